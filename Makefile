@@ -1,0 +1,31 @@
+# make demo: install, run the default study, say where the report is.   make test: install, run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUDY ?= config/demo.yaml
+REPORT = results/$(basename $(notdir $(STUDY)))/report.html
+
+.PHONY: demo test lint install
+
+demo: install
+	@$(BIN)/snakemake --quiet all --config study=$(STUDY)
+	@echo "The report is in $(REPORT)"
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "SoftReg needs Python 3.11 to 3.13; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@

@@ -1,0 +1,81 @@
+# One study, from its archives to its report: snakemake [target] --config study=config/NAME.yaml
+# Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished).
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from softreg import cells, datasets, matrix, stages
+from softreg.config import load_study
+from softreg.errors import UserError
+
+min_version("9.27")
+
+
+container: None
+
+
+try:
+    STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = stages.results_folder(STUDY).as_posix()
+LOGS = f"logs/{STUDY.name}"
+SCORES = multiext(
+    f"{RESULTS}/scores/",
+    "sweep-val.parquet",
+    "final-val.parquet",
+    "final-test.parquet",
+    "cells.parquet",
+    "examples.parquet",
+    "timings.csv",
+    "selection.csv",
+    "datasets.json",
+    "study.json",
+    "provenance.json",
+)
+
+
+wildcard_constraints:
+    phase="sweep|final",
+    path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
+    split="val|test",
+
+
+localrules:
+    all,
+    data,
+    sweep,
+    scores,
+    paper,
+    partial,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report.html",
+
+
+rule data:
+    input:
+        [stages.description(STUDY, dataset) for dataset in STUDY.datasets],
+
+
+rule sweep:
+    input:
+        [f"{RESULTS}/sweep/{path.name}/val.parquet" for path in matrix.sweep_paths(STUDY)],
+
+
+rule scores:
+    input:
+        SCORES,
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/paper.smk"

@@ -1,0 +1,82 @@
+"""Cells on disk: where a cell lies, the key of all that its weights depend on, and its record. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softreg.config import Study
+from softreg.files import digest, read_json
+from softreg.fingerprint import code_fingerprint
+from softreg.matrix import TrainingPath
+
+#: A status that training again with the same key would only repeat.
+SETTLED = frozenset({"finished", "diverged"})
+#: Training options that change no weight.
+_IDLE_OPTIONS = frozenset({"checkpoint_seconds"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained network: its folder, its λ as the study spells it, and its key."""
+
+    folder: Path
+    lambda_: str
+    key: str
+
+    def record(self) -> dict[str, Any] | None:
+        """The content of ``cell.json`` if it was made under this key, else None."""
+        file = self.folder / "cell.json"
+        if not file.is_file():
+            return None
+        record: dict[str, Any] = read_json(file)
+        return record if record["key"] == self.key else None
+
+    def settled(self) -> bool:
+        """Whether the cell has ended in a way that stands: its weights, where it has any, are there."""
+        record = self.record()
+        if record is None or record["status"] not in SETTLED:
+            return False
+        return record["status"] == "diverged" or (self.folder / "weights.safetensors").is_file()
+
+
+def path_folder(results: Path, path: TrainingPath) -> Path:
+    """The folder of a path; ``results`` is the study's own folder."""
+    return results / path.phase / path.name
+
+
+def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
+    """All that the study says which the weights of a path's cells depend on, apart from λ."""
+    training = study.training_of(path.model)
+    model = {key: value for key, value in study.models[path.model].items() if key != "training"}
+    penalty = {key: value for key, value in study.penalties[path.penalty].items() if key != "lambda"}
+    return {
+        "dataset": study.datasets[path.dataset],
+        "model": model,
+        "penalty": penalty,
+        "training": {key: value for key, value in training.items() if key not in _IDLE_OPTIONS},
+        "seed": path.seed,
+        "fold": None if path.fold is None else [path.fold, study.selection["folds"]],
+        "threads": study.resources["threads"],
+    }
+
+
+def training_code(study: Study, path: TrainingPath) -> str:
+    """The fingerprint of the code that trains a path."""
+    return _training_code(study.models[path.model]["kind"], study.penalties[path.penalty]["kind"])
+
+
+def _training_code(model: str, penalty: str) -> str:
+    return code_fingerprint("softreg.train_path", f"softreg.models.{model}", f"softreg.penalties.{penalty}")
+
+
+def make_cells(
+    study: Study, path: TrainingPath, lambdas: list[str], results: Path, content_digest: str
+) -> list[Cell]:
+    """The cells of a path, one per λ; ``content_digest`` is that of the prepared data."""
+    common = {**path_spec(study, path), "code": training_code(study, path), "data": content_digest}
+    folder = path_folder(results, path)
+    return [
+        Cell(folder / f"lambda-{lambda_}", lambda_, digest({**common, "lambda": lambda_})) for lambda_ in lambdas
+    ]

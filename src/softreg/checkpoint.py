@@ -1,0 +1,59 @@
+"""Checkpoints of a cell in training: everything from which the rest of it follows bit by bit."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from softreg.files import whole_file
+
+
+@dataclass
+class Progress:
+    """How far a cell has come.
+
+    ``step`` counts the steps of ``epoch`` that are done, ``data_term`` sums the epoch's data terms so far,
+    ``seconds`` is the time trained. Random streams are functions of (seed, epoch, step) and need no state.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    data_term: float = 0.0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(
+    file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint of the cell with this key, whole or not at all."""
+    state = {
+        "key": key,
+        "progress": asdict(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with whole_file(file) as temporary:
+        torch.save(state, temporary)
+
+
+def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key."""
+    if not file.is_file():
+        return Progress()
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError):
+        # Writing is atomic, so this is a file that something else has damaged: start over rather than stop.
+        return Progress()
+    if state["key"] != key:
+        return Progress()
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])

@@ -1,0 +1,168 @@
+"""The ``softreg`` command: every stage of the DAG by hand, on a machine that needs no Snakemake."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from softreg import __version__
+from softreg.errors import UserError
+from softreg.stopping import Interrupted
+
+#: Exit status after a signal, as shells count it: 128 + SIGTERM.
+_INTERRUPTED = 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(f"softreg: {error}", file=sys.stderr)
+        return 2
+    except Interrupted:
+        print("softreg: stopped by a signal; the checkpoint is written, run it again to go on", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="softreg", description="Benchmark weight regularisation for segmentation.")
+    parser.add_argument("--version", action="version", version=f"softreg {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _study_command(commands, "check", "validate a study and say what it amounts to", _check)
+    _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
+    _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
+    _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
+    _study_command(
+        commands, "evaluate", "score a path's weights on val or test", _evaluate, "phase", "path", "split"
+    )
+    _study_command(commands, "select", "choose λ̂ from validation scores", _select)
+    gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
+    gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
+    for name, text in _PAPER.items():
+        paper = commands.add_parser(name, help=text, description=text)
+        paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
+        paper.set_defaults(run=_write_paper, stage=name)
+    return parser
+
+
+_PAPER = {
+    "tables": "write the tables from existing scores",
+    "figures": "draw the figures from existing scores",
+    "report": "write report.html and metrics.json from existing scores, tables and figures",
+    "paper": "all three: tables, figures and report; never trains anything",
+}
+
+_HELP = {
+    "kind": "kind of data set, such as camvid",
+    "archive": "file name as published",
+    "dataset": "name of a data set in the study",
+    "phase": "sweep or final",
+    "path": "DATASET/MODEL/PENALTY/seedN, with -foldN under K-fold",
+    "split": "val or test",
+}
+_CHOICES = {"phase": ("sweep", "final"), "split": ("val", "test")}
+
+
+def _study_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace], None],
+    *positions: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("study", type=Path, help="a study's YAML file")
+    for position in positions:
+        parser.add_argument(position, help=_HELP[position], choices=_CHOICES.get(position))
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    from softreg.config import load_study
+    from softreg.matrix import count_cells, final_paths, sweep_paths
+
+    study = load_study(options.study)
+    print(
+        f"{study.name}: {len(study.datasets)} data set(s) × {len(study.models)} model(s) × "
+        f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
+        f"paths, {count_cells(study)} cells"
+    )
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+
+    stages.fetch(load_study(options.study), options.kind, options.archive)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+
+    study = load_study(options.study)
+    if options.dataset not in study.datasets:
+        raise UserError(
+            f"{study.file} has no data set {options.dataset!r}; it has {', '.join(study.datasets)}"
+        )
+    stages.prepare(study, options.dataset)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+    from softreg.matrix import find_path
+
+    study = load_study(options.study)
+    stages.train(study, find_path(study, options.phase, options.path))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+    from softreg.matrix import find_path
+
+    study = load_study(options.study)
+    stages.evaluate(study, find_path(study, options.phase, options.path), options.split)
+
+
+def _select(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+    from softreg.select import select
+
+    study = load_study(options.study)
+    select(study, stages.results_folder(study))
+
+
+def _gather(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+    from softreg.gather import gather
+
+    study = load_study(options.study)
+    gather(study, stages.RESULTS, stages.DATA, options.partial)
+
+
+def _write_paper(options: argparse.Namespace) -> None:
+    scores = options.results / "scores"
+    if not scores.is_dir():
+        raise UserError(f"{scores} is missing; run `snakemake scores` first, or fetch the published scores there")
+    if options.stage in ("tables", "paper"):
+        from softreg.tables import write_tables
+
+        write_tables(scores, options.results)
+    if options.stage in ("figures", "paper"):
+        from softreg.figures import write_figures
+
+        write_figures(scores, options.results)
+    if options.stage in ("report", "paper"):
+        from softreg.report import write_report
+
+        write_report(scores, options.results)

@@ -1,0 +1,59 @@
+"""Data sets, one file each: the file's name is the ``kind``, and the file is its registration.
+
+A file defines one subclass of :class:`softreg.datasets.base.Dataset`, which lists the samples of a data set
+and says how each is read; :mod:`softreg.prepare` does the rest. Importing this package loads no reader and no
+heavy library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softreg.errors import UserError
+from softreg.files import digest
+
+if TYPE_CHECKING:
+    from softreg.archives import Archive
+    from softreg.config import Study
+    from softreg.datasets.base import Dataset
+
+#: Where prepared data sets lie, relative to the working folder.
+PREPARED = Path("data/prepared")
+_HELPERS = frozenset({"base", "split"})
+
+
+def kinds() -> list[str]:
+    """The known kinds, sorted; found by file name, so that nothing is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _HELPERS)
+
+
+def load(kind: str) -> Dataset:
+    """The data set of that kind; only its file is imported. Raises :class:`UserError` for an unknown kind."""
+    if kind not in kinds():
+        raise UserError(f"`datasets` names the unknown kind {kind!r}: known are {', '.join(kinds())}")
+    from softreg.datasets.base import Dataset
+
+    module = importlib.import_module(f"{__name__}.{kind}")
+    (found,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Dataset) and member.__module__ == module.__name__
+    )
+    dataset: Dataset = found()
+    return dataset
+
+
+def archives_of(kind: str) -> tuple[Archive, ...]:
+    """The archives that a kind is published in; empty where it is generated or lies in the user's folders."""
+    return load(kind).archives
+
+
+def prepared_folder(study: Study, dataset: str) -> Path:
+    """``data/prepared/<dataset>-<digest>``: the digest is of the options, so that other options are another
+    folder.
+    """
+    return PREPARED / f"{dataset}-{digest(study.datasets[dataset])[:12]}"

@@ -1,0 +1,27 @@
+"""The device that a process computes on, set up to give the same bits every time."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+# cuBLAS reads this once, when it is first used.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+
+def open_device(gpus: int, threads: int) -> torch.device:
+    """The first visible GPU if the study asks for one and there is one, else the CPU with ``threads`` threads.
+
+    The number of threads is the study's, never the machine's: sums depend on how they are split.
+    """
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return torch.device("cuda", 0) if gpus and torch.cuda.is_available() else torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's architecture."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"

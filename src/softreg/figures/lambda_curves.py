@@ -1,0 +1,161 @@
+"""Validation mIoU against λ: one figure a data set, one panel a model, one line a penalty, λ̂ marked."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from softreg.figures import style
+from softreg.figures.style import Absent, Drawn
+from softreg.scores import Scores
+
+TITLE = "Validation mIoU against λ"
+_SPREAD = 0.018
+"""By how much of the axis neighbouring penalties are set apart, so that their error bars can be told apart."""
+
+
+def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+    """One figure for each data set; see `softreg.figures`."""
+    return [_draw_dataset(scores, dataset, folder) for dataset in scores.study["datasets"]]
+
+
+def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> Drawn | Absent:
+    title = f"{TITLE}: {dataset}"
+    points = _points(scores, dataset)
+    models = [name for name in scores.study["models"] if name in set(points["model"])]
+    if not (points["lambda"].astype(float) > 0).any():
+        return Absent(title, f"No sweep cell with a λ above 0 has a validation score on {dataset} yet.")
+    name = f"lambda_curves-{dataset}"
+    with style.paper(name):
+        figure = _draw_panels(scores, points, models)
+        style.save(figure, folder, name, points)
+    return Drawn(name, title, _caption(scores, models, dataset), _alt(points, dataset))
+
+
+def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Figure:
+    """A panel for each model, and where there are many penalties, for each model and share of the penalties."""
+    shares = _shares([name for name in _penalised(scores) if name in set(points["penalty"])])
+    rows, columns = style.grid_of(len(models))
+    width = style.PAGE if columns > 1 else style.COLUMN
+    handles = _handles(scores, points)
+    legend = style.columns_for([str(handle.get_label()) for handle in handles], width)
+    height = 1.6 * rows * len(shares) + 0.17 * math.ceil(len(handles) / legend) + 0.35
+    figure, axes = plt.subplots(
+        rows * len(shares), columns, figsize=(width, height), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for place, share in enumerate(shares):
+        for axis, model in zip(axes[place * rows : (place + 1) * rows].flat, models, strict=False):
+            _draw_panel(axis, scores, points[points["model"] == model], model, share)
+    left, lowest = style.outer(axes)
+    for axis in left:
+        axis.set_ylabel("validation mIoU")
+    for axis in lowest:
+        axis.set_xlabel("penalty strength λ")
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend, frameon=False)
+    return figure
+
+
+def _shares(penalties: list[str]) -> list[list[str]]:
+    """The penalties in shares, as even as they can be, each small enough for one panel."""
+    count = math.ceil(len(penalties) / style.DISTINCT)
+    size = math.ceil(len(penalties) / count)
+    return [penalties[start : start + size] for start in range(0, len(penalties), size)]
+
+
+def _points(scores: Scores, dataset: str) -> pd.DataFrame:
+    """The curve's rows for one data set, in points (0 to 100), with ``chosen`` where λ is λ̂."""
+    curves = scores.curves[scores.curves["dataset"] == dataset].copy()
+    curves[["val_miou", "val_se"]] *= 100
+    keys = ["dataset", "model", "penalty", "lambda"]
+    chosen = scores.selection[keys].assign(chosen=True)
+    points = curves.merge(chosen, on=keys, how="left")
+    points["chosen"] = points["chosen"].notna()
+    order = {name: place for place, name in enumerate(scores.study["penalties"])}
+    by = [points["model"], points["penalty"].map(order), points["lambda"].astype(float)]
+    return points.iloc[np.lexsort(by[::-1])].reset_index(drop=True)
+
+
+def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame, model: str, penalties: list[str]) -> None:
+    axis.set_xscale("log")
+    axis.set_title(style.wrapped(model, 26))
+    values = [float(value) for name in _penalised(scores) for value in scores.study["penalties"][name]["lambda"]]
+    low, high = min(value for value in values if value > 0), max(values)
+    margin = max((high / low) ** 0.1, 1.6)
+    axis.set_xlim(low / margin, high * margin)
+    step = (high / low * margin**2) ** _SPREAD
+    for place, penalty in enumerate(penalties):
+        shift = step ** (place - (len(penalties) - 1) / 2)
+        _draw_curve(axis, scores, points[points["penalty"] == penalty], penalty, shift)
+    _draw_reference(axis, points[points["penalty"] == scores.reference])
+    axis.locator_params(axis="y", nbins=5)
+    sns.despine(ax=axis)
+
+
+def _penalised(scores: Scores) -> list[str]:
+    """The penalties with a λ above 0 in their grid: those that have a curve."""
+    entries = scores.study["penalties"].items()
+    return [name for name, entry in entries if any(float(value) > 0 for value in entry["lambda"])]
+
+
+def _draw_curve(axis: Axes, scores: Scores, points: pd.DataFrame, penalty: str, shift: float) -> None:
+    look = style.looks(_penalised(scores))[penalty]
+    points = points[points["lambda"].astype(float) > 0]
+    x = points["lambda"].astype(float).to_numpy() * shift
+    y, error = points["val_miou"].to_numpy(), points["val_se"].fillna(0).to_numpy()
+    axis.errorbar(x, y, error, color=look.colour, ls=look.line, marker=look.marker, ms=3, mew=0, elinewidth=0.6)
+    chosen = points["chosen"].to_numpy()
+    axis.plot(
+        x[chosen], y[chosen], look.marker, ms=5, color=look.colour, mec="black", mew=0.7, zorder=5, clip_on=False
+    )
+
+
+def _draw_reference(axis: Axes, points: pd.DataFrame) -> None:
+    for mean, error in points[["val_miou", "val_se"]].fillna(0).itertuples(index=False):
+        axis.axhspan(mean - error, mean + error, color=style.REFERENCE_COLOUR, alpha=0.15, lw=0)
+        axis.axhline(mean, color=style.REFERENCE_COLOUR, lw=0.8)
+
+
+def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
+    looks, seen = style.looks(_penalised(scores)), set(points["penalty"])
+    handles = [
+        Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=3.5, mew=0, label=name)
+        for name, look in looks.items()
+        if name in seen
+    ]
+    if scores.reference in seen:
+        handles.append(Line2D([], [], color=style.REFERENCE_COLOUR, lw=0.8, label=cast(str, scores.reference)))
+    if points["chosen"].any():
+        handles.append(Line2D([], [], ls="", marker="o", ms=5, mfc="none", mec="black", mew=0.7, label="λ̂ (chosen)"))
+    return handles
+
+
+def _caption(scores: Scores, models: list[str], dataset: str) -> str:
+    n = len(scores.study["seeds"]["tuning"])
+    error = f"mean ± standard error over {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
+    rule = str(scores.study["selection"]["rule"]).replace("_", "-")
+    text = (
+        f"Validation mIoU (points, 0 to 100) on {dataset} against the strength λ of each penalty ({error}). Outlined markers: λ̂, chosen on "
+        f"these scores (rule: {rule}). Points are set apart sideways a little where they would cover each other."
+    )
+    if scores.reference:
+        text += f" Horizontal line and band: {scores.reference}, mean ± standard error." if n > 1 else (
+            f" Horizontal line: {scores.reference}."
+        )
+    lacking = [name for name in scores.study["models"] if name not in models]
+    return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
+
+
+def _alt(points: pd.DataFrame, dataset: str) -> str:
+    chosen = points[points["chosen"] & (points["lambda"].astype(float) > 0)]
+    columns = chosen[["model", "penalty", "val_miou", "lambda"]].itertuples(index=False, name=None)
+    peaks = [f"{model} with {penalty}: {mean:.1f} at λ {value}" for model, penalty, mean, value in columns]
+    return f"Line plots of validation mIoU against λ on {dataset}. Chosen: {'; '.join(peaks) or 'none yet'}."

@@ -1,0 +1,243 @@
+"""Gather a study's scores into one small folder, enough for every table and figure without a GPU or the data.
+
+``scores/`` holds the score records, one row for each cell the study asks for (with its status), the example images, and what
+was run on what. All but ``timings.csv`` and ``provenance.json``, which are measured, are the same bytes for the same results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from softreg import __version__, matrix, records, select
+from softreg.config import Study
+from softreg.datasets import prepared_folder
+from softreg.errors import UserError
+from softreg.files import read_json, whole_file, write_json, write_text
+
+NOT_RUN = "not run"
+"""Status, in ``cells.parquet``, of a cell that the study asks for and that has not ended."""
+
+CELLS = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("penalty", pa.string()),
+        ("lambda", pa.string()),
+        ("seed", pa.int64()),
+        ("fold", pa.int64()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("log_tail", pa.string()),
+        ("key", pa.string()),
+        ("steps", pa.int64()),
+        ("parameters", pa.int64()),
+        ("penalised", pa.int64()),
+        ("exact_zeros", pa.int64()),
+        ("norm_l1", pa.float64()),
+        ("norm_l2", pa.float64()),
+        ("weights_sha256", pa.string()),
+    ]
+)
+
+EXAMPLES = pa.schema(
+    [("dataset", pa.string()), ("image", pa.string()), ("image_png", pa.binary()), ("truth_png", pa.binary())]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cell:
+    path: matrix.TrainingPath
+    lambda_: str
+    folder: Path
+
+    @property
+    def names(self) -> dict[str, Any]:
+        path = self.path
+        fold = -1 if path.fold is None else path.fold
+        group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
+        return {**group, "lambda": self.lambda_, "seed": path.seed, "fold": fold}
+
+
+def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Path:
+    """Write ``results/<study>/scores/`` and return it; with ``partial``, ``results/<study>/partial/scores/``.
+
+    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far; every other cell is
+    listed as "not run". Raises `UserError` where something is missing and ``partial`` is false.
+    """
+    root = results / study.name
+    scores = root / "partial" / "scores" if partial else root / "scores"
+    selection = _selection(root / "selection.csv", partial)
+    _gather_records(study, root, scores, selection, partial)
+    _gather_cells(study, root, scores, selection, partial)
+    _gather_datasets(study, data, scores, partial)
+    write_json(scores / "study.json", study.to_dict())
+    write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
+    return scores
+
+
+def _selection(path: Path, partial: bool) -> pd.DataFrame:
+    if path.exists():
+        return select.read_selection(path)
+    if partial:
+        return pd.DataFrame(columns=select.COLUMNS)
+    raise UserError(f"{path}: not there: select λ first, or ask for the partial report.")
+
+
+def _gather_records(
+    study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool
+) -> None:
+    chosen = _chosen(selection)
+    sweep = [root / "sweep" / path.name for path in matrix.sweep_paths(study)]
+    final = [root / "final" / path.name for path in matrix.final_paths(study) if chosen.get(_group(path))]
+    for name, folders, file in (
+        ("sweep-val", sweep, "val.parquet"),
+        ("final-val", final, "val.parquet"),
+        ("final-test", final, "test.parquet"),
+    ):
+        files = _present([folder / file for folder in folders], partial)
+        records.write(records.read(files), scores / f"{name}.parquet")
+
+
+def _present(files: list[Path], partial: bool) -> list[Path]:
+    """The files that exist; all of them must, unless ``partial``."""
+    present = [file for file in files if file.exists()]
+    if len(present) < len(files) and not partial:
+        missing = next(file for file in files if not file.exists())
+        raise UserError(
+            f"{missing}: not there ({len(files) - len(present)} of {len(files)} such files are missing): "
+            "finish the study first, or ask for the partial report."
+        )
+    return present
+
+
+def _group(path: matrix.TrainingPath) -> tuple[str, str, str]:
+    return path.dataset, path.model, path.penalty
+
+
+def _chosen(selection: pd.DataFrame) -> dict[tuple[str, str, str], str]:
+    """λ̂ by dataset, model and penalty; groups for which none could be chosen are left out."""
+    keys = selection[select.GROUP].itertuples(index=False, name=None)
+    return {(d, m, p): λ for (d, m, p), λ in zip(keys, selection["lambda"], strict=True) if λ}
+
+
+def _expected_cells(study: Study, root: Path, selection: pd.DataFrame) -> Iterator[_Cell]:
+    chosen = _chosen(selection)
+    for path in matrix.sweep_paths(study):
+        for value in study.penalties[path.penalty]["lambda"]:
+            yield _Cell(path, value, root / "sweep" / path.name / f"lambda-{value}")
+    for path in matrix.final_paths(study):
+        value = chosen.get(_group(path), "")
+        yield _Cell(path, value, root / "final" / path.name / f"lambda-{value}")
+
+
+def _gather_cells(
+    study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool
+) -> None:
+    cells = list(_expected_cells(study, root, selection))
+    _present([cell.folder / "cell.json" for cell in cells if cell.lambda_], partial)
+    facts = [_facts(cell) for cell in cells]
+    rows = [_flat(cell, fact) for cell, fact in zip(cells, facts, strict=True)]
+    _write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
+    ended = [(cell, fact) for cell, fact in zip(cells, facts, strict=True) if fact]
+    finished = [_timing(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
+    timings = pd.DataFrame(finished, columns=TIMINGS)
+    write_text(scores / "timings.csv", timings.to_csv(index=False, lineterminator="\n"))
+    provenance = _provenance([fact["provenance"] for _, fact in ended])
+    write_json(scores / "provenance.json", {"softreg": __version__, "partial": partial, "cells": provenance})
+
+
+def _facts(cell: _Cell) -> dict[str, Any] | None:
+    path = cell.folder / "cell.json"
+    try:
+        facts: dict[str, Any] | None = read_json(path) if cell.lambda_ and path.exists() else None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: is not JSON ({error}); delete its folder and train it again.") from error
+    return facts
+
+
+def _flat(cell: _Cell, facts: dict[str, Any] | None) -> dict[str, Any]:
+    if facts is None:
+        reason = "" if cell.lambda_ else "no λ was chosen for it"
+        return {**cell.names, "status": NOT_RUN, "reason": reason, "log_tail": ""}
+    kept = {name: facts.get(name) for name in CELLS.names if name not in cell.names}
+    return {**cell.names, **kept, "log_tail": "\n".join(facts["log_tail"])}
+
+
+TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "device"]
+
+
+def _timing(cell: _Cell, facts: dict[str, Any]) -> dict[str, Any]:
+    rate = float("nan")
+    history = cell.folder / "history.csv"
+    if history.exists():
+        rate = float(pd.read_csv(history)["images_per_second"].median())
+    measured = {"seconds": facts["seconds"], "images_per_second": rate}
+    return {**cell.names, **measured, "device": str(facts["provenance"].get("device", ""))}
+
+
+def _provenance(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """For each item of provenance, its values and how many cells have each: the most frequent five.
+
+    Of the times, which all differ, the first and the last.
+    """
+    seen: dict[str, Counter[str]] = {}
+    for provenance in cells:
+        for name, value in _leaves(provenance):
+            seen.setdefault(name, Counter())[str(value)] += 1
+    times = sorted(seen.pop("time", {}))
+    ends = {"trained from": {times[0]: len(cells)}, "trained until": {times[-1]: len(cells)}} if times else {}
+    return ends | {name: dict(values.most_common(5)) for name, values in sorted(seen.items())}
+
+
+def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, inner
+
+
+def _gather_datasets(study: Study, data: Path, scores: Path, partial: bool) -> None:
+    about, examples = {}, []
+    for name in study.datasets:
+        folder = data / "prepared" / prepared_folder(study, name).name
+        if not _present([folder / "dataset.json"], partial):
+            continue
+        facts = read_json(folder / "dataset.json")
+        ids = facts.pop("ids")
+        about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}}
+        examples += list(_examples(name, folder / "test", ids["test"]))
+    write_json(scores / "datasets.json", about)
+    _write_parquet(pa.Table.from_pylist(examples, schema=EXAMPLES), scores / "examples.parquet")
+
+
+def _examples(dataset: str, folder: Path, ids: list[str]) -> Iterator[dict[str, Any]]:
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    masks = np.load(folder / "masks.npy", mmap_mode="r")
+    for index in records.example_indices(len(ids)):
+        pictures = {"image_png": _png(images[index]), "truth_png": _png(masks[index])}
+        yield {"dataset": dataset, "image": ids[index], **pictures}
+
+
+def _png(pixels: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

@@ -1,0 +1,109 @@
+"""Prepared images and masks, as training and evaluation read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softreg.files import read_json
+
+#: A K-fold split must be the same for every penalty and seed.
+_FOLD_SEED = 0
+#: The share of a GPU's free memory that a split may fill.
+_DEVICE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Rows of memory-mapped arrays: ``parts`` of images (N, H, W, 3) and masks (N, H, W), uint8.
+
+    ``rows`` (n, 2) name each image's part and its row there; ``ids`` are the images' names.
+    """
+
+    parts: tuple[tuple[np.ndarray, np.ndarray], ...]
+    rows: np.ndarray
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image, pixels."""
+        height, width = self.parts[0][1].shape[1:]
+        return int(height), int(width)
+
+    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, H, W, 3) and masks (n, H, W), uint8, copied from the map."""
+        places = [self.rows[index] for index in indices]
+        images = np.stack([self.parts[part][0][row] for part, row in places])
+        masks = np.stack([self.parts[part][1][row] for part, row in places])
+        return images, masks
+
+
+class Batches:
+    """Serves an ImageSet's images as (n, 3, H, W) float32 in 0…1 and masks as (n, H, W) uint8 on ``device``.
+
+    A set that fits lives on the GPU as uint8; otherwise batches are copied there from the memory map.
+    """
+
+    def __init__(self, images: ImageSet, device: torch.device) -> None:
+        self.source = images
+        self.device = device
+        self.resident = self._upload() if device.type == "cuda" and self._fits() else None
+
+    def __call__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch of these positions, a CPU tensor of integers."""
+        if self.resident is not None:
+            where = indices.to(self.device)
+            images, masks = self.resident[0][where], self.resident[1][where]
+        else:
+            images, masks = (
+                torch.from_numpy(array).to(self.device) for array in self.source.read(indices.tolist())
+            )
+        return images.permute(0, 3, 1, 2).float() / 255, masks
+
+    def _fits(self) -> bool:
+        height, width = self.source.size
+        return len(self.source) * height * width * 4 < _DEVICE_SHARE * torch.cuda.mem_get_info(self.device)[0]
+
+    def _upload(self) -> tuple[Tensor, Tensor]:
+        images, masks = self.source.read(range(len(self.source)))
+        return torch.from_numpy(images).to(self.device), torch.from_numpy(masks).to(self.device)
+
+
+def open_split(folder: Path, split: str) -> ImageSet:
+    """The images of one split of the prepared data set in ``folder``."""
+    ids = read_json(folder / "dataset.json")["ids"][split]
+    rows = np.stack([np.zeros(len(ids), int), np.arange(len(ids))], axis=1)
+    return ImageSet((_open(folder, split),), rows, tuple(ids))
+
+
+def open_training(folder: Path, fold: int | None, selection: dict[str, Any]) -> tuple[ImageSet, ImageSet]:
+    """The images to train on and those to validate on.
+
+    Without a fold these are the splits ``train`` and ``val``. With one, both splits are pooled and dealt into
+    ``selection["folds"]`` folds by a fixed permutation; fold ``fold`` validates. Test is never opened.
+    """
+    if fold is None:
+        return open_split(folder, "train"), open_split(folder, "val")
+    ids = read_json(folder / "dataset.json")["ids"]
+    rows = np.array([(part, row) for part, split in enumerate(("train", "val")) for row in range(len(ids[split]))])
+    names = np.array([*ids["train"], *ids["val"]], dtype=object)
+    folds = np.random.default_rng(_FOLD_SEED).permutation(len(rows)) % selection["folds"]
+    parts = (_open(folder, "train"), _open(folder, "val"))
+    kept, held = folds != fold, folds == fold
+    return ImageSet(parts, rows[kept], tuple(names[kept])), ImageSet(parts, rows[held], tuple(names[held]))
+
+
+def _open(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    return (
+        np.load(folder / split / "images.npy", mmap_mode="r"),
+        np.load(folder / split / "masks.npy", mmap_mode="r"),
+    )

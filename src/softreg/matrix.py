@@ -1,0 +1,79 @@
+"""The matrix of a study: its groups, its training paths, and how many cells they hold. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import product
+
+from softreg.config import Study
+from softreg.errors import UserError
+
+PHASES = ("sweep", "final")
+_NAME = re.compile(r"([^/]+)/([^/]+)/([^/]+)/seed(\d+)(?:-fold(\d+))?")
+
+
+@dataclass(frozen=True)
+class TrainingPath:
+    """All λ of one dataset × model × penalty × seed, trained in one process: the unit of scheduling."""
+
+    phase: str
+    dataset: str
+    model: str
+    penalty: str
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The path's folder below its phase, such as ``brain/convnet/l1/seed0`` or ``…/seed0-fold1``."""
+        fold = "" if self.fold is None else f"-fold{self.fold}"
+        return f"{self.dataset}/{self.model}/{self.penalty}/seed{self.seed}{fold}"
+
+
+def groups(study: Study) -> list[tuple[str, str, str]]:
+    """Each (dataset, model, penalty) of the study, in the order of its file; λ̂ is selected once for each."""
+    return list(product(study.datasets, study.models, study.penalties))
+
+
+def sweep_paths(study: Study) -> list[TrainingPath]:
+    """The paths of phase 1: every group with every tuning seed, and with every fold where folds score."""
+    kfold = study.selection["scorer"] == "kfold"
+    folds = range(study.selection["folds"]) if kfold else [None]
+    runs = product(groups(study), study.seeds["tuning"], folds)
+    return [TrainingPath("sweep", *group, seed, fold) for group, seed, fold in runs]
+
+
+def final_paths(study: Study) -> list[TrainingPath]:
+    """The paths of phase 2: every group with every evaluation seed; each holds one cell, at λ̂."""
+    return [
+        TrainingPath("final", *group, seed)
+        for group, seed in product(groups(study), study.seeds["evaluation"])
+    ]
+
+
+def count_cells(study: Study) -> int:
+    """Networks trained in both phases."""
+    sweep = sum(len(study.penalties[path.penalty]["lambda"]) for path in sweep_paths(study))
+    return sweep + len(final_paths(study))
+
+
+def parse_path(phase: str, name: str) -> TrainingPath:
+    """The path whose ``phase`` and ``name`` these are. Raises UserError where they are of no path."""
+    match = _NAME.fullmatch(name)
+    if phase not in PHASES or match is None:
+        raise UserError(
+            f"{phase}/{name} is not a training path; give {' or '.join(PHASES)} and "
+            "DATASET/MODEL/PENALTY/seedN or DATASET/MODEL/PENALTY/seedN-foldK"
+        )
+    dataset, model, penalty, seed, fold = match.groups()
+    return TrainingPath(phase, dataset, model, penalty, int(seed), None if fold is None else int(fold))
+
+
+def find_path(study: Study, phase: str, name: str) -> TrainingPath:
+    """The study's path of this ``phase`` and ``name``. Raises UserError where the study has none such."""
+    path = parse_path(phase, name)
+    paths = sweep_paths(study) if phase == "sweep" else final_paths(study)
+    if path not in paths:
+        raise UserError(f"{study.file} has no path {phase}/{name}; its first one is {phase}/{paths[0].name}")
+    return path

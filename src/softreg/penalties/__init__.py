@@ -1,0 +1,28 @@
+"""Weight penalties, one file each: the file's name is the penalty's ``kind``, and the file is its registration.
+
+A file defines one subclass of :class:`softreg.penalties.base.Penalty`; the study's keys for that kind are the
+keyword arguments of its constructor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from softreg.penalties.base import Penalty
+
+#: Keys of a penalty in a study that belong to the matrix, not to the formula.
+MATRIX_KEYS = frozenset({"kind", "lambda", "realisation", "weights"})
+
+
+def make(spec: dict[str, Any]) -> Penalty:
+    """The penalty that an entry of a study's ``penalties`` describes."""
+    module = importlib.import_module(f"softreg.penalties.{spec['kind']}")
+    (kind,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Penalty) and member.__module__ == module.__name__
+    )
+    penalty: Penalty = kind(**{key: value for key, value in spec.items() if key not in MATRIX_KEYS})
+    return penalty

@@ -1,0 +1,26 @@
+"""L1, the lasso penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from softreg.penalties.base import Penalty, Strength, soft_threshold_, sum_abs
+
+
+class L1(Penalty):
+    """P(w) = Σ |w|."""
+
+    def value(self, weights: Sequence[Tensor]) -> Tensor:
+        """Σ |w|."""
+        return sum_abs(weights)
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """sign(w)."""
+        return torch._foreach_sign(weights)
+
+    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+        """S_s(v)."""
+        soft_threshold_(weights, strength)

@@ -1,0 +1,25 @@
+"""L2, the ridge penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from softreg.penalties.base import Penalty, Strength, shrink_, sum_squares
+
+
+class L2(Penalty):
+    """P(w) = Σ w²/2."""
+
+    def value(self, weights: Sequence[Tensor]) -> Tensor:
+        """Σ w²/2."""
+        return sum_squares(weights) / 2
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        """w, the tensors themselves."""
+        return weights
+
+    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+        """v/(1 + s)."""
+        shrink_(weights, strength)

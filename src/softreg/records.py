@@ -1,0 +1,156 @@
+"""Score records: for one cell and one image, the counts from which every number in a paper is computed.
+
+They are sufficient statistics: TP, FP and FN per class, and sums for likelihood and calibration. No times and no
+machine names are among them, so that the same study on the same machine gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from softreg import metrics
+from softreg.errors import UserError
+from softreg.files import whole_file
+
+CELL = ("dataset", "model", "penalty", "lambda", "seed", "fold")
+"""The columns that name a cell within a phase; ``fold`` is -1 where there are no folds."""
+
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("penalty", pa.string()),
+        ("lambda", pa.string()),
+        ("seed", pa.int64()),
+        ("fold", pa.int64()),
+        ("split", pa.string()),
+        ("image", pa.string()),
+        ("tp", pa.list_(pa.int64())),
+        ("fp", pa.list_(pa.int64())),
+        ("fn", pa.list_(pa.int64())),
+        ("nll_sum", pa.float64()),
+        ("pixels", pa.int64()),
+        ("bin_count", pa.list_(pa.int64())),
+        ("bin_correct", pa.list_(pa.int64())),
+        ("bin_confidence", pa.list_(pa.float64())),
+        ("prediction", pa.binary()),
+    ]
+)
+
+_ORDER = [(key, "ascending") for key in (*CELL, "split", "image")]
+_COUNTED = ("tp", "fp", "fn", "nll_sum", "pixels", "bin_count", "bin_correct", "bin_confidence")
+
+
+def empty() -> pa.Table:
+    """Records of nothing."""
+    return SCHEMA.empty_table()
+
+
+def example_indices(images: int) -> list[int]:
+    """Which images of a split of ``images`` stand as examples: at one sixth, a half and five sixths of it."""
+    return sorted({images // 6, images // 2, 5 * images // 6}) if images else []
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Write records to ``path``, rows sorted by cell, split and image: the same rows give the same bytes.
+
+    Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit `SCHEMA`.
+    """
+    table = table.select(SCHEMA.names).cast(SCHEMA).sort_by(_ORDER).combine_chunks()
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
+    """The records in ``paths``, one after another; only ``columns`` where they are given.
+
+    Raises `UserError` for a file that does not hold score records.
+    """
+    names = list(columns or SCHEMA.names)
+    schema = pa.schema([SCHEMA.field(name) for name in names])
+    return pa.concat_tables([schema.empty_table(), *(_read_one(path, names, schema) for path in paths)])
+
+
+def counts(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """TP, FP and FN, each (rows, C) int64, without a copy where the columns lie in one chunk.
+
+    Raises ``ValueError`` where rows differ in their number of classes: pass the rows of one dataset.
+    """
+    return matrix(table, "tp"), matrix(table, "fp"), matrix(table, "fn")
+
+
+def matrix(table: pa.Table, column: str) -> NDArray[np.int64]:
+    """A list column as an array (rows, length), read-only, of the column's own type.
+
+    Raises ``ValueError`` where the lists differ in length.
+    """
+    lists = table.column(column).combine_chunks()
+    lengths = pc.unique(pc.list_value_length(lists))
+    if len(lengths) > 1:
+        raise ValueError(f"the lists in column {column} differ in length: {sorted(lengths.to_pylist())}")
+    values = lists.flatten().to_numpy(zero_copy_only=True)
+    return values.reshape(len(lists), -1) if len(lists) else values.reshape(0, 0)
+
+
+def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
+    """One row for each value of ``keys``, sorted, with its measures over all its images.
+
+    Columns: ``keys``, miou, miou_per_image, dice, pixel_accuracy, ece, nll (see `softreg.metrics`), images. Without
+    ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
+    """
+    frames = [
+        _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
+        for name in sorted(pc.unique(table["dataset"]).to_pylist())
+    ]
+    columns = [*keys, "miou", "miou_per_image", "dice", "pixel_accuracy", "ece", "nll", "images"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise UserError(
+            f"{path}: does not hold score records ({error}); delete it and evaluate its path again."
+        ) from error
+
+
+def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
+    names = table.select(keys).to_pandas()
+    group = names.groupby(keys, sort=True).ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    arrays = {column: _column(table, column)[order] for column in _COUNTED}
+    rows = [
+        _measures({name: array[first:last] for name, array in arrays.items()})
+        for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
+    ]
+    return pd.concat([names.iloc[order[starts]].reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+
+
+def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
+    if pa.types.is_list(SCHEMA.field(name).type):
+        return matrix(table, name)
+    values: NDArray[np.int64] = table[name].to_numpy()
+    return values
+
+
+def _measures(of: dict[str, NDArray[np.int64]]) -> dict[str, float]:
+    tp, fp, fn = of["tp"], of["fp"], of["fn"]
+    return {
+        "miou": float(metrics.miou(tp, fp, fn)),
+        "miou_per_image": float(metrics.miou_per_image(tp, fp, fn)),
+        "dice": float(metrics.dice(tp, fp, fn)),
+        "pixel_accuracy": float(metrics.pixel_accuracy(tp, fn)),
+        "ece": float(metrics.ece(of["bin_count"], of["bin_correct"], of["bin_confidence"])),
+        "nll": float(metrics.nll(of["nll_sum"], of["pixels"])),
+        "images": len(tp),
+    }

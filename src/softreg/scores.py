@@ -1,0 +1,89 @@
+"""The folder ``scores/`` that `softreg.gather` writes, as tables in memory: all that tables, figures and report read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from softreg import records, select
+from softreg.errors import UserError
+from softreg.files import read_json
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A study's gathered scores, each part read when first asked for."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not (self.folder / "study.json").exists():
+            raise UserError(f"{self.folder}: holds no study.json: gather the study's scores first.")
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """The study as validated, every default filled in."""
+        value: dict[str, Any] = read_json(self.folder / "study.json")
+        return value
+
+    @cached_property
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """What is known of each data set, by its name in the study."""
+        value: dict[str, dict[str, Any]] = read_json(self.folder / "datasets.json")
+        return value
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item recorded."""
+        value: dict[str, Any] = read_json(self.folder / "provenance.json")
+        return value
+
+    @cached_property
+    def selection(self) -> pd.DataFrame:
+        """λ̂ by dataset, model and penalty; the columns of `softreg.select.select`."""
+        return select.read_selection(self.folder / "selection.csv")
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row for each cell the study asks for, with its status; the columns of `softreg.gather.CELLS`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "cells.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        """Measured seconds and images a second of each finished cell."""
+        return pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Mean validation mIoU by λ over the tuning seeds; the columns of `softreg.select.curve`."""
+        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        return select.curve(table, select.folds_of(self.study["selection"]))
+
+    @cached_property
+    def final_test(self) -> pd.DataFrame:
+        """Test measures of each final cell; the columns of `softreg.records.to_cells`."""
+        return records.to_cells(records.read([self.folder / "final-test.parquet"], columns=select.SCORED))
+
+    @cached_property
+    def examples(self) -> pa.Table:
+        """The example images and their truth, as PNG."""
+        return pq.read_table(self.folder / "examples.parquet")
+
+    def predictions(self) -> pd.DataFrame:
+        """The stored predictions of the final cells: records.CELL, image, prediction (PNG)."""
+        columns = [*records.CELL, "image", "prediction"]
+        table = records.read([self.folder / "final-test.parquet"], columns=columns)
+        frame: pd.DataFrame = table.filter(table["prediction"].is_valid()).to_pandas()
+        return frame
+
+    @property
+    def reference(self) -> str | None:
+        """The study's unpenalised entry: the first penalty of kind ``none``, if it has one."""
+        return next((name for name, entry in self.study["penalties"].items() if entry["kind"] == "none"), None)

@@ -1,0 +1,156 @@
+"""The stages of the DAG: what each reads and writes, in the working directory's ``data`` and ``results``.
+
+Stages that need torch import it when they run, so that the others, and jobs with nothing to do, start at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
+from softreg.config import Study
+from softreg.datasets import archives_of, prepared_folder
+from softreg.errors import UserError
+from softreg.files import digest, read_json, write_json
+from softreg.fingerprint import code_fingerprint
+from softreg.matrix import TrainingPath, parse_path
+
+DATA = Path("data")
+RESULTS = Path("results")
+
+
+def results_folder(study: Study) -> Path:
+    """Where everything that a study makes lies."""
+    return RESULTS / study.name
+
+
+def raw_folder(kind: str) -> Path:
+    """Where the archives of a kind of data set lie, as published."""
+    return DATA / "raw" / kind
+
+
+def description(study: Study, dataset: str) -> str:
+    """The file whose presence says that a data set is prepared."""
+    return (prepared_folder(study, dataset) / "dataset.json").as_posix()
+
+
+def archive_files(study: Study, dataset: str) -> list[str]:
+    """The archives that a data set is prepared from."""
+    kind = study.datasets[dataset]["kind"]
+    return [(raw_folder(kind) / archive.filename).as_posix() for archive in archives_of(kind)]
+
+
+def training_inputs(study: Study, phase: str, name: str) -> dict[str, str]:
+    """What a path's training reads: its data, and in the final the selection."""
+    data = {"data": description(study, parse_path(phase, name).dataset)}
+    if phase == "sweep":
+        return data
+    return {**data, "selection": (results_folder(study) / "selection.csv").as_posix()}
+
+
+def path_key(study: Study, phase: str, name: str) -> str:
+    """Changes when a path must be looked at again: its specification, its grid, or the code that trains it."""
+    path = parse_path(phase, name)
+    grid = study.penalties[path.penalty]["lambda"] if phase == "sweep" else None
+    return digest([path_spec(study, path), grid, training_code(study, path)])
+
+
+def scoring_key(study: Study, name: str) -> str:
+    """Changes when a path's scores must be made again."""
+    kind = study.models[parse_path("sweep", name).model]["kind"]
+    return digest([study.evaluation, code("softreg.evaluate", f"softreg.models.{kind}")])
+
+
+def preparing_code(study: Study, dataset: str) -> str:
+    """The fingerprint of the code that prepares a data set."""
+    return code("softreg.prepare", f"softreg.datasets.{study.datasets[dataset]['kind']}")
+
+
+def code(*modules: str) -> str:
+    """The fingerprint of a stage's code."""
+    return code_fingerprint(*modules)
+
+
+def fetch(study: Study, kind: str, filename: str) -> None:
+    """Fetch one archive of a kind of data set."""
+    from softreg.fetch import fetch
+
+    by_name = {archive.filename: archive for archive in archives_of(kind)}
+    if filename not in by_name:
+        raise UserError(f"{kind} has no archive {filename!r}; it has {', '.join(by_name) or 'none'}")
+    fetch(by_name[filename], raw_folder(kind) / filename, study.mirrors)
+
+
+def prepare(study: Study, dataset: str) -> None:
+    """Prepare one data set of the study."""
+    from softreg.prepare import prepare
+
+    options = study.datasets[dataset]
+    prepare(dataset, options, raw_folder(options["kind"]), prepared_folder(study, dataset))
+
+
+def train(study: Study, path: TrainingPath) -> None:
+    """Train the cells of a path that are not settled yet, and list them all in its ``path.json``."""
+    data, description = _prepared(study, path.dataset)
+    lambdas = _lambdas(study, path)
+    cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
+    waiting = [cell for cell in cells if not cell.settled()]
+    if waiting:
+        from softreg.stopping import StopRequest
+        from softreg.train_path import train_cells
+
+        stop = StopRequest()
+        stop.install()
+        train_cells(study, path, waiting, data, len(description["classes"]), stop)
+    folder = path_folder(results_folder(study), path)
+    write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+
+
+def evaluate(study: Study, path: TrainingPath, split: str) -> None:
+    """Score the finished cells of a path on ``split``. Raises UserError on test in the sweep."""
+    if path.phase == "sweep" and split != "val":
+        raise UserError(f"sweep/{path.name}: the sweep is scored on val only, not on {split}; test is for the final")
+    from softreg import records
+    from softreg.evaluate import evaluate_cells
+
+    data, description = _prepared(study, path.dataset)
+    folder = path_folder(results_folder(study), path)
+    cells = [
+        Cell(folder / f"lambda-{entry['lambda']}", entry["lambda"], entry["key"])
+        for entry in read_json(folder / "path.json")["cells"]
+        if entry["status"] == "finished"
+    ]
+    table = evaluate_cells(study, path, cells, split, data, len(description["classes"]))
+    records.write(table, folder / f"{split}.parquet")
+
+
+def _prepared(study: Study, dataset: str) -> tuple[Path, dict[str, Any]]:
+
+    folder = prepared_folder(study, dataset)
+    file = folder / "dataset.json"
+    if not file.is_file():
+        raise UserError(f"{file} is missing; run `softreg prepare {study.file} {dataset}` first")
+    return folder, read_json(file)
+
+
+def _lambdas(study: Study, path: TrainingPath) -> list[str]:
+    """The λ of a path: the grid in the sweep; in the final λ̂, or none where no cell of the sweep has finished."""
+    if path.phase == "sweep":
+        return list(study.penalties[path.penalty]["lambda"])
+    from softreg.select import selected_lambda
+
+    lambda_ = selected_lambda(results_folder(study) / "selection.csv", path.dataset, path.model, path.penalty)
+    return [] if lambda_ is None else [lambda_]
+
+
+def _entry(cell: Cell) -> dict[str, Any]:
+    record = cell.record()
+    assert record is not None, cell.folder
+    return {
+        "lambda": cell.lambda_,
+        "status": record["status"],
+        "reason": record["reason"],
+        "key": cell.key,
+        "weights_sha256": record["weights_sha256"],
+    }

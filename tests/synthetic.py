@@ -1,0 +1,225 @@
+"""A study's results with known effects, without training: cell records and score records as train and evaluate write them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from PIL import Image
+
+from softreg import matrix, records
+from softreg.config import Study, load_study
+from softreg.datasets import prepared_folder
+from softreg.files import write_json, write_text
+from softreg.matrix import TrainingPath
+from softreg.select import select, selected_lambda
+
+BINS = 15
+GRID = ["1e-5", "1e-4", "1e-3"]
+#: Error rate of a cell: the lowest at 1e-4, so that this is λ̂ for every penalty.
+ERROR = {"0": 0.30, "1e-5": 0.28, "1e-4": 0.20, "1e-3": 0.40}
+CLASSES = [
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign_symbol",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+]
+
+
+def make_study(root: Path, **changes: Any) -> Study:
+    """A study of one dataset, one model, three penalties (none, l1, l2) and 2 + 3 seeds, with ``changes`` to its sections."""
+    sections: dict[str, Any] = {
+        "name": "tiny",
+        "datasets": {"brain": {}},
+        "models": {"convnet": {}},
+        "penalties": {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "l2": {"lambda": [1e-5, 1e-4, 1e-3]}},
+        "seeds": {"tuning": [0, 1], "evaluation": [100, 101, 102]},
+    }
+    file = root / "study.yaml"
+    write_text(file, yaml.safe_dump(sections | changes, sort_keys=False))
+    return load_study(file)
+
+
+def make_results(
+    study: Study,
+    root: Path,
+    images: int = 6,
+    classes: int = 3,
+    size: tuple[int, int] = (24, 32),
+    statuses: dict[tuple[str, str, int], str] | None = None,
+) -> None:
+    """Prepared data, the sweep, the selection and the final below ``root/data`` and ``root/results``.
+
+    ``statuses`` maps (penalty, λ, seed) to another status than finished; such a cell has no scores.
+    """
+    for name in study.datasets:
+        make_prepared(study, name, root / "data", images, classes, size)
+    results = root / "results" / study.name
+    for path in matrix.sweep_paths(study):
+        make_path(
+            study,
+            path,
+            study.penalties[path.penalty]["lambda"],
+            results,
+            images,
+            classes,
+            size,
+            statuses or {},
+        )
+    select(study, results)
+    for path in matrix.final_paths(study):
+        chosen = selected_lambda(results / "selection.csv", path.dataset, path.model, path.penalty)
+        make_path(study, path, [chosen] if chosen else [], results, images, classes, size, statuses or {})
+
+
+def make_prepared(
+    study: Study, name: str, data: Path, images: int, classes: int, size: tuple[int, int]
+) -> None:
+    """A prepared data set of vertical stripes, one class each, with a corner of ignored pixels."""
+    folder = data / "prepared" / prepared_folder(study, name).name
+    palette = np.random.default_rng(7).integers(0, 256, (classes, 3))
+    ids = {split: [f"{split}{index:03d}" for index in range(images)] for split in ("train", "val", "test")}
+    for split in ids:
+        masks = np.stack([truth(index, classes, size) for index in range(images)])
+        noise = np.random.default_rng(1).integers(-30, 30, (images, *size, 3))
+        pixels = np.clip(palette[np.where(masks == 255, 0, masks)] + noise, 0, 255).astype(np.uint8)
+        (folder / split).mkdir(parents=True)
+        np.save(folder / split / "images.npy", pixels)
+        np.save(folder / split / "masks.npy", masks)
+    note = "One averaged brain: a smoke test, never a ranking." if name == "brain" else ""
+    facts = {
+        "name": name,
+        "kind": study.datasets[name]["kind"],
+        "citation": "A. Author (2018) & others",
+        "licence": "CC0",
+    }
+    facts |= {"note": note, "classes": CLASSES[:classes], "palette": palette.tolist(), "size": list(size)}
+    facts |= {"mean": [0.5] * 3, "std": [0.2] * 3, "split_rule": "as published", "ids": ids}
+    shares = {split: [1 / classes] * classes for split in ids}
+    facts |= {
+        "class_shares": shares,
+        "ignore_share": dict.fromkeys(ids, 0.05),
+        "content_digest": "0" * 64,
+        "options": {},
+    }
+    write_json(folder / "dataset.json", facts)
+
+
+def truth(index: int, classes: int, size: tuple[int, int]) -> np.ndarray:
+    """The mask of image ``index``: stripes that move with the index, 255 in a corner."""
+    columns = (np.arange(size[1]) * classes // size[1] + index) % classes
+    mask = np.tile(columns, (size[0], 1)).astype(np.uint8)
+    mask[: size[0] // 4, : size[1] // 4] = 255
+    return mask
+
+
+def make_path(
+    study: Study,
+    path: TrainingPath,
+    grid: Sequence[str],
+    results: Path,
+    images: int,
+    classes: int,
+    size: tuple[int, int],
+    statuses: dict[tuple[str, str, int], str],
+) -> None:
+    """One path's cell.json and history.csv for each λ, and its val.parquet; in the final phase also test.parquet."""
+    folder = results / path.phase / path.name
+    finished = []
+    for value in grid:
+        status = statuses.get((path.penalty, value, path.seed), "finished")
+        finished += [value] * (status == "finished")
+        write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status))
+        write_text(
+            folder / f"lambda-{value}" / "history.csv", "epoch,images_per_second\n0,90\n1,100\n2,110\n"
+        )
+    for split in ("val", "test") if path.phase == "final" else ("val",):
+        tables = [score_rows(path, value, split, images, classes, size) for value in finished]
+        records.write(pa.concat_tables([records.empty(), *tables]), folder / f"{split}.parquet")
+
+
+def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:
+    """What train records of a cell: a tenth of the penalised weights exactly zero for l1, none for others."""
+    facts: dict[str, Any] = {
+        "status": status,
+        "reason": "",
+        "log_tail": [],
+        "key": "ab" * 32,
+        "phase": path.phase,
+    }
+    facts |= {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
+    facts |= {"seed": path.seed, "fold": path.fold, "steps": 100, "parameters": 1100, "penalised": 1000}
+    if status == "finished":
+        facts |= {"exact_zeros": 100 if "l1" in path.penalty else 0, "norm_l1": 12.5, "norm_l2": 1.5}
+    else:
+        facts |= {
+            "reason": f"the loss was {'nan' if status == 'diverged' else 'lost'} at step 40",
+            "log_tail": ["step 40"],
+        }
+    device = {
+        "device": "CPU, 2 cores",
+        "commit": "c" * 40,
+        "time": f"2026-01-01T00:00:{path.seed % 60:02d}+00:00",
+    }
+    versions = {"torch": "2.15.0", "softreg": "0.1.0"}
+    weights = {"weights_sha256": "0" * 64 if status == "finished" else None, "seconds": 12.0 + path.seed % 3}
+    return facts | weights | {"provenance": device | {"python": "3.11.7", "versions": versions}}
+
+
+def score_rows(
+    path: TrainingPath, value: str, split: str, images: int, classes: int, size: tuple[int, int]
+) -> pa.Table:
+    """Records of a cell whose share of wrong pixels is ERROR[λ], moved a little by seed and penalty."""
+    # The parts of the draw that seeds and penalties have in common make paired differences smaller than the spread.
+    shared = np.random.default_rng([path.seed, len(path.model)])
+    own = np.random.default_rng([path.seed, *path.penalty.encode(), *path.model.encode(), *value.encode()])
+    wrong = np.clip(ERROR.get(value, 0.25) + shared.normal(0, 0.02) + own.normal(0, 0.004), 0.01, 0.99)
+    total = size[0] * size[1] // classes
+    fn = own.binomial(total, wrong, (images, classes))
+    fp = np.roll(fn, 1, axis=1)
+    count = own.multinomial(total * classes, np.full(BINS, 1 / BINS), images)
+    centres = (np.arange(BINS) + 0.5) / BINS
+    fold = -1 if path.fold is None else path.fold
+    same = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
+    columns: dict[str, Any] = {name: [text] * images for name, text in same.items()}
+    columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": [split] * images}
+    columns |= {"image": [f"{split}{index:03d}" for index in range(images)]}
+    columns |= {
+        "tp": list(total - fn),
+        "fp": list(fp),
+        "fn": list(fn),
+        "nll_sum": own.uniform(1, 2, images) * total,
+    }
+    columns |= {"pixels": [total * classes] * images, "bin_count": list(count)}
+    columns |= {"bin_correct": list(count // 2), "bin_confidence": list(count * centres)}
+    shown = records.example_indices(images) if (path.phase, split) == ("final", "test") else []
+    pictures = [
+        prediction(index, classes, size, wrong, own) if index in shown else None for index in range(images)
+    ]
+    return pa.table(columns | {"prediction": pictures}, schema=records.SCHEMA)
+
+
+def prediction(
+    index: int, classes: int, size: tuple[int, int], wrong: float, rng: np.random.Generator
+) -> bytes:
+    """The truth with a share of its blocks given another class, as PNG."""
+    mask = truth(index, classes, size)
+    mask = np.where(mask == 255, 0, mask)
+    block = max(1, size[0] // 24)
+    coarse = rng.random((size[0] // block + 1, size[1] // block + 1)) < wrong
+    flip = np.kron(coarse, np.ones((block, block), bool))[: size[0], : size[1]]
+    buffer = io.BytesIO()
+    Image.fromarray(np.where(flip, (mask + 1) % classes, mask).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

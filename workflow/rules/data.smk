@@ -1,0 +1,26 @@
+rule fetch_archive:
+    output:
+        "data/raw/{kind}/{archive}",
+    log:
+        "logs/data/fetch/{kind}/{archive}.log",
+    params:
+        study=STUDY.file,
+    shell:
+        "softreg fetch {params.study:q} {wildcards.kind:q} {wildcards.archive:q} 2>&1 | tee {log:q}"
+
+
+rule prepare_dataset:
+    input:
+        lambda wildcards: stages.archive_files(STUDY, wildcards.dataset),
+    output:
+        "data/prepared/{dataset}-{digest}/dataset.json",
+    log:
+        "logs/data/prepare/{dataset}-{digest}.log",
+    params:
+        study=STUDY.file,
+        code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
+    wildcard_constraints:
+        digest="[0-9a-f]{12}",
+    threads: workflow.cores
+    shell:
+        "softreg prepare {params.study:q} {wildcards.dataset:q} 2>&1 | tee {log:q}"

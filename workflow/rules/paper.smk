@@ -1,0 +1,54 @@
+rule gather_scores:
+    input:
+        rules.sweep.input,
+        [
+            f"{RESULTS}/final/{path.name}/{split}.parquet"
+            for path in matrix.final_paths(STUDY)
+            for split in ("val", "test")
+        ],
+        selection=f"{RESULTS}/selection.csv",
+    output:
+        SCORES,
+    log:
+        f"{LOGS}/gather.log",
+    params:
+        study=STUDY.file,
+        content=STUDY.to_dict(),
+        code=stages.code("softreg.gather"),
+    shell:
+        "softreg gather {params.study:q} 2> {log:q}"
+
+
+rule write_paper:
+    input:
+        SCORES,
+    output:
+        report=f"{RESULTS}/report.html",
+        metrics=f"{RESULTS}/metrics.json",
+    log:
+        f"{LOGS}/paper.log",
+    params:
+        folder=RESULTS,
+        code=stages.code("softreg.tables", "softreg.figures", "softreg.report"),
+    shell:
+        "softreg paper {params.folder:q} 2> {log:q}"
+
+
+# Without inputs: where only published scores are at hand, nothing that makes scores may run.
+rule paper:
+    log:
+        f"{LOGS}/paper.log",
+    params:
+        folder=RESULTS,
+    shell:
+        "softreg paper {params.folder:q} 2>&1 | tee {log:q}"
+
+
+rule partial:
+    log:
+        f"{LOGS}/partial.log",
+    params:
+        study=STUDY.file,
+        folder=f"{RESULTS}/partial",
+    shell:
+        "(softreg gather --partial {params.study:q} && softreg paper {params.folder:q}) 2>&1 | tee {log:q}"

@@ -1,0 +1,17 @@
+rule train_path:
+    input:
+        unpack(lambda wildcards: stages.training_inputs(STUDY, wildcards.phase, wildcards.path)),
+    output:
+        f"{RESULTS}/{{phase}}/{{path}}/path.json",
+    log:
+        f"{LOGS}/train/{{phase}}/{{path}}.log",
+    params:
+        study=STUDY.file,
+        key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
+    threads: STUDY.resources["threads"]
+    resources:
+        gpu=STUDY.resources["gpu"],
+        mem_mb=STUDY.resources["mem_mb"],
+        runtime=STUDY.resources["runtime"],
+    shell:
+        "softreg train {params.study:q} {wildcards.phase} {wildcards.path:q} 2> {log:q}"
