@@ -1,4 +1,4 @@
-"""A study's results with known effects, without training: cell records and score records as train and evaluate write them."""
+"""A study's results with known effects, without training: cell records and score records as they are on disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLASSES = [
 
 
 def make_study(root: Path, **changes: Any) -> Study:
-    """A study of one dataset, one model, three penalties (none, l1, l2) and 2 + 3 seeds, with ``changes`` to its sections."""
+    """One dataset, one model, three penalties (none, l1, l2) and 2 + 3 seeds, with ``changes`` to its sections."""
     sections: dict[str, Any] = {
         "name": "tiny",
         "datasets": {"brain": {}},
@@ -84,9 +84,7 @@ def make_results(
         make_path(study, path, [chosen] if chosen else [], results, images, classes, size, statuses or {})
 
 
-def make_prepared(
-    study: Study, name: str, data: Path, images: int, classes: int, size: tuple[int, int]
-) -> None:
+def make_prepared(study: Study, name: str, data: Path, images: int, classes: int, size: tuple[int, int]) -> None:
     """A prepared data set of vertical stripes, one class each, with a corner of ignored pixels."""
     folder = data / "prepared" / prepared_folder(study, name).name
     palette = np.random.default_rng(7).integers(0, 256, (classes, 3))
@@ -142,9 +140,7 @@ def make_path(
         status = statuses.get((path.penalty, value, path.seed), "finished")
         finished += [value] * (status == "finished")
         write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status))
-        write_text(
-            folder / f"lambda-{value}" / "history.csv", "epoch,images_per_second\n0,90\n1,100\n2,110\n"
-        )
+        write_text(folder / f"lambda-{value}" / "history.csv", "epoch,images_per_second\n0,90\n1,100\n2,110\n")
     for split in ("val", "test") if path.phase == "final" else ("val",):
         tables = [score_rows(path, value, split, images, classes, size) for value in finished]
         records.write(pa.concat_tables([records.empty(), *tables]), folder / f"{split}.parquet")
@@ -205,15 +201,11 @@ def score_rows(
     columns |= {"pixels": [total * classes] * images, "bin_count": list(count)}
     columns |= {"bin_correct": list(count // 2), "bin_confidence": list(count * centres)}
     shown = records.example_indices(images) if (path.phase, split) == ("final", "test") else []
-    pictures = [
-        prediction(index, classes, size, wrong, own) if index in shown else None for index in range(images)
-    ]
+    pictures = [prediction(index, classes, size, wrong, own) if index in shown else None for index in range(images)]
     return pa.table(columns | {"prediction": pictures}, schema=records.SCHEMA)
 
 
-def prediction(
-    index: int, classes: int, size: tuple[int, int], wrong: float, rng: np.random.Generator
-) -> bytes:
+def prediction(index: int, classes: int, size: tuple[int, int], wrong: float, rng: np.random.Generator) -> bytes:
     """The truth with a share of its blocks given another class, as PNG."""
     mask = truth(index, classes, size)
     mask = np.where(mask == 255, 0, mask)

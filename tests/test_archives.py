@@ -129,9 +129,7 @@ def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> N
         assert "absolute path or one that leaves" in refused(path, tmp_path, strip_top=True, members=("b",))
 
 
-@pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
-)
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
     path = tar_with(tmp_path / "x.tar", kind, link="../../etc/passwd")
     assert "link or a device" in refused(path, tmp_path)

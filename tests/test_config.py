@@ -34,9 +34,7 @@ def test_the_least_study_has_every_default(load):
     assert study.datasets["brain"]["kind"] == "brain"
     assert study.datasets["brain"]["split"]["rule"] == "official"
     assert study.models == {"convnet": {"kind": "convnet", "dropout": 0.5, "training": {}}}
-    assert study.penalties == {
-        "none": {"kind": "none", "lambda": ["0"], "realisation": "proximal", "weights": "all"}
-    }
+    assert study.penalties == {"none": {"kind": "none", "lambda": ["0"], "realisation": "proximal", "weights": "all"}}
     assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5}
     assert study.training["augmentation"]["scale"] == [0.75, 1.33]
     assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best"}
@@ -61,9 +59,7 @@ def test_lambdas_are_spelled_sorted_and_numbers_however_written(load):
 
 
 def test_a_models_training_overrides_key_by_key(load):
-    models = (
-        "models: {convnet: , slow: {kind: convnet, training: {lr: 1e-3, objective: {beta: 0.1}, crop: null}}}"
-    )
+    models = "models: {convnet: , slow: {kind: convnet, training: {lr: 1e-3, objective: {beta: 0.1}, crop: null}}}"
     study = load(LEAST.replace("models: {convnet: }", models) + "training: {lr: 0.2, crop: 32, epochs: 3}\n")
     assert study.training_of("convnet") == study.training
     slow = study.training_of("slow")
@@ -164,8 +160,7 @@ WRONG = {
     ),
     "name of an entry": (
         LEAST.replace("{convnet: }", "{a/b: {kind: convnet}}"),
-        'models has an entry named "a/b"; give a name of letters, digits, - and _ that starts with '
-        "a letter or digit",
+        'models has an entry named "a/b"; give a name of letters, digits, - and _ that starts with a letter or digit',
     ),
     "no entries": (
         LEAST.replace("{brain: }", ""),
@@ -206,8 +201,7 @@ WRONG = {
     ),
     "crop off one model's stride": (
         SMP.replace("MODEL", "training: {crop: [360, 480]}"),
-        "models.u.training.crop is [360, 480]; give [352, 480] or [384, 480], "
-        "as model u takes multiples of 32",
+        "models.u.training.crop is [360, 480]; give [352, 480] or [384, 480], as model u takes multiples of 32",
     ),
     "crop below the stride": (
         SMP.replace("MODEL", "options: {encoder_depth: 4}, training: {crop: 8}"),
@@ -241,8 +235,7 @@ WRONG = {
     ),
     "unknown option": (
         SMP.replace("MODEL", "architecture: linknet, options: {decoder_channels: [1]}"),
-        "unknown key models.u.options.decoder_channels; keys of linknet known: encoder_depth, "
-        "decoder_use_norm",
+        "unknown key models.u.options.decoder_channels; keys of linknet known: encoder_depth, decoder_use_norm",
     ),
     "option of a wrong type": (
         SMP.replace("MODEL", "options: {encoder_depth: deep}"),
@@ -250,8 +243,7 @@ WRONG = {
     ),
     "unknown encoder": (
         SMP.replace("MODEL", "encoder: resnet35"),
-        'models.u.encoder is "resnet35"; give an encoder of the library, the nearest are '
-        "resnet50, resnet34, resnet152",
+        'models.u.encoder is "resnet35"; give an encoder of the library, the nearest are resnet50, resnet34, resnet152',
     ),
     "lite0 for another encoder": (
         SMP.replace("MODEL", "weights: lite0"),
@@ -276,8 +268,7 @@ WRONG = {
     ),
     "lists without the rule": (
         FOLDER.replace("OWN", "table: t.csv, split: {train_list: a.txt}"),
-        'datasets.own.split.train_list is "a.txt" and the rule is fraction; give rule: list, '
-        "or leave the key out",
+        'datasets.own.split.train_list is "a.txt" and the rule is fraction; give rule: list, or leave the key out',
     ),
     "no official split": (
         LEAST.replace("{brain: }", "{wbc: {split: {rule: official}}}"),
@@ -343,9 +334,7 @@ def test_a_file_name_that_cannot_name_a_folder(load):
 
 def test_a_missing_file_names_those_that_are_there(load):
     load(LEAST, "here.yaml")
-    with pytest.raises(
-        UserError, match=re.escape("there.yaml: no such file; the studies in . are here.yaml")
-    ):
+    with pytest.raises(UserError, match=re.escape("there.yaml: no such file; the studies in . are here.yaml")):
         load_study(Path("there.yaml"))
 
 
@@ -378,9 +367,7 @@ def test_the_convnets_stride_is_that_of_the_network():
     assert stride_of({"kind": "convnet"}) == convnet.STRIDE
 
 
-@pytest.mark.parametrize(
-    "file", sorted(Path(__file__).parents[1].glob("config/*.yaml")), ids=lambda file: file.stem
-)
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("config/*.yaml")), ids=lambda file: file.stem)
 def test_the_projects_studies_load(file):
     study = load_study(file)
     assert study.name == file.stem
@@ -405,9 +392,7 @@ def test_the_split_rules_of_a_dataset_are_those_that_its_reader_takes():
     for definition, schema in study_schema()["$defs"].items():
         if definition.startswith("dataset_"):
             rule = schema["properties"]["split"]["properties"]["rule"]
-            assert set(rule["enum"]) == set(datasets.load(definition.removeprefix("dataset_")).rules), (
-                definition
-            )
+            assert set(rule["enum"]) == set(datasets.load(definition.removeprefix("dataset_")).rules), definition
 
 
 def test_torch_is_not_imported():

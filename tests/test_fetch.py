@@ -338,9 +338,7 @@ def test_a_redirect_is_followed_with_its_range(
     assert server.requests[-1] == Request("/moved.zip", "bytes=300000-", 206)
 
 
-def test_a_target_that_is_not_the_file_is_left_and_named(
-    server: Loopback, archive: Archive, target: Path
-) -> None:
+def test_a_target_that_is_not_the_file_is_left_and_named(server: Loopback, archive: Archive, target: Path) -> None:
     target.parent.mkdir(parents=True)
     target.write_bytes(b"mine")
     with pytest.raises(ArchiveError) as caught:

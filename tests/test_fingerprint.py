@@ -37,7 +37,9 @@ def test_comments_docstrings_and_layout_change_nothing(package):
     before = _of(*TRAIN)
     file = package / "penalties" / "l1.py"
     _edit(file, '"""P(w) = Σ |w|."""', '"""Another text."""')
-    file.write_text("# a comment\n\n\n" + file.read_text().replace("sum_abs(weights)", "sum_abs(\n            weights\n        )"))
+    file.write_text(
+        "# a comment\n\n\n" + file.read_text().replace("sum_abs(weights)", "sum_abs(\n            weights\n        )")
+    )
     assert _of(*TRAIN) == before
 
 

@@ -37,8 +37,7 @@ def test_groups_are_the_product_in_the_order_of_the_file(study):
 
 def test_the_sweep_is_the_product_with_tuning_seeds(study):
     expected = {
-        f"{d}/{m}/{p}/seed{s}"
-        for d, m, p, s in product("abc", ["convnet", "wide"], ["none", "l2", "l1"], [1, 3])
+        f"{d}/{m}/{p}/seed{s}" for d, m, p, s in product("abc", ["convnet", "wide"], ["none", "l2", "l1"], [1, 3])
     }
     names = [path.name for path in matrix.sweep_paths(study)]
     assert len(names) == len(expected)
@@ -88,7 +87,5 @@ def test_names_as_the_folders_need_them():
     ],
 )
 def test_what_is_no_path_is_refused(phase, name):
-    with pytest.raises(
-        UserError, match="is not a training path; give sweep or final and DATASET/MODEL/PENALTY/seedN"
-    ):
+    with pytest.raises(UserError, match="is not a training path; give sweep or final and DATASET/MODEL/PENALTY/seedN"):
         matrix.parse_path(phase, name)

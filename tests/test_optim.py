@@ -38,7 +38,11 @@ def _solve(problem, spec, lambda_, training, realisation="proximal", steps=4000)
 
 CASES = {
     "ridge": ({"kind": "l2"}, 0.1, lambda lambda_: Ridge(alpha=lambda_ * SAMPLES, fit_intercept=False)),
-    "lasso": ({"kind": "l1"}, 0.1, lambda lambda_: Lasso(alpha=lambda_, fit_intercept=False, tol=1e-14, max_iter=10**6)),
+    "lasso": (
+        {"kind": "l1"},
+        0.1,
+        lambda lambda_: Lasso(alpha=lambda_, fit_intercept=False, tol=1e-14, max_iter=10**6),
+    ),
     "elastic net": (
         {"kind": "elastic_net", "alpha": 0.5},
         0.2,

@@ -43,16 +43,12 @@ def test_every_definition_is_a_kind_that_knows_its_name_and_nothing_else():
     for name, definition in study_schema()["$defs"].items():
         family, _, kind = name.partition("_")
         assert family in ("dataset", "model", "penalty")
-        assert (
-            definition["properties"]["kind"]["const"] == definition["properties"]["kind"]["default"] == kind
-        )
+        assert definition["properties"]["kind"]["const"] == definition["properties"]["kind"]["default"] == kind
         assert definition["additionalProperties"] is False
 
 
 def test_defaults_are_copies():
-    schema = {
-        "properties": {"a": {"default": [1]}, "b": {"default": {}, "properties": {"c": {"default": 2}}}}
-    }
+    schema = {"properties": {"a": {"default": [1]}, "b": {"default": {}, "properties": {"c": {"default": 2}}}}}
     first = filled({}, schema)
     first["a"].append(2)
     first["b"]["c"] = 3

@@ -203,9 +203,7 @@ class _Budget:
             while block := stream.read(BLOCK):
                 self.left -= len(block)
                 if self.left < 0:
-                    raise _FaultError(
-                        f"its members unpack to more than the {self.most} bytes the dataset declares"
-                    )
+                    raise _FaultError(f"its members unpack to more than the {self.most} bytes the dataset declares")
                 yield block
 
 

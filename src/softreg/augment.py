@@ -71,7 +71,8 @@ def _jitter(images: Tensor, options: dict[str, Any], draws: tuple[Tensor, ...]) 
     mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
     images = mean + (images - mean) * contrast
     grey = _grey(images)
-    return (grey + (images - grey) * saturation).clamp_(0, 1)
+    jittered: Tensor = grey + (images - grey) * saturation
+    return jittered.clamp_(0, 1)
 
 
 def _grey(images: Tensor) -> Tensor:

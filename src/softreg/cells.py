@@ -71,12 +71,8 @@ def _training_code(model: str, penalty: str) -> str:
     return code_fingerprint("softreg.train_path", f"softreg.models.{model}", f"softreg.penalties.{penalty}")
 
 
-def make_cells(
-    study: Study, path: TrainingPath, lambdas: list[str], results: Path, content_digest: str
-) -> list[Cell]:
+def make_cells(study: Study, path: TrainingPath, lambdas: list[str], results: Path, content_digest: str) -> list[Cell]:
     """The cells of a path, one per λ; ``content_digest`` is that of the prepared data."""
     common = {**path_spec(study, path), "code": training_code(study, path), "data": content_digest}
     folder = path_folder(results, path)
-    return [
-        Cell(folder / f"lambda-{lambda_}", lambda_, digest({**common, "lambda": lambda_})) for lambda_ in lambdas
-    ]
+    return [Cell(folder / f"lambda-{lambda_}", lambda_, digest({**common, "lambda": lambda_})) for lambda_ in lambdas]

@@ -29,9 +29,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(
-    file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint of the cell with this key, whole or not at all."""
     state = {
         "key": key,
@@ -45,12 +43,12 @@ def save(
 
 def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key."""
-    if not file.is_file():
+    if not zipfile.is_zipfile(file):
         return Progress()
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError):
-        # Writing is atomic, so this is a file that something else has damaged: start over rather than stop.
+        # Writing is atomic, so something else has damaged the file: start over rather than stop.
         return Progress()
     if state["key"] != key:
         return Progress()

@@ -37,9 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
-    _study_command(
-        commands, "evaluate", "score a path's weights on val or test", _evaluate, "phase", "path", "split"
-    )
+    _study_command(commands, "evaluate", "score a path's weights on val or test", _evaluate, "phase", "path", "split")
     _study_command(commands, "select", "choose λ̂ from validation scores", _select)
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
@@ -108,9 +106,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
     study = load_study(options.study)
     if options.dataset not in study.datasets:
-        raise UserError(
-            f"{study.file} has no data set {options.dataset!r}; it has {', '.join(study.datasets)}"
-        )
+        raise UserError(f"{study.file} has no data set {options.dataset!r}; it has {', '.join(study.datasets)}")
     stages.prepare(study, options.dataset)
 
 
@@ -166,3 +162,7 @@ def _write_paper(options: argparse.Namespace) -> None:
         from softreg.report import write_report
 
         write_report(scores, options.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -61,9 +61,7 @@ class Study:
 
     def to_dict(self) -> dict[str, Any]:
         """The study as JSON values that load as the same study; without the place of its file."""
-        return {
-            field.name: deepcopy(getattr(self, field.name)) for field in fields(self) if field.name != "file"
-        }
+        return {field.name: deepcopy(getattr(self, field.name)) for field in fields(self) if field.name != "file"}
 
 
 def load_study(path: Path) -> Study:
@@ -149,11 +147,7 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
     prefix = f"{_ENTRIES[section]}_"
-    kinds = [
-        definition.removeprefix(prefix)
-        for definition in study_schema()["$defs"]
-        if definition.startswith(prefix)
-    ]
+    kinds = [definition.removeprefix(prefix) for definition in study_schema()["$defs"] if definition.startswith(prefix)]
     kind = entry.get("kind", name)
     if kind in kinds:
         return str(kind)
@@ -173,9 +167,7 @@ def _grid(values: Sequence[float], where: tuple[str, ...]) -> list[str]:
     grid = sorted(map(spell, values), key=float)
     twice = first_duplicate(grid)
     if twice is not None:
-        raise Violation(
-            f"{dotted(where)}.lambda holds {twice} twice; give each value once, however it is written"
-        )
+        raise Violation(f"{dotted(where)}.lambda holds {twice} twice; give each value once, however it is written")
     return grid
 
 
@@ -183,9 +175,7 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
     name: str = values["name"] or path.stem
     rule = study_schema()["properties"]["name"]["anyOf"][1]
     if not re.search(rule["pattern"], name):
-        raise Violation(
-            f"the file's name {show(name)} cannot name a folder of results; give name: {rule['title']}"
-        )
+        raise Violation(f"the file's name {show(name)} cannot name a folder of results; give name: {rule['title']}")
     return name
 
 
@@ -213,9 +203,7 @@ def _check_seeds(study: Study) -> None:
 def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
     split = dataset["split"]
     if split["val"] + split["test"] >= 1:
-        raise Violation(
-            f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1"
-        )
+        raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
     for key in _LISTS:
         _check_list(f"{where}.{key}", split[key], split["rule"])
 
@@ -224,9 +212,7 @@ def _check_list(where: str, file: str | None, rule: str) -> None:
     if rule == "list" and file is None:
         raise Violation(f"{where} is null; give a file of image ids, one a line, as the rule is list")
     if rule != "list" and file is not None:
-        raise Violation(
-            f"{where} is {show(file)} and the rule is {rule}; give rule: list, or leave the key out"
-        )
+        raise Violation(f"{where} is {show(file)} and the rule is {rule}; give rule: list, or leave the key out")
     if file is not None and not Path(file).is_file():
         raise Violation(f"{where} is {show(file)}, which is no file; give a file of image ids, one a line")
 
@@ -235,17 +221,13 @@ def _check_folder(where: str, dataset: Mapping[str, Any]) -> None:
     pair, table = (dataset["images"], dataset["masks"]), dataset["table"]
     if (table is None and None in pair) or (table is not None and pair != (None, None)):
         given = [key for key in ("images", "masks", "table") if dataset[key] is not None]
-        raise Violation(
-            f"{where} has {' and '.join(given) or 'no images'}; give images and masks, or a table alone"
-        )
+        raise Violation(f"{where} has {' and '.join(given) or 'no images'}; give images and masks, or a table alone")
     split = dataset["split"]
     if split["rule"] == "group" and table is None:
         raise Violation(f"{where}.split.rule is group; give a table with the column {split['column']}")
     palette, classes = dataset["palette"], dataset["classes"]
     if palette is not None and len(palette) != len(classes):
-        raise Violation(
-            f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes"
-        )
+        raise Violation(f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes")
     if palette is not None and (twice := first_duplicate(palette)) is not None:
         raise Violation(f"{where}.palette holds {show(twice)} twice; give each class its own colour")
 
@@ -277,9 +259,7 @@ def _check_encoder(where: str, encoder: str) -> None:
         return
     known = [*catalogue["encoders"], *(f"tu-{name}" for name in catalogue["timm"])]
     near = ", ".join(nearest(encoder, known, 3, 0.0))
-    raise Violation(
-        f"{where}.encoder is {show(encoder)}; give an encoder of the library, the nearest are {near}"
-    )
+    raise Violation(f"{where}.encoder is {show(encoder)}; give an encoder of the library, the nearest are {near}")
 
 
 def _check_weights(where: str, model: Mapping[str, Any]) -> None:
@@ -290,9 +270,7 @@ def _check_weights(where: str, model: Mapping[str, Any]) -> None:
             f"give encoder: {_LITE0_ENCODER}, or weights: none or hub"
         )
     if weights not in ("none", "lite0", "hub") and not Path(weights).is_file():
-        raise Violation(
-            f"{where}.weights is {show(weights)}, which is no file; give a file, none, lite0 or hub"
-        )
+        raise Violation(f"{where}.weights is {show(weights)}, which is no file; give a file, none, lite0 or hub")
 
 
 def _check_training(study: Study, model: str) -> None:

@@ -43,7 +43,7 @@ def evaluate_cells(
     images = _images(study, path, split, data)
     batches = Batches(images, device)
     model = models.build(study.models[path.model], classes, pretrained=False).to(device)
-    shown = example_indices(len(images)) if (path.phase, split) == ("final", "test") else []
+    shown = records.example_indices(len(images)) if (path.phase, split) == ("final", "test") else []
     tables = [records.empty()]
     for cell in cells:
         model.network.load_state_dict(load_file(cell.folder / "weights.safetensors"))
@@ -52,14 +52,7 @@ def evaluate_cells(
     return pa.concat_tables(tables)
 
 
-def example_indices(count: int) -> list[int]:
-    """The images whose predictions are kept for the gallery: three, spread evenly over the split."""
-    return sorted({count // 6, count // 2, 5 * count // 6})
-
-
-def score(
-    model: Segmenter, batches: Batches, batch_size: int, shown: Sequence[int]
-) -> tuple[Sums, dict[int, bytes]]:
+def score(model: Segmenter, batches: Batches, batch_size: int, shown: Sequence[int]) -> tuple[Sums, dict[int, bytes]]:
     """The sums of all images of a set, and the predictions for those ``shown``, as PNG of class indices."""
     parts: list[Sums] = []
     pictures: dict[int, bytes] = {}

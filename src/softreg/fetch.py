@@ -162,9 +162,7 @@ def _check_address(address: str) -> None:
     if parts.scheme not in ("http", "https"):
         raise UserError(f"mirror {shown}: is neither a folder nor an http or https address")
     if "@" in parts.netloc:
-        raise UserError(
-            f"mirror {shown}: carries a password, which logs would show; name an open address or a folder"
-        )
+        raise UserError(f"mirror {shown}: carries a password, which logs would show; name an open address or a folder")
 
 
 def _file_in(folder: Path, dataset: str, filename: str) -> Path:
@@ -294,9 +292,7 @@ def _receive(url: str, part: _Part, progress: bool | None) -> bool:
 
 def _open(url: str, headers: dict[str, str]) -> Any:
     # Without these, an archive may arrive compressed once more, and some servers refuse Python's own name.
-    request = urllib.request.Request(
-        url, headers={"Accept-Encoding": "identity", "User-Agent": "softreg", **headers}
-    )
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "softreg", **headers})
     try:
         return _opener().open(request, timeout=TIMEOUT)
     except HTTPError as error:
@@ -385,15 +381,11 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _meter(
-    name: str, done: int, total: int | None, progress: bool | None
-) -> Iterator[Callable[[int], object]]:
+def _meter(name: str, done: int, total: int | None, progress: bool | None) -> Iterator[Callable[[int], object]]:
     if progress is None and not sys.stderr.isatty():
         yield _Tenths(name, done, total).add
         return
-    with tqdm(
-        desc=name, initial=done, total=total, unit="B", unit_scale=True, disable=progress is False
-    ) as bar:
+    with tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True, disable=progress is False) as bar:
         yield bar.update
 
 
@@ -411,11 +403,7 @@ class _Tenths:
         self.done += count
         if self.done // self.step > self.shown:
             self.shown = self.done // self.step
-            share = (
-                f"{100 * self.done // self.total} % of {self.total} bytes"
-                if self.total
-                else f"{self.done} bytes"
-            )
+            share = f"{100 * self.done // self.total} % of {self.total} bytes" if self.total else f"{self.done} bytes"
             _say(f"{self.name}: {share}")
 
 
@@ -434,7 +422,5 @@ def _alone(target: Path) -> Iterator[None]:
             _say(f"{target.name}: waiting for another process that fetches it")
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            _say(
-                f"{target.name}: fetched without a lock ({error.strerror}); let no other process fetch it now"
-            )
+            _say(f"{target.name}: fetched without a lock ({error.strerror}); let no other process fetch it now")
         yield

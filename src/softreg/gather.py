@@ -1,7 +1,8 @@
 """Gather a study's scores into one small folder, enough for every table and figure without a GPU or the data.
 
-``scores/`` holds the score records, one row for each cell the study asks for (with its status), the example images, and what
-was run on what. All but ``timings.csv`` and ``provenance.json``, which are measured, are the same bytes for the same results.
+``scores/`` holds the score records, one row for each cell the study asks for (with its status), the example images,
+and what was run on what. All but ``timings.csv`` and ``provenance.json``, which are measured, are the
+same bytes for the same results.
 """
 
 from __future__ import annotations
@@ -74,8 +75,9 @@ class _Cell:
 def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Path:
     """Write ``results/<study>/scores/`` and return it; with ``partial``, ``results/<study>/partial/scores/``.
 
-    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far; every other cell is
-    listed as "not run". Raises `UserError` where something is missing and ``partial`` is false.
+    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far;
+    every other cell is listed as "not run".
+    Raises `UserError` where something is missing and ``partial`` is false.
     """
     root = results / study.name
     scores = root / "partial" / "scores" if partial else root / "scores"
@@ -96,9 +98,7 @@ def _selection(path: Path, partial: bool) -> pd.DataFrame:
     raise UserError(f"{path}: not there: select λ first, or ask for the partial report.")
 
 
-def _gather_records(
-    study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool
-) -> None:
+def _gather_records(study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool) -> None:
     chosen = _chosen(selection)
     sweep = [root / "sweep" / path.name for path in matrix.sweep_paths(study)]
     final = [root / "final" / path.name for path in matrix.final_paths(study) if chosen.get(_group(path))]
@@ -143,9 +143,7 @@ def _expected_cells(study: Study, root: Path, selection: pd.DataFrame) -> Iterat
         yield _Cell(path, value, root / "final" / path.name / f"lambda-{value}")
 
 
-def _gather_cells(
-    study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool
-) -> None:
+def _gather_cells(study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool) -> None:
     cells = list(_expected_cells(study, root, selection))
     _present([cell.folder / "cell.json" for cell in cells if cell.lambda_], partial)
     facts = [_facts(cell) for cell in cells]

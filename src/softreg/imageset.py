@@ -64,9 +64,7 @@ class Batches:
             where = indices.to(self.device)
             images, masks = self.resident[0][where], self.resident[1][where]
         else:
-            images, masks = (
-                torch.from_numpy(array).to(self.device) for array in self.source.read(indices.tolist())
-            )
+            images, masks = (torch.from_numpy(array).to(self.device) for array in self.source.read(indices.tolist()))
         return images.permute(0, 3, 1, 2).float() / 255, masks
 
     def _fits(self) -> bool:

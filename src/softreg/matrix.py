@@ -46,10 +46,7 @@ def sweep_paths(study: Study) -> list[TrainingPath]:
 
 def final_paths(study: Study) -> list[TrainingPath]:
     """The paths of phase 2: every group with every evaluation seed; each holds one cell, at λ̂."""
-    return [
-        TrainingPath("final", *group, seed)
-        for group, seed in product(groups(study), study.seeds["evaluation"])
-    ]
+    return [TrainingPath("final", *group, seed) for group, seed in product(groups(study), study.seeds["evaluation"])]
 
 
 def count_cells(study: Study) -> int:

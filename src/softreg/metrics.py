@@ -1,7 +1,8 @@
 """Measures of a segmentation, from counts of pixels. Imports numpy only.
 
-Shapes: N images, C classes, B bins of confidence; leading axes (``...``) are kept, so that one call can score many cells
-or resamples. Ignored pixels are left out before counting. A measure whose denominator is zero is nan.
+Shapes: N images, C classes, B bins of confidence; leading axes (``...``) are kept, so that one call can
+score many cells or resamples. Ignored pixels are left out before counting.
+A measure whose denominator is zero is nan.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ Floats = NDArray[np.float64]
 
 def iou_per_class(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
     """Intersection over union, TP / (TP + FP + FN), elementwise; nan where the union is empty."""
-    tp, fp, fn = np.asarray(tp), np.asarray(fp), np.asarray(fn)
-    return _ratio(tp, tp + fp + fn)
+    hits = np.asarray(tp)
+    return _ratio(hits, hits + np.asarray(fp) + np.asarray(fn))
 
 
 def miou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
@@ -29,20 +30,20 @@ def miou(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
 
 
 def miou_per_image(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
-    """Mean over images of the mean IoU of each: (..., N, C) → (...). Images without a valid pixel are left out."""
+    """Mean over images of the mean IoU of each, if it has a valid pixel: (..., N, C) → (...)."""
     return _mean_of_defined(_mean_of_defined(iou_per_class(tp, fp, fn)))
 
 
 def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
     """Mean over classes of 2 TP / (2 TP + FP + FN), counts summed over the images: (..., N, C) → (...)."""
-    tp, fp, fn = _totals(tp, fp, fn)
-    return _mean_of_defined(_ratio(2 * tp, 2 * tp + fp + fn))
+    hits, false, missed = _totals(tp, fp, fn)
+    return _mean_of_defined(_ratio(2 * hits, 2 * hits + false + missed))
 
 
 def pixel_accuracy(tp: ArrayLike, fn: ArrayLike) -> Floats:
-    """Share of the valid pixels whose class is right: (..., N, C) → (...). TP + FN counts each valid pixel once."""
-    tp, fn = np.asarray(tp), np.asarray(fn)
-    return _ratio(tp.sum((-2, -1)), (tp + fn).sum((-2, -1)))
+    """Share of the valid pixels, ΣTP + ΣFN, whose class is right: (..., N, C) → (...)."""
+    right, missed = np.asarray(tp).sum((-2, -1)), np.asarray(fn).sum((-2, -1))
+    return _ratio(right, right + missed)
 
 
 def ece(bin_count: ArrayLike, bin_correct: ArrayLike, bin_confidence: ArrayLike) -> Floats:
@@ -66,7 +67,8 @@ def _totals(*counts: ArrayLike) -> list[NDArray[Any]]:
 
 def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> Floats:
     empty = np.full(np.shape(bottom), np.nan)
-    return np.divide(top, bottom, out=empty, where=np.asarray(bottom) != 0, dtype=np.float64)
+    ratio: Floats = np.divide(top, bottom, out=empty, where=np.asarray(bottom) != 0, dtype=np.float64)
+    return ratio
 
 
 def _mean_of_defined(values: Floats) -> Floats:

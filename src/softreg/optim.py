@@ -28,14 +28,14 @@ def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> to
 
 def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:
     """The learning rate at ``step`` of ``steps``: linear warm-up, then constant, cosine or polynomial (0.9)."""
-    warmup = training["warmup_epochs"] * steps_per_epoch
+    warmup: int = training["warmup_epochs"] * steps_per_epoch
     peak: float = training["lr"]
     if step < warmup:
         return peak * (step + 1) / warmup
     left = 1 - (step - warmup) / max(1, steps - warmup)
     if training["schedule"] == "cosine":
         return peak * (1 - math.cos(math.pi * left)) / 2
-    return peak * left**0.9 if training["schedule"] == "polynomial" else peak
+    return peak * math.pow(left, 0.9) if training["schedule"] == "polynomial" else peak
 
 
 class RegularisedStep:

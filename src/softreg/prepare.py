@@ -71,9 +71,7 @@ Task = tuple[Target, int, Sample]
 _NOTHING = Counts(np.zeros(256, np.int64), np.zeros((3, 256), np.int64))
 
 
-def prepare(
-    name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None
-) -> dict[str, Any]:
+def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None) -> dict[str, Any]:
     """Prepare the data set ``name`` of a study into ``folder`` and print its class shares.
 
     ``options`` are its options with all defaults; ``raw`` is the folder of its archives under their published
@@ -111,9 +109,7 @@ def class_table(about: dict[str, Any]) -> str:
     """
     images = ", ".join(f"{len(about['ids'][part])} {part}" for part in PARTS)
     height, width = about["size"]
-    rows = [
-        [name, *(about["class_shares"][part][i] for part in PARTS)] for i, name in enumerate(about["classes"])
-    ]
+    rows = [[name, *(about["class_shares"][part][i] for part in PARTS)] for i, name in enumerate(about["classes"])]
     rows.append(["(ignored, of all)", *(about["ignore_share"][part] for part in PARTS)])
     wide = max(len(row[0]) for row in rows)
     lines = [f"{about['name']}: {images} images of {height} × {width}; split: {about['split_rule']}"]
@@ -151,7 +147,7 @@ def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[P
         path = raw / archive.filename
         if not path.is_file():
             raise UserError(f"{path} is missing: fetch the archives of {name} first (softreg fetch)")
-        sources[archive.filename] = archives.content_digest(path, archive)
+        sources[archive.filename] = archives.verify(path, archive)
         archives.extract(path, archive, scratch / str(number))
         for member in (scratch / str(number)).iterdir():
             member.replace(root / member.name)
@@ -160,9 +156,7 @@ def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[P
 
 def _check_ids(name: str, samples: Sequence[Sample]) -> None:
     if not samples:
-        raise UserError(
-            f"`datasets.{name}` holds no images: its archive or folder has none where they should be"
-        )
+        raise UserError(f"`datasets.{name}` holds no images: its archive or folder has none where they should be")
     seen: set[str] = set()
     for sample in samples:
         if sample.id in seen:
@@ -175,9 +169,7 @@ def _common_size(name: str, samples: Sequence[Sample], options: Options) -> tupl
     largest = max(sample.size[0] for sample in samples), max(sample.size[1] for sample in samples)
     if options["size"] is None:
         if options["fit"] == "resize" and len({sample.size for sample in samples}) > 1:
-            raise UserError(
-                f"`datasets.{name}` resizes images of several sizes: give `size`, as [height, width]"
-            )
+            raise UserError(f"`datasets.{name}` resizes images of several sizes: give `size`, as [height, width]")
         return largest
     height, width = options["size"]
     if options["fit"] == "pad" and (largest[0] > height or largest[1] > width):
@@ -257,8 +249,7 @@ def _check_mask(sample: Sample, mask: Array, classes: int) -> None:
     valid = mask[mask != IGNORE]
     if valid.size and valid.max() >= classes:
         raise UserError(
-            f"the mask of {sample.id} has the value {valid.max()}: "
-            f"accepted are 0 to {classes - 1} and {IGNORE}"
+            f"the mask of {sample.id} has the value {valid.max()}: accepted are 0 to {classes - 1} and {IGNORE}"
         )
 
 
@@ -302,9 +293,7 @@ def _measured(parts: Parts, counts: dict[str, Counts], size: tuple[int, int], cl
 def _moments(levels: NDArray[np.int64]) -> tuple[float, float]:
     """Mean and standard deviation, in 0…1, of a channel from the counts of its 256 levels."""
     counts = levels.tolist()
-    n, total, squares = (
-        sum(count * level**power for level, count in enumerate(counts)) for power in range(3)
-    )
+    n, total, squares = (sum(count * level**power for level, count in enumerate(counts)) for power in range(3))
     # In exact integers up to the division: n·Σx² − (Σx)² cancels nothing.
     return total / n / 255, math.sqrt(n * squares - total**2) / n / 255
 

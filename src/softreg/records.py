@@ -1,7 +1,7 @@
 """Score records: for one cell and one image, the counts from which every number in a paper is computed.
 
-They are sufficient statistics: TP, FP and FN per class, and sums for likelihood and calibration. No times and no
-machine names are among them, so that the same study on the same machine gives the same bytes.
+They are sufficient statistics: TP, FP and FN per class, and sums for likelihood and calibration. No times
+and no machine names are among them, so that the same study on the same machine gives the same bytes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def read(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Tabl
     """
     names = list(columns or SCHEMA.names)
     schema = pa.schema([SCHEMA.field(name) for name in names])
-    return pa.concat_tables([schema.empty_table(), *(_read_one(path, names, schema) for path in paths)])
+    tables = [_read_one(path, names, schema) for path in paths]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 def counts(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -92,19 +93,21 @@ def matrix(table: pa.Table, column: str) -> NDArray[np.int64]:
 
     Raises ``ValueError`` where the lists differ in length.
     """
-    lists = table.column(column).combine_chunks()
+    chunks = table.column(column)
+    lists = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     lengths = pc.unique(pc.list_value_length(lists))
     if len(lengths) > 1:
         raise ValueError(f"the lists in column {column} differ in length: {sorted(lengths.to_pylist())}")
     values = lists.flatten().to_numpy(zero_copy_only=True)
-    return values.reshape(len(lists), -1) if len(lists) else values.reshape(0, 0)
+    rows: NDArray[np.int64] = values.reshape(len(lists), -1) if len(lists) else values.reshape(0, 0)
+    return rows
 
 
 def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
     """One row for each value of ``keys``, sorted, with its measures over all its images.
 
-    Columns: ``keys``, miou, miou_per_image, dice, pixel_accuracy, ece, nll (see `softreg.metrics`), images. Without
-    ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
+    Columns: ``keys``, miou, miou_per_image, dice, pixel_accuracy, ece, nll (see `softreg.metrics`), images.
+    Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
     """
     frames = [
         _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
@@ -133,7 +136,8 @@ def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
         _measures({name: array[first:last] for name, array in arrays.items()})
         for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
     ]
-    return pd.concat([names.iloc[order[starts]].reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+    named: pd.DataFrame = names.iloc[order[starts]].reset_index(drop=True)
+    return pd.concat([named, pd.DataFrame(rows)], axis=1)
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from jsonschema.validators import extend
 from softreg import strict_yaml
 
 
-class Violation(Exception):  # noqa: N818  it is caught, and told as a UserError
+class Violation(Exception):
     """What is wrong with a study, in a sentence that lacks only the name of the file."""
 
 
@@ -70,9 +70,7 @@ def validate(value: Mapping[str, Any], definition: str | None = None, where: tup
     errors = list(_validator(definition).iter_errors(value))
     if errors:
         # A misspelled key comes first: it explains a missing one.
-        raise Violation(
-            _sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where)
-        )
+        raise Violation(_sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where))
 
 
 def _sentence(error: ValidationError, prefix: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The folder ``scores/`` that `softreg.gather` writes, as tables in memory: all that tables, figures and report read."""
+"""The folder ``scores/`` that `softreg.gather` writes, in memory: all that tables, figures and report read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scores:
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
-        """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item recorded."""
+        """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item."""
         value: dict[str, Any] = read_json(self.folder / "provenance.json")
         return value
 
@@ -51,7 +51,7 @@ class Scores:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row for each cell the study asks for, with its status; the columns of `softreg.gather.CELLS`."""
+        """One row for each cell the study asks for, with its status; columns of `softreg.gather.CELLS`."""
         frame: pd.DataFrame = pq.read_table(self.folder / "cells.parquet").to_pandas()
         return frame
 

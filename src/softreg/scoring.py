@@ -39,7 +39,7 @@ class Sums:
 def predict(model: Segmenter, batches: Batches, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (n, C, H, W) float32 and masks (n, H, W) of all images in order, at full size, in eval mode."""
     model.eval()
-    for indices in torch.arange(len(batches.source)).split(batch_size):
+    for indices in torch.split(torch.arange(len(batches.source)), batch_size):
         images, masks = batches(indices)
         with autocast(batches.device):
             logits = model(to_layout(images))

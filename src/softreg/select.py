@@ -20,15 +20,16 @@ COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "
 
 
 def select(study: Study, results: Path) -> pd.DataFrame:
-    """Choose λ̂ for each dataset × model × penalty, and write ``results/selection.csv``; ``results`` is the study's own folder.
+    """Choose λ̂ for each dataset × model × penalty, and write ``selection.csv`` in the study's folder ``results``.
 
-    A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that leaves no
-    λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without any score gets an
-    empty λ. Rule ``best``: the highest mean over the tuning seeds; ``one_se``: the strongest λ whose mean is at
-    least the best mean less its standard error (of one seed, which has none: as ``best``). Among equals the strongest wins.
+    A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
+    leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
+    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds; ``one_se``: the strongest λ whose
+    mean is at least the best mean less its standard error (of one seed, which has none: as ``best``). Among equals the
+    strongest wins.
 
-    Columns: dataset, model, penalty, lambda, val_miou (0 to 1), val_se, n and expected (cells with a score at λ̂, and cells it
-    should have), at_edge (λ̂ is an end of its grid: extend the grid), rule, scorer.
+    Columns: dataset, model, penalty, lambda, val_miou (0 to 1), val_se, n and expected (cells with a score at λ̂, and
+    cells it should have), at_edge (λ̂ is an end of its grid: extend the grid), rule, scorer.
     Raises `UserError` where the scores of a path are not there.
     """
     table = records.read(_validation_files(study, results), columns=SCORED)
@@ -72,7 +73,7 @@ def curve(table: pa.Table, folds: int) -> pd.DataFrame:
     """Mean validation mIoU of each λ over the tuning seeds, from the records of the sweep.
 
     A seed's score is the mIoU of its counts summed over all folds; a seed that lacks a fold has no score.
-    Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (with a score).
+    Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
     """
     cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
     by_seed = [*GROUP, "lambda", "seed"]
@@ -88,7 +89,8 @@ def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
     best = candidates.loc[candidates["val_miou"].idxmax()]
     margin = best["val_se"] if rule == "one_se" and pd.notna(best["val_se"]) else 0.0
     good = candidates[candidates["val_miou"] >= best["val_miou"] - margin]
-    return good.loc[good["lambda"].astype(float).idxmax()]
+    row: pd.Series[float] = good.loc[good["lambda"].astype(float).idxmax()]
+    return row
 
 
 def _validation_files(study: Study, results: Path) -> list[Path]:
@@ -96,8 +98,8 @@ def _validation_files(study: Study, results: Path) -> list[Path]:
     missing = [file for file in files if not file.exists()]
     if missing:
         raise UserError(
-            f"{missing[0]}: not there ({len(missing)} of {len(files)} sweep paths have no validation scores): "
-            "finish the sweep before selecting λ."
+            f"{missing[0]}: not there ({len(missing)} of {len(files)} sweep paths have no validation "
+            "scores): finish the sweep before selecting λ."
         )
     return files
 

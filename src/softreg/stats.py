@@ -1,4 +1,4 @@
-"""Means with their uncertainty. The unit of resampling is the caller's: here always the seed, that is a training run."""
+"""Means with their uncertainty. The unit of resampling is the seed, that is a training run."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
 
     One value has no interval, none has no mean: what is not defined is nan.
     """
-    values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    mean = float(values.mean()) if n else float("nan")
+    given = np.asarray(values, dtype=np.float64)
+    sample = given[~np.isnan(given)]
+    n = len(sample)
+    mean = float(sample.mean()) if n else float("nan")
     half = float("nan")
     if n > 1:
         quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
-        half = float(quantile * values.std(ddof=1) / np.sqrt(n))
+        half = float(quantile * sample.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
 def standard_error(values: ArrayLike) -> float:
     """s/√n of independent values; nan where n < 2."""
-    values = np.asarray(values, dtype=np.float64)
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    sample = np.asarray(values, dtype=np.float64)
+    return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else float("nan")
 
 
 def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) -> pd.Series[float]:

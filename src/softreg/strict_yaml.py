@@ -69,13 +69,9 @@ def _check_keys_of(node: yaml.MappingNode) -> None:
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         if key.tag != "tag:yaml.org,2002:str":
-            raise StrictYamlError(
-                f"{_place(key.start_mark)}: the key {key.value} is not a text; put it in quotes"
-            )
+            raise StrictYamlError(f"{_place(key.start_mark)}: the key {key.value} is not a text; put it in quotes")
         if key.value in known:
-            raise StrictYamlError(
-                f"{_place(key.start_mark)}: the key {key.value} stands twice in one block; keep one"
-            )
+            raise StrictYamlError(f"{_place(key.start_mark)}: the key {key.value} stands twice in one block; keep one")
         known.add(key.value)
 
 

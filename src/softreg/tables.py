@@ -1,4 +1,4 @@
-"""The main table: test mIoU with its uncertainty, exact zeros, λ̂, cost and coverage, for each model and penalty."""
+"""The main table: test mIoU with its uncertainty, exact zeros, λ̂, cost and coverage, by model and penalty."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Exact zeros", "λ̂", "s
 def main_frame(scores: Scores) -> pd.DataFrame:
     """The numbers of the main table, one row for each dataset × model × penalty, in the order of the study.
 
-    Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; nan where not
-    defined), seeds (with a score), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised
-    weights), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells (their folders).
+    Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; nan where
+    not defined), seeds (with a score), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the
+    penalised weights), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells
+    (their folders).
     """
     tests, timings = scores.final_test, scores.timings
     timings = timings[timings["phase"] == "final"]
@@ -43,13 +44,14 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     """What the numbers of the main table are: unit of resampling, n, and where λ̂ comes from."""
     seeds, rule = scores.study["seeds"], scores.study["selection"]["rule"]
     n = len(seeds["evaluation"])
-    interval = (
-        f"mean over {n} evaluation seeds with a 95 % t-interval; the seed (a training run) is the unit of resampling"
+    spread = (
+        f"mean over {n} evaluation seeds with a 95 % t-interval; the seed (a training run) is the unit of resampling,"
+        " the test images are held fixed"
         if n > 1
         else "one evaluation seed, so no interval can be given"
     )
     text = (
-        f"Test mIoU in points (0 to 100), {interval}, the test images are held fixed. λ̂ was chosen on validation scores of "
+        f"Test mIoU in points (0 to 100), {spread}. λ̂ was chosen on validation scores of "
         f"{len(seeds['tuning'])} tuning seed{'s' * (len(seeds['tuning']) != 1)} only (rule: {rule.replace('_', '-')}). "
         "Exact zeros: share of the penalised weights. s per cell: seconds of training, as measured."
     )
@@ -90,8 +92,10 @@ def interval(mean: float, low: float, high: float) -> str:
 
 
 def write_tables(scores: Path, out: Path) -> None:
-    """Write ``out/tables/``: main.csv (numbers), main.md, main_table.tex (for ``\\input``; needs booktabs and longtable) and
-    main.tex (a document around it), from the folder ``scores`` alone.
+    """Write ``out/tables/`` from the folder ``scores`` alone.
+
+    main.csv (numbers), main.md, main_table.tex (for ``\\input``; needs booktabs and longtable) and main.tex (a
+    document around it).
     """
     loaded = Scores(scores)
     frame = main_frame(loaded)

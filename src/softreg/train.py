@@ -39,7 +39,7 @@ class Bench:
 
     model: Segmenter
     initial: dict[str, Tensor]
-    weights: list[torch.nn.Parameter]
+    weights: list[Tensor]
     penalty: Penalty
     realisation: str
     objective: Objective
@@ -78,9 +78,7 @@ class CellTrainer:
         bench.model.load_state_dict(bench.initial)
         self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
         self.progress = checkpoint.load(file, key, bench.model, self.optimizer)
-        self.update = RegularisedStep(
-            self.optimizer, bench.weights, bench.penalty, lambda_, bench.realisation
-        )
+        self.update = RegularisedStep(self.optimizer, bench.weights, bench.penalty, lambda_, bench.realisation)
         self.saved_at = time.monotonic()
 
     def run(self) -> Progress:
@@ -132,7 +130,7 @@ class CellTrainer:
         with autocast(bench.train.device):
             logits = bench.model(to_layout(images))
         loss = bench.objective(logits.float(), masks)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.update(self._learning_rate(place[1]))
         return loss.detach().double()
 
@@ -146,6 +144,7 @@ class CellTrainer:
         if not (math.isfinite(self.progress.data_term) and finite):
             raise Diverged(f"loss or weights are not finite after epoch {self.progress.epoch + 1}")
 
+    @torch.no_grad()
     def _summary(self) -> dict[str, Any]:
         """The history's row of the epoch just trained."""
         bench, progress = self.bench, self.progress
@@ -163,7 +162,8 @@ class CellTrainer:
         }
 
     def _validates(self, epoch: int) -> bool:
-        return epoch % self.bench.training["validate_every"] == 0 or epoch == self.bench.training["epochs"]
+        training = self.bench.training
+        return bool(epoch % training["validate_every"] == 0 or epoch == training["epochs"])
 
     def _validate(self) -> float:
         bench = self.bench
@@ -181,7 +181,7 @@ class CellTrainer:
             self.stop.check()
 
     def _due(self) -> bool:
-        return time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"]
+        return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
 
     def _save(self) -> None:
         checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer)
@@ -189,7 +189,7 @@ class CellTrainer:
 
 
 @torch.no_grad()
-def weight_summary(weights: list[torch.nn.Parameter]) -> dict[str, int | float]:
+def weight_summary(weights: list[Tensor]) -> dict[str, int | float]:
     """Exact zeros, Σ|w| and ‖w‖₂ of the penalised weights."""
     if not weights:
         return {"exact_zeros": 0, "norm_l1": 0.0, "norm_l2": 0.0}

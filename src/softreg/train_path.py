@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from softreg import models, penalties
 from softreg.cells import Cell
+from softreg.checkpoint import Progress
 from softreg.config import Study
 from softreg.device import device_name, open_device
 from softreg.errors import UserError
@@ -43,10 +45,17 @@ def train_cells(
 ) -> None:
     """Train ``cells``, which belong to ``path``, on the prepared data in ``data``; each leaves its record.
 
-    Raises UserError where the model cannot be built, Interrupted when ``stop`` asks.
+    Raises UserError where the study's model cannot be built, Interrupted when ``stop`` asks.
     """
     device = open_device(study.resources["gpu"], study.resources["threads"])
-    bench = make_bench(study, path, data, classes, device)
+    _warn_no_gpu(study, device)
+    try:
+        bench = make_bench(study, path, data, classes, device)
+    except Exception as error:
+        outcome = _outcome(error)
+        for cell in cells:
+            _write_record(path, cell, outcome, device)
+        return
     progress = PathProgress(path.name, len(cells), bench.training["epochs"])
     try:
         for cell in cells:
@@ -63,7 +72,7 @@ def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, devic
     seed_global(path.seed, "init")
     model = models.build(study.models[path.model], classes).to(device)
     if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     train, val = open_training(data, path.fold, study.selection)
     weights = model.weights(penalty["weights"])
     if not weights:
@@ -93,84 +102,86 @@ def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> t
     return height + -height % stride, width + -width % stride
 
 
-def _train_cell(
-    bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest, progress: PathProgress
-) -> None:
+@dataclass(frozen=True)
+class _Outcome:
+    """How a cell has ended: its status, and what its record says beside it."""
+
+    status: str
+    reason: str = ""
+    log_tail: Sequence[str] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest, progress: PathProgress) -> None:
     cell.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = cell.folder / "checkpoint.pt"
-    seconds, steps = 0.0, 0
-    status, reason, tail = "finished", "", ""
+    weights = cell.folder / "weights.safetensors"
+    weights.unlink(missing_ok=True)
     try:
         trainer = CellTrainer(bench, float(cell.lambda_), checkpoint, cell.key, stop, progress.epoch)
         progress.begin(cell.lambda_, trainer.progress.epoch)
         done = trainer.run()
-        seconds, steps = done.seconds, done.epoch * bench.steps_per_epoch
         _write_history(cell.folder / "history.csv", done.history)
-    except Interrupted:
-        raise
-    except Diverged as error:
-        status, reason = "diverged", str(error)
-        _write_history(cell.folder / "history.csv", trainer.progress.history)
+        save_weights(bench.model, weights)
+        outcome = _Outcome("finished", facts=_facts(bench, done, weights))
     except Exception as error:
-        status = _status(error)
-        reason, tail = f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc()
-    if status != "finished":
-        progress.say(f"λ={cell.lambda_}  {status}: {reason}")
-    _write_record(bench, path, cell, status, reason, tail, seconds, steps)
+        outcome = _outcome(error)
+        progress.say(f"λ={cell.lambda_}  {outcome.status}: {outcome.reason}")
+    _write_record(path, cell, outcome, bench.train.device)
     checkpoint.unlink(missing_ok=True)
     if bench.train.device.type == "cuda":
         torch.cuda.empty_cache()
 
 
-def _status(error: Exception) -> str:
-    """The status that an error ends a cell in; raises it where another try may go well."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY in str(error):
-        return "out-of-memory"
-    if isinstance(error, OSError) or any(sign in str(error) for sign in _TRANSIENT):
+def _outcome(error: Exception) -> _Outcome:
+    """How a cell ends that met ``error``; raises it where another try, or another study, is called for."""
+    if isinstance(error, Diverged):
+        return _Outcome("diverged", str(error))
+    if isinstance(error, Interrupted | UserError):
         raise error
-    return "failed"
+    memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY in str(error)
+    if not memory and (isinstance(error, OSError) or any(sign in str(error) for sign in _TRANSIENT)):
+        raise error
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    log = "".join(traceback.format_exception(error)).splitlines()
+    return _Outcome("out-of-memory" if memory else "failed", reason, log[-_LOG_TAIL:])
+
+
+def _facts(bench: Bench, done: Progress, weights: Path) -> dict[str, Any]:
+    return {
+        "steps": done.epoch * bench.steps_per_epoch,
+        "parameters": sum(parameter.numel() for parameter in bench.model.parameters()),
+        "penalised": sum(weight.numel() for weight in bench.weights),
+        **weight_summary(bench.weights),
+        "weights_sha256": sha256_file(weights),
+        "seconds": done.seconds,
+    }
+
+
+#: What only a finished cell can say.
+_NO_FACTS = dict.fromkeys(
+    ("steps", "parameters", "penalised", "exact_zeros", "norm_l1", "norm_l2", "weights_sha256", "seconds")
+)
+
+
+def _write_record(path: TrainingPath, cell: Cell, outcome: _Outcome, device: torch.device) -> None:
+    record = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "log_tail": list(outcome.log_tail),
+        "key": cell.key,
+        **asdict(path),
+        "lambda": cell.lambda_,
+        **_NO_FACTS,
+        **outcome.facts,
+        "provenance": provenance(device_name(device)),
+    }
+    write_json(cell.folder / "cell.json", record)
 
 
 def _write_history(file: Path, history: list[dict[str, Any]]) -> None:
     with whole_file(file) as temporary:
         pd.DataFrame(history).to_csv(temporary, index=False)
-
-
-def _write_record(
-    bench: Bench,
-    path: TrainingPath,
-    cell: Cell,
-    status: str,
-    reason: str,
-    tail: str,
-    seconds: float,
-    steps: int,
-) -> None:
-    weights = cell.folder / "weights.safetensors"
-    weights.unlink(missing_ok=True)
-    if status == "finished":
-        save_weights(bench.model, weights)
-    record = {
-        "status": status,
-        "reason": reason,
-        "log_tail": tail.splitlines()[-_LOG_TAIL:],
-        "key": cell.key,
-        "phase": path.phase,
-        "dataset": path.dataset,
-        "model": path.model,
-        "penalty": path.penalty,
-        "lambda": cell.lambda_,
-        "seed": path.seed,
-        "fold": path.fold,
-        "steps": steps,
-        "parameters": sum(parameter.numel() for parameter in bench.model.parameters()),
-        "penalised": sum(weight.numel() for weight in bench.weights),
-        **(weight_summary(bench.weights) if status == "finished" else {}),
-        "weights_sha256": sha256_file(weights) if status == "finished" else None,
-        "seconds": seconds,
-        "provenance": provenance(device_name(bench.train.device)),
-    }
-    write_json(cell.folder / "cell.json", record)
 
 
 def save_weights(model: Segmenter, file: Path) -> None:
@@ -180,7 +191,6 @@ def save_weights(model: Segmenter, file: Path) -> None:
         save_file(state, temporary)
 
 
-def warn_no_gpu(study: Study) -> None:
-    """Say on standard error that a study which asks for a GPU computes without one."""
-    if study.resources["gpu"] and not torch.cuda.is_available():
-        print(f"{study.file}: resources.gpu is 1 but torch sees no GPU; training on the CPU", file=sys.stderr)
+def _warn_no_gpu(study: Study, device: torch.device) -> None:
+    if study.resources["gpu"] and device.type != "cuda":
+        print(f"{study.file}: resources.gpu is set but torch sees no GPU; training on the CPU", file=sys.stderr)

@@ -68,7 +68,7 @@ def write_tar(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def samples_of(kind: str, options: dict[str, Any], raw: Path) -> list[Sample]:
-    """The samples listed from the archives in ``raw``, extracted as prepare does but without their checksums."""
+    """The samples in the archives in ``raw``, extracted as prepare does but not verified."""
     dataset, root = datasets.load(kind), raw / "members"
     root.mkdir()
     for number, archive in enumerate(dataset.archives):

@@ -2,13 +2,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from published import options_of
 
 from softreg import datasets
 from softreg.datasets import brain
 from softreg.datasets.brain import slab_places, tissue_classes
 from softreg.errors import UserError
-
-from published import options_of
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +53,7 @@ def test_samples_cover_the_brain_in_every_part(samples):
 def test_samples_are_what_nilearn_carries(samples):
     from nilearn.datasets import load_mni152_gm_template, load_mni152_template
 
-    t1, grey = (
-        np.asarray(load(resolution=1).dataobj) for load in (load_mni152_template, load_mni152_gm_template)
-    )
+    t1, grey = (np.asarray(load(resolution=1).dataobj) for load in (load_mni152_template, load_mni152_gm_template))
     sample = samples[20]
     image, mask = sample.read()
     height = int(sample.id[1:])

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from published import blocks, encoded, options_of, photo
 
 from softreg import datasets
 from softreg.errors import UserError
-
-from published import blocks, encoded, options_of, photo
 
 CLASSES = ["sea", "land", "cloud"]
 COLOURS = [[0, 0, 255], [0, 255, 0], [255, 255, 255]]
@@ -60,9 +59,7 @@ def test_grey_and_transparent_images(own):
     grey = photo(1)[..., 0]
     transparent = np.dstack([photo(2), photo(3)[..., 0]])
     mask = encoded(blocks([0, 1, 2]))
-    own.write(
-        images={"a.png": encoded(grey), "b.png": encoded(transparent)}, masks={"a.png": mask, "b.png": mask}
-    )
+    own.write(images={"a.png": encoded(grey), "b.png": encoded(transparent)}, masks={"a.png": mask, "b.png": mask})
     first, second = own.samples()
     check(first, np.dstack([grey] * 3), blocks([0, 1, 2]))
     check(second, photo(2), blocks([0, 1, 2]))
@@ -169,9 +166,7 @@ def test_refuses_naming_the_file(own, files, given, message):
 
 def test_table(own):
     own.write(**GOOD)
-    (sample,) = own.table(
-        "image,mask,split,site\n../images/a.png,../masks/a.png,val,north\n", split={"column": "site"}
-    )
+    (sample,) = own.table("image,mask,split,site\n../images/a.png,../masks/a.png,val,north\n", split={"column": "site"})
     assert (sample.id, sample.split, sample.group) == ("../images/a.png", "val", "north")
     check(sample, photo(1), blocks([0, 1, 2]))
 

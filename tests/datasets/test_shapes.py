@@ -3,16 +3,13 @@ import math
 
 import numpy as np
 import pytest
+from published import options_of
 
 from softreg import datasets
 from softreg.datasets.shapes import OUTLINES, Scene
 from softreg.errors import UserError
 
-from published import options_of
-
-PLAIN = Scene(
-    seed=5, index=0, size=(96, 120), objects=6, classes=8, overlap=0, texture=0, noise=0, label_noise=0
-)
+PLAIN = Scene(seed=5, index=0, size=(96, 120), objects=6, classes=8, overlap=0, texture=0, noise=0, label_noise=0)
 INDICES = range(40)
 
 

@@ -26,9 +26,7 @@ def ids(parts):
 def test_fraction_shares_and_disjoint():
     parts, words = assign("d", samples(), rule("fraction", val=0.2, test=0.1))
     assert {part: len(members) for part, members in parts.items()} == {"train": 70, "val": 20, "test": 10}
-    assert sorted(id_ for members in ids(parts).values() for id_ in members) == [
-        f"im{i:03d}" for i in range(100)
-    ]
+    assert sorted(id_ for members in ids(parts).values() for id_ in members) == [f"im{i:03d}" for i in range(100)]
     assert "0.2" in words
     assert "seed 0" in words
 
@@ -125,9 +123,7 @@ def test_group_finds_the_best_of_few_unequal_groups():
 
 def test_group_seeds_differ():
     members = samples(200, group=lambda i: f"patient{i % 40}")
-    tests = {
-        frozenset(s.group for s in assign("d", members, rule("group", seed=k))[0]["test"]) for k in range(4)
-    }
+    tests = {frozenset(s.group for s in assign("d", members, rule("group", seed=k))[0]["test"]) for k in range(4)}
     assert len(tests) > 1
 
 

@@ -19,9 +19,7 @@ def test_the_file_is_what_the_installed_libraries_give():
 def test_reserved_keywords_are_left_out_and_the_others_are_taken():
     options = read_json(catalogue.FILE)["architectures"]["unet"]
     assert options["decoder_channels"] == [256, 128, 64, 32, 16]
-    assert not {"encoder_name", "encoder_weights", "in_channels", "classes", "aux_params", "kwargs"} & set(
-        options
-    )
+    assert not {"encoder_name", "encoder_weights", "in_channels", "classes", "aux_params", "kwargs"} & set(options)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,7 @@ def _brute_force_prox(penalty, v, strength):
     for _ in range(14):
         grid = np.unique(np.append(np.linspace(low, high, 401), 0.0))
         cost = [
-            0.5 * (w - v) ** 2 + strength * penalty.value([torch.tensor([w], dtype=torch.float64)]).item()
-            for w in grid
+            0.5 * (w - v) ** 2 + strength * penalty.value([torch.tensor([w], dtype=torch.float64)]).item() for w in grid
         ]
         best = grid[int(np.argmin(cost))]
         width = (high - low) / 50

@@ -99,9 +99,7 @@ def read_image(path: Path) -> Array:
     """
     with opened(path) as image:
         if image.mode.startswith(("I", "F")):
-            raise UserError(
-                f"{path} has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits"
-            )
+            raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
         return np.array(image.convert("RGB"))
 
 
@@ -120,9 +118,7 @@ def read_values(path: Path) -> NDArray[np.integer[Any]]:
     with opened(path) as image:
         values = np.array(image)
     if values.ndim != 2 or values.dtype.kind not in "bui":
-        raise UserError(
-            f"{path} is not a mask of class indices: it has mode {image.mode}, not one integer channel"
-        )
+        raise UserError(f"{path} is not a mask of class indices: it has mode {image.mode}, not one integer channel")
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
@@ -138,8 +134,7 @@ def recode(values: NDArray[np.integer[Any]], codes: Mapping[int, int], path: Pat
         row, column = np.argwhere(classes < 0)[0]
         accepted = ", ".join(map(str, sorted(codes)))
         raise UserError(
-            f"{path} has the value {values[row, column]} at row {row}, column {column}: "
-            f"accepted are {accepted}"
+            f"{path} has the value {values[row, column]} at row {row}, column {column}: accepted are {accepted}"
         )
     return classes.astype(np.uint8)
 

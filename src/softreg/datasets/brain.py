@@ -58,8 +58,7 @@ class Brain(Dataset):
         "2011; as carried by nilearn"
     )
     licence = (
-        "McConnell Brain Imaging Centre, McGill University: free to use, copy, modify and distribute with "
-        "its notice"
+        "McConnell Brain Imaging Centre, McGill University: free to use, copy, modify and distribute with its notice"
     )
     note = (
         "One averaged brain, whose labels are thresholded tissue maps: the grey level alone scores about "
@@ -113,9 +112,7 @@ def tissue_classes(
 
 def _sample(images: Array, masks: Array, height: int, slab: int) -> Sample:
     image, mask = np.ascontiguousarray(images[..., height]), np.ascontiguousarray(masks[..., height])
-    return Sample(
-        f"z{height:03d}", (image.shape[0], image.shape[1]), Slice(image, mask), SLABS[slab], f"slab{slab}"
-    )
+    return Sample(f"z{height:03d}", (image.shape[0], image.shape[1]), Slice(image, mask), SLABS[slab], f"slab{slab}")
 
 
 def _volumes() -> tuple[Array, Array]:

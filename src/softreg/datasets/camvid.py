@@ -1,9 +1,9 @@
 """CamVid: frames of four driving videos, 360 × 480, in the split of 367, 101 and 233 images that the SegNet
 authors published.
 
-The value 11 means void and becomes ignore. A frame's group is its video. Two things to know when reading scores:
-each part of the split holds neighbouring frames of one video, and the sequence 0001TP is in both train and
-test.
+The value 11 means void and becomes ignore. A frame's group is its video. Two things to know when reading
+scores: each part of the split holds neighbouring frames of one video, and the sequence 0001TP is in both train
+and test.
 """
 
 from __future__ import annotations

@@ -49,9 +49,7 @@ class Cifar10(Dataset):
     """Mosaics of photographs of ten kinds of object."""
 
     title = "CIFAR-10 mosaics"
-    citation = (
-        "A. Krizhevsky, Learning multiple layers of features from tiny images, University of Toronto, 2009"
-    )
+    citation = "A. Krizhevsky, Learning multiple layers of features from tiny images, University of Toronto, 2009"
     licence = "none stated by its publisher, who asks for the citation"
     note = "Mosaics of classified tiles: borders between classes are straight and known."
     archives = (

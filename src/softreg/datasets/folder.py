@@ -73,17 +73,13 @@ class Decoding:
         elif ignore is not None:
             self.colours[(ignore[0], ignore[1], ignore[2])] = IGNORE
 
-    def sample(
-        self, name: str, image: Path, mask: Path, split: str | None = None, group: str | None = None
-    ) -> Sample:
+    def sample(self, name: str, image: Path, mask: Path, split: str | None = None, group: str | None = None) -> Sample:
         """The sample of an image file and a mask file, both of which must exist."""
         with opened(mask) as file:
             is_indexed = file.mode == "P" or not self.colours
         if is_indexed:
             return pair(name, image, mask, self.values, split, group)
-        return Sample(
-            name, image_size(image), partial(_read_colours, image, mask, self.colours), split, group
-        )
+        return Sample(name, image_size(image), partial(_read_colours, image, mask, self.colours), split, group)
 
 
 def _read_colours(image_path: Path, mask_path: Path, colours: dict[Colour, int]) -> tuple[Array, Array]:
@@ -116,9 +112,7 @@ def _by_name(decoding: Decoding, images: Path, masks: Path) -> list[Sample]:
         raise UserError(f"{images} holds no images: accepted are {', '.join(SUFFIXES)}")
     for name in sorted(image_of.keys() ^ mask_of.keys()):
         if name in image_of:
-            raise UserError(
-                f"{image_of[name]} has no mask: expected {masks / name} with one of {', '.join(SUFFIXES)}"
-            )
+            raise UserError(f"{image_of[name]} has no mask: expected {masks / name} with one of {', '.join(SUFFIXES)}")
         raise UserError(f"{mask_of[name]} is a mask without an image in {images}")
     return [decoding.sample(name, image, mask_of[name]) for name, image in sorted(image_of.items())]
 
@@ -131,9 +125,7 @@ def _files(folder: Path, key: str) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             if path.stem in found:
-                raise UserError(
-                    f"{path} and {found[path.stem]} have the same name: images pair with masks by name"
-                )
+                raise UserError(f"{path} and {found[path.stem]} have the same name: images pair with masks by name")
             found[path.stem] = path
     return found
 
@@ -146,27 +138,19 @@ def _by_table(decoding: Decoding, table: Path, group_column: str) -> list[Sample
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read as a CSV file in UTF-8 ({error})") from None
     if missing := {"image", "mask"} - set(columns):
-        raise UserError(
-            f"{table} has no column {', '.join(sorted(missing))}: its first line must name image and mask"
-        )
+        raise UserError(f"{table} has no column {', '.join(sorted(missing))}: its first line must name image and mask")
     if not rows:
         raise UserError(f"{table} names no images")
-    return [
-        _row_sample(decoding, table, number, row, group_column) for number, row in enumerate(rows, start=2)
-    ]
+    return [_row_sample(decoding, table, number, row, group_column) for number, row in enumerate(rows, start=2)]
 
 
-def _row_sample(
-    decoding: Decoding, table: Path, number: int, row: dict[str, str | None], group_column: str
-) -> Sample:
+def _row_sample(decoding: Decoding, table: Path, number: int, row: dict[str, str | None], group_column: str) -> Sample:
     image, mask, split = row["image"], row["mask"], row.get("split") or None
     if not image or not mask:
         raise UserError(f"{table}, line {number}, lacks an image or a mask")
     if split not in (*PARTS, None):
         raise UserError(f"{table}, line {number}, has the split {split!r}: accepted are {', '.join(PARTS)}")
-    return decoding.sample(
-        image, table.parent / image, table.parent / mask, split, row.get(group_column) or None
-    )
+    return decoding.sample(image, table.parent / image, table.parent / mask, split, row.get(group_column) or None)
 
 
 def _hue(index: int) -> Colour:

@@ -61,9 +61,7 @@ class Nuclei(Dataset):
 def _sample(folder: Path) -> Sample:
     images, masks = sorted((folder / "images").glob("*.png")), sorted((folder / "masks").glob("*.png"))
     if len(images) != 1 or not masks:
-        raise UserError(
-            f"{folder} has {len(images)} images and {len(masks)} masks: expected one image and its masks"
-        )
+        raise UserError(f"{folder} has {len(images)} images and {len(masks)} masks: expected one image and its masks")
     return Sample(folder.name, image_size(images[0]), partial(_read, images[0], tuple(masks)))
 
 

@@ -48,9 +48,16 @@ def _ring(corners: int, *radii: float, stretch: float = 1.0) -> Outline:
 
 
 def _crescent() -> Outline:
-    outer = [(math.cos(angle), math.sin(angle)) for angle in np.linspace(0.25 * math.pi, 1.75 * math.pi, 33)]
-    inner = [(x * 0.55 + 0.3188, y * 0.99) for x, y in reversed(outer)]
-    return outer + inner
+    """The unit disc less a disc that meets its circle at ±45°, where the tips are."""
+    tip, shift = math.sqrt(0.5), 0.45
+    return _arc(0.0, tip, tip) + _arc(shift, tip - shift, tip)[::-1]
+
+
+def _arc(centre: float, across: float, up: float) -> Outline:
+    """The arc around (centre, 0) from (across, up) off that centre, by the left, to its mirror image."""
+    radius, start = math.hypot(across, up), math.atan2(up, across)
+    angles = np.linspace(start, 2 * math.pi - start, 33).tolist()
+    return [(centre + radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
 
 
 _ARM = 0.3
@@ -58,7 +65,7 @@ _ARM = 0.3
 OUTLINES: dict[str, Outline] = {
     "ellipse": _ring(48, 1.0, stretch=0.65),
     "triangle": _ring(3, 1.0),
-    "rectangle": [(0.9, 0.44), (-0.9, 0.44), (-0.9, -0.44), (0.9, -0.44)],
+    "rectangle": [(0.89, 0.45), (-0.89, 0.45), (-0.89, -0.45), (0.89, -0.45)],
     "star": _ring(10, 1.0, 0.42),
     "cross": [
         (side * x, side * y)
@@ -108,9 +115,7 @@ class Scene:
     def _random(self, stream: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64((self.seed, self.index, stream)))
 
-    def _shapes(
-        self, draws: np.random.Generator, ground: Floats
-    ) -> list[tuple[int, NDArray[np.bool_], Floats]]:
+    def _shapes(self, draws: np.random.Generator, ground: Floats) -> list[tuple[int, NDArray[np.bool_], Floats]]:
         """Label as annotated, stencil (H, W) and colours (H, W, 3) of each shape, bottom one first."""
         count = 1 + int(draws.random() * self.objects)
         labels, shapes = self._random(_LABELS), []
@@ -127,9 +132,7 @@ class Scene:
     def _annotated(self, kind: int, labels: np.random.Generator) -> int:
         """The class itself, or with probability ``label_noise`` one of the other labels."""
         wrong, other = labels.random(2)
-        return (
-            (kind + 1 + int(other * (self.classes - 1))) % self.classes if wrong < self.label_noise else kind
-        )
+        return (kind + 1 + int(other * (self.classes - 1))) % self.classes if wrong < self.label_noise else kind
 
     def _places(self, draws: np.random.Generator) -> list[tuple[Floats, float]]:
         """Centre (row, column) and radius, pixels, of up to ``objects`` shapes that do not touch, in random
@@ -188,8 +191,7 @@ def _placed(outline: Outline, centre: Floats, radius: float, angle: float) -> Ou
     """
     cosine, sine = math.cos(angle), math.sin(angle)
     return [
-        (centre[1] + radius * (cosine * x - sine * y), centre[0] + radius * (sine * x + cosine * y))
-        for x, y in outline
+        (centre[1] + radius * (cosine * x - sine * y), centre[0] + radius * (sine * x + cosine * y)) for x, y in outline
     ]
 
 

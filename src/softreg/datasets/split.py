@@ -24,7 +24,7 @@ GROUP_TRIALS = 200
 def assign(name: str, samples: Sequence[Sample], split: Options) -> tuple[Parts, str]:
     """The samples of each part, in their given order, and the rule in words; ``split`` as in a study.
 
-    Raises :class:`UserError` where the rule finds no split, group or image that it needs, and for an empty part.
+    Raises :class:`UserError` where the rule lacks a split, group or image that it needs, and for an empty part.
     """
     part_of, words = _RULES[split["rule"]](name, samples, split)
     parts: Parts = {part: [sample for sample in samples if part_of.get(sample.id) == part] for part in PARTS}
@@ -55,9 +55,7 @@ def _official(name: str, samples: Sequence[Sample], split: Options) -> tuple[dic
             "use fraction, list or group"
         )
     if without := [sample.id for sample in samples if sample.split is None]:
-        raise UserError(
-            f"`datasets.{name}` has no split for the image {without[0]}: name one for all or for none"
-        )
+        raise UserError(f"`datasets.{name}` has no split for the image {without[0]}: name one for all or for none")
     if "val" in part_of.values():
         return part_of, "official"
     val, seed = float(split["val"]), int(split["seed"])
@@ -83,13 +81,9 @@ def _list(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[st
         for id_ in lines_of(path):
             if id_ not in known:
                 example = min(known, default="none")
-                raise UserError(
-                    f"{path} names {id_!r}, which is no image of {name} (an id looks like {example!r})"
-                )
+                raise UserError(f"{path} names {id_!r}, which is no image of {name} (an id looks like {example!r})")
             if id_ in part_of:
-                raise UserError(
-                    f"{path} names {id_!r}, which is already in {part_of[id_]}: list each image once"
-                )
+                raise UserError(f"{path} names {id_!r}, which is already in {part_of[id_]}: list each image once")
             part_of[id_] = part
     return part_of, "lists; images in no list are left out"
 
@@ -99,22 +93,16 @@ def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[s
     sizes: dict[str, int] = {}
     for sample in samples:
         if sample.group is None:
-            raise UserError(
-                f"`datasets.{name}.split.rule` is 'group', but the image {sample.id} has no group"
-            )
+            raise UserError(f"`datasets.{name}.split.rule` is 'group', but the image {sample.id} has no group")
         sizes[sample.group] = sizes.get(sample.group, 0) + 1
     if len(sizes) < len(PARTS):
-        raise UserError(
-            f"`datasets.{name}.split.rule` is 'group', which needs three groups: there are {len(sizes)}"
-        )
+        raise UserError(f"`datasets.{name}.split.rule` is 'group', which needs three groups: there are {len(sizes)}")
     targets = {
         "train": (1 - val - test) * len(samples),
         "val": val * len(samples),
         "test": test * len(samples),
     }
-    trials = (
-        _deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS)
-    )
+    trials = (_deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS))
     best = min(trials, key=lambda dealt: _distance(dealt, sizes, targets))
     part_of = {sample.id: best[sample.group] for sample in samples if sample.group is not None}
     return part_of, f"whole groups, val {val:g} and test {test:g}, seed {seed}"

@@ -56,9 +56,7 @@ class Voc2012(Dataset):
         "classes (VOC) challenge, International Journal of Computer Vision 88(2), 2010"
     )
     licence = "the images are from flickr, under its terms of use"
-    note = (
-        "Test is the published validation part, because the labels of the published test part are not public."
-    )
+    note = "Test is the published validation part, because the labels of the published test part are not public."
     archives = (
         Archive(
             filename="VOCtrainval_11-May-2012.tar",

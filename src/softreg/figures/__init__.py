@@ -1,7 +1,9 @@
-"""The figures of a study, drawn from its gathered scores alone. Each lies as PDF, SVG and PNG beside a CSV of its numbers.
+"""The figures of a study, drawn from its gathered scores alone.
 
-A figure module has one function, ``draw(scores, folder) -> list[Drawn | Absent]``. What cannot be drawn is not drawn empty: an
-`Absent` says why, and the report prints it. ``figures.json`` lists both, in order.
+Each lies as PDF, SVG and PNG beside a CSV of its numbers.
+
+A figure module has one function, ``draw(scores, folder) -> list[Drawn | Absent]``. What cannot be drawn is
+not drawn empty: an `Absent` says why, and the report prints it. ``figures.json`` lists both, in order.
 """
 
 from __future__ import annotations
@@ -21,7 +23,5 @@ def write_figures(scores: Path, out: Path) -> None:
     from softreg.figures import gallery, lambda_curves, paired_difference
 
     loaded, folder = Scores(scores), out / "figures"
-    entries = [
-        entry for module in (lambda_curves, paired_difference, gallery) for entry in module.draw(loaded, folder)
-    ]
+    entries = [entry for module in (lambda_curves, paired_difference, gallery) for entry in module.draw(loaded, folder)]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])

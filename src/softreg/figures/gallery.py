@@ -1,4 +1,4 @@
-"""Example test images with their truth and what each penalty predicts: one figure for each data set and model."""
+"""Example test images, their truth and what each penalty predicts: one figure for each data set and model."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _draw_block(scores: Scores, predictions: pd.DataFrame, dataset: str, model: 
     name = f"gallery-{dataset}-{model}"
     with style.paper(name):
         figure = _draw_tiles(rows, about)
-        style.save(figure, folder, name, shown.drop(columns="prediction"))
-    return Drawn(name, title, _caption(shown, dataset, model), _alt(rows, dataset, model))
+        width = style.save(figure, folder, name, shown.drop(columns="prediction"))
+    return Drawn(name, width, title, _caption(shown, dataset, model), _alt(rows, dataset, model))
 
 
 def _one_seed_each(scores: Scores, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def _decode(png: bytes) -> Pixels:
 
 
 def _coloured(mask: Pixels, palette: list[list[int]]) -> Pixels:
-    """A mask (H, W) of class indices in the palette's colours; ignored pixels grey with darker diagonal stripes."""
+    """A mask (H, W) of class indices in the palette's colours; ignored pixels grey with darker stripes."""
     table = np.full((256, 3), 200, np.uint8)
     table[: len(palette)] = palette
     pixels = table[mask]
@@ -113,14 +113,20 @@ def _draw_tiles(rows: list[list[_Tile]], about: dict[str, Any]) -> Figure:
             heading = _fitted(tile.heading, layout.width)
             axis.text(left + layout.width / 2, top - 0.04, heading, ha="center", linespacing=1)
     axis.imshow(np.asarray(canvas), extent=(0, layout.page, height, 0), aspect="auto", interpolation="none")
-    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.2}
-    figure.legend(handles=_legend(about), ncols=columns, frameon=False, handlelength=1.2, **place)
+    figure.legend(
+        handles=_legend(about),
+        loc="lower center",
+        borderaxespad=0.2,
+        ncols=columns,
+        frameon=False,
+        handlelength=1.2,
+    )
     return figure
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where tiles stand, in inches from the left and from the top; an example takes ``lines`` lines of tiles."""
+    """Where tiles stand, in inches from left and top; an example takes ``lines`` lines of tiles."""
 
     lines: int
     columns: int
@@ -164,7 +170,7 @@ def _fitted(heading: str, width: float) -> str:
 
 def _legend(about: dict[str, Any]) -> list[Patch]:
     patches = [
-        Patch(facecolor=np.array(colour) / 255, edgecolor="black", linewidth=0.4, label=name)
+        Patch(facecolor="#" + bytes(colour).hex(), edgecolor="black", linewidth=0.4, label=name)
         for name, colour in zip(about["classes"], about["palette"], strict=True)
     ]
     ignored = Patch(facecolor="#c8c8c8", edgecolor="#6e6e6e", hatch="/////", linewidth=0.4, label="ignored")
@@ -175,11 +181,11 @@ def _caption(shown: pd.DataFrame, dataset: str, model: str) -> str:
     seeds = sorted(set(shown["seed"]))
     seed = f"seed {seeds[0]}" if len(seeds) == 1 else "the first seed that finished"
     return (
-        f"Test images of {dataset}, their truth, and the prediction of {model} under each penalty at its λ̂ ({seed}). The images "
-        "stand at one sixth, a half and five sixths of the test set; none was picked by hand."
+        f"Test images of {dataset}, their truth, and the prediction of {model} under each penalty at its λ̂ "
+        f"({seed}). The images stand at one sixth, a half and five sixths of the test set; none was picked by hand."
     )
 
 
 def _alt(rows: list[list[_Tile]], dataset: str, model: str) -> str:
     headings = ", ".join(tile.heading for tile in rows[0])
-    return f"{len(rows)} test images of {dataset}, one a row, as predicted by {model}; from left to right: {headings}."
+    return f"{len(rows)} test images of {dataset}, one a row, predicted by {model}; in order: {headings}."

@@ -20,7 +20,7 @@ from softreg.scores import Scores
 
 TITLE = "Validation mIoU against λ"
 _SPREAD = 0.018
-"""By how much of the axis neighbouring penalties are set apart, so that their error bars can be told apart."""
+"""By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
 def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
@@ -37,12 +37,12 @@ def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> Drawn | Absent:
     name = f"lambda_curves-{dataset}"
     with style.paper(name):
         figure = _draw_panels(scores, points, models)
-        style.save(figure, folder, name, points)
-    return Drawn(name, title, _caption(scores, models, dataset), _alt(points, dataset))
+        width = style.save(figure, folder, name, points)
+    return Drawn(name, width, title, _caption(scores, models, dataset), _alt(points, dataset))
 
 
 def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Figure:
-    """A panel for each model, and where there are many penalties, for each model and share of the penalties."""
+    """A panel for each model; where there are many penalties, for each model and share of them."""
     shares = _shares([name for name in _penalised(scores) if name in set(points["penalty"])])
     rows, columns = style.grid_of(len(models))
     width = style.PAGE if columns > 1 else style.COLUMN
@@ -50,7 +50,13 @@ def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Fig
     legend = style.columns_for([str(handle.get_label()) for handle in handles], width)
     height = 1.6 * rows * len(shares) + 0.17 * math.ceil(len(handles) / legend) + 0.35
     figure, axes = plt.subplots(
-        rows * len(shares), columns, figsize=(width, height), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        rows * len(shares),
+        columns,
+        figsize=(width, height),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for place, share in enumerate(shares):
         for axis, model in zip(axes[place * rows : (place + 1) * rows].flat, models, strict=False):
@@ -114,7 +120,15 @@ def _draw_curve(axis: Axes, scores: Scores, points: pd.DataFrame, penalty: str, 
     axis.errorbar(x, y, error, color=look.colour, ls=look.line, marker=look.marker, ms=3, mew=0, elinewidth=0.6)
     chosen = points["chosen"].to_numpy()
     axis.plot(
-        x[chosen], y[chosen], look.marker, ms=5, color=look.colour, mec="black", mew=0.7, zorder=5, clip_on=False
+        x[chosen],
+        y[chosen],
+        look.marker,
+        ms=5,
+        color=look.colour,
+        mec="black",
+        mew=0.7,
+        zorder=5,
+        clip_on=False,
     )
 
 
@@ -143,13 +157,14 @@ def _caption(scores: Scores, models: list[str], dataset: str) -> str:
     error = f"mean ± standard error over {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
     rule = str(scores.study["selection"]["rule"]).replace("_", "-")
     text = (
-        f"Validation mIoU (points, 0 to 100) on {dataset} against the strength λ of each penalty ({error}). Outlined markers: λ̂, chosen on "
-        f"these scores (rule: {rule}). Points are set apart sideways a little where they would cover each other."
+        f"Validation mIoU (points, 0 to 100) on {dataset} against the strength λ of each penalty "
+        f"({error}). Outlined markers: λ̂, chosen on these scores (rule: {rule}). Points are set apart "
+        "sideways a little where they would cover each other."
     )
     if scores.reference:
-        text += f" Horizontal line and band: {scores.reference}, mean ± standard error." if n > 1 else (
-            f" Horizontal line: {scores.reference}."
-        )
+        text += f" Horizontal line{' and band' * (n > 1)}: {scores.reference}."
+    if len(_penalised(scores)) > style.DISTINCT:
+        text += " Each model has several panels, each with a share of the penalties."
     lacking = [name for name in scores.study["models"] if name not in models]
     return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
 

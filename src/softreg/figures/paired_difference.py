@@ -1,4 +1,4 @@
-"""Test mIoU of each penalty minus that of no penalty, paired by seed: one figure a data set, one panel a model."""
+"""Test mIoU of each penalty minus that of no penalty, paired by seed: by data set and model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
 
 
 def differences(scores: Scores, dataset: str) -> pd.DataFrame:
-    """Columns model, penalty, seed, difference: test mIoU less the reference's at the same seed, in points."""
+    """Columns model, penalty, seed, difference: test mIoU less the reference's at that seed, in points."""
     tests = scores.final_test[scores.final_test["dataset"] == dataset]
     rows = []
     for model in scores.study["models"]:
@@ -54,13 +54,15 @@ def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> Drawn | Absent:
     with style.paper(name):
         rows, columns = style.grid_of(len(models))
         size = (style.PAGE if columns > 1 else style.COLUMN, (0.21 * len(penalties) + 0.42) * rows + 0.35)
-        figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+        figure, axes = plt.subplots(
+            rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+        )
         for axis, model in zip(axes.flat, models, strict=False):
             _draw_panel(axis, points[points["model"] == model], penalties, model)
         for axis in style.outer(axes)[1]:
             axis.set_xlabel(f"difference to {scores.reference} (points)")
-        style.save(figure, folder, name, _summary(points))
-    return Drawn(name, title, _caption(scores, points, dataset), _alt(points, dataset))
+        width = style.save(figure, folder, name, _summary(points))
+    return Drawn(name, width, title, _caption(scores, points, dataset), _alt(points, dataset))
 
 
 def _summary(points: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +72,9 @@ def _summary(points: pd.DataFrame) -> pd.DataFrame:
         for key, part in points.groupby(["model", "penalty"], sort=False)
     }
     of = [intervals[key] for key in points[["model", "penalty"]].itertuples(index=False, name=None)]
-    return points.assign(mean=[i.mean for i in of], low=[i.low for i in of], high=[i.high for i in of], n=[i.n for i in of])
+    return points.assign(
+        mean=[i.mean for i in of], low=[i.low for i in of], high=[i.high for i in of], n=[i.n for i in of]
+    )
 
 
 def _draw_panel(axis: Axes, points: pd.DataFrame, penalties: list[str], model: str) -> None:
@@ -99,8 +103,8 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     counts = points.groupby(["model", "penalty"]).size()
     n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     text = (
-        f"Test mIoU on {dataset} minus that of {scores.reference} at the same seed, by penalty: each coloured point is one "
-        f"evaluation seed (n = {n}), the black stroke below them their mean"
+        f"Test mIoU on {dataset} minus that of {scores.reference} at the same seed, by penalty: each "
+        f"coloured point is one evaluation seed (n = {n}), the black stroke below them their mean"
     )
     text += ", the line its 95 % t-interval over seeds." if counts.max() > 1 else "; one seed gives no interval."
     text += f" Grey: the region of practical equivalence, ±{EQUIVALENT} points, set in advance."
@@ -110,6 +114,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
 
 
 def _alt(points: pd.DataFrame, dataset: str) -> str:
-    means = points.groupby(["model", "penalty"], sort=False)["difference"].mean()
-    listed = "; ".join(f"{model} with {penalty}: {value:+.2f}" for (model, penalty), value in means.items())
+    means = points.groupby(["model", "penalty"], sort=False, as_index=False)["difference"].mean()
+    rows = means.itertuples(index=False, name=None)
+    listed = "; ".join(f"{model} with {penalty}: {value:+.2f}" for model, penalty, value in rows)
     return f"Dot plot of paired differences in test mIoU on {dataset}, means in points. {listed}."

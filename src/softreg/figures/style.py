@@ -1,4 +1,4 @@
-"""One look for all figures: sizes in inches as printed, 8-point type, colours and markers that a colour-blind reader can tell apart."""
+"""One look for all figures: sizes as printed, 8-point type, colours and markers for the colour-blind too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMN, PAGE = 3.25, 6.75
 DPI = 300
 """Dots an inch of PNG files, and of photographs within the others."""
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8,
@@ -45,6 +45,7 @@ RC = {
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
     "hatch.linewidth": 0.6,
+    "backend": "Agg",
 }
 
 _COLOURS = [sns.color_palette("colorblind").as_hex()[index] for index in (0, 3, 2, 4, 1, 9)]
@@ -58,9 +59,10 @@ REFERENCE_COLOUR = "#333333"
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that was drawn: its files are ``name`` with the endings .pdf, .svg, .png and .csv."""
+    """A figure that was drawn, ``width`` inches wide: the files ``name`` .pdf, .svg, .png and .csv."""
 
     name: str
+    width: float
     title: str
     caption: str
     alt: str
@@ -84,7 +86,7 @@ class Look:
 
 
 def looks(penalties: list[str]) -> dict[str, Look]:
-    """A look for each penalty, by its place among ``penalties``: colours repeat after `DISTINCT`, with another line and marker."""
+    """A look for each penalty, by its place; colours repeat after `DISTINCT` with another line and marker."""
     return {
         name: Look(
             _COLOURS[place % len(_COLOURS)],
@@ -100,14 +102,17 @@ def paper(name: str) -> Iterator[None]:
     """Within it, matplotlib draws in this style, without a display, and gives the same bytes each time."""
     with (
         sns.axes_style("ticks"),
-        matplotlib.rc_context({**RC, "backend": "Agg", "svg.hashsalt": name}),
+        matplotlib.rc_context(RC | {"svg.hashsalt": name}),
     ):
         yield
         plt.close("all")
 
 
-def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> None:
-    """Write ``figure`` as PDF, SVG and PNG (300 dpi) and ``numbers`` as CSV, without dates."""
+def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> float:
+    """Write ``figure`` as PDF, SVG and PNG (300 dpi) and ``numbers`` as CSV, without dates.
+
+    Returns its width in inches.
+    """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not once for each file
     for ending, metadata in (
@@ -119,6 +124,7 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> None
             figure.savefig(temporary, format=ending, dpi=DPI, metadata=metadata)
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
     plt.close(figure)
+    return float(figure.get_size_inches()[0])
 
 
 def grid_of(panels: int) -> tuple[int, int]:
@@ -128,7 +134,7 @@ def grid_of(panels: int) -> tuple[int, int]:
 
 
 def outer(axes: NDArray[Any]) -> tuple[list[Axes], list[Axes]]:
-    """Of a grid of panels, some without content: the leftmost of each row and the lowest of each column; the rest go."""
+    """The leftmost panel of each row and the lowest of each column; panels without content are removed."""
     for axis in axes.flat:
         if not axis.has_data():
             axis.remove()

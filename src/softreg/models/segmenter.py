@@ -18,6 +18,9 @@ class Segmenter(nn.Module):
     the encoder expects, per channel in 0…1.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, stride: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
@@ -36,7 +39,7 @@ class Segmenter(nn.Module):
         logits: Tensor = self.network(normalised)
         return logits[..., :height, :width]
 
-    def weights(self, part: str = "all") -> list[nn.Parameter]:
+    def weights(self, part: str = "all") -> list[Tensor]:
         """The penalised weights: those of convolutions and linear layers, never biases or normalisation.
 
         ``part`` is "all", "encoder", or "decoder" for all that is not the encoder.

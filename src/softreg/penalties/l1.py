@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength, soft_threshold_, sum_abs
+from softreg.penalties.base import Penalty, Strength, Tensors, soft_threshold_, sum_abs
 
 
 class L1(Penalty):
     """P(w) = Σ |w|."""
 
-    def value(self, weights: Sequence[Tensor]) -> Tensor:
+    def value(self, weights: Tensors) -> Tensor:
         """Σ |w|."""
         return sum_abs(weights)
 
-    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def gradient(self, weights: Tensors) -> Tensors:
         """sign(w)."""
         return torch._foreach_sign(weights)
 
-    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+    def prox_(self, weights: Tensors, strength: Strength) -> None:
         """S_s(v)."""
         soft_threshold_(weights, strength)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength, shrink_, sum_squares
+from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, sum_squares
 
 
 class L2(Penalty):
     """P(w) = Σ w²/2."""
 
-    def value(self, weights: Sequence[Tensor]) -> Tensor:
+    def value(self, weights: Tensors) -> Tensor:
         """Σ w²/2."""
         return sum_squares(weights) / 2
 
-    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def gradient(self, weights: Tensors) -> Tensors:
         """w, the tensors themselves."""
         return weights
 
-    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+    def prox_(self, weights: Tensors, strength: Strength) -> None:
         """v/(1 + s)."""
         shrink_(weights, strength)

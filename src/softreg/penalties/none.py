@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength
+from softreg.penalties.base import Penalty, Strength, Tensors
 
 
 class NoPenalty(Penalty):
     """P(w) = 0."""
 
-    def value(self, weights: Sequence[Tensor]) -> Tensor:
+    def value(self, weights: Tensors) -> Tensor:
         """0."""
         return torch.zeros((), dtype=torch.float64, device=weights[0].device)
 
-    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def gradient(self, weights: Tensors) -> Tensors:
         """0."""
         return [torch.zeros_like(weight) for weight in weights]
 
-    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+    def prox_(self, weights: Tensors, strength: Strength) -> None:
         """The identity."""

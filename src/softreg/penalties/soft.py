@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength, shrink_, soft_threshold_, sum_abs, sum_squares
+from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, soft_threshold_, sum_abs, sum_squares
 
 
 class Soft(Penalty):
     """P(w) = Σ |w| + w²/2: the elastic net of strength 2λ at α = ½, since no parameter balances its terms."""
 
-    def value(self, weights: Sequence[Tensor]) -> Tensor:
+    def value(self, weights: Tensors) -> Tensor:
         """Σ |w| + w²/2."""
         return sum_abs(weights) + sum_squares(weights) / 2
 
-    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+    def gradient(self, weights: Tensors) -> Tensors:
         """sign(w) + w."""
         total = torch._foreach_sign(weights)
         torch._foreach_add_(total, weights)
         return total
 
-    def prox_(self, weights: Sequence[Tensor], strength: Strength) -> None:
+    def prox_(self, weights: Tensors, strength: Strength) -> None:
         """S_s(v)/(1 + s)."""
         soft_threshold_(weights, strength)
         shrink_(weights, strength)

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file that needs no network, and metrics.json, both from the gathered scores alone."""
+"""The report of a study: one HTML file without need of a network, and metrics.json; from scores alone."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ _SECONDARY = {
 }
 """Heading, factor and decimals of each secondary measure."""
 
+_WORDS = {"lr": "learning rate", "lambda": "λ"}
+
 
 def write_report(scores: Path, out: Path) -> None:
     """Write ``out/report.html`` and ``out/metrics.json`` from the folder ``scores``.
 
-    The figures are those of ``out/figures/``; where there are none yet, they are drawn first. Raises `UserError` where
-    ``scores`` holds no gathered study.
+    The figures are those of ``out/figures/``; where there are none yet, they are drawn first.
+    Raises `UserError` where ``scores`` holds no gathered study.
     """
     loaded, figures = Scores(scores), out / "figures"
     if not (figures / "figures.json").exists():
@@ -39,17 +41,33 @@ def write_report(scores: Path, out: Path) -> None:
     frame = tables.main_frame(loaded)
     write_json(out / "metrics.json", metrics(loaded, frame))
     environment = Environment(
-        loader=PackageLoader("softreg.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("softreg.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
-    write_text(out / "report.html", environment.get_template("template.html").render(_context(loaded, frame, figures)))
+    write_text(
+        out / "report.html",
+        environment.get_template("template.html").render(_context(loaded, frame, figures)),
+    )
 
 
 def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
-    """The numbers of the main table as nested objects: dataset → model → penalty → number; null where undefined.
+    """The numbers of the main table by data set, model and penalty; null where undefined.
 
     ``test_miou``, ``low`` and ``high`` are in points (0 to 100).
     """
-    names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES, "exact_zeros", "finished", "expected"]
+    names = [
+        "lambda",
+        "test_miou",
+        "low",
+        "high",
+        "seeds",
+        *tables.MEASURES,
+        "exact_zeros",
+        "finished",
+        "expected",
+    ]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
@@ -69,19 +87,17 @@ def _context(scores: Scores, frame: pd.DataFrame, figures: Path) -> dict[str, An
         "problems": _problems(scores.cells),
         "caption": tables.caption(scores, frame),
         "headings": tables.HEADINGS,
-        "main": {
-            name: list(tables.shown_rows(frame[frame["dataset"] == name])) for name in scores.study["datasets"]
-        },
+        "main": {name: list(tables.shown_rows(frame[frame["dataset"] == name])) for name in scores.study["datasets"]},
         "secondary_headings": ["Model", "Penalty", *(heading for heading, _, _ in _SECONDARY.values())],
-        "secondary": {
-            name: _secondary(frame[frame["dataset"] == name]) for name in scores.study["datasets"]
-        },
+        "secondary": {name: _secondary(frame[frame["dataset"] == name]) for name in scores.study["datasets"]},
         "datasets": scores.datasets,
         "figures": [_figure(entry, figures) for entry in read_json(figures / "figures.json")],
         "selection": _selection(scores),
         "provenance": _provenance(scores.provenance["cells"]),
         "version": scores.provenance["softreg"],
         "training": _training(scores.study),
+        "models": _entries(scores.study["models"]),
+        "penalties": _entries(scores.study["penalties"]),
     }
 
 
@@ -102,7 +118,11 @@ def _problems(cells: pd.DataFrame) -> list[dict[str, Any]]:
     ended = cells[~cells["status"].isin(["finished", NOT_RUN])].assign(reason=cells["reason"].fillna(""))
     keys = ["phase", *GROUP, "lambda", "status", "reason"]
     return [
-        {**dict(zip(keys, key, strict=True)), "seeds": ", ".join(map(str, sorted(set(part["seed"])))), "log": _log(part)}
+        {
+            **dict(zip(keys, key, strict=True)),
+            "seeds": ", ".join(map(str, sorted(set(part["seed"])))),
+            "log": _log(part),
+        }
         for key, part in ended.groupby(keys, sort=False)
     ]
 
@@ -122,7 +142,7 @@ def _secondary(frame: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _figure(entry: dict[str, str], folder: Path) -> dict[str, str]:
+def _figure(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A figure's texts, with its picture as a data address: PNG for photographs, SVG for everything drawn."""
     if "name" not in entry:
         return entry
@@ -132,11 +152,18 @@ def _figure(entry: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def _selection(scores: Scores) -> list[dict[str, Any]]:
-    """λ̂ of each group, with a hint where it lies at an end of its grid or rests on fewer cells than expected."""
+    """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells."""
     rows = []
     for row in scores.selection.to_dict("records"):
         grid = scores.study["penalties"][row["penalty"]]["lambda"]
-        rows.append({**row, "score": _score(row), "hint": _hint(row, grid), "grid": _grid(grid)})
+        rows.append(
+            {
+                **{str(name): value for name, value in row.items()},
+                "score": _score(row),
+                "hint": _hint(row, grid),
+                "grid": _grid(grid),
+            }
+        )
     return rows
 
 
@@ -171,13 +198,21 @@ def _provenance(recorded: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
 
 
 def _training(study: dict[str, Any]) -> list[tuple[str, str]]:
-    training = study["training"]
-    return [(name.replace("_", " "), _plain(value)) for name, value in training.items()]
+    shown = {name: value for name, value in study["training"].items() if name != "checkpoint_seconds"}
+    return [(_WORDS.get(name, name.replace("_", " ")), _plain(value)) for name, value in shown.items()]
+
+
+def _entries(section: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """The entries of a section with what the study says of each, in words; what has no value is left out."""
+    return [(name, _plain(entry)) for name, entry in section.items()]
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_plain(inner)}" for name, inner in value.items())
+        said = {name: inner for name, inner in value.items() if inner not in (None, {}, "")}
+        return "; ".join(f"{_WORDS.get(name, name.replace('_', ' '))} {_plain(inner)}" for name, inner in said.items())
     if isinstance(value, list):
-        return " × ".join(map(_plain, value))
-    return {True: "yes", False: "no", None: "–"}.get(value, str(value)) if value in (None, True, False) else str(value)
+        return ", ".join(map(_plain, value))
+    if value is None:
+        return "–"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

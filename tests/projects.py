@@ -1,0 +1,43 @@
+"""A small real project in a temporary folder: a study of generated scenes, prepared and ready to train."""
+
+from pathlib import Path
+
+import yaml
+
+from softreg import stages
+from softreg.config import Study, load_study
+from softreg.matrix import TrainingPath
+
+TINY = {
+    "datasets": {"shapes": {"images": 24, "size": [16, 24], "split": {"val": 0.25, "test": 0.25}}},
+    "models": {"convnet": {}},
+    "penalties": {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}},
+    "training": {"epochs": 3, "batch_size": 4, "optimizer": "adam", "lr": 1e-3},
+    "seeds": {"tuning": [0], "evaluation": [100, 101]},
+}
+
+
+def write_study(folder: Path, name: str = "tiny", **changes) -> Path:
+    """Write the tiny study, with whole blocks changed, and return its file."""
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump({**TINY, **changes}))
+    return file
+
+
+def prepared_study(folder: Path, name: str = "tiny", **changes) -> Study:
+    """The tiny study with its data prepared; the working folder must be ``folder``."""
+    study = load_study(write_study(folder, name, **changes))
+    for dataset in study.datasets:
+        if not Path(stages.description(study, dataset)).is_file():
+            stages.prepare(study, dataset)
+    return study
+
+
+def sweep_path(penalty: str = "l1", seed: int = 0, model: str = "convnet", fold: int | None = None) -> TrainingPath:
+    """A sweep path of the tiny study."""
+    return TrainingPath("sweep", "shapes", model, penalty, seed, fold)
+
+
+def cell_folder(study: Study, path: TrainingPath, lambda_: str) -> Path:
+    """Where a cell of a path lies."""
+    return stages.results_folder(study) / path.phase / path.name / f"lambda-{lambda_}"
