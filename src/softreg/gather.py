@@ -82,9 +82,20 @@ def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Pa
     root = results / study.name
     scores = root / "partial" / "scores" if partial else root / "scores"
     selection = _selection(root / "selection.csv", partial)
-    _gather_records(study, root, scores, selection, partial)
-    _gather_cells(study, root, scores, selection, partial)
-    _gather_datasets(study, data, scores, partial)
+    files = _record_files(study, root, selection)
+    cells = list(_expected_cells(study, root, selection))
+    prepared = {name: data / "prepared" / prepared_folder(study, name).name for name in study.datasets}
+    if not partial:
+        _demand(
+            [file for group in files.values() for file in group]
+            + [cell.folder / "cell.json" for cell in cells if cell.lambda_]
+            + [folder / "dataset.json" for folder in prepared.values()]
+        )
+    for name, group in files.items():
+        table = records.read([file for file in group if file.exists()])
+        records.write(table, scores / f"{name}.parquet")
+    _gather_cells(cells, scores, partial)
+    _gather_datasets(prepared, scores)
     write_json(scores / "study.json", study.to_dict())
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     return scores
@@ -98,29 +109,26 @@ def _selection(path: Path, partial: bool) -> pd.DataFrame:
     raise UserError(f"{path}: not there: select λ first, or ask for the partial report.")
 
 
-def _gather_records(study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool) -> None:
+def _record_files(study: Study, root: Path, selection: pd.DataFrame) -> dict[str, list[Path]]:
+    """The records of each gathered file; final paths without a λ̂ have none."""
     chosen = _chosen(selection)
     sweep = [root / "sweep" / path.name for path in matrix.sweep_paths(study)]
-    final = [root / "final" / path.name for path in matrix.final_paths(study) if chosen.get(_group(path))]
-    for name, folders, file in (
-        ("sweep-val", sweep, "val.parquet"),
-        ("final-val", final, "val.parquet"),
-        ("final-test", final, "test.parquet"),
-    ):
-        files = _present([folder / file for folder in folders], partial)
-        records.write(records.read(files), scores / f"{name}.parquet")
+    final = [root / "final" / path.name for path in matrix.final_paths(study) if _group(path) in chosen]
+    return {
+        "sweep-val": [folder / "val.parquet" for folder in sweep],
+        "final-val": [folder / "val.parquet" for folder in final],
+        "final-test": [folder / "test.parquet" for folder in final],
+    }
 
 
-def _present(files: list[Path], partial: bool) -> list[Path]:
-    """The files that exist; all of them must, unless ``partial``."""
-    present = [file for file in files if file.exists()]
-    if len(present) < len(files) and not partial:
-        missing = next(file for file in files if not file.exists())
+def _demand(files: list[Path]) -> None:
+    """Before anything is written: all of ``files`` must be there."""
+    missing = [file for file in files if not file.exists()]
+    if missing:
         raise UserError(
-            f"{missing}: not there ({len(files) - len(present)} of {len(files)} such files are missing): "
+            f"{missing[0]}: not there ({len(missing)} of {len(files)} files of the study are missing): "
             "finish the study first, or ask for the partial report."
         )
-    return present
 
 
 def _group(path: matrix.TrainingPath) -> tuple[str, str, str]:
@@ -143,9 +151,7 @@ def _expected_cells(study: Study, root: Path, selection: pd.DataFrame) -> Iterat
         yield _Cell(path, value, root / "final" / path.name / f"lambda-{value}")
 
 
-def _gather_cells(study: Study, root: Path, scores: Path, selection: pd.DataFrame, partial: bool) -> None:
-    cells = list(_expected_cells(study, root, selection))
-    _present([cell.folder / "cell.json" for cell in cells if cell.lambda_], partial)
+def _gather_cells(cells: list[_Cell], scores: Path, partial: bool) -> None:
     facts = [_facts(cell) for cell in cells]
     rows = [_flat(cell, fact) for cell, fact in zip(cells, facts, strict=True)]
     _write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
@@ -208,11 +214,10 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, inner
 
 
-def _gather_datasets(study: Study, data: Path, scores: Path, partial: bool) -> None:
+def _gather_datasets(prepared: dict[str, Path], scores: Path) -> None:
     about, examples = {}, []
-    for name in study.datasets:
-        folder = data / "prepared" / prepared_folder(study, name).name
-        if not _present([folder / "dataset.json"], partial):
+    for name, folder in prepared.items():
+        if not (folder / "dataset.json").exists():
             continue
         facts = read_json(folder / "dataset.json")
         ids = facts.pop("ids")

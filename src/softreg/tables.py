@@ -150,7 +150,7 @@ def _md(text: str) -> str:
 
 
 _DOCUMENT = r"""\documentclass[9pt]{extarticle}
-\usepackage[margin=2cm]{geometry}
+\usepackage[margin=1.5cm]{geometry}
 \usepackage{booktabs,longtable}
 \begin{document}
 \input{main_table}
@@ -182,7 +182,7 @@ def _tex(text: str) -> str:
 
 
 def _latex(scores: Scores, frame: pd.DataFrame) -> str:
-    parts = ["% Needs the packages booktabs and longtable."]
+    parts = ["% Needs the packages booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{4pt}"]
     heading = " & ".join(map(_tex, HEADINGS)) + r" \\"
     for dataset, rows in frame.groupby("dataset", sort=False):
         note = scores.datasets.get(str(dataset), {}).get("note", "")
@@ -192,4 +192,4 @@ def _latex(scores: Scores, frame: pd.DataFrame) -> str:
         parts += [r"\bottomrule", r"\endfoot"]
         parts += [" & ".join(map(_tex, row)) + r" \\" for row in shown_rows(rows)]
         parts.append(r"\end{longtable}")
-    return "\n".join(parts) + "\n"
+    return "\n".join([*parts, "}"]) + "\n"

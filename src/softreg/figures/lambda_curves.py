@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,9 @@ def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Fig
     width = style.PAGE if columns > 1 else style.COLUMN
     handles = _handles(scores, points)
     legend = style.columns_for([str(handle.get_label()) for handle in handles], width)
-    height = 1.6 * rows * len(shares) + 0.17 * math.ceil(len(handles) / legend) + 0.35
+    height = (
+        (1.6 if rows * len(shares) > 1 else 1.9) * rows * len(shares) + 0.17 * math.ceil(len(handles) / legend) + 0.35
+    )
     figure, axes = plt.subplots(
         rows * len(shares),
         columns,
@@ -119,17 +121,9 @@ def _draw_curve(axis: Axes, scores: Scores, points: pd.DataFrame, penalty: str, 
     y, error = points["val_miou"].to_numpy(), points["val_se"].fillna(0).to_numpy()
     axis.errorbar(x, y, error, color=look.colour, ls=look.line, marker=look.marker, ms=3, mew=0, elinewidth=0.6)
     chosen = points["chosen"].to_numpy()
-    axis.plot(
-        x[chosen],
-        y[chosen],
-        look.marker,
-        ms=5,
-        color=look.colour,
-        mec="black",
-        mew=0.7,
-        zorder=5,
-        clip_on=False,
-    )
+    if chosen.any():  # an empty line would take room at the figure's corner
+        outline: dict[str, Any] = {"mec": "black", "mew": 0.7, "clip_on": False, "zorder": 5}
+        axis.plot(x[chosen], y[chosen], look.marker, ms=5, color=look.colour, **outline)
 
 
 def _draw_reference(axis: Axes, points: pd.DataFrame) -> None:

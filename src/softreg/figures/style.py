@@ -104,8 +104,10 @@ def paper(name: str) -> Iterator[None]:
         sns.axes_style("ticks"),
         matplotlib.rc_context(RC | {"svg.hashsalt": name}),
     ):
-        yield
-        plt.close("all")
+        try:
+            yield
+        finally:
+            plt.close("all")
 
 
 def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> float:
@@ -113,8 +115,7 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
 
     Returns its width in inches.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not once for each file
+    lay_out(figure)
     for ending, metadata in (
         ("pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
         ("svg", {"Date": None, "Creator": None}),
@@ -125,6 +126,12 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
     plt.close(figure)
     return float(figure.get_size_inches()[0])
+
+
+def lay_out(figure: Figure) -> None:
+    """Place everything, once and not once for each file."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def grid_of(panels: int) -> tuple[int, int]:

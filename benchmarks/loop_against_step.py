@@ -1,0 +1,127 @@
+"""What does the training loop cost beside the network? Images/s of the real loop against the bare step.
+
+The loop is `CellTrainer._train_epoch` as `softreg train` runs it: order, reading, augmentation, network, data term,
+optimiser and penalty (L1, proximal), with checkpoints off. The bare step is forward, data term, backward and optimiser
+of the same model on one batch that already lies on the device: no data, no augmentation, no penalty.
+
+Timed are whole epochs, loop and bare step taking turns; validation, summaries, start-up and a first epoch of each are
+not. On the CPU (one thread) the clock is the process's own CPU time, so that other processes' share is left out; on
+CUDA it is the wall clock around synchronised epochs. The ratio is the median over the turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from common import measure, print_table, ratio, temporary_project, write_study
+
+from softreg import stages
+from softreg.augment import augment
+from softreg.checkpoint import Progress
+from softreg.config import Study, load_study
+from softreg.device import open_device
+from softreg.matrix import TrainingPath
+from softreg.optim import make_optimizer
+from softreg.randomness import generator
+from softreg.scoring import autocast, to_layout
+from softreg.stopping import StopRequest
+from softreg.train import Bench, CellTrainer
+from softreg.train_path import make_bench
+
+BATCH, TURNS = 16, 9
+UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
+#: Model → steps in an epoch on the CPU, for about a second or more each.
+STEPS = {"convnet": 8, "unet-resnet18": 3}
+#: A GPU is faster by far.
+CUDA_FACTOR = 16
+
+
+def make_study(steps: int, gpu: int) -> Study:
+    images = BATCH * steps
+    file = write_study(
+        f"loop{steps}",
+        datasets={"shapes": {"images": images * 2, "size": [64, 64], "split": {"val": 0.25, "test": 0.25}}},
+        models={"convnet": {}, "unet-resnet18": UNET},
+        penalties={"l1": {"lambda": [1e-5]}},
+        training={"batch_size": BATCH, "lr": 0.01, "checkpoint_seconds": 1e9},
+        seeds={"tuning": [0], "evaluation": [100]},
+        resources={"threads": 1, "gpu": gpu},
+    )
+    return load_study(file)
+
+
+def bench_of(study: Study, model: str, device: torch.device) -> Bench:
+    folder = Path(stages.description(study, "shapes")).parent
+    if not folder.is_dir():
+        measure("softreg", "prepare", study.file, "shapes")
+    return make_bench(study, TrainingPath("sweep", "shapes", model, "l1", 0), folder, 4, device)
+
+
+def loop_epoch(bench: Bench) -> Callable[[], None]:
+    """A whole epoch of the loop."""
+    trainer = CellTrainer(bench, 1e-5, Path("none.pt"), "", StopRequest(), lambda row: None)
+
+    def run() -> None:
+        trainer.progress = Progress()
+        trainer._train_epoch()
+
+    return run
+
+
+def bare_epoch(bench: Bench) -> Callable[[], None]:
+    """As many bare steps as an epoch has."""
+    optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
+    images, masks = bench.train(torch.arange(bench.batch_size))
+    options = bench.training["augmentation"]
+    images, masks = augment(images, masks, bench.crop, options, generator(0, "augmentation", 0))
+    images = to_layout(images)
+
+    def run() -> None:
+        bench.model.train()
+        for _ in range(bench.steps_per_epoch):
+            optimizer.zero_grad()
+            with autocast(bench.train.device):
+                logits = bench.model(images)
+            torch.autograd.backward(bench.objective(logits.float(), masks))
+            optimizer.step()
+
+    return run
+
+
+def rate(epoch: Callable[[], None], bench: Bench) -> float:
+    """Images/s of one epoch."""
+    cuda = bench.train.device.type == "cuda"
+    clock = time.perf_counter if cuda else time.process_time
+    if cuda:
+        torch.cuda.synchronize()
+    started = clock()
+    epoch()
+    if cuda:
+        torch.cuda.synchronize()
+    return bench.steps_per_epoch * bench.batch_size / (clock() - started)
+
+
+def compare(model: str, gpu: int) -> list[str]:
+    study = make_study(STEPS[model] * (CUDA_FACTOR if gpu else 1), gpu)
+    bench = bench_of(study, model, open_device(gpu, threads=1))
+    epochs = loop_epoch(bench), bare_epoch(bench)
+    for epoch in epochs:
+        epoch()
+    loop, bare = zip(*([rate(epoch, bench) for epoch in epochs] for _ in range(TURNS)), strict=True)
+    device = bench.train.device.type
+    return [f"{model}, {device}", f"{median(loop):.1f}", f"{median(bare):.1f}", f"{100 * ratio(loop, bare):.1f} %"]
+
+
+def main() -> None:
+    devices = (0, 1) if torch.cuda.is_available() else (0,)
+    with temporary_project():
+        rows = [compare(model, gpu) for gpu in devices for model in STEPS]
+    print_table(["64 × 64, batch 16", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
+
+
+if __name__ == "__main__":
+    main()

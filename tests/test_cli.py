@@ -1,0 +1,105 @@
+"""The ``softreg`` command as a user meets it: a process with arguments, an exit status and two streams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from projects import write_study
+
+from softreg import __version__
+
+COMMAND = Path(sys.executable).with_name("softreg")
+COMMANDS = (
+    "check",
+    "fetch",
+    "prepare",
+    "train",
+    "evaluate",
+    "select",
+    "gather",
+    "tables",
+    "figures",
+    "report",
+    "paper",
+)
+PATH = "shapes/convnet/l1/seed0"
+#: Arguments → what the sentence must name: the file or key, and what would be accepted or done about it.
+MISTAKES = {
+    "check nowhere.yaml": ["nowhere.yaml", "no such file", "tiny.yaml"],
+    "check .": [".: ", "directory", "give the YAML file"],
+    "check torn.yaml": ["torn.yaml", "line 2"],
+    "check misspelt.yaml": ["misspelt.yaml", "trainnig", "training"],
+    "train tiny.yaml sweep shapes/convnet/l3/seed0": ["tiny.yaml", "shapes/convnet/l3/seed0", PATH],
+    "train tiny.yaml final shapes/convnet/l1/seed0": ["tiny.yaml", "final/shapes/convnet/l1/seed0", "seed100"],
+    "train tiny.yaml sweep shapes-l1": ["sweep/shapes-l1", "DATASET/MODEL/PENALTY/seedN"],
+    f"train tiny.yaml sweep {PATH}": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
+    f"evaluate tiny.yaml sweep {PATH} val": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
+    f"evaluate tiny.yaml sweep {PATH} test": [PATH, "val only", "test is for the final"],
+    "prepare tiny.yaml moon": ["tiny.yaml", "'moon'", "shapes"],
+    "fetch tiny.yaml moon moon.zip": ["'moon'", "camvid"],
+    "fetch tiny.yaml wbc moon.zip": ["wbc", "'moon.zip'", ".zip"],
+    "select tiny.yaml": ["results/tiny/sweep", "val.parquet", "sweep"],
+    "gather tiny.yaml": ["results/tiny/selection.csv", "select"],
+    "paper results/tiny": ["results/tiny/scores is missing", "snakemake scores"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with a good study, and two that are not."""
+    study = write_study(tmp_path)
+    (tmp_path / "torn.yaml").write_text("datasets: {shapes: {}\nmodels: [\n")
+    (tmp_path / "misspelt.yaml").write_text(study.read_text().replace("training:", "trainnig:"))
+    return tmp_path
+
+
+def softreg(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], cwd=folder, check=False, capture_output=True, text=True)
+
+
+def test_help_names_every_command(tmp_path):
+    done = softreg(tmp_path, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [command for command in COMMANDS if f"\n    {command} " not in done.stdout] == []
+
+
+def test_version(tmp_path):
+    done = softreg(tmp_path, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"softreg {__version__}\n", "")
+
+
+def test_check_says_what_a_study_amounts_to(folder):
+    done = softreg(folder, "check", "tiny.yaml")
+    # 1 + 2 values of λ with one tuning seed, and λ̂ of both penalties with two evaluation seeds: 3 + 4 cells.
+    expected = "tiny: 1 data set(s) × 1 model(s) × 2 penalties; 2 sweep and 4 final paths, 7 cells\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence_and_writes_nothing(folder, mistake):
+    before = sorted(folder.rglob("*"))
+    done = softreg(folder, *mistake.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("softreg: ")
+    assert [words for words in MISTAKES[mistake] if words not in sentence] == []
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", ["", "trian tiny.yaml", "train tiny.yaml sweeep x"])
+def test_wrong_arguments_show_the_usage(folder, arguments):
+    done = softreg(folder, *arguments.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: softreg")
+    assert "Traceback" not in done.stderr
+
+
+def test_prepare_prints_the_class_shares(folder):
+    done = softreg(folder, "prepare", "tiny.yaml", "shapes")
+    assert done.returncode == 0
+    assert "12 train, 6 val, 6 test images of 16 × 24" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert len(list(folder.glob("data/prepared/shapes-*/dataset.json"))) == 1

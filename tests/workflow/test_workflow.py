@@ -1,0 +1,172 @@
+"""The workflow as its users run it: Snakemake on a copy of the project, from a study to a report."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+STUDY = {
+    "datasets": {"shapes": {"images": 16, "size": [16, 16], "split": {"val": 0.25, "test": 0.25}}},
+    "models": {"convnet": {}},
+    "penalties": {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}},
+    "training": {"epochs": 2, "batch_size": 4, "optimizer": "adam", "lr": 1e-3},
+    "seeds": {"tuning": [0], "evaluation": [100, 101]},
+    "resources": {"threads": 1, "mem_mb": 1000, "runtime": 5},
+}
+
+
+def make_project(folder: Path, **changes) -> Path:
+    """A folder with the workflow and a tiny study in ``config/tiny.yaml``."""
+    for name in ("Snakefile", "workflow", "profiles"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    (folder / "config").mkdir()
+    write_study(folder, **changes)
+    return folder
+
+
+def write_study(folder: Path, **changes) -> None:
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run Snakemake as a user would, without the virtual environment's folder on the path."""
+    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+    command = [BIN / "snakemake", *arguments, "--config", "study=config/tiny.yaml"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert not check or done.returncode == 0, done.stderr[-4000:]
+    return done
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """The rules that a dry run would run, and how often."""
+    output = snakemake(folder, "-n", *arguments).stdout
+    found = re.findall(r"^(\w+)\s+(\d+)$", output.split("Job stats:", 1)[-1].split("Reasons:")[0], flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in found if rule not in ("total", "all")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The tiny study, run to its report on two cores."""
+    folder = make_project(tmp_path_factory.mktemp("two"))
+    snakemake(folder, "--cores", "2")
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished project, with its times, to do anything to."""
+    return Path(shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2))
+
+
+def _scores(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted((folder / "results/tiny/scores").glob("*.parquet"))}
+
+
+def test_one_command_leads_to_the_report(finished):
+    results = finished / "results" / "tiny"
+    assert "<h1" in (results / "report.html").read_text()
+    assert set(_scores(finished)) == {
+        "sweep-val.parquet",
+        "final-val.parquet",
+        "final-test.parquet",
+        "cells.parquet",
+        "examples.parquet",
+    }
+    assert json.loads((results / "metrics.json").read_text())
+    assert (results / "tables" / "main.csv").is_file()
+    assert {"lambda_curves-shapes.pdf", "paired_difference-shapes.svg", "gallery-shapes-convnet.png"} <= {
+        file.name for file in (results / "figures").iterdir()
+    }
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert planned(finished) == {}
+
+
+def test_scores_do_not_depend_on_the_number_of_cores(finished, tmp_path):
+    folder = make_project(tmp_path)
+    snakemake(folder, "--cores", "1")
+    assert _scores(folder) == _scores(finished)
+
+
+def test_one_more_lambda_trains_that_one_only(copy):
+    cells = copy / "results/tiny/sweep/shapes/convnet/l1/seed0"
+    before = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
+    write_study(copy, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
+    plan = planned(copy, "sweep")
+    assert plan == {"train_path": 1, "evaluate_path": 1, "sweep": 1}
+    snakemake(copy, "--cores", "2", "sweep")
+    after = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
+    assert set(after) - set(before) == {"lambda-1e-3"}
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_comment_in_the_study_reruns_nothing_and_a_learning_rate_reruns_training(copy):
+    file = copy / "config" / "tiny.yaml"
+    file.write_text("# a comment\n" + file.read_text())
+    assert planned(copy) == {}
+    write_study(copy, training={**STUDY["training"], "lr": 2e-3})
+    assert planned(copy)["train_path"] == 6
+
+
+def test_nothing_that_selects_reads_a_test_file(finished):
+    listing = snakemake(finished, "--forceall", "-n", "results/tiny/selection.csv").stdout
+    assert "rule select_lambda" in listing
+    assert "test.parquet" not in listing
+    assert "phase=final" not in listing
+
+
+def test_the_paper_is_made_from_scores_alone(finished, tmp_path):
+    folder = make_project(tmp_path)
+    (folder / "results/tiny").mkdir(parents=True)
+    shutil.copytree(finished / "results/tiny/scores", folder / "results/tiny/scores")
+    assert planned(folder, "paper") == {"paper": 1}
+    snakemake(folder, "--cores", "1", "paper")
+    for name in ("tables/main.csv", "figures/lambda_curves-shapes.csv", "metrics.json"):
+        assert (folder / "results/tiny" / name).read_bytes() == (finished / "results/tiny" / name).read_bytes()
+    assert not (folder / "data").exists()
+
+
+def test_partial_shows_what_has_finished(copy):
+    shutil.rmtree(copy / "results/tiny/final/shapes/convnet/l1")
+    snakemake(copy, "--cores", "1", "partial")
+    report = (copy / "results/tiny/partial/report.html").read_text()
+    assert "partial" in report.lower()
+    assert "not run" in report
+
+
+def test_a_path_that_cannot_be_trained_leaves_the_others(copy):
+    """A network that the data cannot feed fails; the rest of the study is finished and reported."""
+    deeplab = {"kind": "smp", "architecture": "deeplabv3plus", "encoder": "resnet18", "training": {"batch_size": 1, "crop": 32}}
+    write_study(copy, models={"convnet": {}, "deeplab": deeplab}, penalties={"none": {}})
+    snakemake(copy, "--cores", "2")
+    report = (copy / "results/tiny/report.html").read_text()
+    assert "more than 1 value per channel" in report
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"training": {"epoch": 3}}, r"training\.epoch\b.*epochs"),
+        ({"penalties": {"l1": {"lambda": [-1]}}}, r"penalties\.l1\.lambda\[0\] is -1"),
+        ({"seeds": {"tuning": [0], "evaluation": [0]}}, r"seeds.*\b0\b"),
+    ],
+)
+def test_a_wrong_study_gets_one_sentence_before_any_job(tmp_path, changes, sentence):
+    folder = make_project(tmp_path, **changes)
+    done = snakemake(folder, "--cores", "1", check=False)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if "config/tiny.yaml" in line]
+    assert len(said) == 1
+    assert re.search(sentence, said[0])
+    assert "Traceback" not in done.stderr
+    assert not (folder / "results").exists()
