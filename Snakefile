@@ -12,9 +12,7 @@ from softreg.errors import UserError
 
 min_version("9.27")
 
-
-container: None
-
+stages.find_own_command()
 
 try:
     STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
@@ -66,7 +64,10 @@ rule data:
 
 rule sweep:
     input:
-        [f"{RESULTS}/sweep/{path.name}/val.parquet" for path in matrix.sweep_paths(STUDY)],
+        [
+            f"{RESULTS}/sweep/{path.name}/val.parquet"
+            for path in matrix.sweep_paths(STUDY)
+        ],
 
 
 rule scores:

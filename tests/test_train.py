@@ -1,7 +1,6 @@
 """Training a path: what is shared between cells and what is not, how cells end, and exact resumption."""
 
 import csv
-import os
 import random
 import signal
 import subprocess
@@ -62,10 +61,15 @@ def test_a_cell_does_not_feel_the_cells_before_it(tmp_path, optimizer):
 def test_an_added_lambda_is_all_that_trains(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
-    before = {lambda_: (cell_folder(study, sweep_path(), lambda_) / "cell.json").stat().st_mtime_ns for lambda_ in ("1e-4", "1e-2")}
+    before = {
+        lambda_: (cell_folder(study, sweep_path(), lambda_) / "cell.json").stat().st_mtime_ns
+        for lambda_ in ("1e-4", "1e-2")
+    }
     study = prepared_study(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
     stages.train(study, sweep_path())
-    after = {lambda_: (cell_folder(study, sweep_path(), lambda_) / "cell.json").stat().st_mtime_ns for lambda_ in before}
+    after = {
+        lambda_: (cell_folder(study, sweep_path(), lambda_) / "cell.json").stat().st_mtime_ns for lambda_ in before
+    }
     assert after == before
     listed = read_json(cell_folder(study, sweep_path(), "1e-3").parent / "path.json")["cells"]
     assert [(cell["lambda"], cell["status"]) for cell in listed] == [(x, "finished") for x in ("1e-4", "1e-3", "1e-2")]
@@ -200,7 +204,7 @@ def test_sigterm_checkpoints_and_leaves_within_ten_seconds(tmp_path):
     assert process.returncode == 143
     assert "run it again to go on" in said
     assert "Traceback" not in said
-    assert os.path.exists(cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt")
+    assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
     stages.train(stopped, sweep_path())
     assert _weights(stopped, sweep_path(), "1e-2") == _weights(undisturbed, sweep_path(), "1e-2")
 

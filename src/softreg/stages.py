@@ -5,6 +5,8 @@ Stages that need torch import it when they run, so that the others, and jobs wit
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,11 @@ from softreg.matrix import TrainingPath, parse_path
 
 DATA = Path("data")
 RESULTS = Path("results")
+
+
+def find_own_command() -> None:
+    """Let jobs find the ``softreg`` beside the running Python, whether or not its environment is activated."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def results_folder(study: Study) -> Path:

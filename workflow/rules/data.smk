@@ -3,6 +3,8 @@ rule fetch_archive:
         "data/raw/{kind}/{archive}",
     log:
         "logs/data/fetch/{kind}/{archive}.log",
+    conda:
+        "softreg"
     params:
         study=STUDY.file,
     shell:
@@ -16,11 +18,13 @@ rule prepare_dataset:
         "data/prepared/{dataset}-{digest}/dataset.json",
     log:
         "logs/data/prepare/{dataset}-{digest}.log",
+    wildcard_constraints:
+        digest="[0-9a-f]{12}",
+    conda:
+        "softreg"
+    threads: workflow.cores
     params:
         study=STUDY.file,
         code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
-    wildcard_constraints:
-        digest="[0-9a-f]{12}",
-    threads: workflow.cores
     shell:
         "softreg prepare {params.study:q} {wildcards.dataset:q} 2>&1 | tee {log:q}"

@@ -1,18 +1,22 @@
 rule evaluate_path:
     input:
         path=f"{RESULTS}/{{phase}}/{{path}}/path.json",
-        data=lambda wildcards: stages.training_inputs(STUDY, "sweep", wildcards.path)["data"],
+        data=lambda wildcards: stages.training_inputs(STUDY, "sweep", wildcards.path)[
+            "data"
+        ],
     output:
         f"{RESULTS}/{{phase}}/{{path}}/{{split}}.parquet",
     log:
         f"{LOGS}/evaluate/{{phase}}/{{path}}-{{split}}.log",
-    params:
-        study=STUDY.file,
-        key=lambda wildcards: stages.scoring_key(STUDY, wildcards.path),
+    conda:
+        "softreg"
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],
         mem_mb=STUDY.resources["mem_mb"],
         runtime=STUDY.resources["runtime"],
+    params:
+        study=STUDY.file,
+        key=lambda wildcards: stages.scoring_key(STUDY, wildcards.path),
     shell:
         "softreg evaluate {params.study:q} {wildcards.phase} {wildcards.path:q} {wildcards.split} 2> {log:q}"

@@ -11,6 +11,8 @@ rule gather_scores:
         SCORES,
     log:
         f"{LOGS}/gather.log",
+    conda:
+        "softreg"
     params:
         study=STUDY.file,
         content=STUDY.to_dict(),
@@ -27,8 +29,10 @@ rule write_paper:
         metrics=f"{RESULTS}/metrics.json",
     log:
         f"{LOGS}/paper.log",
+    conda:
+        "softreg"
     params:
-        folder=RESULTS,
+        folder=subpath(output.report, parent=True),
         code=stages.code("softreg.tables", "softreg.figures", "softreg.report"),
     shell:
         "softreg paper {params.folder:q} 2> {log:q}"
@@ -38,6 +42,8 @@ rule write_paper:
 rule paper:
     log:
         f"{LOGS}/paper.log",
+    conda:
+        "softreg"
     params:
         folder=RESULTS,
     shell:
@@ -47,6 +53,8 @@ rule paper:
 rule partial:
     log:
         f"{LOGS}/partial.log",
+    conda:
+        "softreg"
     params:
         study=STUDY.file,
         folder=f"{RESULTS}/partial",

@@ -5,6 +5,8 @@ rule select_lambda:
         f"{RESULTS}/selection.csv",
     log:
         f"{LOGS}/select.log",
+    conda:
+        "softreg"
     params:
         study=STUDY.file,
         rule=STUDY.selection,

@@ -1,17 +1,23 @@
 rule train_path:
     input:
-        unpack(lambda wildcards: stages.training_inputs(STUDY, wildcards.phase, wildcards.path)),
+        unpack(
+            lambda wildcards: stages.training_inputs(
+                STUDY, wildcards.phase, wildcards.path
+            )
+        ),
     output:
         f"{RESULTS}/{{phase}}/{{path}}/path.json",
     log:
         f"{LOGS}/train/{{phase}}/{{path}}.log",
-    params:
-        study=STUDY.file,
-        key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
+    conda:
+        "softreg"
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],
         mem_mb=STUDY.resources["mem_mb"],
         runtime=STUDY.resources["runtime"],
+    params:
+        study=STUDY.file,
+        key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
     shell:
         "softreg train {params.study:q} {wildcards.phase} {wildcards.path:q} 2> {log:q}"
