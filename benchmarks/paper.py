@@ -1,0 +1,44 @@
+"""How long do the tables, figures and report of a study of 300 cells take? Each `softreg` command from existing scores.
+
+The scores are synthetic: one data set of 11 classes and 100 images a split, five penalties of seven λ, four tuning and
+26 evaluation seeds, 300 cells. Making and gathering them is timed apart. Wall clock of whole processes, from their
+start to their exit, and the peak of their resident set. The rows run in turn, `paper` being all three in one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import median
+
+from common import CHECKOUT, Run, measure, print_table, temporary_project
+
+from softreg.matrix import count_cells
+
+sys.path.insert(0, str(CHECKOUT / "tests"))
+from synthetic import make_results, make_study
+
+TURNS = 3
+GRID = [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+
+
+def row(name: str, runs: list[Run]) -> list[str]:
+    return [name, f"{median(run.seconds for run in runs):.1f}", f"{max(run.peak_mb for run in runs):.0f}"]
+
+
+def main() -> None:
+    with temporary_project() as folder:
+        study = make_study(
+            folder,
+            penalties={"none": {}, **{kind: {"lambda": GRID} for kind in ("l1", "l2", "elastic_net", "soft")}},
+            seeds={"tuning": list(range(5)), "evaluation": list(range(100, 131))},
+        )
+        make_results(study, folder, images=100, classes=11, size=(96, 128))
+        rows = [row("gather", [measure("softreg", "gather", study.file)])]
+        for command in ("tables", "figures", "report", "paper"):
+            runs = [measure("softreg", command, folder / "results" / study.name) for _ in range(TURNS)]
+            rows.append(row(command, runs))
+    print_table([f"{count_cells(study)} cells", "s", "peak MB"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What the pages say: their studies load, their commands exist, and no key or data set is left out."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from softreg import datasets
+from softreg.cli import main
+from softreg.config import load_study
+from softreg.schema import study_schema
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDY = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+
+
+def blocks(text, language):
+    """The fenced blocks of a language, whatever their indentation; its own is taken off."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return ["\n".join(line.removeprefix(indent) for line in body.splitlines()) for indent, body in found]
+
+
+def lines(language):
+    return [
+        line for page in PAGES for block in blocks(page.read_text("utf-8"), language) for line in block.splitlines()
+    ]
+
+
+def whole_studies():
+    found = [(page.name, block) for page in PAGES for block in blocks(page.read_text("utf-8"), "yaml")]
+    return [
+        pytest.param(block, id=f"{name}-{number}") for number, (name, block) in enumerate(found) if "models:" in block
+    ]
+
+
+def keys_of(schema):
+    """Every key that a part of the schema names."""
+    if isinstance(schema, dict):
+        own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
+        return own.union(*map(keys_of, schema.values()))
+    return set().union(*map(keys_of, schema)) if isinstance(schema, list) else set()
+
+
+@pytest.mark.parametrize("study", whole_studies())
+def test_a_whole_study_of_a_page_loads(study, tmp_path):
+    (tmp_path / "study.yaml").write_text(study, encoding="utf-8")
+    load_study(tmp_path / "study.yaml")
+
+
+def test_there_are_studies_to_load():
+    assert len(whole_studies()) >= 2
+
+
+def test_study_page_names_every_key():
+    missing = {key for key in keys_of(study_schema()) if not re.search(rf"(`|\b){key}(`|:)", STUDY)}
+    assert missing == set()
+
+
+def test_study_page_shows_the_defaults(tmp_path):
+    """The sections said to hold defaults load as the study that leaves them out."""
+    (example,) = [block for block in blocks(STUDY, "yaml") if "checkpoint_seconds" in block]
+    defaulted = ("training", "seeds", "selection", "evaluation", "resources", "mirrors")
+    short = {key: value for key, value in yaml.safe_load(example).items() if key not in defaulted}
+    (tmp_path / "study.yaml").write_text(example, encoding="utf-8")
+    full = load_study(tmp_path / "study.yaml").to_dict()
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(short), encoding="utf-8")
+    assert full == load_study(tmp_path / "study.yaml").to_dict() | {"penalties": full["penalties"]}
+
+
+def test_fragments_of_the_readme_fit_a_folder_data_set():
+    definition = study_schema()["$defs"]["dataset_folder"]
+    fragments = [yaml.safe_load(block) for block in blocks(README, "yaml") if "models:" not in block]
+    assert len(fragments) == 3
+    for fragment in fragments:
+        assert not list(Draft202012Validator(definition).iter_errors({"classes": ["a", "b"], **fragment}))
+
+
+@pytest.mark.parametrize("page", [README, STUDY], ids=["README", "study"])
+def test_every_data_set_is_named(page):
+    assert [kind for kind in datasets.kinds() if f"`{kind}`" not in page] == []
+
+
+def test_licences_are_those_of_the_data_sets():
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\|([^|]*)\|", README, re.MULTILINE))
+    for kind in set(datasets.kinds()) - {"folder", "shapes"}:
+        words = set(re.findall(r"\w{3,}", rows[kind].lower()))
+        assert words & set(re.findall(r"\w{3,}", datasets.load(kind).licence.lower())), kind
+
+
+def test_every_softreg_command_exists(capsys):
+    named = {word for line in lines("bash") for word in re.findall(r"^softreg (\w+)", line)}
+    assert "check" in named
+    for name in named:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+    capsys.readouterr()
+
+
+def test_every_snakemake_target_exists():
+    rules = re.findall(r"^rule (\w+):", "".join(file.read_text("utf-8") for file in snakefiles()), re.MULTILINE)
+    named = {target for line in lines("bash") for target in re.findall(r"\bsnakemake (?:-n )?([a-z]\w*)\b", line)}
+    named |= set(re.findall(r"^\| `(\w+)` \|", README.split("| target |")[1].split("\n\n")[0], re.MULTILINE))
+    assert named >= {"all", "data", "sweep", "scores", "paper", "partial"}
+    assert named <= set(rules)
+
+
+def snakefiles():
+    return [ROOT / "Snakefile", *sorted(ROOT.glob("workflow/rules/*.smk"))]
+
+
+def test_every_make_target_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {target for line in lines("bash") for target in re.findall(r"^make (\w+)$", line)}
+    assert named >= {"demo", "test"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+def test_every_study_named_exists_or_is_written_by_the_reader():
+    named = {file for line in lines("bash") for file in re.findall(r"config/[\w-]+\.yaml", line)}
+    assert {file for file in named if not (ROOT / file).is_file()} <= {"config/lesions.yaml"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
