@@ -14,6 +14,11 @@ min_version("9.27")
 
 stages.find_own_command()
 
+
+# For `--sdm apptainer`, where an image was built from softreg.def; ignored otherwise.
+container: "softreg.sif"
+
+
 try:
     STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
 except UserError as error:

@@ -3,8 +3,6 @@ rule fetch_archive:
         "data/raw/{kind}/{archive}",
     log:
         "logs/data/fetch/{kind}/{archive}.log",
-    conda:
-        "softreg"
     params:
         study=STUDY.file,
     shell:
@@ -20,8 +18,6 @@ rule prepare_dataset:
         "logs/data/prepare/{dataset}-{digest}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
-    conda:
-        "softreg"
     threads: workflow.cores
     params:
         study=STUDY.file,

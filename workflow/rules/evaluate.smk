@@ -8,8 +8,6 @@ rule evaluate_path:
         f"{RESULTS}/{{phase}}/{{path}}/{{split}}.parquet",
     log:
         f"{LOGS}/evaluate/{{phase}}/{{path}}-{{split}}.log",
-    conda:
-        "softreg"
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],

@@ -11,8 +11,6 @@ rule gather_scores:
         SCORES,
     log:
         f"{LOGS}/gather.log",
-    conda:
-        "softreg"
     params:
         study=STUDY.file,
         content=STUDY.to_dict(),
@@ -29,8 +27,6 @@ rule write_paper:
         metrics=f"{RESULTS}/metrics.json",
     log:
         f"{LOGS}/paper.log",
-    conda:
-        "softreg"
     params:
         folder=subpath(output.report, parent=True),
         code=stages.code("softreg.tables", "softreg.figures", "softreg.report"),
@@ -42,8 +38,6 @@ rule write_paper:
 rule paper:
     log:
         f"{LOGS}/paper.log",
-    conda:
-        "softreg"
     params:
         folder=RESULTS,
     shell:
@@ -53,8 +47,6 @@ rule paper:
 rule partial:
     log:
         f"{LOGS}/partial.log",
-    conda:
-        "softreg"
     params:
         study=STUDY.file,
         folder=f"{RESULTS}/partial",

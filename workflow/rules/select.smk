@@ -5,8 +5,6 @@ rule select_lambda:
         f"{RESULTS}/selection.csv",
     log:
         f"{LOGS}/select.log",
-    conda:
-        "softreg"
     params:
         study=STUDY.file,
         rule=STUDY.selection,

@@ -9,8 +9,6 @@ rule train_path:
         f"{RESULTS}/{{phase}}/{{path}}/path.json",
     log:
         f"{LOGS}/train/{{phase}}/{{path}}.log",
-    conda:
-        "softreg"
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],

@@ -1,0 +1,95 @@
+"""What only a GPU can show: the same bits every time, exact resumption there, and agreement with the CPU."""
+
+import pytest
+import torch
+from projects import TINY, cell_folder, prepared_study, sweep_path
+
+from softreg import models, penalties, stages
+from softreg.files import read_json, sha256_file
+from softreg.imageset import Batches, open_split
+from softreg.scoring import count, predict
+from softreg.stopping import Interrupted, StopRequest
+from softreg.train import CellTrainer
+from softreg.train_path import make_bench
+
+pytestmark = pytest.mark.gpu
+
+UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
+STUDY = {
+    "datasets": {"shapes": {"images": 24, "size": [64, 64], "split": {"val": 0.25, "test": 0.25}}},
+    "training": {**TINY["training"], "epochs": 2},
+    "resources": {"gpu": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("model", [{"kind": "convnet"}, UNET], ids=["convnet", "unet"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_twice_gives_the_same_bits(tmp_path, model, optimizer):
+    training = {**STUDY["training"], "optimizer": optimizer}
+    found = []
+    for name in ("first", "second"):
+        study = prepared_study(tmp_path, name, **{**STUDY, "models": {"m": model}, "training": training})
+        stages.train(study, sweep_path(model="m"))
+        stages.evaluate(study, sweep_path(model="m"), "val")
+        folder = cell_folder(study, sweep_path(model="m"), "1e-2")
+        assert read_json(folder / "cell.json")["status"] == "finished"
+        found.append([sha256_file(file) for file in (folder / "weights.safetensors", folder.parent / "val.parquet")])
+    assert found[0] == found[1]
+
+
+class _StopAfter(StopRequest):
+    """Asks to stop after so many looks at its signal."""
+
+    def __init__(self, looks):
+        self.left = looks
+
+    @property
+    def signal(self):
+        self.left -= 1
+        return 15 if self.left < 0 else None
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps):
+    study = prepared_study(tmp_path, **{**STUDY, "models": {"m": UNET}})
+    bench = make_bench(study, sweep_path(model="m"), stages.prepared_folder(study, "shapes"), 4, torch.device("cuda"))
+
+    def trainer(name, stop):
+        return CellTrainer(bench, 1e-3, tmp_path / name, "key", stop, lambda row: None)
+
+    trainer("whole.pt", _StopAfter(10**9)).run()
+    whole = [parameter.clone() for parameter in bench.model.parameters()]
+    with pytest.raises(Interrupted):
+        trainer("halves.pt", _StopAfter(steps)).run()
+    trainer("halves.pt", _StopAfter(10**9)).run()
+    assert all(torch.equal(one, other) for one, other in zip(whole, bench.model.parameters(), strict=True))
+
+
+def test_scores_agree_with_the_cpus_up_to_bfloat16(tmp_path):
+    study = prepared_study(tmp_path, **STUDY)
+    images = open_split(stages.prepared_folder(study, "shapes"), "test")
+    torch.manual_seed(0)
+    model = models.build({"kind": "convnet", "dropout": 0.5}, 4)
+    pixels = len(images) * 64 * 64
+    hits = []
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        ((logits, masks),) = predict(model.to(device), Batches(images, device), len(images))
+        hits.append(int(count(logits, masks).tp.sum()))
+    assert abs(hits[0] - hits[1]) < 0.01 * pixels
+
+
+@pytest.mark.parametrize("kind", ["l2", "l1", "soft"])
+def test_proximal_steps_are_those_of_the_cpu(kind):
+    penalty = penalties.make({"kind": kind})
+    weights = [torch.randn(64, 32, 3, 3), torch.randn(10, 64)]
+    on_gpu = [weight.cuda() for weight in weights]
+    penalty.prox_(weights, 0.3)
+    penalty.prox_(on_gpu, [torch.full_like(weight, 0.3) for weight in on_gpu])
+    for one, other in zip(weights, on_gpu, strict=True):
+        torch.testing.assert_close(one, other.cpu(), rtol=1e-6, atol=1e-6)
+        assert torch.equal(one == 0, other.cpu() == 0)
