@@ -12,8 +12,6 @@ from softreg.errors import UserError
 
 min_version("9.27")
 
-stages.find_own_command()
-
 
 # For `--sdm apptainer`, where an image was built from softreg.def; ignored otherwise.
 container: "softreg.sif"
@@ -23,6 +21,8 @@ try:
     STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+stages.set_environment(STUDY)
 
 RESULTS = stages.results_folder(STUDY).as_posix()
 LOGS = f"logs/{STUDY.name}"

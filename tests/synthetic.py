@@ -80,7 +80,7 @@ def make_results(
         )
     select(study, results)
     for path in matrix.final_paths(study):
-        chosen = selected_lambda(results / "selection.csv", path.dataset, path.model, path.penalty)
+        chosen = selected_lambda(results, path.dataset, path.model, path.penalty)
         make_path(study, path, [chosen] if chosen else [], results, images, classes, size, statuses or {})
 
 

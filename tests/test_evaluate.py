@@ -19,6 +19,7 @@ from softreg.imageset import Batches, ImageSet, open_split
 from softreg.matrix import TrainingPath
 from softreg.objectives import IGNORE
 from softreg.scoring import confusion, count, predict
+from softreg.select import group_file
 
 CPU = torch.device("cpu")
 CLASSES = 5
@@ -110,8 +111,9 @@ def test_records_of_the_final_hold_the_weights_scores_and_example_predictions(tm
     study = prepared_study(tmp_path)
     path = TrainingPath("final", "shapes", "convnet", "l1", 100)
     results = stages.results_folder(study)
-    results.mkdir(parents=True)
-    (results / "selection.csv").write_text(
+    chosen = group_file(results, "shapes", "convnet", "l1")
+    chosen.parent.mkdir(parents=True)
+    chosen.write_text(
         "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
         "shapes,convnet,l1,1e-4,0.5,,1,1,True,best,holdout\n"
     )

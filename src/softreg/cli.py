@@ -38,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
     _study_command(commands, "evaluate", "score a path's weights on val or test", _evaluate, "phase", "path", "split")
-    _study_command(commands, "select", "choose λ̂ from validation scores", _select)
+    select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
+    select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, list λ̂ of all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
     for name, text in _PAPER.items():
@@ -131,10 +132,17 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.select import select
+    from softreg.matrix import groups
+    from softreg.select import select, select_group
 
     study = load_study(options.study)
-    select(study, stages.results_folder(study))
+    if options.group is None:
+        select(study, stages.results_folder(study))
+        return
+    by_name = {"/".join(group): group for group in groups(study)}
+    if options.group not in by_name:
+        raise UserError(f"{study.file} has no {options.group!r}; its first group is {next(iter(by_name))}")
+    select_group(study, stages.results_folder(study), by_name[options.group])
 
 
 def _gather(options: argparse.Namespace) -> None:

@@ -36,12 +36,12 @@ def groups(study: Study) -> list[tuple[str, str, str]]:
     return list(product(study.datasets, study.models, study.penalties))
 
 
-def sweep_paths(study: Study) -> list[TrainingPath]:
-    """The paths of phase 1: every group with every tuning seed, and with every fold where folds score."""
+def sweep_paths(study: Study, group: tuple[str, str, str] | None = None) -> list[TrainingPath]:
+    """The paths of phase 1, or of one group of it: every tuning seed, with every fold where folds score."""
     kfold = study.selection["scorer"] == "kfold"
     folds = range(study.selection["folds"]) if kfold else [None]
-    runs = product(groups(study), study.seeds["tuning"], folds)
-    return [TrainingPath("sweep", *group, seed, fold) for group, seed, fold in runs]
+    runs = product(groups(study) if group is None else [group], study.seeds["tuning"], folds)
+    return [TrainingPath("sweep", *names, seed, fold) for names, seed, fold in runs]
 
 
 def final_paths(study: Study) -> list[TrainingPath]:

@@ -20,7 +20,21 @@ COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "
 
 
 def select(study: Study, results: Path) -> pd.DataFrame:
-    """Choose λ̂ for each dataset × model × penalty, and write ``selection.csv`` in the study's folder ``results``.
+    """List the λ̂ of every dataset × model × penalty in ``selection.csv``, in the study's folder ``results``.
+
+    Groups that have none yet are chosen first; see `select_group`, which also says what the columns are.
+    """
+    files = {group: group_file(results, *group) for group in matrix.groups(study)}
+    for group, file in files.items():
+        if not file.is_file():
+            select_group(study, results, group)
+    frame = pd.concat([read_selection(file) for file in files.values()], ignore_index=True)
+    _write(frame, results / "selection.csv")
+    return frame
+
+
+def select_group(study: Study, results: Path, group: tuple[str, str, str]) -> pd.DataFrame:
+    """Choose λ̂ for one (dataset, model, penalty), and write it to the group's file; the row as a table.
 
     A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
     leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
@@ -32,12 +46,15 @@ def select(study: Study, results: Path) -> pd.DataFrame:
     cells it should have), at_edge (λ̂ is an end of its grid: extend the grid), rule, scorer.
     Raises `UserError` where the scores of a path are not there.
     """
-    table = records.read(_validation_files(study, results), columns=SCORED)
-    curves = curve(table, folds_of(study.selection))
-    rows = [_row(study, group, curves) for group in matrix.groups(study)]
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    write_text(results / "selection.csv", frame.to_csv(index=False, lineterminator="\n"))
+    table = records.read(_validation_files(study, results, group), columns=SCORED)
+    frame = pd.DataFrame([_row(study, group, curve(table, folds_of(study.selection)))], columns=COLUMNS)
+    _write(frame, group_file(results, *group))
     return frame
+
+
+def group_file(results: Path, dataset: str, model: str, penalty: str) -> Path:
+    """Where one group's λ̂ stands: a file of its own, so that another group's choice makes nothing of it anew."""
+    return results / "selection" / dataset / model / f"{penalty}.csv"
 
 
 SCORED = [name for name in records.SCHEMA.names if name != "prediction"]
@@ -55,18 +72,15 @@ def read_selection(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
 
 
-def selected_lambda(path: Path, dataset: str, model: str, penalty: str) -> str | None:
-    """λ̂ of one group in the ``selection.csv`` at ``path``; None where none could be chosen.
+def selected_lambda(results: Path, dataset: str, model: str, penalty: str) -> str | None:
+    """λ̂ of one group in the study's folder ``results``; None where none could be chosen.
 
-    Raises `UserError` where the file or the group is not there.
+    Raises `UserError` where it is not there.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: not there: select λ from the sweep first.")
-    selection = read_selection(path)
-    rows = selection[(selection[GROUP] == [dataset, model, penalty]).all(axis=1)]
-    if rows.empty:
-        raise UserError(f"{path}: has no row for {dataset}/{model}/{penalty}: delete it and select λ again.")
-    return str(rows["lambda"].iloc[0]) or None
+    file = group_file(results, dataset, model, penalty)
+    if not file.is_file():
+        raise UserError(f"{file}: not there: select λ from the sweep first.")
+    return str(read_selection(file)["lambda"].iloc[0]) or None
 
 
 def curve(table: pa.Table, folds: int) -> pd.DataFrame:
@@ -93,26 +107,29 @@ def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
     return row
 
 
-def _validation_files(study: Study, results: Path) -> list[Path]:
-    files = [results / "sweep" / path.name / "val.parquet" for path in matrix.sweep_paths(study)]
+def _write(frame: pd.DataFrame, file: Path) -> None:
+    write_text(file, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _validation_files(study: Study, results: Path, group: tuple[str, str, str]) -> list[Path]:
+    files = [results / "sweep" / path.name / "val.parquet" for path in matrix.sweep_paths(study, group)]
     missing = [file for file in files if not file.exists()]
     if missing:
         raise UserError(
-            f"{missing[0]}: not there ({len(missing)} of {len(files)} sweep paths have no validation "
-            "scores): finish the sweep before selecting λ."
+            f"{missing[0]}: not there ({len(missing)} of {len(files)} paths of the sweep have no "
+            "validation scores): finish the sweep before selecting λ."
         )
     return files
 
 
 def _row(study: Study, group: tuple[str, str, str], curves: pd.DataFrame) -> dict[str, object]:
-    mine = curves[(curves[GROUP] == list(group)).all(axis=1)]
     grid = study.penalties[group[2]]["lambda"]
     folds = folds_of(study.selection)
     row: dict[str, object] = dict(zip(GROUP, group, strict=True))
     row |= {"lambda": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
     row |= {"rule": study.selection["rule"], "scorer": study.selection["scorer"]}
-    if len(mine):
-        chosen = choose(mine, study.selection["rule"])
+    if len(curves):
+        chosen = choose(curves, study.selection["rule"])
         row |= {"lambda": chosen["lambda"], "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
         row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(str(chosen["lambda"]), grid)}
     return row

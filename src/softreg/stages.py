@@ -16,14 +16,19 @@ from softreg.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, write_json
 from softreg.fingerprint import code_fingerprint
-from softreg.matrix import TrainingPath, parse_path
+from softreg.matrix import TrainingPath, parse_path, sweep_paths
 
 DATA = Path("data")
 RESULTS = Path("results")
 
 
-def find_own_command() -> None:
-    """Let jobs find the ``softreg`` beside the running Python, whether or not its environment is activated."""
+def set_environment(study: Study) -> None:
+    """Tell jobs, through the environment, which study they belong to and where this Python's ``softreg`` is.
+
+    The study's file is no parameter of a job: the same data serve every study, and a file under another name is no
+    reason to make anything again. The command is found whether or not its environment is activated.
+    """
+    os.environ["SOFTREG_STUDY"] = str(study.file)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
@@ -49,11 +54,23 @@ def archive_files(study: Study, dataset: str) -> list[str]:
 
 
 def training_inputs(study: Study, phase: str, name: str) -> dict[str, str]:
-    """What a path's training reads: its data, and in the final the selection."""
-    data = {"data": description(study, parse_path(phase, name).dataset)}
+    """What a path's training reads: its data, and in the final its group's λ̂."""
+    path = parse_path(phase, name)
+    data = {"data": description(study, path.dataset)}
     if phase == "sweep":
         return data
-    return {**data, "selection": (results_folder(study) / "selection.csv").as_posix()}
+    return {**data, "selection": f"{selection_stem(study)}{path.dataset}/{path.model}/{path.penalty}.csv"}
+
+
+def selection_stem(study: Study) -> str:
+    """What the names of all files begin with that hold one group's λ̂."""
+    return f"{results_folder(study).as_posix()}/selection/"
+
+
+def group_scores(study: Study, dataset: str, model: str, penalty: str) -> list[str]:
+    """The validation scores that λ̂ of one group is chosen from."""
+    sweep = f"{results_folder(study).as_posix()}/sweep"
+    return [f"{sweep}/{path.name}/val.parquet" for path in sweep_paths(study, (dataset, model, penalty))]
 
 
 def path_key(study: Study, phase: str, name: str) -> str:
@@ -147,7 +164,7 @@ def _lambdas(study: Study, path: TrainingPath) -> list[str]:
         return list(study.penalties[path.penalty]["lambda"])
     from softreg.select import selected_lambda
 
-    lambda_ = selected_lambda(results_folder(study) / "selection.csv", path.dataset, path.model, path.penalty)
+    lambda_ = selected_lambda(results_folder(study), path.dataset, path.model, path.penalty)
     return [] if lambda_ is None else [lambda_]
 
 

@@ -37,18 +37,20 @@ def write_study(folder: Path, **changes) -> None:
     (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+def snakemake(
+    folder: Path, *arguments: str, check: bool = True, study: str = "config/tiny.yaml"
+) -> subprocess.CompletedProcess:
     """Run Snakemake as a user would, without the virtual environment's folder on the path."""
     environment = {**os.environ, "PATH": "/usr/bin:/bin"}
-    command = [BIN / "snakemake", *arguments, "--config", "study=config/tiny.yaml"]
+    command = [BIN / "snakemake", *arguments, "--config", f"study={study}"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert not check or done.returncode == 0, done.stderr[-4000:]
     return done
 
 
-def planned(folder: Path, *arguments: str) -> dict[str, int]:
+def planned(folder: Path, *arguments: str, study: str = "config/tiny.yaml") -> dict[str, int]:
     """The rules that a dry run would run, and how often."""
-    output = snakemake(folder, "-n", *arguments).stdout
+    output = snakemake(folder, "-n", *arguments, study=study).stdout
     found = re.findall(r"^(\w+)\s+(\d+)$", output.split("Job stats:", 1)[-1].split("Reasons:")[0], flags=re.MULTILINE)
     return {rule: int(count) for rule, count in found if rule not in ("total", "all")}
 
@@ -110,6 +112,19 @@ def test_one_more_lambda_trains_that_one_only(copy):
     assert {name: after[name] for name in before} == before
 
 
+def test_one_more_penalty_leaves_the_others_alone(copy):
+    write_study(copy, penalties={**STUDY["penalties"], "l2": {"lambda": [1e-4]}})
+    plan = planned(copy, "results/tiny/scores/cells.parquet")
+    assert plan["train_path"] == 2
+    assert plan["evaluate_path"] == 3
+    assert plan["select_lambda"] == 1
+
+
+def test_another_name_for_the_same_study_file_reruns_nothing(copy):
+    shutil.copy(copy / "config/tiny.yaml", copy / "tiny.yaml")
+    assert planned(copy, study="tiny.yaml") == {}
+
+
 def test_a_comment_in_the_study_reruns_nothing_and_a_learning_rate_reruns_training(copy):
     file = copy / "config" / "tiny.yaml"
     file.write_text("# a comment\n" + file.read_text())
@@ -121,6 +136,7 @@ def test_a_comment_in_the_study_reruns_nothing_and_a_learning_rate_reruns_traini
 def test_nothing_that_selects_reads_a_test_file(finished):
     listing = snakemake(finished, "--forceall", "-n", "results/tiny/selection.csv").stdout
     assert "rule select_lambda" in listing
+    assert "rule list_selection" in listing
     assert "test.parquet" not in listing
     assert "phase=final" not in listing
 

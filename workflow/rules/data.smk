@@ -3,10 +3,8 @@ rule fetch_archive:
         "data/raw/{kind}/{archive}",
     log:
         "logs/data/fetch/{kind}/{archive}.log",
-    params:
-        study=STUDY.file,
     shell:
-        "softreg fetch {params.study:q} {wildcards.kind:q} {wildcards.archive:q} 2>&1 | tee {log:q}"
+        'softreg fetch "$SOFTREG_STUDY" {wildcards.kind:q} {wildcards.archive:q} 2>&1 | tee {log:q}'
 
 
 rule prepare_dataset:
@@ -20,7 +18,6 @@ rule prepare_dataset:
         digest="[0-9a-f]{12}",
     threads: workflow.cores
     params:
-        study=STUDY.file,
         code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
     shell:
-        "softreg prepare {params.study:q} {wildcards.dataset:q} 2>&1 | tee {log:q}"
+        'softreg prepare "$SOFTREG_STUDY" {wildcards.dataset:q} 2>&1 | tee {log:q}'

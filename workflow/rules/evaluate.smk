@@ -14,7 +14,6 @@ rule evaluate_path:
         mem_mb=STUDY.resources["mem_mb"],
         runtime=STUDY.resources["runtime"],
     params:
-        study=STUDY.file,
         key=lambda wildcards: stages.scoring_key(STUDY, wildcards.path),
     shell:
-        "softreg evaluate {params.study:q} {wildcards.phase} {wildcards.path:q} {wildcards.split} 2> {log:q}"
+        'softreg evaluate "$SOFTREG_STUDY" {wildcards.phase} {wildcards.path:q} {wildcards.split} 2> {log:q}'

@@ -12,11 +12,10 @@ rule gather_scores:
     log:
         f"{LOGS}/gather.log",
     params:
-        study=STUDY.file,
         content=STUDY.to_dict(),
         code=stages.code("softreg.gather"),
     shell:
-        "softreg gather {params.study:q} 2> {log:q}"
+        'softreg gather "$SOFTREG_STUDY" 2> {log:q}'
 
 
 rule write_paper:
@@ -48,7 +47,6 @@ rule partial:
     log:
         f"{LOGS}/partial.log",
     params:
-        study=STUDY.file,
         folder=f"{RESULTS}/partial",
     shell:
-        "(softreg gather --partial {params.study:q} && softreg paper {params.folder:q}) 2>&1 | tee {log:q}"
+        '(softreg gather --partial "$SOFTREG_STUDY" && softreg paper {params.folder:q}) 2>&1 | tee {log:q}'

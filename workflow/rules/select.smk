@@ -1,13 +1,28 @@
 rule select_lambda:
     input:
-        rules.sweep.input,
+        lambda wildcards: stages.group_scores(
+            STUDY, wildcards.dataset, wildcards.model, wildcards.penalty
+        ),
+    output:
+        f"{stages.selection_stem(STUDY)}{{dataset}}/{{model}}/{{penalty}}.csv",
+    log:
+        f"{LOGS}/select/{{dataset}}/{{model}}/{{penalty}}.log",
+    params:
+        selection=STUDY.selection,
+        code=stages.code("softreg.select"),
+    shell:
+        'softreg select "$SOFTREG_STUDY" {wildcards.dataset:q}/{wildcards.model:q}/{wildcards.penalty:q} 2> {log:q}'
+
+
+rule list_selection:
+    input:
+        [
+            f"{stages.selection_stem(STUDY)}{'/'.join(group)}.csv"
+            for group in matrix.groups(STUDY)
+        ],
     output:
         f"{RESULTS}/selection.csv",
     log:
         f"{LOGS}/select.log",
-    params:
-        study=STUDY.file,
-        rule=STUDY.selection,
-        code=stages.code("softreg.select"),
     shell:
-        "softreg select {params.study:q} 2> {log:q}"
+        'softreg select "$SOFTREG_STUDY" 2> {log:q}'

@@ -15,7 +15,6 @@ rule train_path:
         mem_mb=STUDY.resources["mem_mb"],
         runtime=STUDY.resources["runtime"],
     params:
-        study=STUDY.file,
         key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
     shell:
-        "softreg train {params.study:q} {wildcards.phase} {wildcards.path:q} 2> {log:q}"
+        'softreg train "$SOFTREG_STUDY" {wildcards.phase} {wildcards.path:q} 2> {log:q}'
