@@ -8,7 +8,7 @@ REPORT = results/$(basename $(notdir $(STUDY)))/report.html
 .PHONY: demo test lint install
 
 demo: install
-	@$(BIN)/snakemake --quiet all --config study=$(STUDY)
+	@$(BIN)/snakemake --quiet rules host --config study=$(STUDY)
 	@echo "The report is in $(REPORT)"
 
 test: install

@@ -54,6 +54,11 @@ localrules:
     scores,
     paper,
     partial,
+    fetch_archive,
+    select_lambda,
+    list_selection,
+    gather_scores,
+    write_paper,
 
 
 rule all:

@@ -105,6 +105,7 @@ def make_prepared(study: Study, name: str, data: Path, images: int, classes: int
     }
     facts |= {"note": note, "classes": CLASSES[:classes], "palette": palette.tolist(), "size": list(size)}
     facts |= {"mean": [0.5] * 3, "std": [0.2] * 3, "split_rule": "as published", "ids": ids}
+    facts["groups"] = {part: [None] * len(names) for part, names in ids.items()}
     shares = {split: [1 / classes] * classes for split in ids}
     facts |= {
         "class_shares": shares,

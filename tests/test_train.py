@@ -13,7 +13,8 @@ from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file
 
 from softreg import stages
-from softreg.files import read_json, sha256_file
+from softreg.errors import UserError
+from softreg.files import read_json, sha256_file, write_json
 from softreg.imageset import open_split, open_training
 
 #: λ so small that the prox moves no weight, while the whole machinery of the penalty runs.
@@ -154,6 +155,21 @@ def test_folds_part_train_and_val_and_never_touch_test(tmp_path):
     row = original.ids.index(train.ids[0])
     assert (image[0] == original.parts[0][0][row]).all()
     assert (mask[0] == original.parts[0][1][row]).all()
+
+
+def test_folds_keep_groups_together_and_fill_evenly(tmp_path):
+    study = prepared_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
+    folder = stages.prepared_folder(study, "shapes")
+    about = read_json(folder / "dataset.json")
+    patient = {name: f"patient{place // 2}" for place, name in enumerate(about["ids"]["train"] + about["ids"]["val"])}
+    about["groups"] = {part: [patient.get(name) for name in names] for part, names in about["ids"].items()}
+    write_json(folder / "dataset.json", about)
+    for fold in range(3):
+        train, val = open_training(folder, fold, study.selection)
+        assert len(val) == 6
+        assert not {patient[name] for name in train.ids} & {patient[name] for name in val.ids}
+    with pytest.raises(UserError, match="belong to 9 groups, which stay together; give at most 9"):
+        open_training(folder, 0, {"folds": 10})
 
 
 def _start(study, path):

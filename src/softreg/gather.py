@@ -221,6 +221,7 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path) -> None:
             continue
         facts = read_json(folder / "dataset.json")
         ids = facts.pop("ids")
+        del facts["groups"]
         about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}}
         examples += list(_examples(name, folder / "test", ids["test"]))
     write_json(scores / "datasets.json", about)

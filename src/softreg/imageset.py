@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softreg.errors import UserError
 from softreg.files import read_json
 
+#: The splits that folds are made from.
+_POOLED = ("train", "val")
 #: A K-fold split must be the same for every penalty and seed.
 _FOLD_SEED = 0
 #: The share of a GPU's free memory that a split may fill.
@@ -87,17 +91,39 @@ def open_training(folder: Path, fold: int | None, selection: dict[str, Any]) -> 
     """The images to train on and those to validate on.
 
     Without a fold these are the splits ``train`` and ``val``. With one, both splits are pooled and dealt into
-    ``selection["folds"]`` folds by a fixed permutation; fold ``fold`` validates. Test is never opened.
+    ``selection["folds"]`` folds, the same for every penalty and seed; images of one group (a patient, a video) stay
+    together. Fold ``fold`` validates. Test is never opened. Raises UserError where there are fewer groups than folds.
     """
     if fold is None:
         return open_split(folder, "train"), open_split(folder, "val")
-    ids = read_json(folder / "dataset.json")["ids"]
-    rows = np.array([(part, row) for part, split in enumerate(("train", "val")) for row in range(len(ids[split]))])
-    names = np.array([*ids["train"], *ids["val"]], dtype=object)
-    folds = np.random.default_rng(_FOLD_SEED).permutation(len(rows)) % selection["folds"]
-    parts = (_open(folder, "train"), _open(folder, "val"))
+    about = read_json(folder / "dataset.json")
+    ids, groups = about["ids"], about["groups"]
+    rows = np.array([(part, row) for part, split in enumerate(_POOLED) for row in range(len(ids[split]))])
+    names = np.array([name for split in _POOLED for name in ids[split]], dtype=object)
+    # An image without a group is a group of its own; the pair tells it from a group of that name.
+    keys = [(group, None if group else name) for s in _POOLED for name, group in zip(ids[s], groups[s], strict=True)]
+    folds = _deal(keys, selection["folds"], about["name"])
+    parts = tuple(_open(folder, split) for split in _POOLED)
     kept, held = folds != fold, folds == fold
     return ImageSet(parts, rows[kept], tuple(names[kept])), ImageSet(parts, rows[held], tuple(names[held]))
+
+
+def _deal(keys: Sequence[Hashable], folds: int, dataset: str) -> np.ndarray:
+    """The fold of each image, (n,): whole groups, in random order, the largest first, each to the smallest fold."""
+    sizes = Counter(keys)
+    if len(sizes) < folds:
+        raise UserError(
+            f"`selection.folds` is {folds}, but the images of {dataset} for training and validation belong to "
+            f"{len(sizes)} groups, which stay together; give at most {len(sizes)}"
+        )
+    groups = list(sizes)
+    order = [groups[place] for place in np.random.default_rng(_FOLD_SEED).permutation(len(groups))]
+    filled = [0] * folds
+    fold_of = {}
+    for group in sorted(order, key=lambda group: -sizes[group]):
+        fold_of[group] = filled.index(min(filled))
+        filled[fold_of[group]] += sizes[group]
+    return np.array([fold_of[key] for key in keys])
 
 
 def _open(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

@@ -285,6 +285,7 @@ def _measured(parts: Parts, counts: dict[str, Counts], size: tuple[int, int], cl
         "mean": [mean for mean, _ in moments],
         "std": [std for _, std in moments],
         "ids": {part: [sample.id for sample in samples] for part, samples in parts.items()},
+        "groups": {part: [sample.group for sample in samples] for part, samples in parts.items()},
         "class_shares": {part: _shares(counts[part].values[:classes]) for part in PARTS},
         "ignore_share": {part: _shares(counts[part].values)[IGNORE] for part in PARTS},
     }

@@ -22,13 +22,10 @@ COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "
 def select(study: Study, results: Path) -> pd.DataFrame:
     """List the λ̂ of every dataset × model × penalty in ``selection.csv``, in the study's folder ``results``.
 
-    Groups that have none yet are chosen first; see `select_group`, which also says what the columns are.
+    Each is chosen anew; a group's file is left untouched where its choice is what it was. See `select_group`, which
+    also says what the columns are.
     """
-    files = {group: group_file(results, *group) for group in matrix.groups(study)}
-    for group, file in files.items():
-        if not file.is_file():
-            select_group(study, results, group)
-    frame = pd.concat([read_selection(file) for file in files.values()], ignore_index=True)
+    frame = pd.concat([select_group(study, results, group) for group in matrix.groups(study)], ignore_index=True)
     _write(frame, results / "selection.csv")
     return frame
 
@@ -49,7 +46,7 @@ def select_group(study: Study, results: Path, group: tuple[str, str, str]) -> pd
     table = records.read(_validation_files(study, results, group), columns=SCORED)
     frame = pd.DataFrame([_row(study, group, curve(table, folds_of(study.selection)))], columns=COLUMNS)
     _write(frame, group_file(results, *group))
-    return frame
+    return read_selection(group_file(results, *group))
 
 
 def group_file(results: Path, dataset: str, model: str, penalty: str) -> Path:
@@ -108,7 +105,9 @@ def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
 
 
 def _write(frame: pd.DataFrame, file: Path) -> None:
-    write_text(file, frame.to_csv(index=False, lineterminator="\n"))
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        write_text(file, text)
 
 
 def _validation_files(study: Study, results: Path, group: tuple[str, str, str]) -> list[Path]:

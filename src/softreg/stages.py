@@ -14,7 +14,7 @@ from softreg.cells import Cell, make_cells, path_folder, path_spec, training_cod
 from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
-from softreg.files import digest, read_json, write_json
+from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.fingerprint import code_fingerprint
 from softreg.matrix import TrainingPath, parse_path, sweep_paths
 
@@ -94,6 +94,21 @@ def preparing_code(study: Study, dataset: str) -> str:
 def code(*modules: str) -> str:
     """The fingerprint of a stage's code."""
     return code_fingerprint(*modules)
+
+
+def source_state(study: Study, dataset: str) -> str:
+    """Changes when a user's own images, masks or table do: names, sizes and times of their files, not the contents."""
+    options = study.datasets[dataset]
+    places = [Path(options[key]) for key in ("images", "masks", "table") if isinstance(options.get(key), str)]
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    states = [(file.as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
+    return digest(states)
+
+
+def paper_code() -> str:
+    """The fingerprint of the code and the template that make tables, figures and report."""
+    template = Path(__file__).parent / "report" / "template.html"
+    return digest([code("softreg.tables", "softreg.figures", "softreg.report"), sha256_file(template)])
 
 
 def fetch(study: Study, kind: str, filename: str) -> None:

@@ -16,8 +16,9 @@ rule prepare_dataset:
         "logs/data/prepare/{dataset}-{digest}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
-    threads: workflow.cores
+    threads: workflow.cores or 1
     params:
         code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
+        source=lambda wildcards: stages.source_state(STUDY, wildcards.dataset),
     shell:
         'softreg prepare "$SOFTREG_STUDY" {wildcards.dataset:q} 2>&1 | tee {log:q}'

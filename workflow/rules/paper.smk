@@ -28,7 +28,7 @@ rule write_paper:
         f"{LOGS}/paper.log",
     params:
         folder=subpath(output.report, parent=True),
-        code=stages.code("softreg.tables", "softreg.figures", "softreg.report"),
+        code=stages.paper_code(),
     shell:
         "softreg paper {params.folder:q} 2> {log:q}"
 
