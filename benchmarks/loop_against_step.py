@@ -32,12 +32,12 @@ from softreg.stopping import StopRequest
 from softreg.train import Bench, CellTrainer
 from softreg.train_path import make_bench
 
-BATCH, TURNS = 16, 9
+BATCH, TURNS = 16, 15
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
-#: Model → steps in an epoch on the CPU, for about a second or more each.
-STEPS = {"convnet": 8, "unet-resnet18": 3}
+#: Model → steps in an epoch on the CPU, for about a second each.
+STEPS = {"convnet": 4, "unet-resnet18": 2}
 #: A GPU is faster by far.
-CUDA_FACTOR = 16
+CUDA_FACTOR = 32
 
 
 def make_study(steps: int, gpu: int) -> Study:

@@ -20,9 +20,9 @@ from common import measure, print_table, ratio, temporary_project, write_study
 LAMBDAS = [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
 TURNS = 3
 CONVNET = {"kind": "convnet"}
-UNET = {"kind": "smp", "architecture": "unet", "encoder": "tu-mobilenetv3_small_minimal_100"}
+UNET = {"kind": "smp", "architecture": "unet", "encoder": "tu-tf_mobilenetv3_small_minimal_100"}
 #: Name → model, epochs.
-CASES = {"convnet": (CONVNET, 1), "convnet, longer": (CONVNET, 6), "unet-mobilenet": (UNET, 2)}
+CASES = {"convnet, 1 epoch": (CONVNET, 1), "U-Net/MobileNet, 2 epochs": (UNET, 2)}
 
 
 def write(name: str, model: dict[str, Any], epochs: int, lambdas: list[float]) -> Path:

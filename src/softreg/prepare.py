@@ -96,7 +96,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         counts = _write_arrays(name, parts, targets, jobs or _cores())
         _check_classes(name, about["classes"], counts["train"])
         about |= _measured(parts, counts, size, len(about["classes"]))
-        about["content_digest"] = digest([sources, _array_digests(targets)])
+        about["content_digest"] = digest([sources, _array_digests(targets), about["ids"], about["groups"]])
         write_json(whole / "dataset.json", about)
         _install(whole, folder)
     print(class_table(about))
