@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 from projects import cell_folder, prepared_study, sweep_path
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from softreg import stages
+from softreg import models, stages
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, write_json
 from softreg.imageset import open_split, open_training
@@ -85,6 +85,18 @@ def test_what_changes_the_weights_trains_them_again(tmp_path):
     after = _record(study, sweep_path(), "1e-4")
     assert after["key"] != before["key"]
     assert after["weights_sha256"] != before["weights_sha256"]
+
+
+def test_other_pretrained_weights_under_the_same_name_train_again(tmp_path):
+    unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "encoder.safetensors"}
+    keys = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        state = models.build({**unet, "weights": "none", "options": {}}, 4).network.encoder.state_dict()
+        save_file(state, tmp_path / "encoder.safetensors")
+        study = prepared_study(tmp_path, models={"unet": unet})
+        keys.append(stages.path_key(study, "sweep", "shapes/unet/l1/seed0"))
+    assert keys[0] != keys[1]
 
 
 def test_records_tell_the_truth_about_the_weights(tmp_path):

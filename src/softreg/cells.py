@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from softreg.config import Study
-from softreg.files import digest, read_json
+from softreg.files import digest, read_json, sha256_file
 from softreg.fingerprint import code_fingerprint
 from softreg.matrix import TrainingPath
 
@@ -54,12 +55,28 @@ def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
     return {
         "dataset": study.datasets[path.dataset],
         "model": model,
+        "weights": _weights_digest(str(model.get("weights", ""))),
         "penalty": penalty,
         "training": {key: value for key, value in training.items() if key not in _IDLE_OPTIONS},
         "seed": path.seed,
         "fold": None if path.fold is None else [path.fold, study.selection["folds"]],
         "threads": study.resources["threads"],
     }
+
+
+def _weights_digest(weights: str) -> str | None:
+    """The digest of a user's file of pretrained weights; None where the weights are not a file."""
+    file = Path(weights)
+    if not weights.endswith(".safetensors") or not file.is_file():
+        return None
+    state = file.stat()
+    return _sha256_of(file, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_of(file: Path, size: int, modified: int) -> str:
+    """SHA-256 of a file in this state: a study asks for it once a path."""
+    return sha256_file(file)
 
 
 def training_code(study: Study, path: TrainingPath) -> str:
