@@ -122,7 +122,7 @@ def test_records_of_the_final_hold_the_weights_scores_and_example_predictions(tm
     table = records.read([path_folder(results, path) / "test.parquet"])
     data = stages.prepared_folder(study, "shapes")
     network = models.build(study.models["convnet"], 4)
-    network.network.load_state_dict(load_file(cell_folder(study, path, "1e-4") / "weights.safetensors"))
+    network.load_state_dict(load_file(cell_folder(study, path, "1e-4") / "weights.safetensors"))
     logits, masks = _all(network, open_split(data, "test"))
     tp = ((logits.argmax(1) == masks) & (masks == 0)).sum(dim=(1, 2))
     order = np.argsort(open_split(data, "test").ids)

@@ -91,6 +91,7 @@ def test_schedules_by_hand():
     assert _rates("cosine")[5] == pytest.approx(1.0)
     assert _rates("polynomial")[5] == pytest.approx(2 * 0.5**0.9)
     assert _rates("polynomial", warmup_epochs=1)[:3] == pytest.approx([1.0, 2.0, 2.0])
+    assert max(_rates("constant", warmup_epochs=0.25)) == 2.0
     assert all(rate > 0 for rate in _rates("cosine", warmup_epochs=2))
 
 

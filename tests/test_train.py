@@ -13,9 +13,13 @@ from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
 
 from softreg import models, stages
+from softreg.device import open_device
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, write_json
 from softreg.imageset import open_split, open_training
+from softreg.stopping import Interrupted, StopRequest
+from softreg.train import CellTrainer
+from softreg.train_path import make_bench
 
 #: λ so small that the prox moves no weight, while the whole machinery of the penalty runs.
 NEGLIGIBLE = 1e-300
@@ -106,7 +110,7 @@ def test_records_tell_the_truth_about_the_weights(tmp_path):
     state = load_file(cell_folder(study, sweep_path(), "1e-2") / "weights.safetensors")
     penalised = torch.cat([tensor.flatten() for tensor in state.values() if tensor.ndim > 1]).double()
     assert record["penalised"] == len(penalised)
-    assert record["parameters"] == sum(tensor.numel() for tensor in state.values())
+    assert record["parameters"] == sum(tensor.numel() for name, tensor in state.items() if name not in ("mean", "std"))
     assert record["exact_zeros"] == int((penalised == 0).sum()) > 0
     assert record["norm_l1"] == pytest.approx(float(penalised.abs().sum()), rel=1e-5)
     assert record["norm_l2"] == pytest.approx(float(penalised.norm()), rel=1e-5)
@@ -150,6 +154,49 @@ def test_a_network_that_cannot_take_the_batch_fails_with_its_reason(tmp_path):
     record = _record(study, sweep_path(model="deeplab"), "1e-4")
     assert record["status"] == "failed"
     assert "more than 1 value per channel" in record["reason"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_resumption_restores_running_statistics_and_momentum(tmp_path, optimizer):
+    unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
+    training = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": optimizer, "lr": 1e-3}
+    study = prepared_study(tmp_path, models={"unet": unet}, training=training)
+    path, data = sweep_path(model="unet"), stages.prepared_folder(study, "shapes")
+    bench = make_bench(study, path, data, 4, torch.device("cpu"))
+    calm, late = StopRequest(), StopRequest()
+    CellTrainer(bench, 1e-3, tmp_path / "whole.pt", "key", calm, lambda row: None).run()
+    whole = {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
+    halves = CellTrainer(bench, 1e-3, tmp_path / "halves.pt", "key", late, lambda row: setattr(late, "signal", 15))
+    with pytest.raises(Interrupted):
+        halves.run()
+    CellTrainer(bench, 1e-3, tmp_path / "halves.pt", "key", calm, lambda row: None).run()
+    assert any("running_mean" in name for name in whole)
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in bench.model.state_dict().items())
+
+
+def test_layers_that_no_output_passes_through_are_not_penalised(tmp_path):
+    unet = {
+        "kind": "smp",
+        "architecture": "unet",
+        "encoder": "resnet18",
+        "options": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 8]},
+    }
+    study = prepared_study(tmp_path, models={"unet": unet}, training={"crop": 32})
+    data = stages.prepared_folder(study, "shapes")
+    bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
+    last_stage = {id(weight) for weight in bench.model.network.encoder.layer4.parameters() if weight.ndim > 1}
+    assert last_stage
+    assert not last_stage & {id(weight) for weight in bench.weights}
+    assert len(bench.weights) == len(bench.model.weights()) - len(last_stage)
+
+
+def test_a_study_that_asks_for_a_gpu_is_not_trained_without_one(tmp_path):
+    if torch.cuda.is_available():
+        assert open_device(1, 1).type == "cuda"
+        return
+    study = prepared_study(tmp_path, resources={"gpu": 1})
+    with pytest.raises(UserError, match=r"resources\.gpu is set but torch sees no GPU"):
+        stages.train(study, sweep_path())
 
 
 def test_folds_part_train_and_val_and_never_touch_test(tmp_path):

@@ -61,6 +61,8 @@ def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
         "seed": path.seed,
         "fold": None if path.fold is None else [path.fold, study.selection["folds"]],
         "threads": study.resources["threads"],
+        # bfloat16 on a GPU, float32 on the CPU: not the same experiment.
+        "gpu": study.resources["gpu"] > 0,
     }
 
 

@@ -30,7 +30,7 @@ class Progress:
 
 
 def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint of the cell with this key, whole or not at all."""
+    """Write a checkpoint of the cell with this key, whole or not at all. Raises OSError where the disk does not take it."""
     state = {
         "key": key,
         "progress": asdict(progress),
@@ -38,7 +38,11 @@ def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optim
         "optimizer": optimizer.state_dict(),
     }
     with whole_file(file) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            # torch reports a full disk without its error number.
+            raise OSError(f"{file} cannot be written: {error}") from error
 
 
 def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
@@ -52,6 +56,11 @@ def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Op
         return Progress()
     if state["key"] != key:
         return Progress()
+    try:
+        progress = Progress(**state["progress"])
+    except TypeError:
+        # Written by a version that counted otherwise.
+        return Progress()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+    return progress

@@ -10,16 +10,23 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
+from softreg.errors import UserError
+
 
 def open_device(gpus: int, threads: int) -> torch.device:
-    """The first visible GPU if the study asks for one and there is one, else the CPU with ``threads`` threads.
+    """The first visible GPU if the study asks for one, else the CPU with ``threads`` threads.
 
+    Raises UserError where a GPU is asked for and there is none: other arithmetic would give another experiment.
     The number of threads is the study's, never the machine's: sums depend on how they are split.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    return torch.device("cuda", 0) if gpus and torch.cuda.is_available() else torch.device("cpu")
+    if not gpus:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise UserError("resources.gpu is set but torch sees no GPU here; set it to 0 to train on the CPU")
+    return torch.device("cuda", 0)
 
 
 def device_name(device: torch.device) -> str:

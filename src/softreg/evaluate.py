@@ -46,7 +46,7 @@ def evaluate_cells(
     shown = records.example_indices(len(images)) if (path.phase, split) == ("final", "test") else []
     tables = [records.empty()]
     for cell in cells:
-        model.network.load_state_dict(load_file(cell.folder / "weights.safetensors"))
+        model.load_state_dict(load_file(cell.folder / "weights.safetensors"))
         sums, pictures = score(model, batches, study.evaluation["batch_size"], shown)
         tables.append(_records(path, cell, split, images.ids, sums, pictures))
     return pa.concat_tables(tables)

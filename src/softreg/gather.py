@@ -93,7 +93,7 @@ def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Pa
         )
     for name, group in files.items():
         table = records.read([file for file in group if file.exists()])
-        records.write(table, scores / f"{name}.parquet")
+        records.write(_current(table, name, selection), scores / f"{name}.parquet")
     _gather_cells(cells, scores, partial)
     _gather_datasets(prepared, scores)
     write_json(scores / "study.json", study.to_dict())
@@ -119,6 +119,15 @@ def _record_files(study: Study, root: Path, selection: pd.DataFrame) -> dict[str
         "final-val": [folder / "val.parquet" for folder in final],
         "final-test": [folder / "test.parquet" for folder in final],
     }
+
+
+def _current(table: pa.Table, name: str, selection: pd.DataFrame) -> pa.Table:
+    """Without the final's records of a λ that is no longer chosen: in a partial run they await their successor."""
+    if name == "sweep-val":
+        return table
+    chosen = _chosen(selection)
+    columns = [table[key].to_pylist() for key in ("dataset", "model", "penalty", "lambda")]
+    return table.filter(pa.array([chosen.get((d, m, p)) == λ for d, m, p, λ in zip(*columns, strict=True)], pa.bool_()))
 
 
 def _demand(files: list[Path]) -> None:

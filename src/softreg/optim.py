@@ -31,7 +31,7 @@ def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epo
     warmup: int = training["warmup_epochs"] * steps_per_epoch
     peak: float = training["lr"]
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return peak * min(1.0, (step + 1) / warmup)
     left = 1 - (step - warmup) / max(1, steps - warmup)
     if training["schedule"] == "cosine":
         return peak * (1 - math.cos(math.pi * left)) / 2
@@ -63,7 +63,7 @@ class RegularisedStep:
         """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        active = self.lambda_ > 0 and bool(self.weights)
+        active = self.lambda_ > 0
         if active and self.realisation == "subgradient":
             gradients: list[Tensor] = [weight.grad for weight in self.weights]  # type: ignore[misc]
             torch._foreach_add_(gradients, self.penalty.gradient(self.weights), alpha=self.lambda_)

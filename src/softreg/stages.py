@@ -5,6 +5,7 @@ Stages that need torch import it when they run, so that the others, and jobs wit
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def path_key(study: Study, phase: str, name: str) -> str:
 def scoring_key(study: Study, name: str) -> str:
     """Changes when a path's scores must be made again."""
     kind = study.models[parse_path("sweep", name).model]["kind"]
-    return digest([study.evaluation, code("softreg.evaluate", f"softreg.models.{kind}")])
+    return digest([study.evaluation, study.resources["gpu"] > 0, code("softreg.evaluate", f"softreg.models.{kind}")])
 
 
 def preparing_code(study: Study, dataset: str) -> str:
@@ -97,12 +98,26 @@ def code(*modules: str) -> str:
 
 
 def source_state(study: Study, dataset: str) -> str:
-    """Changes when a user's own images, masks or table do: names, sizes and times of their files, not the contents."""
+    """Changes when a user's own files do: images, masks, table and split lists, by name, size and time."""
     options = study.datasets[dataset]
-    places = [Path(options[key]) for key in ("images", "masks", "table") if isinstance(options.get(key), str)]
+    keys = ("images", "masks", "table", "train_list", "val_list", "test_list")
+    named = [{**options["split"], **options}.get(key) for key in keys]
+    places = [Path(place) for place in named if isinstance(place, str)]
+    if isinstance(options.get("table"), str):
+        places += _listed(Path(options["table"]))
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
     states = [(file.as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
     return digest(states)
+
+
+def _listed(table: Path) -> list[Path]:
+    """The images and masks that a table names; none where it cannot be read, which preparing will say."""
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    return [table.parent / row[key] for row in rows for key in ("image", "mask") if row.get(key)]
 
 
 def paper_code() -> str:

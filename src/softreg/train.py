@@ -191,8 +191,6 @@ class CellTrainer:
 @torch.no_grad()
 def weight_summary(weights: list[Tensor]) -> dict[str, int | float]:
     """Exact zeros, Σ|w| and ‖w‖₂ of the penalised weights."""
-    if not weights:
-        return {"exact_zeros": 0, "norm_l1": 0.0, "norm_l2": 0.0}
     zeros = sum(weight.numel() - int(torch.count_nonzero(weight)) for weight in weights)
     return {
         "exact_zeros": zeros,

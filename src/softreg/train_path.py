@@ -6,7 +6,6 @@ so that the engine retries; the cell then goes on from its checkpoint.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from softreg import models, penalties
 from softreg.cells import Cell
@@ -48,7 +48,6 @@ def train_cells(
     Raises UserError where the study's model cannot be built, Interrupted when ``stop`` asks.
     """
     device = open_device(study.resources["gpu"], study.resources["threads"])
-    _warn_no_gpu(study, device)
     try:
         bench = make_bench(study, path, data, classes, device)
     except Exception as error:
@@ -74,7 +73,9 @@ def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, devic
     if device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     train, val = open_training(data, path.fold, study.selection)
-    weights = model.weights(penalty["weights"])
+    crop = _crop(training["crop"], train.size, model.stride)
+    initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weights = _reached(model, model.weights(penalty["weights"]), crop)
     if not weights:
         raise UserError(
             f"{study.file}: penalties.{path.penalty}.weights is {penalty['weights']!r}, but model {path.model} "
@@ -82,7 +83,7 @@ def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, devic
         )
     return Bench(
         model=model,
-        initial={name: tensor.clone() for name, tensor in model.state_dict().items()},
+        initial=initial,
         weights=weights,
         penalty=penalties.make(penalty),
         realisation=penalty["realisation"],
@@ -90,10 +91,24 @@ def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, devic
         train=Batches(train, device),
         val=Batches(val, device),
         training=training,
-        crop=_crop(training["crop"], train.size, model.stride),
+        crop=crop,
         seed=path.seed,
         evaluation_batch=study.evaluation["batch_size"],
     )
+
+
+def _reached(model: Segmenter, weights: list[Tensor], crop: tuple[int, int]) -> list[Tensor]:
+    """Those of ``weights`` that the data term depends on.
+
+    Libraries keep layers which no output passes through (a classifier's last one, stages beyond a smaller depth):
+    their zeros would count as sparsity that cost nothing.
+    """
+    if not weights:
+        return []
+    model.eval()
+    logits = model(torch.zeros(1, 3, *crop, device=weights[0].device))
+    gradients = torch.autograd.grad(logits.float().sum(), weights, allow_unused=True)
+    return [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
 
 
 def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -185,12 +200,7 @@ def _write_history(file: Path, history: list[dict[str, Any]]) -> None:
 
 
 def save_weights(model: Segmenter, file: Path) -> None:
-    """Write the network's state as safetensors, whole or not at all."""
-    state = {name: tensor.contiguous().cpu() for name, tensor in model.network.state_dict().items()}
+    """Write the model's state, normalisation included, as safetensors, whole or not at all."""
+    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     with whole_file(file) as temporary:
         save_file(state, temporary)
-
-
-def _warn_no_gpu(study: Study, device: torch.device) -> None:
-    if study.resources["gpu"] and device.type != "cuda":
-        print(f"{study.file}: resources.gpu is set but torch sees no GPU; training on the CPU", file=sys.stderr)

@@ -56,10 +56,14 @@ def test_lite0_tells_a_photograph_apart_as_published_weights_do():
     assert torch.cosine_similarity(first, second, dim=0) < 0.9
 
 
-def test_normalisation_belongs_to_the_weights_even_when_they_are_not_loaded():
-    assert build(LITE0, 2, pretrained=False).mean.flatten().tolist() == [0.5, 0.5, 0.5]
-    assert build(UNET, 2).mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
-    assert build(CONVNET, 2).std.flatten().tolist() == [1.0, 1.0, 1.0]
+def test_normalisation_belongs_to_the_weights_and_travels_with_them():
+    lite = build(LITE0, 2)
+    assert lite.mean.tolist() == [0.5, 0.5, 0.5]
+    again = build(LITE0, 2, pretrained=False)
+    again.load_state_dict(lite.state_dict())
+    assert again.mean.tolist() == [0.5, 0.5, 0.5]
+    assert build(UNET, 2).mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert build(CONVNET, 2).std.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_weights_from_a_safetensors_file(tmp_path):

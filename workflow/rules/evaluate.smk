@@ -1,9 +1,7 @@
 rule evaluate_path:
     input:
         path=f"{RESULTS}/{{phase}}/{{path}}/path.json",
-        data=lambda wildcards: stages.training_inputs(STUDY, "sweep", wildcards.path)[
-            "data"
-        ],
+        data=lambda wildcards: stages.description(STUDY, wildcards.path.split("/")[0]),
     output:
         f"{RESULTS}/{{phase}}/{{path}}/{{split}}.parquet",
     log:

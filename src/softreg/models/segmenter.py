@@ -25,15 +25,15 @@ class Segmenter(nn.Module):
         super().__init__()
         self.network = network
         self.stride = stride
-        # Constants of the kind of model, not weights: left out of the state.
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        # Part of the state, so that stored weights can be scored where the source of `mean` and `std` is out of reach.
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise, pad to the stride by repeating the border, and cut the logits back to (H, W)."""
         height, width = images.shape[-2:]
         padding = (0, -width % self.stride, 0, -height % self.stride)
-        normalised = (images - self.mean) / self.std
+        normalised = (images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
         if any(padding):
             normalised = F.pad(normalised, padding, mode="replicate")
         logits: Tensor = self.network(normalised)

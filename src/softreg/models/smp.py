@@ -34,6 +34,7 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
             classes=classes,
             **spec["options"],
         )
+        normalisation = _normalisation(spec["encoder"], weights)
     except OSError as error:
         raise UserError(
             f"{name}: its weights could not be fetched from the model hub ({_first_line(error)}); "
@@ -43,15 +44,15 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
         raise UserError(f"{name} cannot be built: {_first_line(error)}") from error
     if weights not in ("none", "hub"):
         _load_encoder(network.encoder, lite0.state() if weights == "lite0" else _read(Path(weights)), weights)
-    return Segmenter(network, network.encoder.output_stride, *_normalisation(spec))
+    return Segmenter(network, network.encoder.output_stride, *normalisation)
 
 
-def _normalisation(spec: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if spec["weights"] == "lite0":
+def _normalisation(encoder: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if weights == "lite0":
         return lite0.MEAN, lite0.STD
-    if spec["weights"] != "hub":
+    if weights != "hub":
         return _IMAGENET
-    parameters = smp.encoders.get_preprocessing_params(spec["encoder"], pretrained="imagenet")
+    parameters = smp.encoders.get_preprocessing_params(encoder, pretrained="imagenet")
     return tuple(parameters["mean"]), tuple(parameters["std"])
 
 
