@@ -30,7 +30,7 @@ class Progress:
 
 
 def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint of the cell with this key, whole or not at all. Raises OSError where the disk does not take it."""
+    """Write a checkpoint of the cell with this key, whole or not at all. Raises OSError where the disk is full."""
     state = {
         "key": key,
         "progress": asdict(progress),
