@@ -385,16 +385,6 @@ def test_every_kind_of_model_and_penalty_has_its_module():
         assert (package / folder / f"{kind}.py").is_file(), definition
 
 
-def test_the_split_rules_of_a_dataset_are_those_that_its_reader_takes():
-    from softreg import datasets
-    from softreg.schema import study_schema
-
-    for definition, schema in study_schema()["$defs"].items():
-        if definition.startswith("dataset_"):
-            rule = schema["properties"]["split"]["properties"]["rule"]
-            assert set(rule["enum"]) == set(datasets.load(definition.removeprefix("dataset_")).rules), definition
-
-
 def test_torch_is_not_imported():
     program = (
         "import sys; from pathlib import Path; from softreg import config, matrix; "
