@@ -32,6 +32,7 @@ SCORES = multiext(
     "final-val.parquet",
     "final-test.parquet",
     "cells.parquet",
+    "layers.parquet",
     "examples.parquet",
     "timings.csv",
     "selection.csv",

@@ -1,19 +1,23 @@
 """What share of a training step does each penalty take, under SGD and Adam, as proximal step and as subgradient?
 
-Model: U-Net/ResNet-18 (14.3 M penalised weights), 64 × 64 images, batch 16. A step is forward, data term, backward and
-the optimiser's update; the penalty's part is the time of `RegularisedStep` with λ > 0 less that with λ = 0, taken in
-turns on the same gradients. The share is that part over the step with the penalty. For comparison: the gradient of
-`sum(p.abs().sum())` by autograd, as it is often written, on top of the data term's.
+Model: U-Net/ResNet-18 (14.3 M penalised weights), batch 8, images of 64 × 64 and 256 × 256 pixels. A step is forward,
+data term, backward and the optimiser's update; the penalty's part is the time of `RegularisedStep` with λ > 0 less that
+with λ = 0, taken in turns on the same gradients. The share is that part over the step with the penalty. For comparison:
+the gradient of `sum(p.abs().sum())` by autograd, as it is often written, on top of the data term's.
 
 Not timed: reading, augmentation, validation. On the CPU (one thread) the clock is the process's own CPU time, on CUDA
-(bfloat16, channels last) the wall clock around synchronised work. The step is short at 64 × 64; at larger images the
-penalty costs the same and the share is less.
+(bfloat16, channels last) the wall clock around synchronised work. The penalty costs the same at any size of image, so
+that its share is largest where the step is short.
+
+Run it with names of penalties to measure those alone.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from statistics import median
 
 import torch
@@ -22,12 +26,17 @@ from common import print_table, temporary_project, write_study
 from softreg import models, penalties
 from softreg.config import load_study
 from softreg.device import open_device
+from softreg.models.probe import reached
 from softreg.objectives import cross_entropy
 from softreg.optim import RegularisedStep, make_optimizer
+from softreg.regulariser import Regulariser
 from softreg.schema import study_schema
 from softreg.scoring import autocast, to_layout
+from softreg.treatment import CONTROLS
 
 TURNS = 7
+BATCH = 8
+SIDES = (64, 256)
 LAMBDA, LR = 1e-8, 1e-6
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
 
@@ -35,6 +44,7 @@ UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights":
 def load():
     """A study with one penalty of every kind."""
     kinds = [name.removeprefix("penalty_") for name in study_schema()["$defs"] if name.startswith("penalty_")]
+    kinds = [kind for kind in kinds if kind not in CONTROLS and (not sys.argv[1:] or kind in sys.argv[1:])]
     with temporary_project():
         grids = {kind: {} if kind == "none" else {"lambda": [LAMBDA]} for kind in kinds}
         return load_study(write_study("share", datasets={"shapes": {}}, models={"unet": UNET}, penalties=grids))
@@ -43,16 +53,16 @@ def load():
 class Setting:
     """A model with gradients, on one device under one optimiser."""
 
-    def __init__(self, study, optimizer: str, device: torch.device) -> None:
+    def __init__(self, study, optimizer: str, device: torch.device, side: int) -> None:
         self.device = device
         self.model = models.build(study.models["unet"], classes=4).to(device)
         if device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
         training = {**study.training, "optimizer": optimizer}
         self.optimizer = make_optimizer(list(self.model.parameters()), training)
-        self.weights = self.model.weights()
-        self.images = to_layout(torch.rand(16, 3, 64, 64, device=device))
-        self.masks = torch.randint(4, (16, 64, 64), device=device).to(torch.uint8)
+        self.layers = reached(self.model, self.model.layers(), (64, 64))
+        self.images = to_layout(torch.rand(BATCH, 3, side, side, device=device))
+        self.masks = torch.randint(4, (BATCH, side, side), device=device).to(torch.uint8)
 
     def gradients(self) -> None:
         self.optimizer.zero_grad()
@@ -61,16 +71,19 @@ class Setting:
         torch.autograd.backward(cross_entropy(logits.float(), self.masks))
 
     def by_autograd(self) -> None:
-        torch.autograd.backward(LAMBDA * sum(weight.abs().sum() for weight in self.weights))
+        torch.autograd.backward(LAMBDA * sum(layer.weight.abs().sum() for layer in self.layers))
 
     def updates(self, study) -> dict[str, RegularisedStep]:
-        found = {"": RegularisedStep(self.optimizer, self.weights, penalties.make({"kind": "none"}), 0.0, "proximal")}
+        found = {"": self.update({"kind": "none"}, "proximal", 0.0)}
         for name, spec in study.penalties.items():
-            penalty = penalties.make(spec)
-            for realisation in penalty.realisations if name != "none" else ():
-                step = RegularisedStep(self.optimizer, self.weights, penalty, LAMBDA, realisation)
-                found[f"{name}, {realisation}"] = step
+            for realisation in penalties.make(spec).realisations if name != "none" else ():
+                found[f"{name}, {realisation}"] = self.update(spec, realisation, LAMBDA)
         return found
+
+    def update(self, spec, realisation: str, lambda_: float) -> RegularisedStep:
+        penalty = penalties.make(spec)
+        origin = [layer.weight.detach().clone() for layer in self.layers] if penalty.origin == "pretrained" else None
+        return RegularisedStep(self.optimizer, Regulariser(penalty, realisation, self.layers, origin), lambda_)
 
     def seconds(self, action: Callable[[], None]) -> float:
         if self.device.type == "cpu":
@@ -84,8 +97,8 @@ class Setting:
         return time.perf_counter() - started
 
 
-def measure(study, optimizer: str, device: torch.device) -> list[list[str]]:
-    setting = Setting(study, optimizer, device)
+def measure(study, optimizer: str, device: torch.device, side: int) -> list[list[str]]:
+    setting = Setting(study, optimizer, device, side)
     updates = setting.updates(study)
     names = ["gradients", *updates, "L1 by autograd"]
     taken: dict[str, list[float]] = {name: [] for name in names}
@@ -98,7 +111,7 @@ def measure(study, optimizer: str, device: torch.device) -> list[list[str]]:
     middle = {name: median(values[1:]) for name, values in taken.items()}
     step = middle.pop("gradients") + (bare := middle.pop(""))
     costs = {name: value - (bare if name in updates else 0) for name, value in middle.items()}
-    title = f"{optimizer}, {device.type}"
+    title = f"{optimizer}, {device.type}, {side} × {side}"
     return [[title, name, ms(step), ms(cost), f"{100 * cost / (step + cost):.1f} %"] for name, cost in costs.items()]
 
 
@@ -111,7 +124,8 @@ def main() -> None:
     rows = []
     for gpu in (0, 1) if torch.cuda.is_available() else (0,):
         device = open_device(gpu, threads=1)
-        rows += [row for optimizer in ("sgd", "adam") for row in measure(study, optimizer, device)]
+        for optimizer, side in product(("sgd", "adam"), SIDES):
+            rows += measure(study, optimizer, device, side)
     print_table(["optimiser", "penalty", "step, ms", "penalty, ms", "share"], rows)
 
 

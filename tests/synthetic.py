@@ -142,6 +142,7 @@ def make_path(
         finished += [value] * (status == "finished")
         write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status))
         write_text(folder / f"lambda-{value}" / "history.csv", "epoch,images_per_second\n0,90\n1,100\n2,110\n")
+        write_text(folder / f"lambda-{value}" / "layers.csv", layer_rows(path, value))
     for split in ("val", "test") if path.phase == "final" else ("val",):
         tables = [score_rows(path, value, split, images, classes, size) for value in finished]
         records.write(pa.concat_tables([records.empty(), *tables]), folder / f"{split}.parquet")
@@ -159,7 +160,10 @@ def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:
     facts |= {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
     facts |= {"seed": path.seed, "fold": path.fold, "steps": 100, "parameters": 1100, "penalised": 1000}
     if status == "finished":
-        facts |= {"exact_zeros": 100 if "l1" in path.penalty else 0, "norm_l1": 12.5, "norm_l2": 1.5}
+        zeros = 100 if "l1" in path.penalty else 0
+        facts |= {"exact_zeros": zeros, "near_zeros": zeros + 7, "norm_l1": 12.5, "norm_l2": 1.5}
+        facts |= {"filters": 20, "dead_filters": zeros // 50, "penalty_value": 12.5 * float(value)}
+        facts |= {"macs": 4000, "macs_nonzero": 4000 - 4 * zeros, "effective_lr": 0.02, "kappa": 3 * float(value)}
     else:
         facts |= {
             "reason": f"the loss was {'nan' if status == 'diverged' else 'lost'} at step 40",
@@ -173,6 +177,15 @@ def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:
     versions = {"torch": "2.15.0", "softreg": "0.1.0"}
     weights = {"weights_sha256": "0" * 64 if status == "finished" else None, "seconds": 12.0 + path.seed % 3}
     return facts | weights | {"provenance": device | {"python": "3.11.7", "versions": versions}}
+
+
+def layer_rows(path: TrainingPath, value: str) -> str:
+    """layers.csv of a cell whose network has one layer."""
+    facts = cell_facts(path, value, "finished")
+    columns = ("filters", "dead_filters", "exact_zeros", "near_zeros", "norm_l1", "norm_l2", "effective_lr", "macs")
+    row = {"layer": "encoder.0", "penalised": True, "normalised": True, "weights": facts["penalised"]}
+    row |= {name: facts[name] for name in (*columns, "macs_nonzero")} | {"penalty_value": facts["penalty_value"]}
+    return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
 
 
 def score_rows(

@@ -14,6 +14,7 @@ from softreg import __version__
 COMMAND = Path(sys.executable).with_name("softreg")
 COMMANDS = (
     "check",
+    "new",
     "fetch",
     "prepare",
     "train",

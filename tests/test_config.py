@@ -34,8 +34,17 @@ def test_the_least_study_has_every_default(load):
     assert study.datasets["brain"]["kind"] == "brain"
     assert study.datasets["brain"]["split"]["rule"] == "official"
     assert study.models == {"convnet": {"kind": "convnet", "dropout": 0.5, "training": {}}}
-    assert study.penalties == {"none": {"kind": "none", "lambda": ["0"], "realisation": "proximal", "weights": "all"}}
-    assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5}
+    assert study.penalties == {
+        "none": {
+            "kind": "none",
+            "lambda": ["0"],
+            "realisation": "proximal",
+            "weights": "all",
+            "models": None,
+            "training": {},
+        }
+    }
+    assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
     assert study.training["augmentation"]["scale"] == [0.75, 1.33]
     assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best"}
     assert study.resources == {"threads": 1, "gpu": 0, "mem_mb": 4000, "runtime": 120}
@@ -64,7 +73,7 @@ def test_a_models_training_overrides_key_by_key(load):
     assert study.training_of("convnet") == study.training
     slow = study.training_of("slow")
     assert (slow["lr"], slow["crop"], slow["epochs"]) == (0.001, None, 3)
-    assert slow["objective"] == {"kind": "cross_entropy", "beta": 0.1}
+    assert slow["objective"] == {"kind": "cross_entropy", "beta": 0.1, "gamma": 2.0, "class_weights": None}
     assert study.training["objective"]["beta"] == 0.5
     assert study.training["lr"] == 0.2
 

@@ -186,8 +186,8 @@ def test_layers_that_no_output_passes_through_are_not_penalised(tmp_path):
     bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
     last_stage = {id(weight) for weight in bench.model.network.encoder.layer4.parameters() if weight.ndim > 1}
     assert last_stage
-    assert not last_stage & {id(weight) for weight in bench.weights}
-    assert len(bench.weights) == len(bench.model.weights()) - len(last_stage)
+    assert not last_stage & {id(weight) for weight in bench.regulariser.weights}
+    assert len(bench.regulariser.weights) == len(bench.model.layers()) - len(last_stage)
 
 
 def test_a_study_that_asks_for_a_gpu_is_not_trained_without_one(tmp_path):

@@ -9,13 +9,18 @@ from typing import Any
 
 from softreg.config import Study
 from softreg.files import digest, read_json, sha256_file
-from softreg.fingerprint import code_fingerprint
+from softreg.fingerprint import code_fingerprint, module_of
 from softreg.matrix import TrainingPath
+from softreg.plugins import is_plugin
+from softreg.treatment import CONTROLS
 
 #: A status that training again with the same key would only repeat.
 SETTLED = frozenset({"finished", "diverged"})
 #: Training options that change no weight.
 _IDLE_OPTIONS = frozenset({"checkpoint_seconds"})
+
+#: Keys of a penalty's entry that say which cells there are, or that are told elsewhere in the key.
+_MATRIX_KEYS = frozenset({"lambda", "models", "training"})
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,14 @@ def path_folder(results: Path, path: TrainingPath) -> Path:
 
 def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
     """All that the study says which the weights of a path's cells depend on, apart from λ."""
-    training = study.training_of(path.model)
+    training = study.training_of(path.model, path.penalty)
     model = {key: value for key, value in study.models[path.model].items() if key != "training"}
-    penalty = {key: value for key, value in study.penalties[path.penalty].items() if key != "lambda"}
+    penalty = {key: value for key, value in study.penalties[path.penalty].items() if key not in _MATRIX_KEYS}
     return {
-        "dataset": study.datasets[path.dataset],
-        "model": model,
+        "dataset": _placeless(study.datasets[path.dataset]),
+        "model": _placeless(model),
         "weights": _weights_digest(str(model.get("weights", ""))),
-        "penalty": penalty,
+        "penalty": _placeless(penalty),
         "training": {key: value for key, value in training.items() if key not in _IDLE_OPTIONS},
         "seed": path.seed,
         "fold": None if path.fold is None else [path.fold, study.selection["folds"]],
@@ -64,6 +69,11 @@ def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
         # bfloat16 on a GPU, float32 on the CPU: not the same experiment.
         "gpu": study.resources["gpu"] > 0,
     }
+
+
+def _placeless(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry, without the folder or the package of a user's own class: its code is told elsewhere in the key."""
+    return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_plugin(entry["kind"]) else entry
 
 
 def _weights_digest(weights: str) -> str | None:
@@ -83,11 +93,12 @@ def _sha256_of(file: Path, size: int, modified: int) -> str:
 
 def training_code(study: Study, path: TrainingPath) -> str:
     """The fingerprint of the code that trains a path."""
-    return _training_code(study.models[path.model]["kind"], study.penalties[path.penalty]["kind"])
+    penalty = study.penalties[path.penalty]["kind"]
+    return _training_code(study.models[path.model]["kind"], "none" if penalty in CONTROLS else penalty)
 
 
 def _training_code(model: str, penalty: str) -> str:
-    return code_fingerprint("softreg.train_path", f"softreg.models.{model}", f"softreg.penalties.{penalty}")
+    return code_fingerprint("softreg.train_path", module_of("models", model), module_of("penalties", penalty))
 
 
 def make_cells(study: Study, path: TrainingPath, lambdas: list[str], results: Path, content_digest: str) -> list[Cell]:

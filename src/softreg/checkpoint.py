@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ class Progress:
     """How far a cell has come.
 
     ``step`` counts the steps of ``epoch`` that are done, ``data_term`` sums the epoch's data terms so far,
-    ``seconds`` is the time trained. Random streams are functions of (seed, epoch, step) and need no state.
+    ``seconds`` is the time trained, ``layer_rates`` sums each layer's effective learning rate over the epochs (None
+    where it has none). Random streams are functions of (seed, epoch, step) and need no state.
     """
 
     epoch: int = 0
@@ -27,6 +29,14 @@ class Progress:
     seconds: float = 0.0
     epoch_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    layer_rates: list[float | None] = field(default_factory=list)
+
+    def add_rates(self, rates: Sequence[float | None]) -> None:
+        """Add one epoch's effective learning rates; a layer that has become all zero has none from then on."""
+        before = self.layer_rates or [0.0] * len(rates)
+        self.layer_rates = [
+            None if old is None or rate is None else old + rate for old, rate in zip(before, rates, strict=True)
+        ]
 
 
 def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -16,24 +16,27 @@ _INTERRUPTED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command; returns its exit status: 1 where a user's file breaks its contract, 2 for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except UserError as error:
         print(f"softreg: {error}", file=sys.stderr)
         return 2
     except Interrupted:
         print("softreg: stopped by a signal; the checkpoint is written, run it again to go on", file=sys.stderr)
         return _INTERRUPTED
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="softreg", description="Benchmark weight regularisation for segmentation.")
     parser.add_argument("--version", action="version", version=f"softreg {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _study_command(commands, "check", "validate a study and say what it amounts to", _check)
+    check = _study_command(commands, "check", "validate a study, or a Python file of your own", _check)
+    check.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
+    )
+    _new_command(commands)
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
@@ -71,7 +74,7 @@ def _study_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     text: str,
-    run: Callable[[argparse.Namespace], None],
+    run: Callable[[argparse.Namespace], int | None],
     *positions: str,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
@@ -82,11 +85,37 @@ def _study_command(
     return parser
 
 
-def _check(options: argparse.Namespace) -> None:
+def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "write a first file of your own penalty, model or data set"
+    parser = commands.add_parser("new", help=text, description=text)
+    parser.add_argument("noun", choices=("penalty", "model", "dataset"))
+    parser.add_argument("name", help="what a study will call it, such as my-penalty")
+    parser.set_defaults(run=_new)
+
+
+def _new(options: argparse.Namespace) -> None:
+    from softreg.new import new
+
+    print(new(options.noun, options.name), end="")
+
+
+def _check(options: argparse.Namespace) -> int | None:
+    target = str(options.study)
+    if target.endswith(".py") or ":" in target:
+        from softreg.contract.check import check_own
+
+        return 0 if check_own(target, options.option) else 1
+    if options.option:
+        raise UserError(f"--option is for a Python file of your own, and {target} is none; leave it out")
+    _check_study(options.study)
+    return 0
+
+
+def _check_study(file: Path) -> None:
     from softreg.config import load_study
     from softreg.matrix import count_cells, final_paths, sweep_paths
 
-    study = load_study(options.study)
+    study = load_study(file)
     print(
         f"{study.name}: {len(study.datasets)} data set(s) × {len(study.models)} model(s) × "
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "

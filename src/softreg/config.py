@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from softreg import strict_yaml
+from softreg import plugins, strict_yaml
 from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.lambdas import spell
@@ -35,6 +35,9 @@ _CATALOGUE = Path(__file__).parent / "models" / "smp_catalogue.json"
 #: The one encoder that the packaged weights fit.
 _LITE0_ENCODER = "tu-tf_efficientnet_lite0"
 _CONVNET_STRIDE = 4
+#: Data terms that class weights, and smoothed labels, have a meaning for.
+WEIGHTED = ("cross_entropy", "focal", "cross_entropy_dice", "focal_dice")
+SMOOTHABLE = ("cross_entropy", "cross_entropy_dice", "squared_error", "smooth_l1")
 _LISTS = ("train_list", "val_list", "test_list")
 
 
@@ -55,9 +58,10 @@ class Study:
     resources: dict[str, Any]
     mirrors: list[str]
 
-    def training_of(self, model: str) -> dict[str, Any]:
-        """``training``, with what the entry of ``model`` overrides."""
-        return _merged(self.training, self.models[model]["training"])
+    def training_of(self, model: str, penalty: str | None = None) -> dict[str, Any]:
+        """``training``, with what the entry of ``model`` overrides, and over it that of ``penalty``."""
+        training = _merged(self.training, self.models[model]["training"])
+        return training if penalty is None else _merged(training, self.penalties[penalty]["training"])
 
     def to_dict(self) -> dict[str, Any]:
         """The study as JSON values that load as the same study; without the place of its file."""
@@ -72,6 +76,7 @@ def load_study(path: Path) -> Study:
     try:
         raw = _blank_as_empty(_read(path))
         validate(raw)
+        raw["penalties"] = _by_realisation(raw["penalties"])
         for section in _ENTRIES:
             raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
         values = filled(raw, study_schema())
@@ -88,6 +93,8 @@ def stride_of(model: Mapping[str, Any]) -> int:
 
     1 for dpt, whose patch size belongs to its encoder and is known only once that is built.
     """
+    if plugins.is_plugin(model["kind"]):
+        return int(plugins.describe(model["kind"]).attributes.get("stride", 1))
     if model["kind"] == "convnet":
         return _CONVNET_STRIDE
     if model["architecture"] == "dpt":
@@ -135,14 +142,62 @@ def _blank_as_empty(raw: dict[str, Any]) -> dict[str, Any]:
 def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     """One entry of datasets, models or penalties: checked as its kind, with its defaults."""
     where = (section, name)
-    definition = f"{_ENTRIES[section]}_{_kind(section, name, entry)}"
+    definition = _definition(section, name, entry)
     if isinstance(grid := entry.get("lambda"), list):
         entry = entry | {"lambda": [_as_number(value) for value in grid]}
     validate(entry, definition, where)
-    complete = filled(entry, study_schema()["$defs"][definition])
+    complete = filled(entry, definition)
     if section == "penalties":
         complete["lambda"] = _grid(complete["lambda"], where)
     return complete
+
+
+def _definition(section: str, name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of one entry, by its kind: one of SoftReg's, or a class in a file of the user's."""
+    kind, noun = entry.get("kind", name), _ENTRIES[section]
+    if not plugins.is_plugin(kind):
+        definition: Mapping[str, Any] = study_schema()["$defs"][f"{noun}_{_kind(section, name, entry)}"]
+        return definition
+    try:
+        plugin = plugins.describe(kind)
+        schema = plugins.entry_schema(plugin, study_schema()["$defs"][f"own_{noun}"])
+        return _with_realisations(schema, plugin) if noun == "penalty" else schema
+    except UserError as error:
+        raise Violation(f"{section}.{name}.kind: {error}") from None
+
+
+def _with_realisations(schema: dict[str, Any], plugin: plugins.Plugin) -> dict[str, Any]:
+    """The schema of a user's penalty, with the realisations that its class has."""
+    stated = plugin.attributes.get("realisations", ("proximal", "subgradient"))
+    needed = {"proximal": "prox_", "subgradient": "gradient", "decoupled": "gradient"}
+    had = [each for each in stated if needed.get(each) in plugin.methods]
+    if not had:
+        raise UserError(
+            f"{plugin.file}: {plugin.name} has no realisation; "
+            "write `prox_` or `gradient`, and state it in `realisations`"
+        )
+    realisation = {**schema["properties"]["realisation"], "default": had[0], "enum": had}
+    return {**schema, "properties": {**schema["properties"], "realisation": realisation}}
+
+
+def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each entry that lists realisations as one entry each: l1 as l1-proximal and l1-subgradient."""
+    entries: dict[str, dict[str, Any]] = {}
+    for name, entry in penalties.items():
+        for each, value in _one_each(name, entry).items():
+            if each in entries or (each != name and each in penalties):
+                raise Violation(f"penalties.{name}.realisation makes a second entry {each}; rename one of them")
+            entries[each] = value
+    return entries
+
+
+def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    realisations = entry.get("realisation")
+    if not isinstance(realisations, list):
+        return {name: entry}
+    if not realisations or first_duplicate(realisations) is not None:
+        raise Violation(f"penalties.{name}.realisation is {show(realisations)}; give one value or more, each once")
+    return {f"{name}-{each}": {"kind": name, **entry, "realisation": each} for each in realisations}
 
 
 def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
@@ -189,6 +244,8 @@ def _check(study: Study) -> None:
         if model["kind"] == "smp":
             _check_smp(f"models.{name}", model)
         _check_training(study, name)
+    for name in study.penalties:
+        _check_penalty(study, name)
 
 
 def _check_seeds(study: Study) -> None:
@@ -281,12 +338,45 @@ def _check_training(study: Study, model: str) -> None:
 
     if training["crop"] is not None:
         _check_crop(where("crop"), training["crop"], model, stride_of(study.models[model]))
-    warmup, epochs = training["warmup_epochs"], training["epochs"]
-    if warmup > epochs:
-        raise Violation(f"{where('warmup_epochs')} is {warmup}; give at most the {epochs} epochs of training")
+    _check_warmup(where("warmup_epochs"), training)
     scale = training["augmentation"]["scale"]
     if scale is not None and scale[0] > scale[1]:
         raise Violation(f"{where('augmentation')}.scale is {show(scale)}; give the smaller zoom first")
+    objective = training["objective"]
+    if objective["class_weights"] is not None and objective["kind"] not in WEIGHTED:
+        raise Violation(
+            f"{where('objective')}.class_weights is {objective['class_weights']} and kind {objective['kind']}; "
+            f"give kind {' or '.join(WEIGHTED)}, or leave class_weights out"
+        )
+
+
+def _check_warmup(where: str, training: Mapping[str, Any]) -> None:
+    warmup, epochs = training["warmup_epochs"], training["epochs"]
+    if warmup > epochs:
+        raise Violation(f"{where} is {warmup}; give at most the {epochs} epochs of training")
+
+
+def _check_penalty(study: Study, name: str) -> None:
+    """What an entry of penalties and the models that it is trained on ask of each other."""
+    penalty, where = study.penalties[name], f"penalties.{name}"
+    unknown = next((model for model in penalty["models"] or () if model not in study.models), None)
+    if unknown is not None:
+        raise Violation(f"{where}.models holds {show(unknown)}; {suggestion(unknown, study.models, 'models')}")
+    for model in penalty["models"] or study.models:
+        training = study.training_of(model, name)
+        if "warmup_epochs" in penalty["training"]:
+            _check_warmup(f"{where}.training.warmup_epochs", training)
+        if penalty["weights"] == "normalised" and study.models[model]["kind"] == "convnet":
+            raise Violation(
+                f"{where}.weights is normalised and model {model} has no normalisation layer; "
+                f"give models: with the names of those that have one"
+            )
+        objective = training["objective"]["kind"]
+        if penalty["kind"] == "label_smoothing" and objective not in SMOOTHABLE:
+            raise Violation(
+                f"{where} smooths labels and the objective of model {model} is {objective}; "
+                f"give models: with the names of others, or objective kind {' or '.join(SMOOTHABLE)}"
+            )
 
 
 def _check_crop(where: str, crop: int | list[int], model: str, stride: int) -> None:

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from softreg import models, records
+from softreg import records
 from softreg.cells import Cell
 from softreg.config import Study
 from softreg.device import open_device
 from softreg.imageset import Batches, ImageSet, open_split, open_training
 from softreg.matrix import TrainingPath
 from softreg.models.segmenter import Segmenter
+from softreg.network import build_network, sized_by_strength
 from softreg.scoring import Sums, count, predict
 
 _PER_IMAGE = {
@@ -42,10 +43,12 @@ def evaluate_cells(
     device = open_device(study.resources["gpu"], study.resources["threads"])
     images = _images(study, path, split, data)
     batches = Batches(images, device)
-    model = models.build(study.models[path.model], classes, pretrained=False).to(device)
     shown = records.example_indices(len(images)) if (path.phase, split) == ("final", "test") else []
     tables = [records.empty()]
+    model = None
     for cell in cells:
+        if model is None or sized_by_strength(study, path):
+            model = build_network(study, path, classes, float(cell.lambda_), pretrained=False).to(device)
         model.load_state_dict(load_file(cell.folder / "weights.safetensors"))
         sums, pictures = score(model, batches, study.evaluation["batch_size"], shown)
         tables.append(_records(path, cell, split, images.ids, sums, pictures))

@@ -1,7 +1,8 @@
 """A fingerprint of the code that a result depends on, which comments, docstrings and formatting do not change.
 
 Imports are followed without running them. A module that is loaded by name at run time (a penalty, a model, a
-data set) is named by the caller, so that a new penalty changes no other penalty's fingerprint.
+data set) is named by the caller, so that a new penalty changes no other penalty's fingerprint. Of a user's file, the
+modules beside it that it imports are covered too; the folder that it lies in is not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import ast
 import functools
 import hashlib
 from pathlib import Path
+
+from softreg.plugins import is_plugin, locate
+from softreg.sources import Source, imported, parse
 
 _PACKAGE = Path(__file__).parent
 #: Modules that change no result, or only through values that are part of a cell's key.
@@ -24,42 +28,45 @@ _SILENT = frozenset(
         "fingerprint",
         "lambdas",
         "matrix",
+        "plugins",
         "progress",
         "provenance",
+        "sources",
         "stopping",
     )
 )
 
 
+def module_of(family: str, kind: str) -> str:
+    """What :func:`code_fingerprint` calls the code of a kind; ``family`` is penalties, models or datasets."""
+    return kind if is_plugin(kind) else f"softreg.{family}.{kind}"
+
+
 def code_fingerprint(*modules: str) -> str:
-    """Hexadecimal SHA-256 (16 digits) over ``modules`` and all of SoftReg that they import."""
-    reached: set[str] = set()
-    waiting = list(modules)
+    """Hexadecimal SHA-256 (16 digits) over ``modules`` and all that they import of SoftReg and from beside them.
+
+    A module is one of SoftReg's, by its dotted name, or a user's, as a study's ``kind`` names it.
+    """
+    reached: dict[Source, str] = {}
+    waiting = [locate(module)[0] if is_plugin(module) else _own(module) for module in modules]
     while waiting:
-        module = waiting.pop()
-        if module not in reached and module not in _SILENT:
-            reached.add(module)
-            waiting.extend(_read(module)[1])
-    lines = "".join(f"{module} {_read(module)[0]}\n" for module in sorted(reached))
+        source = waiting.pop()
+        if source not in reached and source.name not in _SILENT:
+            reached[source], imports = _read(source, source.file.stat().st_mtime_ns)
+            waiting.extend(imports)
+    lines = "".join(sorted(f"{source.name} {content}\n" for source, content in reached.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _read(module: str) -> tuple[str, tuple[str, ...]]:
-    """The digest of one module's syntax tree, and the SoftReg modules that it imports."""
-    tree = ast.parse(_file(module).read_bytes())
-    imports = tuple(name for node in ast.walk(tree) for name in _imported(node) if _exists(name))
+def _read(source: Source, modified: int) -> tuple[str, tuple[Source, ...]]:
+    """The digest of one module's syntax tree, and the modules that it imports; ``modified`` is the file's time."""
+    tree = parse(source.file)
+    names = {name for node in ast.walk(tree) for name in imported(node, source)}
+    imports = tuple(found for name in sorted(names) if (found := _find(name, source)) is not None)
     for node in ast.walk(tree):
         _drop_docstring(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module:
-        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return []
 
 
 def _drop_docstring(node: ast.AST) -> None:
@@ -68,10 +75,16 @@ def _drop_docstring(node: ast.AST) -> None:
         node.body = node.body[1:]
 
 
-def _exists(module: str) -> bool:
-    return module.startswith("softreg.") and _file(module).is_file()
+def _find(name: str, source: Source) -> Source | None:
+    if name.partition(".")[0] != "softreg":
+        return source.neighbour(name)
+    # The package itself holds the version, which changes no result.
+    found = _own(name) if name != "softreg" else None
+    return found if found is not None and found.file.is_file() else None
 
 
-def _file(module: str) -> Path:
+def _own(module: str) -> Source:
+    """The source of one of SoftReg's modules, whether or not it exists."""
     place = _PACKAGE.joinpath(*module.split(".")[1:])
-    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return Source(_PACKAGE.parent, module, file, _PACKAGE.name)

@@ -47,11 +47,40 @@ CELLS = pa.schema(
         ("parameters", pa.int64()),
         ("penalised", pa.int64()),
         ("exact_zeros", pa.int64()),
+        ("near_zeros", pa.int64()),
         ("norm_l1", pa.float64()),
         ("norm_l2", pa.float64()),
+        ("filters", pa.int64()),
+        ("dead_filters", pa.int64()),
+        ("penalty_value", pa.float64()),
+        ("macs", pa.int64()),
+        ("macs_nonzero", pa.int64()),
+        ("effective_lr", pa.float64()),
+        ("kappa", pa.float64()),
         ("weights_sha256", pa.string()),
     ]
 )
+
+LAYERS = pa.schema(
+    [
+        *(CELLS.field(name) for name in ("phase", "dataset", "model", "penalty", "lambda", "seed", "fold")),
+        ("layer", pa.string()),
+        ("penalised", pa.bool_()),
+        ("normalised", pa.bool_()),
+        ("filters", pa.int64()),
+        ("dead_filters", pa.int64()),
+        ("weights", pa.int64()),
+        ("exact_zeros", pa.int64()),
+        ("near_zeros", pa.int64()),
+        ("norm_l1", pa.float64()),
+        ("norm_l2", pa.float64()),
+        ("penalty_value", pa.float64()),
+        ("effective_lr", pa.float64()),
+        ("macs", pa.int64()),
+        ("macs_nonzero", pa.int64()),
+    ]
+)
+"""One row for each layer of each finished cell; `softreg.diagnostics.layer_rows` says what the columns are."""
 
 EXAMPLES = pa.schema(
     [("dataset", pa.string()), ("image", pa.string()), ("image_png", pa.binary()), ("truth_png", pa.binary())]
@@ -165,8 +194,9 @@ def _gather_cells(cells: list[_Cell], scores: Path, partial: bool) -> None:
     rows = [_flat(cell, fact) for cell, fact in zip(cells, facts, strict=True)]
     _write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
     ended = [(cell, fact) for cell, fact in zip(cells, facts, strict=True) if fact]
-    finished = [_timing(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
-    timings = pd.DataFrame(finished, columns=TIMINGS)
+    finished = [(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
+    _write_parquet(_layers([cell for cell, _ in finished]), scores / "layers.parquet")
+    timings = pd.DataFrame([_timing(cell, fact) for cell, fact in finished], columns=TIMINGS)
     write_text(scores / "timings.csv", timings.to_csv(index=False, lineterminator="\n"))
     provenance = _provenance([fact["provenance"] for _, fact in ended])
     write_json(scores / "provenance.json", {"softreg": __version__, "partial": partial, "cells": provenance})
@@ -187,6 +217,14 @@ def _flat(cell: _Cell, facts: dict[str, Any] | None) -> dict[str, Any]:
         return {**cell.names, "status": NOT_RUN, "reason": reason, "log_tail": ""}
     kept = {name: facts.get(name) for name in CELLS.names if name not in cell.names}
     return {**cell.names, **kept, "log_tail": "\n".join(facts["log_tail"])}
+
+
+def _layers(cells: list[_Cell]) -> pa.Table:
+    tables = [LAYERS.empty_table()]
+    for cell in cells:
+        rows = pd.read_csv(cell.folder / "layers.csv").assign(**cell.names)
+        tables.append(pa.Table.from_pandas(rows[LAYERS.names], schema=LAYERS, preserve_index=False))
+    return pa.concat_tables(tables)
 
 
 TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "device"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from softreg.config import Study
 from softreg.errors import UserError
@@ -33,7 +35,17 @@ class TrainingPath:
 
 def groups(study: Study) -> list[tuple[str, str, str]]:
     """Each (dataset, model, penalty) of the study, in the order of its file; λ̂ is selected once for each."""
-    return list(product(study.datasets, study.models, study.penalties))
+    return groups_of(vars(study))
+
+
+def groups_of(study: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """`groups` of a study that is at hand as its JSON values only."""
+    everything = product(study["datasets"], study["models"], study["penalties"])
+    return [group for group in everything if _trains(study["penalties"][group[2]], group[1])]
+
+
+def _trains(penalty: Mapping[str, Any], model: str) -> bool:
+    return penalty["models"] is None or model in penalty["models"]
 
 
 def sweep_paths(study: Study, group: tuple[str, str, str] | None = None) -> list[TrainingPath]:

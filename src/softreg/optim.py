@@ -4,18 +4,22 @@ Proximal steps follow the gradient step on the data term alone: w ← prox_{tλP
 gradient (dampening equals momentum): with heavy-ball momentum the step is 1/(1 − μ) times longer than the prox
 knows, and the fixed point would solve the problem for λ(1 − μ). Adam's step differs from weight to weight, and
 so does the threshold: ηλ/(√v̂ + ε). With either, the fixed points are the stationary points of loss + λP.
+A subgradient step adds λP's gradient to the data term's; a decoupled one takes it from the weights directly,
+scaled by the learning rate alone, before the optimiser's step (Loshchilov and Hutter, 2019).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength
+from softreg.penalties.base import Strength, Tensors
+from softreg.regulariser import Regulariser
 
 
 def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
@@ -39,47 +43,77 @@ def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epo
 
 
 class RegularisedStep:
-    """One optimiser step on data term + λP, with λP realised by a proximal step or by its subgradient.
+    """One optimiser step on data term + λP, with λP realised as its regulariser says.
 
-    ``weights`` are the penalised parameters, a part of those that ``optimizer`` updates.
+    The penalised weights are a part of those that ``optimizer`` updates.
     """
 
-    def __init__(
-        self,
-        optimizer: torch.optim.Optimizer,
-        weights: Sequence[Tensor],
-        penalty: Penalty,
-        lambda_: float,
-        realisation: str,
-    ) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, regulariser: Regulariser, lambda_: float) -> None:
         self.optimizer = optimizer
-        self.weights = list(weights)
-        self.penalty = penalty
+        self.regulariser = regulariser
         self.lambda_ = lambda_
-        self.realisation = realisation
 
     @torch.no_grad()
     def __call__(self, lr: float) -> None:
         """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        active = self.lambda_ > 0
-        if active and self.realisation == "subgradient":
-            gradients: list[Tensor] = [weight.grad for weight in self.weights]  # type: ignore[misc]
-            torch._foreach_add_(gradients, self.penalty.gradient(self.weights), alpha=self.lambda_)
+        realisation = self.regulariser.realisation if self.lambda_ > 0 else None
+        if realisation == "subgradient":
+            self._add_gradient([weight.grad for weight in self.regulariser.weights], self.lambda_)  # type: ignore[misc]
+        elif realisation == "decoupled":
+            self._add_gradient(self.regulariser.weights, -lr * self.lambda_)
         self.optimizer.step()
-        if active and self.realisation == "proximal":
-            self.penalty.prox_(self.weights, self._strength(lr))
+        if realisation == "proximal":
+            self._prox(lr)
 
-    def _strength(self, lr: float) -> Strength:
+    def _add_gradient(self, targets: Sequence[Tensor], factor: float) -> None:
+        """Add the penalty's gradient times ``factor`` to tensors shaped like the weights."""
+        regulariser = self.regulariser
+        for target, centred in zip(regulariser.blocks(targets), self._centred_blocks(), strict=True):
+            torch._foreach_add_(target, regulariser.penalty.gradient(centred), alpha=factor)
+
+    def _prox(self, lr: float) -> None:
+        regulariser = self.regulariser
+        weights, centred = self._weight_blocks, self._centred_blocks()
+        for index, (weight, moved) in enumerate(zip(weights, centred, strict=True)):
+            regulariser.penalty.prox_(moved, self._strength(lr, index))
+            if regulariser.origin is not None:
+                torch._foreach_copy_(weight, torch._foreach_add(moved, self._origin_blocks[index]))
+
+    def _centred_blocks(self) -> Iterator[Tensors]:
+        """The weights, or as copies their distance to where they started, block by block."""
+        if self.regulariser.origin is None:
+            return iter(self._weight_blocks)
+        pairs = zip(self._weight_blocks, self._origin_blocks, strict=True)
+        return (torch._foreach_sub(weight, origin) for weight, origin in pairs)
+
+    @cached_property
+    def _weight_blocks(self) -> list[list[Tensor]]:
+        return self.regulariser.blocks(self.regulariser.weights)
+
+    @cached_property
+    def _origin_blocks(self) -> list[list[Tensor]]:
+        return self.regulariser.blocks(self.regulariser.origin or ())
+
+    @cached_property
+    def _moment_blocks(self) -> list[list[Tensor]]:
+        """Adam's second moments; they exist from the first step on."""
+        return self.regulariser.blocks([self.optimizer.state[weight]["exp_avg_sq"] for weight in self._weights])
+
+    @property
+    def _weights(self) -> list[Tensor]:
+        return self.regulariser.weights
+
+    def _strength(self, lr: float, block: int) -> Strength:
+        """Step × λ: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
         if isinstance(self.optimizer, torch.optim.SGD):
             return lr * self.lambda_
         group = self.optimizer.param_groups[0]
-        states = [self.optimizer.state[weight] for weight in self.weights]
-        correction = 1 - group["betas"][1] ** float(states[0]["step"])
-        strength = torch._foreach_div([state["exp_avg_sq"] for state in states], correction)
-        torch._foreach_sqrt_(strength)
-        torch._foreach_add_(strength, group["eps"])
+        correction = math.sqrt(1 - group["betas"][1] ** float(self.optimizer.state[self._weights[0]]["step"]))
+        # √v̂ = √v/correction, taken out of the fraction.
+        strength = torch._foreach_sqrt(self._moment_blocks[block])
+        torch._foreach_add_(strength, group["eps"] * correction)
         torch._foreach_reciprocal_(strength)
-        torch._foreach_mul_(strength, lr * self.lambda_)
+        torch._foreach_mul_(strength, lr * self.lambda_ * correction)
         return strength

@@ -81,11 +81,11 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
     Raises :class:`UserError` where a file is missing or wrong, an image does not fit, a part is empty, or a
     class has no training pixel.
     """
-    dataset = datasets.load(options["kind"])
+    dataset = datasets.load(options["kind"], options)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         root, sources = _extracted(name, dataset, raw, Path(scratch))
-        samples = dataset.samples(options, root)
+        samples = datasets.samples_of(dataset, options, root)
         _check_ids(name, samples)
         parts, rule = assign(name, samples, options["split"])
         about = _described(name, dataset, options, rule)

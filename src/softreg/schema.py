@@ -44,13 +44,9 @@ def _is_whole(_: TypeChecker, value: object) -> bool:
 
 
 @cache
-def _validator(definition: str | None) -> Any:
+def _validator() -> Any:
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_whole})
-    validator = extend(Draft202012Validator, type_checker=types)(study_schema())  # type: ignore[no-untyped-call]
-    if definition is None:
-        return validator
-    # Evolved, so that a $ref in the definition is looked up in the whole schema.
-    return validator.evolve(schema=study_schema()["$defs"][definition])
+    return extend(Draft202012Validator, type_checker=types)(study_schema())  # type: ignore[no-untyped-call]
 
 
 def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,12 +58,14 @@ def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def validate(value: Mapping[str, Any], definition: str | None = None, where: tuple[str, ...] = ()) -> None:
-    """Hold ``value`` to one of the schema's definitions, or to the whole schema.
+def validate(value: Mapping[str, Any], schema: Mapping[str, Any] | None = None, where: tuple[str, ...] = ()) -> None:
+    """Hold ``value`` to ``schema``, whose references are looked up in the study's, or to the whole of that.
 
     Raises Violation for the first problem; ``where`` is the place of ``value`` in the study.
     """
-    errors = list(_validator(definition).iter_errors(value))
+    # Evolved, so that a $ref is looked up in the whole schema.
+    validator = _validator() if schema is None else _validator().evolve(schema=schema)
+    errors = list(validator.iter_errors(value))
     if errors:
         # A misspelled key comes first: it explains a missing one.
         raise Violation(_sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where))

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from softreg import records, select
+from softreg import matrix, records, select
 from softreg.errors import UserError
 from softreg.files import read_json
 
@@ -56,15 +56,44 @@ class Scores:
         return frame
 
     @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row for each layer of each finished cell; columns of `softreg.gather.LAYERS`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "layers.parquet").to_pandas()
+        return frame
+
+    @cached_property
     def timings(self) -> pd.DataFrame:
         """Measured seconds and images a second of each finished cell."""
         return pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Mean validation mIoU by λ over the tuning seeds; the columns of `softreg.select.curve`."""
+        """Mean validation mIoU by λ over the tuning seeds, and what the penalty did to the weights.
+
+        The columns of `softreg.select.curve`, and as means over the sweep's finished cells: zeros, near_zeros and
+        dead_filters (shares of the penalised weights and filters), kappa (λΣη), effective_lr (nan where no layer is
+        normalised) and macs_nonzero (share of the network's multiply-adds).
+        """
         table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
-        return select.curve(table, select.folds_of(self.study["selection"]))
+        curves = select.curve(table, select.folds_of(self.study["selection"]))
+        return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
+
+    def _effects(self) -> pd.DataFrame:
+        cells = self.cells[(self.cells["phase"] == "sweep") & (self.cells["status"] == "finished")]
+        effects = cells.assign(
+            zeros=cells["exact_zeros"] / cells["penalised"],
+            near_zeros=cells["near_zeros"] / cells["penalised"],
+            dead_filters=cells["dead_filters"] / cells["filters"],
+            macs_nonzero=cells["macs_nonzero"] / cells["macs"],
+        )
+        columns = ["zeros", "near_zeros", "dead_filters", "kappa", "effective_lr", "macs_nonzero"]
+        return effects.groupby([*select.GROUP, "lambda"], sort=False)[columns].mean().reset_index()
+
+    @cached_property
+    def sweep_seeds(self) -> pd.DataFrame:
+        """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`."""
+        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        return records.to_cells(table, [*select.GROUP, "lambda", "seed"])
 
     @cached_property
     def final_test(self) -> pd.DataFrame:
@@ -82,6 +111,11 @@ class Scores:
         table = records.read([self.folder / "final-test.parquet"], columns=columns)
         frame: pd.DataFrame = table.filter(table["prediction"].is_valid()).to_pandas()
         return frame
+
+    @property
+    def groups(self) -> list[tuple[str, str, str]]:
+        """Each (dataset, model, penalty) of the study, in the order of its file."""
+        return matrix.groups_of(self.study)
 
     @property
     def reference(self) -> str | None:

@@ -16,8 +16,9 @@ from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, sha256_file, write_json
-from softreg.fingerprint import code_fingerprint
+from softreg.fingerprint import code_fingerprint, module_of
 from softreg.matrix import TrainingPath, parse_path, sweep_paths
+from softreg.plugins import describe, is_plugin, slug
 
 DATA = Path("data")
 RESULTS = Path("results")
@@ -40,7 +41,7 @@ def results_folder(study: Study) -> Path:
 
 def raw_folder(kind: str) -> Path:
     """Where the archives of a kind of data set lie, as published."""
-    return DATA / "raw" / kind
+    return DATA / "raw" / (slug(kind) if is_plugin(kind) else kind)
 
 
 def description(study: Study, dataset: str) -> str:
@@ -84,12 +85,12 @@ def path_key(study: Study, phase: str, name: str) -> str:
 def scoring_key(study: Study, name: str) -> str:
     """Changes when a path's scores must be made again."""
     kind = study.models[parse_path("sweep", name).model]["kind"]
-    return digest([study.evaluation, study.resources["gpu"] > 0, code("softreg.evaluate", f"softreg.models.{kind}")])
+    return digest([study.evaluation, study.resources["gpu"] > 0, code("softreg.evaluate", module_of("models", kind))])
 
 
 def preparing_code(study: Study, dataset: str) -> str:
     """The fingerprint of the code that prepares a data set."""
-    return code("softreg.prepare", f"softreg.datasets.{study.datasets[dataset]['kind']}")
+    return code("softreg.prepare", module_of("datasets", study.datasets[dataset]["kind"]))
 
 
 def code(*modules: str) -> str:
@@ -98,9 +99,14 @@ def code(*modules: str) -> str:
 
 
 def source_state(study: Study, dataset: str) -> str:
-    """Changes when a user's own files do: images, masks, table and split lists, by name, size and time."""
+    """Changes when a user's own files do: images, masks, table and split lists, by name, size and time.
+
+    Of a user's own data set, whatever file or folder its options name.
+    """
     options = study.datasets[dataset]
-    keys = ("images", "masks", "table", "train_list", "val_list", "test_list")
+    keys = ["images", "masks", "table", "train_list", "val_list", "test_list"]
+    if is_plugin(options["kind"]):
+        keys += describe(options["kind"]).options
     named = [{**options["split"], **options}.get(key) for key in keys]
     places = [Path(place) for place in named if isinstance(place, str)]
     if isinstance(options.get("table"), str):
@@ -127,9 +133,11 @@ def paper_code() -> str:
 
 
 def fetch(study: Study, kind: str, filename: str) -> None:
-    """Fetch one archive of a kind of data set."""
+    """Fetch one archive of a kind of data set; of a user's own, ``kind`` may be the name of its folder of archives."""
     from softreg.fetch import fetch
 
+    own = (entry["kind"] for entry in study.datasets.values() if is_plugin(entry["kind"]))
+    kind = next((one for one in own if slug(one) == kind), kind)
     by_name = {archive.filename: archive for archive in archives_of(kind)}
     if filename not in by_name:
         raise UserError(f"{kind} has no archive {filename!r}; it has {', '.join(by_name) or 'none'}")

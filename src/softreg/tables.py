@@ -31,12 +31,7 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     tests, timings = scores.final_test, scores.timings
     timings = timings[timings["phase"] == "final"]
     cells = scores.cells[scores.cells["phase"] == "final"]
-    rows = []
-    for dataset in scores.study["datasets"]:
-        for model in scores.study["models"]:
-            for penalty in scores.study["penalties"]:
-                group = (dataset, model, penalty)
-                rows.append(_row(group, *(_of(frame, group) for frame in (cells, tests, timings))))
+    rows = [_row(group, *(_of(frame, group) for frame in (cells, tests, timings))) for group in scores.groups]
     return pd.DataFrame(rows)
 
 

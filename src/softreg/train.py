@@ -15,14 +15,17 @@ from torch import Tensor
 from softreg import checkpoint
 from softreg.augment import augment
 from softreg.checkpoint import Progress
+from softreg.diagnostics import Layers, weight_summary
 from softreg.imageset import Batches
 from softreg.models.segmenter import Segmenter
-from softreg.objectives import Objective
+from softreg.objectives import make_objective
 from softreg.optim import RegularisedStep, learning_rate, make_optimizer
-from softreg.penalties.base import Penalty, sum_abs, sum_squares
+from softreg.pruning import Pruner
 from softreg.randomness import generator, seed_global
+from softreg.regulariser import Regulariser
 from softreg.scoring import autocast, to_layout, validation_miou
 from softreg.stopping import Interrupted, StopRequest
+from softreg.treatment import treatment_of
 
 
 class Diverged(Exception):
@@ -33,16 +36,19 @@ class Diverged(Exception):
 class Bench:
     """What is made once for all cells of a path, and is the same for all of them.
 
-    ``initial`` are the weights that every cell starts from; ``weights`` the penalised parameters of ``model``;
-    ``training`` the study's options for this model; ``crop`` is height and width of the training images.
+    ``initial`` are the weights that every cell starts from; ``kind`` is that of the entry in the study's penalties, and
+    ``prune_at`` the share of the steps after which it prunes, if it does; ``class_shares`` are the classes' shares of
+    the training pixels; ``training`` the study's options for this model and penalty; ``crop`` is height and width of
+    the training images.
     """
 
     model: Segmenter
     initial: dict[str, Tensor]
-    weights: list[Tensor]
-    penalty: Penalty
-    realisation: str
-    objective: Objective
+    layers: Layers
+    regulariser: Regulariser
+    kind: str
+    prune_at: float
+    class_shares: list[float]
     train: Batches
     val: Batches
     training: dict[str, Any]
@@ -60,6 +66,15 @@ class Bench:
         """Full batches in an epoch; the images left over change with the order of every epoch."""
         return len(self.train.source) // self.batch_size
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return int(self.training["epochs"]) * self.steps_per_epoch
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate at a step of the whole training."""
+        return learning_rate(self.training, step, self.steps, self.steps_per_epoch)
+
 
 class CellTrainer:
     """Trains one cell on a bench; ``report`` gets each epoch's row of the history."""
@@ -67,18 +82,25 @@ class CellTrainer:
     def __init__(
         self,
         bench: Bench,
-        lambda_: float,
+        strength: float,
         file: Path,
         key: str,
         stop: StopRequest,
         report: Callable[[dict[str, Any]], None],
     ) -> None:
-        self.bench, self.lambda_, self.stop, self.report = bench, lambda_, stop, report
+        self.bench, self.stop, self.report = bench, stop, report
         self.file, self.key = file, key
+        self.treatment = treatment_of(bench.kind, strength)
         bench.model.load_state_dict(bench.initial)
+        bench.model.dropout = self.treatment.dropout
+        device = bench.train.device
+        objective = bench.training["objective"]
+        self.objective = make_objective(objective, bench.class_shares, device, self.treatment.smoothing)
         self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
         self.progress = checkpoint.load(file, key, bench.model, self.optimizer)
-        self.update = RegularisedStep(self.optimizer, bench.weights, bench.penalty, lambda_, bench.realisation)
+        self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
+        prune_at = max(1, round(bench.prune_at * bench.steps))
+        self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at)
         self.saved_at = time.monotonic()
 
     def run(self) -> Progress:
@@ -129,15 +151,23 @@ class CellTrainer:
         self.optimizer.zero_grad()
         with autocast(bench.train.device):
             logits = bench.model(to_layout(images))
-        loss = bench.objective(logits.float(), masks)
+        loss = self.objective(logits.float(), masks)
         torch.autograd.backward(loss)
-        self.update(self._learning_rate(place[1]))
+        step = place[0] * bench.steps_per_epoch + place[1]
+        self.update(bench.learning_rate(step))
+        self.prune(step + 1)
         return loss.detach().double()
 
-    def _learning_rate(self, step: int) -> float:
-        per_epoch = self.bench.steps_per_epoch
-        steps = self.bench.training["epochs"] * per_epoch
-        return learning_rate(self.bench.training, self.progress.epoch * per_epoch + step, steps, per_epoch)
+    def mean_rates(self) -> list[float | None]:
+        """The effective learning rate of each layer, a mean over the epochs so far; see `Layers.rates`."""
+        sums = self.progress.layer_rates
+        return [None if total is None else total / self.progress.epoch for total in sums]
+
+    def kappa(self) -> float:
+        """λΣη over the steps so far: the most that an L1 penalty can have taken from a weight under SGD."""
+        bench = self.bench
+        done = self.progress.epoch * bench.steps_per_epoch
+        return self.treatment.lambda_ * math.fsum(map(bench.learning_rate, range(done)))
 
     def _check_finite(self) -> None:
         finite = torch.stack([parameter.isfinite().all() for parameter in self.bench.model.parameters()]).all()
@@ -154,10 +184,10 @@ class CellTrainer:
             "epoch": epoch,
             "step": epoch * steps,
             "data_term": progress.data_term / steps,
-            "penalty": self.lambda_ * float(bench.penalty.value(bench.weights)),
+            "penalty": self.treatment.lambda_ * float(bench.regulariser.value()),
             "val_miou": self._validate() if self._validates(epoch) else None,
-            **weight_summary(bench.weights),
-            "lr": self._learning_rate(steps - 1),
+            **weight_summary(bench.regulariser.weights),
+            "lr": bench.learning_rate(epoch * steps - 1),
             "images_per_second": steps * bench.batch_size / max(progress.epoch_seconds, 1e-9),
         }
 
@@ -172,6 +202,7 @@ class CellTrainer:
     def _begin_next_epoch(self, row: dict[str, Any]) -> None:
         progress = self.progress
         progress.history.append(row)
+        progress.add_rates(self.bench.layers.rates(row["lr"]))
         progress.seconds += progress.epoch_seconds
         progress.epoch += 1
         progress.step, progress.data_term, progress.epoch_seconds = 0, 0.0, 0.0
@@ -186,14 +217,3 @@ class CellTrainer:
     def _save(self) -> None:
         checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer)
         self.saved_at = time.monotonic()
-
-
-@torch.no_grad()
-def weight_summary(weights: list[Tensor]) -> dict[str, int | float]:
-    """Exact zeros, Σ|w| and ‖w‖₂ of the penalised weights."""
-    zeros = sum(weight.numel() - int(torch.count_nonzero(weight)) for weight in weights)
-    return {
-        "exact_zeros": zeros,
-        "norm_l1": float(sum_abs(weights)),
-        "norm_l2": float(sum_squares(weights).sqrt()),
-    }

@@ -17,22 +17,26 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from softreg import models, penalties
+from softreg import penalties
 from softreg.cells import Cell
 from softreg.checkpoint import Progress
 from softreg.config import Study
 from softreg.device import device_name, open_device
+from softreg.diagnostics import Layers, layer_rows, summary, weight_summary
 from softreg.errors import UserError
-from softreg.files import sha256_file, whole_file, write_json
+from softreg.files import read_json, sha256_file, whole_file, write_json
 from softreg.imageset import Batches, open_training
 from softreg.matrix import TrainingPath
+from softreg.models import probe
+from softreg.models.layers import Layer
 from softreg.models.segmenter import Segmenter
-from softreg.objectives import make_objective
+from softreg.network import build_network, sized_by_strength
 from softreg.progress import PathProgress
 from softreg.provenance import provenance
 from softreg.randomness import seed_global
+from softreg.regulariser import Regulariser
 from softreg.stopping import Interrupted, StopRequest
-from softreg.train import Bench, CellTrainer, Diverged, weight_summary
+from softreg.train import Bench, CellTrainer, Diverged
 
 _LOG_TAIL = 20
 #: Signs in an error's text that the machine failed, not the training.
@@ -48,46 +52,44 @@ def train_cells(
     Raises UserError where the study's model cannot be built, Interrupted when ``stop`` asks.
     """
     device = open_device(study.resources["gpu"], study.resources["threads"])
-    try:
-        bench = make_bench(study, path, data, classes, device)
-    except Exception as error:
-        outcome = _outcome(error)
-        for cell in cells:
-            _write_record(path, cell, outcome, device)
-        return
-    progress = PathProgress(path.name, len(cells), bench.training["epochs"])
+    progress = PathProgress(path.name, len(cells), study.training_of(path.model, path.penalty)["epochs"])
+    bench = None
     try:
         for cell in cells:
             stop.check()
+            try:
+                if bench is None or sized_by_strength(study, path):
+                    bench = make_bench(study, path, data, classes, device, float(cell.lambda_))
+            except Exception as error:
+                _write_record(path, cell, _outcome(error), device)
+                continue
             _train_cell(bench, path, cell, stop, progress)
     finally:
         progress.close()
 
 
-def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, device: torch.device) -> Bench:
-    """The model, data, penalty and objective of a path, on ``device``."""
-    training = study.training_of(path.model)
-    penalty = study.penalties[path.penalty]
+def make_bench(
+    study: Study, path: TrainingPath, data: Path, classes: int, device: torch.device, strength: float = 0.0
+) -> Bench:
+    """The model, data and penalty of a path, on ``device``; ``strength`` matters where it sets the network's size."""
+    training = study.training_of(path.model, path.penalty)
+    entry = study.penalties[path.penalty]
     seed_global(path.seed, "init")
-    model = models.build(study.models[path.model], classes).to(device)
+    model = build_network(study, path, classes, strength).to(device)
     if device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     train, val = open_training(data, path.fold, study.selection)
     crop = _crop(training["crop"], train.size, model.stride)
     initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    weights = _reached(model, model.weights(penalty["weights"]), crop)
-    if not weights:
-        raise UserError(
-            f"{study.file}: penalties.{path.penalty}.weights is {penalty['weights']!r}, but model {path.model} "
-            "has no such weights; choose all, encoder or decoder"
-        )
+    layers = _layers(model, crop, val.size)
     return Bench(
         model=model,
         initial=initial,
-        weights=weights,
-        penalty=penalties.make(penalty),
-        realisation=penalty["realisation"],
-        objective=make_objective(training["objective"]),
+        layers=layers,
+        regulariser=_regulariser(study, path, model, layers),
+        kind=entry["kind"],
+        prune_at=entry.get("at", 1.0),
+        class_shares=read_json(data / "dataset.json")["class_shares"]["train"],
         train=Batches(train, device),
         val=Batches(val, device),
         training=training,
@@ -97,18 +99,41 @@ def make_bench(study: Study, path: TrainingPath, data: Path, classes: int, devic
     )
 
 
-def _reached(model: Segmenter, weights: list[Tensor], crop: tuple[int, int]) -> list[Tensor]:
-    """Those of ``weights`` that the data term depends on.
+def _layers(model: Segmenter, crop: tuple[int, int], size: tuple[int, int]) -> Layers:
+    """The layers that the data term depends on; ``size`` is that of the images that are scored."""
+    layers = probe.reached(model, model.layers(), crop)
+    return Layers(layers, probe.normalised(model, layers, crop), probe.positions(model, layers, size))
 
-    Libraries keep layers which no output passes through (a classifier's last one, stages beyond a smaller depth):
-    their zeros would count as sparsity that cost nothing.
-    """
-    if not weights:
-        return []
-    model.eval()
-    logits = model(torch.zeros(1, 3, *crop, device=weights[0].device))
-    gradients = torch.autograd.grad(logits.float().sum(), weights, allow_unused=True)
-    return [weight for weight, gradient in zip(weights, gradients, strict=True) if gradient is not None]
+
+def _regulariser(study: Study, path: TrainingPath, model: Segmenter, layers: Layers) -> Regulariser:
+    """The path's penalty on the part of the layers that the study names."""
+    entry = study.penalties[path.penalty]
+    chosen = _chosen(model, layers, entry["weights"])
+    if not chosen:
+        raise UserError(
+            f"{study.file}: penalties.{path.penalty}.weights is {entry['weights']!r}, but model {path.model} "
+            "has no such weights; choose all, encoder or decoder, or name other models under `models`"
+        )
+    penalty = penalties.make(entry)
+    origin = _origin(model, chosen) if penalty.origin == "pretrained" else None
+    return Regulariser(penalty, entry.get("realisation", "proximal"), chosen, origin)
+
+
+def _chosen(model: Segmenter, layers: Layers, part: str) -> list[Layer]:
+    if part == "normalised":
+        return [layer for layer, normalised in zip(layers.layers, layers.normalised, strict=True) if normalised]
+    named = {layer.name for layer in model.layers(part)}
+    return [layer for layer in layers.layers if layer.name in named]
+
+
+def _origin(model: Segmenter, layers: Sequence[Layer]) -> list[Tensor]:
+    """The pretrained weights of each layer, or zeros where it starts from random ones."""
+    return [
+        layer.weight.detach().clone()
+        if model.pretrained and model.in_encoder(layer)
+        else torch.zeros_like(layer.weight)
+        for layer in layers
+    ]
 
 
 def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> tuple[int, int]:
@@ -136,9 +161,11 @@ def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest,
         trainer = CellTrainer(bench, float(cell.lambda_), checkpoint, cell.key, stop, progress.epoch)
         progress.begin(cell.lambda_, trainer.progress.epoch)
         done = trainer.run()
-        _write_history(cell.folder / "history.csv", done.history)
+        _write_csv(cell.folder / "history.csv", done.history)
+        rows = layer_rows(bench.layers, bench.regulariser, trainer.treatment.lambda_, trainer.mean_rates())
+        _write_csv(cell.folder / "layers.csv", rows)
         save_weights(bench.model, weights)
-        outcome = _Outcome("finished", facts=_facts(bench, done, weights))
+        outcome = _Outcome("finished", facts=_facts(bench, done, weights) | summary(rows, trainer.kappa()))
     except Exception as error:
         outcome = _outcome(error)
         progress.say(f"λ={cell.lambda_}  {outcome.status}: {outcome.reason}")
@@ -166,8 +193,8 @@ def _facts(bench: Bench, done: Progress, weights: Path) -> dict[str, Any]:
     return {
         "steps": done.epoch * bench.steps_per_epoch,
         "parameters": sum(parameter.numel() for parameter in bench.model.parameters()),
-        "penalised": sum(weight.numel() for weight in bench.weights),
-        **weight_summary(bench.weights),
+        "penalised": sum(weight.numel() for weight in bench.regulariser.weights),
+        **weight_summary(bench.regulariser.weights),
         "weights_sha256": sha256_file(weights),
         "seconds": done.seconds,
     }
@@ -175,7 +202,24 @@ def _facts(bench: Bench, done: Progress, weights: Path) -> dict[str, Any]:
 
 #: What only a finished cell can say.
 _NO_FACTS = dict.fromkeys(
-    ("steps", "parameters", "penalised", "exact_zeros", "norm_l1", "norm_l2", "weights_sha256", "seconds")
+    (
+        "steps",
+        "parameters",
+        "penalised",
+        "exact_zeros",
+        "near_zeros",
+        "norm_l1",
+        "norm_l2",
+        "filters",
+        "dead_filters",
+        "penalty_value",
+        "macs",
+        "macs_nonzero",
+        "effective_lr",
+        "kappa",
+        "weights_sha256",
+        "seconds",
+    )
 )
 
 
@@ -194,9 +238,9 @@ def _write_record(path: TrainingPath, cell: Cell, outcome: _Outcome, device: tor
     write_json(cell.folder / "cell.json", record)
 
 
-def _write_history(file: Path, history: list[dict[str, Any]]) -> None:
+def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
     with whole_file(file) as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False)
+        pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
 def save_weights(model: Segmenter, file: Path) -> None:

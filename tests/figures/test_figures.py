@@ -91,12 +91,69 @@ def test_differences_are_paired_by_seed(scores, out):
     assert "n = 2 to 3" in caption
 
 
+def test_the_curves_data_hold_what_the_penalty_did(out):
+    points = pd.read_csv(out / "lambda_curves-brain.csv", dtype={"lambda": str})
+    l1 = points[points["penalty"] == "l1"]
+    assert l1["zeros"].tolist() == [0.1] * 3
+    assert l1["near_zeros"].tolist() == pytest.approx([0.107] * 3)
+    assert l1["kappa"].tolist() == pytest.approx([3e-5, 3e-4, 3e-3])
+    assert set(points["effective_lr"]) == {0.02}
+    assert l1["macs_nonzero"].tolist() == [0.9] * 3
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory):
+    """A study of controls, and of penalties at matching strengths."""
+    penalties = {
+        "none": {},
+        "l1": {"lambda": [1e-4, 1e-3]},
+        "soft": {"lambda": [1e-4, 1e-3]},
+        "l1-encoder": {"kind": "l1", "lambda": [1e-4, 1e-3], "weights": "encoder"},
+        "l2": {"lambda": [1e-3, 1e-2]},
+        "huber": {"kind": "smooth_l1", "beta": 0.03, "lambda": [3e-5, 1e-4]},
+        "pruning": {"lambda": [0.5, 0.9]},
+    }
+    root = tmp_path_factory.mktemp("matched")
+    scores = gathered(root, statuses={}, penalties=penalties)
+    write_figures(scores, root)
+    return scores, root / "figures"
+
+
+def test_matching_penalties_are_paired_by_seed_and_strength(matched):
+    scores, folder = matched
+    numbers = pd.read_csv(folder / "degeneracy-brain-convnet.csv", dtype={"lambda_a": str, "lambda_b": str})
+    pairs = numbers[["penalty_a", "lambda_a", "penalty_b", "lambda_b"]].drop_duplicates().to_numpy().tolist()
+    # 3e-5/0.03 is 1e-3; 1e-4/0.03 is no λ of L2's; the encoder's L1 is another penalty.
+    assert pairs == [
+        ["soft", "1e-4", "l1", "1e-4"],
+        ["soft", "1e-3", "l1", "1e-3"],
+        ["huber", "3e-5", "l2", "1e-3"],
+    ]
+    miou = Scores(scores).sweep_seeds.set_index(["penalty", "lambda", "seed"])["miou"] * 100
+    for row in numbers.to_dict("records"):
+        expected = miou[(row["penalty_a"], row["lambda_a"], row["seed"])]
+        expected -= miou[(row["penalty_b"], row["lambda_b"], row["seed"])]
+        assert row["difference"] == pytest.approx(expected)
+    assert set(numbers["seed"]) == {0, 1}
+    assert (numbers["norm"] == 0).all()  # all synthetic cells have one norm
+
+
+def test_controls_have_curves_of_their_own(matched):
+    _, folder = matched
+    penalties = pd.read_csv(folder / "lambda_curves-brain.csv")["penalty"]
+    controls = pd.read_csv(folder / "control_curves-brain.csv")["penalty"]
+    assert set(penalties) == {"none", "l1", "soft", "l1-encoder", "l2", "huber"}
+    assert set(controls) == {"none", "pruning"}
+
+
 @pytest.mark.parametrize("chosen", [True, False])
 def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
     loaded = Scores(scores)
-    points = lambda_curves._points(loaded, "brain")
+    family, _ = lambda_curves._families(loaded)
+    points = lambda_curves._points(loaded, "brain", family)
+    points["chosen"] &= chosen
     with style.paper("overlap"):
-        figure = lambda_curves._draw_panels(loaded, points.assign(chosen=points["chosen"] & chosen), ["convnet"])
+        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"])
         style.lay_out(figure)
         (axis,), (legend,) = figure.axes, figure.legends
         below, label, above = (artist.get_window_extent() for artist in (legend, axis.xaxis.label, axis.title))

@@ -2,7 +2,7 @@
 
 A file defines one subclass of :class:`softreg.datasets.base.Dataset`, which lists the samples of a data set
 and says how each is read; :mod:`softreg.prepare` does the rest. Importing this package loads no reader and no
-heavy library.
+heavy library. A user's own file is named by its path and class instead.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from softreg import plugins
 from softreg.errors import UserError
 from softreg.files import digest
 
 if TYPE_CHECKING:
     from softreg.archives import Archive
     from softreg.config import Study
-    from softreg.datasets.base import Dataset
+    from softreg.datasets.base import Dataset, Options, Sample
 
 #: Where prepared data sets lie, relative to the working folder.
 PREPARED = Path("data/prepared")
-_HELPERS = frozenset({"base", "split"})
+_HELPERS = frozenset({"base", "own", "split"})
 
 
 def kinds() -> list[str]:
@@ -31,8 +32,15 @@ def kinds() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _HELPERS)
 
 
-def load(kind: str) -> Dataset:
-    """The data set of that kind; only its file is imported. Raises :class:`UserError` for an unknown kind."""
+def load(kind: str, options: Options | None = None) -> Dataset:
+    """The data set of that kind; only its file is imported. Raises :class:`UserError` for an unknown kind.
+
+    ``options`` are those of a study's entry; a user's own data set takes its constructor's keywords from them.
+    """
+    if plugins.is_plugin(kind):
+        from softreg.datasets import own
+
+        return own.load({**(options or {}), "kind": kind})
     if kind not in kinds():
         raise UserError(f"`datasets` names the unknown kind {kind!r}: known are {', '.join(kinds())}")
     from softreg.datasets.base import Dataset
@@ -49,7 +57,23 @@ def load(kind: str) -> Dataset:
 
 def archives_of(kind: str) -> tuple[Archive, ...]:
     """The archives that a kind is published in; empty where it is generated or lies in the user's folders."""
+    if plugins.is_plugin(kind):
+        from softreg.datasets import own
+
+        return own.load_class(kind).archives
     return load(kind).archives
+
+
+def samples_of(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
+    """All samples of a data set, in a fixed order; those of a user's own are checked as they are read.
+
+    ``options`` and ``root`` are as :meth:`Dataset.samples` takes them.
+    """
+    if plugins.is_plugin(options["kind"]):
+        from softreg.datasets import own
+
+        return own.samples(dataset, options, root)
+    return dataset.samples(options, root)
 
 
 def prepared_folder(study: Study, dataset: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -57,8 +58,11 @@ class Dataset(ABC):
 
     @property
     def kind(self) -> str:
-        """The name of the file that defines the data set."""
-        return type(self).__module__.rpartition(".")[2]
+        """The name of the file that defines the data set; of a user's own, with its class and without its folder."""
+        module = type(self).__module__
+        if module.startswith("softreg.datasets."):
+            return module.rpartition(".")[2]
+        return f"{Path(inspect.getfile(type(self))).name}:{type(self).__name__}"
 
     def labels(self, options: Options) -> dict[str, Colour]:
         """Class name → display colour, in the order of the class indices."""

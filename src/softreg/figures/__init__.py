@@ -20,8 +20,9 @@ def write_figures(scores: Path, out: Path) -> None:
 
     Raises `softreg.errors.UserError` where ``scores`` holds no gathered study.
     """
-    from softreg.figures import gallery, lambda_curves, paired_difference
+    from softreg.figures import degeneracy, gallery, lambda_curves, paired_difference
 
     loaded, folder = Scores(scores), out / "figures"
-    entries = [entry for module in (lambda_curves, paired_difference, gallery) for entry in module.draw(loaded, folder)]
+    modules = (lambda_curves, paired_difference, degeneracy, gallery)
+    entries = [entry for module in modules for entry in module.draw(loaded, folder)]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])

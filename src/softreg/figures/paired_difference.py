@@ -108,7 +108,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     )
     text += ", the line its 95 % t-interval over seeds." if counts.max() > 1 else "; one seed gives no interval."
     text += f" Grey: the region of practical equivalence, ±{EQUIVALENT} points, set in advance."
-    groups = {(m, p) for m in scores.study["models"] for p in scores.study["penalties"] if p != scores.reference}
+    groups = {(model, penalty) for _, model, penalty in scores.groups if penalty != scores.reference}
     lacking = sorted(f"{model} with {penalty}" for model, penalty in groups - set(counts.index))
     return text + (f" Without a pair of finished cells, so not shown: {', '.join(lacking)}." if lacking else "")
 

@@ -1,6 +1,7 @@
 """Segmentation networks, one file per kind: the file's name is the ``kind`` of a model in a study.
 
 A file defines ``build(spec, classes, pretrained) -> Segmenter``; ``spec`` is the study's entry with its defaults.
+A user's own file is named by its path and class instead; the class is a network that takes the number of classes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from torch import nn
+
+from softreg import plugins
+from softreg.errors import UserError
 from softreg.models.segmenter import Segmenter
 
 
@@ -17,6 +22,25 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmen
     Initial weights are drawn from torch's global generator; ``pretrained`` is false where stored weights will
     replace them, so that none are fetched. Raises UserError where the entry cannot be built.
     """
+    if plugins.is_plugin(spec["kind"]):
+        return _own(spec, classes)
     module = importlib.import_module(f"softreg.models.{spec['kind']}")
     network: Segmenter = module.build(spec, classes, pretrained)
     return network
+
+
+def _own(spec: dict[str, Any], classes: int) -> Segmenter:
+    """A user's network; it may state the ``stride`` that its input needs, and ``mean`` and ``std`` of its input."""
+    plugin = plugins.describe(spec["kind"])
+    if "__init__" in plugin.methods and not plugin.takes_classes:
+        raise UserError(
+            f"{plugin.file}: the constructor of {plugin.name} does not take the number of classes first; "
+            "write `def __init__(self, classes: int, …)`"
+        )
+    network = plugins.create(spec, nn.Module, classes)
+    mean, std = getattr(network, "mean", (0.0, 0.0, 0.0)), getattr(network, "std", (1.0, 1.0, 1.0))
+    head = getattr(network, "head", None)
+    with plugins.blamed(plugin.file):
+        return Segmenter(
+            network, getattr(network, "stride", 1), mean, std, head if isinstance(head, nn.Module) else None
+        )

@@ -37,4 +37,4 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
         nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
     )
     network = nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
-    return Segmenter(network, STRIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return Segmenter(network, STRIDE, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), head=decoder[3])

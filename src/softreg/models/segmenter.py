@@ -8,26 +8,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+from softreg.models.layers import Layer, layers_of
 
 
 class Segmenter(nn.Module):
     """Images (N, 3, H, W) in 0…1 → logits (N, C, H, W), for any H and W.
 
-    ``network`` has an ``encoder``; it takes sizes that ``stride`` divides. ``mean`` and ``std`` are those that
-    the encoder expects, per channel in 0…1.
+    ``network`` takes sizes that ``stride`` divides; its part called ``encoder``, if it has one, is the encoder.
+    ``mean`` and ``std`` are those that the encoder expects, per channel in 0…1. ``head`` is the module that ends the
+    network, or None where it is not known; ``dropout`` is the share of the channels that enter it which training
+    drops. ``pretrained`` says whether the encoder's weights are pretrained.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, stride: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        stride: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        head: nn.Module | None = None,
+        pretrained: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.stride = stride
+        self.pretrained = pretrained
+        self.dropout = 0.0
+        # In a list, as a second registration would put the head's weights into the state twice.
+        self._head = [] if head is None else [head]
+        if head is not None:
+            head.register_forward_pre_hook(self._drop)
         # Part of the state, so that stored weights can be scored where the source of `mean` and `std` is out of reach.
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
+
+    @property
+    def head(self) -> nn.Module | None:
+        """The module that ends the network, or None where it is not known."""
+        return self._head[0] if self._head else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise, pad to the stride by repeating the border, and cut the logits back to (H, W)."""
@@ -39,17 +60,21 @@ class Segmenter(nn.Module):
         logits: Tensor = self.network(normalised)
         return logits[..., :height, :width]
 
-    def weights(self, part: str = "all") -> list[Tensor]:
-        """The penalised weights: those of convolutions and linear layers, never biases or normalisation.
+    def layers(self, part: str = "all") -> list[Layer]:
+        """The layers with weights that may be penalised: convolutions and linear layers.
 
         ``part`` is "all", "encoder", or "decoder" for all that is not the encoder.
         """
         return [
-            module.weight
-            for name, module in self.network.named_modules()
-            if isinstance(module, _WEIGHTED) and (part == "all" or (part == "encoder") == _in_encoder(name))
+            layer for layer in layers_of(self.network) if part == "all" or (part == "encoder") == self.in_encoder(layer)
         ]
 
+    def in_encoder(self, layer: Layer) -> bool:
+        """Whether a layer belongs to the encoder."""
+        return layer.name.split(".", 1)[0] == "encoder"
 
-def _in_encoder(name: str) -> bool:
-    return name.split(".", 1)[0] == "encoder"
+    def _drop(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Drop whole channels, as neighbouring pixels of a channel tell the same (Tompson et al., 2015)."""
+        if not (self.training and self.dropout):
+            return inputs
+        return (F.dropout2d(inputs[0], self.dropout), *inputs[1:])

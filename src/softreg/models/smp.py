@@ -44,7 +44,9 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
         raise UserError(f"{name} cannot be built: {_first_line(error)}") from error
     if weights not in ("none", "hub"):
         _load_encoder(network.encoder, lite0.state() if weights == "lite0" else _read(Path(weights)), weights)
-    return Segmenter(network, network.encoder.output_stride, *normalisation)
+    return Segmenter(
+        network, network.encoder.output_stride, *normalisation, network.segmentation_head, pretrained=weights != "none"
+    )
 
 
 def _normalisation(encoder: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,7 +1,7 @@
 """Weight penalties, one file each: the file's name is the penalty's ``kind``, and the file is its registration.
 
 A file defines one subclass of :class:`softreg.penalties.base.Penalty`; the study's keys for that kind are the
-keyword arguments of its constructor.
+keyword arguments of its constructor. A user's own file is named by its path and class instead.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ import importlib
 import inspect
 from typing import Any
 
+from softreg import plugins
 from softreg.penalties.base import Penalty
+from softreg.treatment import CONTROLS
 
 #: Keys of a penalty in a study that belong to the matrix, not to the formula.
-MATRIX_KEYS = frozenset({"kind", "lambda", "realisation", "weights"})
+MATRIX_KEYS = frozenset({"kind", "lambda", "realisation", "weights", "models", "training"})
 
 
 def make(spec: dict[str, Any]) -> Penalty:
-    """The penalty that an entry of a study's ``penalties`` describes."""
+    """The penalty that an entry of a study's ``penalties`` describes; none for a comparator or control."""
+    if spec["kind"] in CONTROLS:
+        return make({"kind": "none"})
+    if plugins.is_plugin(spec["kind"]):
+        # A penalty is abstract, and none the less what is asked for.
+        return plugins.create(spec, Penalty)  # type: ignore[type-abstract]
     module = importlib.import_module(f"softreg.penalties.{spec['kind']}")
     (kind,) = (
         member

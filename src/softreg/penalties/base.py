@@ -17,42 +17,68 @@ Strength = float | Tensors
 class Penalty(ABC):
     """P(w), summed over the penalised weight tensors; λ always comes from outside.
 
-    Methods take the list of weight tensors, of any shapes, all on one device, and work by foreach operations.
+    Methods take a list of weight tensors, of any shapes with the output filters along the first axis, all on one
+    device, and work by foreach operations. A penalty has a ``prox_`` where ``realisations`` holds proximal, and a
+    ``gradient`` where it holds subgradient or decoupled.
     """
 
-    #: How λP may enter training.
+    #: How λP may enter training: proximal, subgradient or decoupled.
     realisations: ClassVar[tuple[str, ...]] = ("proximal", "subgradient")
+    #: What a weight's part in P depends on: that weight alone, its output filter, or its whole layer.
+    structure: ClassVar[str] = "weight"
+    #: What P measures the distance to: zero, or the weights that a pretrained layer started from.
+    origin: ClassVar[str] = "zero"
 
     @abstractmethod
     def value(self, weights: Tensors) -> Tensor:
         """P(w), a float64 scalar tensor on the weights' device."""
 
-    @abstractmethod
     def gradient(self, weights: Tensors) -> Tensors:
         """A (sub)gradient of P, one tensor per weight tensor; 0 is taken where it is not unique."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
-    @abstractmethod
     def prox_(self, weights: Tensors, strength: Strength) -> None:
-        """Replace each v by argmin_w ½(w − v)²/strength + P(w), in place; ``strength`` is step × λ ≥ 0."""
+        """Replace v by argmin_w Σ (w − v)²/(2·strength) + P(w), in place; ``strength`` is step × λ ≥ 0.
+
+        ``strength`` is one number, or a tensor for each weight tensor where the step differs from weight to weight.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no proximal operator")
 
 
 def soft_threshold_(weights: Tensors, threshold: Strength) -> None:
     """S_a(v) = sign(v)·max(|v| − a, 0) in place, written v − clip(v, ±a): exact zeros, three operations."""
-    low = -threshold if isinstance(threshold, float) else torch._foreach_neg(threshold)
+    torch._foreach_sub_(weights, clip(weights, threshold))
+
+
+def clip(weights: Tensors, bound: Strength) -> Tensors:
+    """Min(max(v, −a), a)."""
+    low = -bound if isinstance(bound, float) else torch._foreach_neg(bound)
     inside = torch._foreach_clamp_min(weights, low)
-    torch._foreach_clamp_max_(inside, threshold)
-    torch._foreach_sub_(weights, inside)
+    torch._foreach_clamp_max_(inside, bound)
+    return inside
 
 
 def shrink_(weights: Tensors, strength: Strength) -> None:
     """v/(1 + s) in place: the proximal operator of w²/2."""
-    divisor = 1.0 + strength if isinstance(strength, float) else torch._foreach_add(strength, 1.0)
-    torch._foreach_div_(weights, divisor)
+    torch._foreach_div_(weights, shift(strength, 1.0))
 
 
 def scale(strength: Strength, factor: float) -> Strength:
     """``strength`` times a number."""
     return strength * factor if isinstance(strength, float) else torch._foreach_mul(strength, factor)
+
+
+def shift(strength: Strength, term: float) -> Strength:
+    """``strength`` plus a number."""
+    return strength + term if isinstance(strength, float) else torch._foreach_add(strength, term)
+
+
+def excess(weights: Tensors, threshold: float) -> Tensors:
+    """max(|w| − a, 0)."""
+    beyond = torch._foreach_abs(weights)
+    torch._foreach_sub_(beyond, threshold)
+    torch._foreach_clamp_min_(beyond, 0.0)
+    return beyond
 
 
 def sum_abs(weights: Tensors) -> Tensor:

@@ -1,0 +1,140 @@
+"""The same network with fewer channels: the control for the size that sparse weights leave."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import gcd
+
+import torch
+from torch import Tensor, nn
+
+from softreg.errors import UserError
+from softreg.models.layers import layers_of
+from softreg.models.segmenter import Segmenter
+
+_CONVOLUTION = nn.modules.conv._ConvNd
+_TRANSPOSED = nn.modules.conv._ConvTransposeNd
+_BATCH_NORM = nn.modules.batchnorm._NormBase
+_IMAGE_CHANNELS = 3
+
+
+def thin(model: Segmenter, removed: float) -> Segmenter:
+    """``model`` with its channels cut, in place, so that about a share ``removed`` of its weights is gone.
+
+    All channel counts shrink by one ratio, but for the image's and the classes'. The ratio is the one, among those
+    that leave every count whole, whose number of weights comes nearest. What is left of the random initial weights
+    is scaled to the smaller fan-in. Raises UserError where the network does not allow it.
+    """
+    ends = _ends(model)
+    total = sum(layer.weight.numel() for layer in layers_of(model.network))
+    unit = gcd(*(count for module in model.network.modules() for count in _counts(module, ends)))
+    ratios = [Fraction(part, unit) for part in range(1, unit + 1)]
+    wanted = (1 - removed) * total
+    ratio = min(ratios, key=lambda ratio: abs(_weights_at(model, ends, ratio) - wanted))
+    for module in model.network.modules():
+        _narrow(module, ends, ratio)
+    _check(model, unit)
+    return model
+
+
+def _ends(model: Segmenter) -> frozenset[int]:
+    """The identities of the layers that give the classes."""
+    if model.head is None:
+        raise UserError("small_dense needs to know the network's last layer; set `head` in the model's class")
+    *_, last = layers_of(model.head)
+    return frozenset({id(last.module)})
+
+
+def _counts(module: nn.Module, ends: frozenset[int]) -> list[int]:
+    """The channel counts of a module that shrink."""
+    if isinstance(module, _CONVOLUTION):
+        sides = (module.in_channels, module.out_channels)
+    elif isinstance(module, nn.Linear):
+        sides = (module.in_features, module.out_features)
+    else:
+        return []
+    grouped = getattr(module, "groups", 1)
+    # A group of channels stays a group: what shrinks is the number of channels in it.
+    shared = 1 if grouped in (1, sides[0]) else grouped
+    first = [] if sides[0] == _IMAGE_CHANNELS else [sides[0] // shared]
+    return first if id(module) in ends else [*first, sides[1] // shared]
+
+
+def _scaled(count: int, ratio: Fraction) -> int:
+    return int(count * ratio)
+
+
+def _weights_at(model: Segmenter, ends: frozenset[int], ratio: Fraction) -> int:
+    """The number of weights that the network has at ``ratio``."""
+    total = Fraction(0)
+    for layer in layers_of(model.network):
+        depthwise = getattr(layer.module, "groups", 1) > 1 and layer.module.groups == layer.module.in_channels
+        total += layer.weight.numel() * ratio ** (1 if depthwise else len(_counts(layer.module, ends)))
+    return int(total)
+
+
+def _narrow(module: nn.Module, ends: frozenset[int], ratio: Fraction) -> None:
+    if isinstance(module, _CONVOLUTION):
+        _narrow_convolution(module, id(module) in ends, ratio)
+    elif isinstance(module, nn.Linear):
+        module.in_features = _scaled(module.in_features, ratio)
+        module.out_features = module.out_features if id(module) in ends else _scaled(module.out_features, ratio)
+        _cut(module, (module.out_features, module.in_features), ratio)
+    elif isinstance(module, _BATCH_NORM):
+        module.num_features = _scaled(module.num_features, ratio)
+        _cut_vectors(module, module.num_features)
+    elif isinstance(module, nn.GroupNorm):
+        # As many channels in a group as before, where that goes.
+        size = module.num_channels // module.num_groups
+        module.num_channels = _scaled(module.num_channels, ratio)
+        module.num_groups = module.num_channels // gcd(size, module.num_channels)
+        _cut_vectors(module, module.num_channels)
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(_scaled(size, ratio) for size in module.normalized_shape)
+        _cut_vectors(module, module.normalized_shape[-1])
+
+
+def _narrow_convolution(module: nn.modules.conv._ConvNd, last: bool, ratio: Fraction) -> None:
+    depthwise = module.groups > 1 and module.groups == module.in_channels
+    if module.in_channels != _IMAGE_CHANNELS:
+        module.in_channels = _scaled(module.in_channels, ratio)
+    if not last:
+        module.out_channels = _scaled(module.out_channels, ratio)
+    if depthwise:
+        module.groups = module.in_channels
+    sides = (module.out_channels, module.in_channels // module.groups)
+    if isinstance(module, _TRANSPOSED):
+        sides = (module.in_channels, module.out_channels // module.groups)
+    _cut(module, sides, ratio)
+
+
+def _cut(module: nn.Module, sides: tuple[int, int], ratio: Fraction) -> None:
+    """Keep the first rows and columns of the weights; a weight's variance goes as one over its fan-in."""
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    fewer_inputs = weight.shape[1] != sides[1]
+    kept = weight.detach()[: sides[0], : sides[1]].clone() * (float(ratio) ** -0.5 if fewer_inputs else 1.0)
+    module.weight = nn.Parameter(kept)
+    if isinstance(module.bias, Tensor):
+        rows = getattr(module, "out_channels", None) or module.out_features
+        module.bias = nn.Parameter(module.bias.detach()[:rows].clone())
+
+
+def _cut_vectors(module: nn.Module, length: int) -> None:
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        setattr(module, name, nn.Parameter(parameter.detach()[:length].clone()))
+    for name, buffer in list(module.named_buffers(recurse=False)):
+        if buffer.ndim:
+            module.register_buffer(name, buffer[:length].clone())
+
+
+@torch.no_grad()
+def _check(model: Segmenter, unit: int) -> None:
+    side = max(64, 2 * model.stride)
+    try:
+        model.eval()(torch.zeros(1, _IMAGE_CHANNELS, side, side))
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"small_dense cannot narrow this network (channel counts share the factor {unit}): {reason}; "
+            "give it `models:` with the names of others"
+        ) from error

@@ -1,0 +1,28 @@
+"""The network of one cell, as training begins with it and evaluation rebuilds it."""
+
+from __future__ import annotations
+
+from softreg import models
+from softreg.config import Study
+from softreg.matrix import TrainingPath
+from softreg.models.segmenter import Segmenter
+from softreg.models.thin import thin
+from softreg.treatment import treatment_of
+
+
+def build_network(
+    study: Study, path: TrainingPath, classes: int, strength: float, pretrained: bool = True
+) -> Segmenter:
+    """The network of a path's cell; ``strength`` matters where it sets the network's size.
+
+    Initial weights are drawn from torch's global generator. A narrower network starts from random weights, as there are
+    no pretrained ones of its size. Raises UserError where it cannot be built.
+    """
+    removed = treatment_of(study.penalties[path.penalty]["kind"], strength).removed
+    model = models.build(study.models[path.model], classes, pretrained and not removed)
+    return thin(model, removed) if removed else model
+
+
+def sized_by_strength(study: Study, path: TrainingPath) -> bool:
+    """Whether the cells of a path differ in the size of their networks."""
+    return treatment_of(study.penalties[path.penalty]["kind"], 1.0).removed > 0

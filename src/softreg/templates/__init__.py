@@ -1,0 +1,1 @@
+"""What ``softreg new`` writes: whole files that pass ``softreg check``, with ``Template`` for the name of the class."""
