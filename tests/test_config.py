@@ -11,9 +11,11 @@ import yaml
 from softreg.config import load_study, stride_of
 from softreg.errors import UserError
 from softreg.matrix import count_cells
+from softreg.treatment import CONTROLS
 
 LEAST = "datasets: {brain: }\nmodels: {convnet: }\npenalties: {none: }\n"
 SMP = "datasets: {brain: }\npenalties: {none: }\nmodels: {u: {kind: smp, MODEL}}\n"
+TWO = "datasets: {brain: }\nmodels: {convnet: , unet: {kind: smp}}\npenalties: {none: , PEN}\n"
 FOLDER = "models: {convnet: }\npenalties: {none: }\ndatasets: {own: {kind: folder, classes: [a, b], OWN}}\n"
 
 
@@ -78,8 +80,45 @@ def test_a_models_training_overrides_key_by_key(load):
     assert study.training["lr"] == 0.2
 
 
+def test_a_penaltys_training_goes_over_the_models_and_the_studys(load):
+    models = "models: {convnet: , slow: {kind: convnet, training: {lr: 1e-3, momentum: 0.5}}}"
+    penalties = "penalties: {none: , l2: {training: {optimizer: adam, lr: 0.02}}}"
+    study = load(LEAST.replace("models: {convnet: }", models).replace("penalties: {none: }", penalties))
+    for model, momentum in (("convnet", 0.9), ("slow", 0.5)):
+        found = study.training_of(model, "l2")
+        assert (found["optimizer"], found["lr"], found["momentum"]) == ("adam", 0.02, momentum)
+        assert study.training_of(model, "none") == study.training_of(model)
+    assert study.training_of("slow")["lr"] == 0.001
+    assert study.training["optimizer"] == "sgd"
+
+
+def test_a_list_of_realisations_is_one_entry_each_in_its_place(load):
+    penalties = (
+        "{none: , l1: {realisation: [proximal, subgradient], lambda: [1e-3], models: [unet]}, "
+        "decay: {kind: l2, realisation: [decoupled]}, soft: }"
+    )
+    found = load(TWO.replace("{none: , PEN}", penalties)).penalties
+    assert list(found) == ["none", "l1-proximal", "l1-subgradient", "decay-decoupled", "soft"]
+    for realisation in ("proximal", "subgradient"):
+        entry = found[f"l1-{realisation}"]
+        assert (entry["kind"], entry["realisation"]) == ("l1", realisation)
+        assert (entry["lambda"], entry["models"]) == (["1e-3"], ["unet"])
+    assert (found["decay-decoupled"]["kind"], found["decay-decoupled"]["realisation"]) == ("l2", "decoupled")
+
+
+def test_controls_have_a_strength_and_no_realisation(load):
+    penalties = load(TWO.replace("PEN", "dropout: , label_smoothing: , pruning: , small_dense: ")).penalties
+    for kind in ("dropout", "label_smoothing", "pruning", "small_dense"):
+        assert "realisation" not in penalties[kind]
+        assert all(0 < float(value) < 1 for value in penalties[kind]["lambda"])
+    assert penalties["pruning"]["at"] == 0.5
+
+
 def test_a_completed_study_loads_as_itself(load):
-    penalties = "penalties: {none: , l1-sub: {kind: l1, lambda: [0.01, 1e-3], realisation: subgradient}}"
+    penalties = (
+        "penalties: {none: , l1-sub: {kind: l1, lambda: [0.01, 1e-3], realisation: subgradient}, dropout: , "
+        "l2: {realisation: [proximal, decoupled], training: {lr: 0.01}, models: [convnet]}}"
+    )
     study = load(LEAST.replace("penalties: {none: }", penalties) + "name: first\ntraining: {epochs: 3}\n")
     again = load(json.dumps(study.to_dict()), "again.yaml")
     assert again.to_dict() == study.to_dict()
@@ -147,7 +186,7 @@ WRONG = {
     "misspelled key of an entry": (
         LEAST.replace("none: ", "elastic_net: {alfa: 0.3}"),
         'unknown key penalties.elastic_net.alfa; did you mean "alpha" '
-        "(keys known: kind, lambda, alpha, realisation, weights)?",
+        "(keys known: kind, lambda, alpha, realisation, weights, models, training)?",
     ),
     "misspelled override": (
         LEAST.replace("convnet: }", "convnet: {training: {augmentation: {flipp: true}}}}"),
@@ -311,6 +350,97 @@ WRONG = {
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [0, 0, 0]]"),
         "datasets.own.palette holds [0, 0, 0] twice; give each class its own colour",
     ),
+    "unknown model of a penalty": (
+        TWO.replace("PEN", "l1: {models: [unit]}"),
+        'penalties.l1.models holds "unit"; did you mean "unet" (models known: convnet, unet)?',
+    ),
+    "no model of a penalty": (
+        TWO.replace("PEN", "l1: {models: []}"),
+        "penalties.l1.models is []; give null or a list of 1 or more values, each the name of a model",
+    ),
+    "normalised weights of the convnet": (
+        TWO.replace("PEN", "l1: {weights: normalised}"),
+        "penalties.l1.weights is normalised and model convnet has no normalisation layer; "
+        "give models: with the names of those that have one",
+    ),
+    "no proximal step": (
+        TWO.replace("PEN", "hoyer: {realisation: proximal}"),
+        'penalties.hoyer.realisation is "proximal"; give subgradient',
+    ),
+    "no subgradient": (
+        TWO.replace("PEN", "l0: {realisation: subgradient}"),
+        'penalties.l0.realisation is "subgradient"; give proximal',
+    ),
+    "not decoupled": (
+        TWO.replace("PEN", "l1: {realisation: decoupled}"),
+        'penalties.l1.realisation is "decoupled"; give proximal or subgradient',
+    ),
+    "a realisation in a list that is none of the kind's": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, decoupled]}"),
+        'penalties.l1.realisation[1] is "decoupled"; give proximal or subgradient',
+    ),
+    "realisation twice": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, proximal]}"),
+        'penalties.l1.realisation is ["proximal", "proximal"]; give one value or more, each once',
+    ),
+    "no realisation": (
+        TWO.replace("PEN", "l1: {realisation: []}"),
+        "penalties.l1.realisation is []; give one value or more, each once",
+    ),
+    "a realisation's name that is taken": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, subgradient]}, l1-subgradient: {kind: l2}"),
+        "penalties.l1.realisation makes a second entry l1-subgradient; rename one of them",
+    ),
+    "realisations of no kind": (
+        TWO.replace("PEN", "sparse: {realisation: [proximal, subgradient]}"),
+        "penalties.sparse needs a kind, as its name is none; kinds known: none, l2, l1, elastic_net, soft, smooth_l1, "
+        "berhu, group_lasso, sparse_group_lasso, l0, mcp, hoyer, decoupled_decay, l2_sp, dropout, label_smoothing, "
+        "pruning, small_dense",
+    ),
+    "realisation of a control": (
+        TWO.replace("PEN", "dropout: {realisation: proximal}"),
+        "unknown key penalties.dropout.realisation; keys known: kind, lambda, weights, models, training",
+    ),
+    "class weights that nothing takes": (
+        LEAST + "training: {objective: {kind: dice, class_weights: inverse_frequency}}\n",
+        "training.objective.class_weights is inverse_frequency and kind dice; give kind cross_entropy or focal or "
+        "cross_entropy_dice or focal_dice, or leave class_weights out",
+    ),
+    "class weights of one model that nothing takes": (
+        SMP.replace("MODEL", "training: {objective: {kind: smooth_l1, class_weights: median_frequency}}"),
+        "models.u.training.objective.class_weights is median_frequency and kind smooth_l1; give kind cross_entropy or "
+        "focal or cross_entropy_dice or focal_dice, or leave class_weights out",
+    ),
+    "unknown class weights": (
+        LEAST + "training: {objective: {class_weights: inverse}}\n",
+        'training.objective.class_weights is "inverse"; give null or inverse_frequency or median_frequency',
+    ),
+    "labels that are not smoothed": (
+        TWO.replace("PEN", "label_smoothing: ") + "training: {objective: {kind: focal}}\n",
+        "penalties.label_smoothing smooths labels and the objective of model convnet is focal; give models: with the "
+        "names of others, or objective kind cross_entropy or cross_entropy_dice or squared_error or smooth_l1",
+    ),
+    "all channels dropped": (
+        TWO.replace("PEN", "dropout: {lambda: [0.1, 1]}"),
+        "penalties.dropout.lambda[1] is 1; give a number above 0 and below 1",
+    ),
+    "pruning before training": (
+        TWO.replace("PEN", "pruning: {at: 0}"),
+        "penalties.pruning.at is 0; give a number above 0 and below 1",
+    ),
+    "a penalty's training that is no update rule": (
+        TWO.replace("PEN", "l1: {training: {batch_size: 3}}"),
+        "unknown key penalties.l1.training.batch_size; "
+        "keys known: optimizer, lr, momentum, betas, schedule, warmup_epochs",
+    ),
+    "a penalty's learning rate": (
+        TWO.replace("PEN", "l1: {training: {lr: 0}}"),
+        "penalties.l1.training.lr is 0; give a number above 0",
+    ),
+    "a penalty's warm-up longer than training": (
+        TWO.replace("PEN", "l1: {training: {warmup_epochs: 3.5}}") + "training: {epochs: 3}\n",
+        "penalties.l1.training.warmup_epochs is 3.5; give at most the 3 epochs of training",
+    ),
     "empty": ("# nothing\n", "is empty; give at least datasets, models and penalties"),
     "no block": ("- brain\n", 'holds ["brain"]; give a block of keys with datasets, models and penalties'),
     "a name twice": (
@@ -388,10 +518,12 @@ def test_every_kind_of_model_and_penalty_has_its_module():
     from softreg.schema import study_schema
 
     package = Path(__file__).parents[1] / "src" / "softreg"
+    folders = {"dataset": "datasets", "model": "models", "penalty": "penalties"}
     for definition in study_schema()["$defs"]:
         family, _, kind = definition.partition("_")
-        folder = {"dataset": "datasets", "model": "models", "penalty": "penalties"}[family]
-        assert (package / folder / f"{kind}.py").is_file(), definition
+        if family in folders:
+            has_one = (package / folders[family] / f"{kind}.py").is_file()
+            assert has_one == (family != "penalty" or kind not in CONTROLS), definition
 
 
 def test_torch_is_not_imported():

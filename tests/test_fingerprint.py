@@ -47,7 +47,7 @@ def test_comments_docstrings_and_layout_change_nothing(package):
     ("file", "old", "new"),
     [
         ("penalties/l1.py", "_foreach_sign(weights)", "_foreach_neg(weights)"),
-        ("penalties/base.py", "1.0 + strength", "2.0 + strength"),
+        ("penalties/base.py", "shift(strength, 1.0)", "shift(strength, 2.0)"),
         ("models/convnet.py", "Conv2d(64, 512, 1)", "Conv2d(64, 511, 1)"),
         ("augment.py", "draws[3] < 0.5", "draws[3] < 0.6"),
         ("objectives.py", "IGNORE = 255", "IGNORE = 254"),

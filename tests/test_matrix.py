@@ -35,6 +35,25 @@ def test_groups_are_the_product_in_the_order_of_the_file(study):
     assert matrix.groups(study) == list(product("abc", ["convnet", "wide"], ["none", "l2", "l1"]))
 
 
+def test_a_penalty_may_be_trained_on_some_models_only(tmp_path):
+    study = _load(tmp_path, STUDY.replace("l1: {", "l1: {models: [wide], "))
+    left = [
+        group for group in product("abc", ["convnet", "wide"], ["none", "l2", "l1"]) if group[1:] != ("convnet", "l1")
+    ]
+    assert matrix.groups(study) == matrix.groups_of(study.to_dict()) == left
+    for paths in (matrix.sweep_paths(study), matrix.final_paths(study)):
+        assert {(path.dataset, path.model, path.penalty) for path in paths} == set(left)
+    # Three data sets × the other model × one λ less a grid of three × two seeds, and of the final three seeds.
+    assert matrix.count_cells(study) == matrix.count_cells(_load(tmp_path, STUDY)) - 3 * 3 * 2 - 3 * 3
+    with pytest.raises(UserError, match="has no path sweep/a/convnet/l1/seed3; its first one is sweep/a/convnet/none/"):
+        matrix.find_path(study, "sweep", "a/convnet/l1/seed3")
+
+
+def test_entries_of_one_kind_are_groups_of_their_own(tmp_path):
+    study = _load(tmp_path, STUDY.replace("l2: {", "l2: {realisation: [proximal, decoupled], "))
+    assert {group[2] for group in matrix.groups(study)} == {"none", "l2-proximal", "l2-decoupled", "l1"}
+
+
 def test_the_sweep_is_the_product_with_tuning_seeds(study):
     expected = {
         f"{d}/{m}/{p}/seed{s}" for d, m, p, s in product("abc", ["convnet", "wide"], ["none", "l2", "l1"], [1, 3])

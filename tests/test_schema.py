@@ -10,12 +10,16 @@ from softreg.schema import Violation, dotted, filled, nearest, study_schema, sug
 def _keys(schema: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     """Each key that a study may set, with its part of the schema."""
     for name, part in schema.get("properties", {}).items():
+        if part.keys() == {"$ref"}:
+            # The key that it stands for is walked on its own.
+            continue
         yield f"{where}{name}", part
         yield from _keys(part, f"{where}{name}.")
     for name, part in schema.get("$defs", {}).items():
         yield from _keys(part, f"{name}.")
 
 
+FAMILIES = ("dataset", "model", "penalty")
 KEYS = dict(_keys(study_schema()))
 
 
@@ -34,7 +38,8 @@ def test_every_key_has_a_description_and_a_default():
 
 def test_every_default_is_one_that_the_schema_accepts():
     whole = Draft202012Validator(study_schema())
-    required = {"datasets", "models", "penalties", "dataset_folder.classes"}
+    own = {f"own_{family}.kind" for family in FAMILIES}
+    required = {"datasets", "models", "penalties", "dataset_folder.classes"} | own
     refused = [key for key, part in KEYS.items() if not whole.evolve(schema=part).is_valid(part["default"])]
     assert set(refused) == required
 
@@ -42,9 +47,23 @@ def test_every_default_is_one_that_the_schema_accepts():
 def test_every_definition_is_a_kind_that_knows_its_name_and_nothing_else():
     for name, definition in study_schema()["$defs"].items():
         family, _, kind = name.partition("_")
-        assert family in ("dataset", "model", "penalty")
-        assert definition["properties"]["kind"]["const"] == definition["properties"]["kind"]["default"] == kind
         assert definition["additionalProperties"] is False
+        if family in FAMILIES:
+            assert definition["properties"]["kind"]["const"] == definition["properties"]["kind"]["default"] == kind
+        else:
+            assert name in {"update_rule", *(f"own_{family}" for family in FAMILIES)}
+
+
+def test_what_a_penalty_may_change_of_a_training_is_held_to_the_trainings_own_rules():
+    whole, rule = study_schema(), study_schema()["$defs"]["update_rule"]["properties"]
+    training = whole["properties"]["training"]["properties"]
+    assert rule == {key: {"$ref": f"#/properties/training/properties/{key}"} for key in rule}
+    assert rule.keys() < training.keys()
+    # Nothing that says how long, on what or towards what is trained.
+    assert not rule.keys() & {"epochs", "batch_size", "crop", "objective", "augmentation"}
+    for name, definition in whole["$defs"].items():
+        if name.startswith("penalty_"):
+            assert definition["properties"]["training"]["$ref"] == "#/$defs/update_rule", name
 
 
 def test_defaults_are_copies():
@@ -58,7 +77,7 @@ def test_defaults_are_copies():
 
 def test_a_misspelled_key_is_told_before_what_it_leaves_missing():
     with pytest.raises(Violation, match=r'unknown key x\.clases; did you mean "classes" '):
-        validate({"clases": ["a", "b"]}, "dataset_folder", ("x",))
+        validate({"clases": ["a", "b"]}, study_schema()["$defs"]["dataset_folder"], ("x",))
 
 
 def test_paths_and_near_words():

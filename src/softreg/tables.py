@@ -17,7 +17,7 @@ from softreg.select import GROUP
 MEASURES = ["miou_per_image", "dice", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
 
-HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Exact zeros", "λ̂", "s per cell", "Finished"]
+HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Non-zero weights", "λ̂", "s per cell", "Finished"]
 
 
 def main_frame(scores: Scores) -> pd.DataFrame:
@@ -25,7 +25,8 @@ def main_frame(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; nan where
     not defined), seeds (with a score), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the
-    penalised weights), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells
+    penalised weights), nonzero_weights (of those), macs_nonzero (multiply-adds for one image with a weight that is not
+    zero; both means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells
     (their folders).
     """
     tests, timings = scores.final_test, scores.timings
@@ -48,7 +49,7 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     text = (
         f"Test mIoU in points (0 to 100), {spread}. λ̂ was chosen on validation scores of "
         f"{len(seeds['tuning'])} tuning seed{'s' * (len(seeds['tuning']) != 1)} only (rule: {rule.replace('_', '-')}). "
-        "Exact zeros: share of the penalised weights. s per cell: seconds of training, as measured."
+        "Non-zero weights: of the penalised ones, mean over seeds. s per cell: seconds of training, as measured."
     )
     holes = int((frame["expected"] - frame["finished"]).sum())
     return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
@@ -57,12 +58,11 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
 def displayed(row: Any) -> list[str]:
     """The cells of one row of `main_frame` as text, in the order of `HEADINGS`."""
     finished = f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else "")
-    zeros = number(100 * row.exact_zeros, 1)
     return [
         row.model,
         row.penalty,
         interval(row.test_miou, row.low, row.high),
-        f"{zeros} %" if zeros != "–" else zeros,
+        weights(row.nonzero_weights, row.exact_zeros),
         row.lambda_ or "–",
         number(row.seconds, 1),
         finished,
@@ -84,6 +84,15 @@ def interval(mean: float, low: float, high: float) -> str:
     if math.isnan(low):
         return number(mean, 2)
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def weights(count: float, zeros: float) -> str:
+    """How many weights are not zero, and the share of those that are: ``44.1 k (50.2 % zeros)``."""
+    if math.isnan(count):
+        return number(count, 0)
+    factor, unit = next(((f, u) for f, u in ((1e6, " M"), (1e3, " k")) if count >= f), (1.0, ""))
+    shown = number(count / factor, 1 if unit else 0) + unit
+    return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
 
 
 def write_tables(scores: Path, out: Path) -> None:
@@ -118,6 +127,8 @@ def _row(
         **{"test_miou": miou.mean, "low": miou.low, "high": miou.high, "seeds": miou.n},
         **{name: tests[name].mean() for name in MEASURES},
         "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
+        "nonzero_weights": (finished["penalised"] - finished["exact_zeros"]).mean(),
+        "macs_nonzero": finished["macs_nonzero"].mean(),
         "seconds": timings["seconds"].mean(),
         "finished": len(finished),
         "expected": len(cells),

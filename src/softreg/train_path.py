@@ -108,6 +108,11 @@ def _layers(model: Segmenter, crop: tuple[int, int], size: tuple[int, int]) -> L
 def _regulariser(study: Study, path: TrainingPath, model: Segmenter, layers: Layers) -> Regulariser:
     """The path's penalty on the part of the layers that the study names."""
     entry = study.penalties[path.penalty]
+    if entry["kind"] == "dropout" and model.head is None:
+        raise UserError(
+            f"{study.file}: penalties.{path.penalty} drops what enters the network's last layer, which model "
+            f"{path.model} does not name; give it as `head` in its class, or name other models under `models`"
+        )
     chosen = _chosen(model, layers, entry["weights"])
     if not chosen:
         raise UserError(

@@ -7,10 +7,15 @@ from torch import nn
 
 from softreg.errors import UserError
 from softreg.models import build, lite0
+from softreg.models.layers import layers_of
 
 CONVNET = {"kind": "convnet", "dropout": 0.5}
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none", "options": {}}
 LITE0 = {**UNET, "encoder": "tu-tf_efficientnet_lite0", "weights": "lite0"}
+
+
+def weights(model, part="all"):
+    return [layer.weight for layer in model.layers(part)]
 
 
 @pytest.mark.parametrize("spec", [CONVNET, UNET, {**UNET, "architecture": "fpn"}], ids=["convnet", "unet", "fpn"])
@@ -21,7 +26,7 @@ def test_logits_have_the_images_size(spec, size):
 
 
 def test_the_convnet_has_the_articles_layers():
-    sizes = [tuple(weight.shape) for weight in build(CONVNET, classes=10).weights()]
+    sizes = [tuple(weight.shape) for weight in weights(build(CONVNET, classes=10))]
     assert sizes == [(32, 3, 5, 5), (64, 32, 5, 5), (512, 64, 1, 1), (10, 512, 1, 1)]
 
 
@@ -29,13 +34,16 @@ def test_the_convnet_has_the_articles_layers():
 def test_the_penalised_weights_are_all_parameters_but_biases_and_normalisation(spec):
     model = build(spec, classes=3)
     expected = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    found = model.weights()
+    found = weights(model)
     assert {id(weight) for weight in found} == {id(parameter) for parameter in expected}
     assert len(found) == len(expected)
-    parts = model.weights("encoder") + model.weights("decoder")
+    parts = weights(model, "encoder") + weights(model, "decoder")
     assert {id(weight) for weight in parts} == {id(weight) for weight in found}
-    assert model.weights("encoder")
-    assert model.weights("decoder")
+    assert weights(model, "encoder")
+    assert weights(model, "decoder")
+    assert {layer.name for layer in model.layers("encoder")} == {
+        layer.name for layer in model.layers() if layer.name.startswith("encoder.")
+    }
 
 
 def test_lite0_weights_fill_the_whole_encoder():
@@ -89,3 +97,44 @@ def test_a_combination_that_the_library_refuses_is_named_in_one_sentence():
     with pytest.raises(UserError, match="dpt with encoder resnet18 cannot be built") as refused:
         build({**UNET, "architecture": "dpt"}, 2)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("spec", [CONVNET, UNET, {**UNET, "architecture": "deeplabv3plus"}], ids=lambda spec: str(spec))
+def test_the_head_is_the_layer_that_gives_the_classes(spec):
+    model = build(spec, classes=7)
+    *_, last = [module for module in model.head.modules() if isinstance(module, nn.Conv2d)]
+    assert last.weight is weights(model)[-1]
+    assert len(last.weight) == 7
+    # Named once in the state: the head is a part of the network.
+    assert len(model.state_dict()) == len(model.network.state_dict()) + 2
+
+
+def test_filters_come_first_in_every_layer():
+    """Of a transposed convolution in two groups, whose weights are (inputs, outputs / 2, …), each group on its own."""
+    layers = {
+        "conv": nn.Conv2d(4, 6, 3, groups=2),
+        "up": nn.ConvTranspose2d(4, 6, 2, groups=2),
+        "linear": nn.Linear(4, 6),
+    }
+    shapes = {"conv": [(6, 2, 3, 3)], "up": [(3, 2, 2, 2), (3, 2, 2, 2)], "linear": [(6, 4)]}
+    for layer in layers_of(nn.ModuleDict(layers)):
+        views = layer.filters(layer.weight)
+        assert [tuple(view.shape) for view in views] == shapes[layer.name]
+        with torch.no_grad():
+            for view in views:
+                view.zero_()
+        assert not layer.weight.any()
+
+
+def test_a_zeroed_filter_silences_one_output_channel():
+    torch.manual_seed(0)
+    for module in (nn.Conv2d(4, 6, 1, groups=2, bias=False), nn.ConvTranspose2d(4, 6, 2, groups=2, bias=False)):
+        (layer,) = layers_of(nn.ModuleDict({"layer": module}))
+        views = layer.filters(layer.weight)
+        with torch.no_grad():
+            views[-1][0] = 0
+            silent = (module(torch.rand(1, 4, 3, 3)) == 0).all((0, 2, 3))
+        filters = sum(len(view) for view in views)
+        assert silent.tolist() == [
+            place == filters - len(views[-1]) if len(views) > 1 else place == 0 for place in range(6)
+        ]

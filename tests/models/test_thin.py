@@ -76,8 +76,8 @@ def channels(model):
 
 
 def sizes(model):
-    """The number of weights at each part of the unit, found by rebuilding the network there, without memory."""
-    unit, model = channels(model), copy.deepcopy(model).to("meta")
+    """The number of weights at each part of the unit, found by rebuilding the network there."""
+    unit = channels(model)
     found = []
     for part in range(1, unit + 1):
         narrow = copy.deepcopy(model)

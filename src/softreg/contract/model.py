@@ -46,9 +46,8 @@ def _declaration(build: Build) -> Iterator[Finding]:
     three = model.mean.shape == model.std.shape == (3,)
     scaled = three and bool((model.mean >= 0).all() and (model.mean <= 1).all() and (model.std > 0).all())
     yield Finding("declaration", scaled, "mean and std: three numbers each, of values in 0…1, std above 0")
-    yield Finding(
-        "declaration", True, f"head: {'present' if model.head else 'none, so that decoder dropout is refused'}"
-    )
+    told = "none, so that `kind: dropout` of a study acts nowhere" if model.head is None else "present"
+    yield Finding("declaration", True, f"head: {told}")
 
 
 def _shape(build: Build) -> Iterator[Finding]:

@@ -65,6 +65,8 @@ def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
         "seeds",
         *tables.MEASURES,
         "exact_zeros",
+        "nonzero_weights",
+        "macs_nonzero",
         "finished",
         "expected",
     ]

@@ -18,7 +18,7 @@ class Template(nn.Module):
     def __init__(self, classes: int, width: int = 32) -> None:
         # The number of classes comes first; each keyword after it is a key of the study's entry.
         super().__init__()
-        # `encoder` is what a study's `weights: encoder` penalises; `head` is where decoder dropout acts.
+        # `encoder` is what a study's `weights: encoder` penalises; a study's dropout acts before `head`.
         self.encoder = nn.Sequential(
             nn.Conv2d(3, width, 3, stride=2, padding=1),
             nn.ReLU(),
