@@ -27,7 +27,8 @@ from softreg.penalties import make
 from softreg.regulariser import Regulariser
 
 SAMPLES, FEATURES, TRUE, NOISE, DRAWS = 200, 50, 5, 0.2, 3
-LAMBDA, MOMENTUM, STEPS = 0.1, 0.9, 1500
+LAMBDA, MOMENTUM = 0.1, 0.9
+STEPS = {"sgd": 1500, "adam": 2500}
 SGD = {"optimizer": "sgd", "lr": 0.2, "momentum": MOMENTUM, "schedule": "constant", "warmup_epochs": 0}
 ADAM = {"optimizer": "adam", "lr": 0.02, "betas": [0.9, 0.999], "schedule": "cosine", "warmup_epochs": 0}
 L1 = {"kind": "l1"}
@@ -97,10 +98,11 @@ def solve(x: np.ndarray, y: np.ndarray, maker: Maker, training: dict, width: int
     features, targets = torch.from_numpy(x), torch.from_numpy(y)
     w = torch.nn.Parameter(torch.zeros(FEATURES // width, width, dtype=torch.float64))
     step = maker(w)
-    for index in range(STEPS):
+    steps = STEPS[training["optimizer"]]
+    for index in range(steps):
         # By hand, which is several times as fast as autograd here.
         w.grad = (features.T @ (features @ w.detach().flatten() - targets) / SAMPLES).view_as(w)
-        step(learning_rate(training, index, STEPS, STEPS))
+        step(learning_rate(training, index, steps, steps))
     return w.detach().flatten().numpy()
 
 

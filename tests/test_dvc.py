@@ -32,13 +32,13 @@ def paths_of(entries):
 
 def reached(modules):
     """The files, relative to the package, of the modules and of all that they import and that can change a result."""
-    seen, waiting = set(), list(modules)
+    seen, waiting = set(), [fingerprint._own(module) for module in modules]
     while waiting:
-        module = waiting.pop()
-        if module not in seen | fingerprint._SILENT:
-            seen.add(module)
-            waiting.extend(fingerprint._read(module)[1])
-    return {fingerprint._file(module).relative_to(fingerprint._PACKAGE).as_posix() for module in seen - {"softreg"}}
+        source = waiting.pop()
+        if source not in seen and source.name not in fingerprint._SILENT:
+            seen.add(source)
+            waiting.extend(fingerprint._read(source, 0)[1])
+    return {source.file.relative_to(fingerprint._PACKAGE).as_posix() for source in seen}
 
 
 def test_the_prepared_data_is_the_demos():

@@ -1,8 +1,6 @@
 """What the strength of a comparator or control, and of L2-SP, does to a cell that is really trained."""
 
-import io
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch

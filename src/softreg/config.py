@@ -193,10 +193,15 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
 
 def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     realisations = entry.get("realisation")
-    if not isinstance(realisations, list):
+    known = _definition("penalties", name, entry)["properties"].get("realisation")
+    if not isinstance(realisations, list) or known is None:
         return {name: entry}
     if not realisations or first_duplicate(realisations) is not None:
         raise Violation(f"penalties.{name}.realisation is {show(realisations)}; give one value or more, each once")
+    for place, each in enumerate(realisations):
+        if each not in known["enum"]:
+            accepted = " or ".join(known["enum"])
+            raise Violation(f"penalties.{name}.realisation[{place}] is {show(each)}; give {accepted}")
     return {f"{name}-{each}": {"kind": name, **entry, "realisation": each} for each in realisations}
 
 

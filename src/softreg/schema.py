@@ -101,7 +101,7 @@ def _accepted(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(map(_accepted, schema["anyOf"]))
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:
         return f"{show(schema['const'])}, or leave the key out"
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
