@@ -1,5 +1,7 @@
 """Magnitude pruning: what is set to zero, that it stays so, and that an interruption changes nothing."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ def flat(tensors):
 def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(share):
     weights = layers()
     before = flat(weights)
-    Pruner(weights, share, at=3)(3)
+    Pruner(weights, share, at=3, done=0)(3)
     expected = before.copy()
     expected[np.argsort(np.abs(before))[: round(share * len(before))]] = 0
     assert np.array_equal(flat(weights), expected)
@@ -58,7 +60,7 @@ def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(sha
 
 def test_equal_magnitudes_do_not_change_the_share():
     weight = torch.tensor([[0.5, -0.5, 0.5, -0.5, 1.0, 2.0, 3.0, 4.0]])
-    Pruner([weight], 0.25, at=1)(1)
+    Pruner([weight], 0.25, at=1, done=0)(1)
     assert int((weight == 0).sum()) == 2
     assert weight[0, 4:].tolist() == [1.0, 2.0, 3.0, 4.0]
 
@@ -67,7 +69,7 @@ def test_equal_magnitudes_do_not_change_the_share():
 def test_nothing_happens_before_its_step_or_for_no_weight(share, step):
     weights = layers()
     before = flat(weights)
-    Pruner(weights, share, at=3)(step)
+    Pruner(weights, share, at=3, done=0)(step)
     assert np.array_equal(flat(weights), before)
 
 
@@ -127,7 +129,7 @@ def test_zeros_stay_and_the_rest_goes_on_learning(make, training):
     trainer.report = lambda row: snapshots.append(flat(trainer.bench.regulariser.weights))
     trainer.run()
     pruned = snapshots[1] == 0
-    for earlier, later in zip(snapshots[1:], snapshots[2:], strict=False):
+    for earlier, later in pairwise(snapshots[1:]):
         assert np.array_equal(later == 0, pruned)
         # Weights behind a dead unit get no gradient; most are not.
         assert np.mean(later[~pruned] != earlier[~pruned]) > 0.5

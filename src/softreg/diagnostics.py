@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from softreg.models.layers import Layer
-from softreg.penalties.base import Tensors, sum_abs, sum_squares
+from softreg.penalties.base import Tensors, sum_abs, sum_squares, sums_squares
 from softreg.regulariser import Regulariser
 
 #: A weight below this share of its layer's standard deviation counts as near zero.
@@ -32,9 +32,9 @@ class Layers:
     @torch.no_grad()
     def rates(self, lr: float) -> list[float | None]:
         """The effective learning rate lr/‖w‖² of each layer; None where it is not normalised or all zero."""
-        norms = torch.stack(torch._foreach_norm([layer.weight for layer in self.layers], 2)).double().tolist()
-        pairs = zip(self.normalised, norms, strict=True)
-        return [lr / norm**2 if normalised and norm else None for normalised, norm in pairs]
+        squares = torch.stack(sums_squares([layer.weight for layer in self.layers])).double().tolist()
+        pairs = zip(self.normalised, squares, strict=True)
+        return [lr / square if normalised and square else None for normalised, square in pairs]
 
 
 @torch.no_grad()

@@ -100,7 +100,8 @@ class CellTrainer:
         self.progress = checkpoint.load(file, key, bench.model, self.optimizer)
         self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
         prune_at = max(1, round(bench.prune_at * bench.steps))
-        self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at)
+        done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
+        self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at, done)
         self.saved_at = time.monotonic()
 
     def run(self) -> Progress:

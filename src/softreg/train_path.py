@@ -59,6 +59,8 @@ def train_cells(
             stop.check()
             try:
                 if bench is None or sized_by_strength(study, path):
+                    # Given up before the next one is made: both need not fit on the device.
+                    bench = None
                     bench = make_bench(study, path, data, classes, device, float(cell.lambda_))
             except Exception as error:
                 _write_record(path, cell, _outcome(error), device)

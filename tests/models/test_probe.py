@@ -161,6 +161,15 @@ def test_all_of_a_unet_but_its_head_is_normalised(noise):
     assert [name for name, value in answers(model, (64, 64)).items() if not value] == ["segmentation_head.0"]
 
 
+def test_coarser_arithmetic_gives_the_same_answer():
+    """A GPU rounds the inputs of convolutions to 10 bits (TF32); here bfloat16 rounds them to 7."""
+    torch.manual_seed(0)
+    model = build(SMP, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
+        found = answers(model, (64, 64))
+    assert [name for name, value in found.items() if not value] == ["segmentation_head.0"]
+
+
 def test_what_an_fpn_sums_without_normalisation():
     """GroupNorm follows in its segmentation blocks, but the pyramid itself adds bare 1×1 convolutions."""
     torch.manual_seed(0)

@@ -15,9 +15,11 @@ from softreg.models.segmenter import Segmenter
 from softreg.randomness import generator
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 #: How far a layer's weights are scaled to see whether the output changes, and the relative change that counts as none.
-_FACTOR = 10.0
+#: A power of two: weights that are rounded to fewer bits, as on a GPU, round alike at both scales.
+_FACTOR = 8.0
 _UNCHANGED = 1e-3
 
 
@@ -39,8 +41,9 @@ def reached(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) ->
 def normalised(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) -> list[bool]:
     """Whether the scale of each layer's weights changes nothing, as a normalisation follows (van Laarhoven, 2017).
 
-    Found by scaling them: with the normalisation's ε out of the way, the logits of a normalised layer stay. Running
-    statistics change; the caller restores them.
+    Found by scaling them: with the normalisation's ε out of the way, the logits of a normalised layer stay. So that the
+    answer is about the network and not about how it starts, gains are 1 for that time and biases are random: a branch
+    that starts switched off, or a bias that starts at 0, would hide what a layer does.
     """
     if not any(isinstance(module, _NORMALISATIONS) for module in model.modules()):
         return [False] * len(layers)
@@ -62,17 +65,35 @@ def _unchanged(model: Segmenter, images: Tensor, wanted: Tensor, weight: Tensor)
 @contextmanager
 def _normalising(model: Segmenter) -> Iterator[None]:
     """Normalisation by each batch's own statistics and without ε; everything else, such as dropout, at rest."""
-    layers = [module for module in model.modules() if isinstance(module, _NORMALISATIONS)]
-    epsilons = [layer.eps for layer in layers]
+    norms = [module for module in model.modules() if isinstance(module, _NORMALISATIONS)]
+    epsilons = [norm.eps for norm in norms]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.eval()
-    for layer in layers:
-        layer.train()
-        layer.eps = 1e-12
+    for norm in norms:
+        norm.train()
+        norm.eps = 1e-12
+    _open(model)
     try:
         yield
     finally:
-        for layer, epsilon in zip(layers, epsilons, strict=True):
-            layer.eps = epsilon
+        model.load_state_dict(state)
+        model.eval()
+        for norm, epsilon in zip(norms, epsilons, strict=True):
+            norm.eps = epsilon
+
+
+def _open(model: Segmenter) -> None:
+    """The biases of layers to random values; what is neither weight nor shift, and so a gain, to 1."""
+    layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
+    biases = {id(layer.bias) for layer in layers}
+    kept = {id(layer.weight) for layer in layers}
+    kept |= {id(module.bias) for module in model.modules() if isinstance(module, _NORMALISATIONS)}
+    random = generator(0, "probe biases")
+    for parameter in model.parameters():
+        if id(parameter) in biases:
+            parameter.copy_(torch.randn(parameter.shape, generator=random))
+        elif id(parameter) not in kept:
+            parameter.fill_(1.0)
 
 
 @torch.no_grad()
@@ -85,7 +106,9 @@ def positions(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) 
             counts[layer.name] += output.numel() // output.shape[-1]
         else:
             # A transposed convolution applies each weight once at every pixel of its input.
-            counts[layer.name] += (inputs[0] if isinstance(layer.module, _TRANSPOSED) else output)[0, 0].numel()
+            applied = inputs[0] if isinstance(layer.module, _TRANSPOSED) else output
+            # Over the batch too: some networks fold windows of one image into it.
+            counts[layer.name] += applied.numel() // applied.shape[1]
 
     hooks = [
         layer.module.register_forward_hook(lambda _, inputs, output, layer=layer: count(layer, inputs, output))

@@ -16,6 +16,10 @@ _CONVOLUTION = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _BATCH_NORM = nn.modules.batchnorm._NormBase
 _IMAGE_CHANNELS = 3
+#: How far the share of the weights that is left may be from what was asked.
+_TOLERANCE = 0.1
+#: Sides of images, in pixels, that a network is tried on; some take only large ones, or one.
+_SIDES = (64, 128, 224, 256, 384, 512)
 
 
 def thin(model: Segmenter, removed: float) -> Segmenter:
@@ -26,14 +30,21 @@ def thin(model: Segmenter, removed: float) -> Segmenter:
     is scaled to the smaller fan-in. Raises UserError where the network does not allow it.
     """
     ends = _ends(model)
+    side = _side(model)
     total = sum(layer.weight.numel() for layer in layers_of(model.network))
     unit = gcd(*(count for module in model.network.modules() for count in _counts(module, ends)))
     ratios = [Fraction(part, unit) for part in range(1, unit + 1)]
     wanted = (1 - removed) * total
     ratio = min(ratios, key=lambda ratio: abs(_weights_at(model, ends, ratio) - wanted))
+    kept = _weights_at(model, ends, ratio) / total
+    if abs(kept - (1 - removed)) > _TOLERANCE:
+        raise _refusal(
+            f"its channel counts share the factor {unit} alone, so that {kept:.0%} of the weights come nearest"
+        )
     for module in model.network.modules():
         _narrow(module, ends, ratio)
-    _check(model, unit)
+    if problem := _problem(model, side):
+        raise _refusal(problem)
     return model
 
 
@@ -41,8 +52,10 @@ def _ends(model: Segmenter) -> frozenset[int]:
     """The identities of the layers that give the classes."""
     if model.head is None:
         raise UserError("small_dense needs to know the network's last layer; set `head` in the model's class")
-    *_, last = layers_of(model.head)
-    return frozenset({id(last.module)})
+    layers = layers_of(model.head)
+    if not layers:
+        raise UserError("small_dense needs the network's last layer; `head` in the model's class holds none")
+    return frozenset({id(layers[-1].module)})
 
 
 def _counts(module: nn.Module, ends: frozenset[int]) -> list[int]:
@@ -77,9 +90,12 @@ def _narrow(module: nn.Module, ends: frozenset[int], ratio: Fraction) -> None:
     if isinstance(module, _CONVOLUTION):
         _narrow_convolution(module, id(module) in ends, ratio)
     elif isinstance(module, nn.Linear):
-        module.in_features = _scaled(module.in_features, ratio)
-        module.out_features = module.out_features if id(module) in ends else _scaled(module.out_features, ratio)
-        _cut(module, (module.out_features, module.in_features), ratio)
+        inputs = module.in_features
+        if inputs != _IMAGE_CHANNELS:
+            module.in_features = _scaled(inputs, ratio)
+        if id(module) not in ends:
+            module.out_features = _scaled(module.out_features, ratio)
+        _cut(module, (module.out_features, module.in_features), module.in_features / inputs)
     elif isinstance(module, _BATCH_NORM):
         module.num_features = _scaled(module.num_features, ratio)
         _cut_vectors(module, module.num_features)
@@ -96,6 +112,7 @@ def _narrow(module: nn.Module, ends: frozenset[int], ratio: Fraction) -> None:
 
 def _narrow_convolution(module: nn.modules.conv._ConvNd, last: bool, ratio: Fraction) -> None:
     depthwise = module.groups > 1 and module.groups == module.in_channels
+    inputs = module.in_channels // module.groups
     if module.in_channels != _IMAGE_CHANNELS:
         module.in_channels = _scaled(module.in_channels, ratio)
     if not last:
@@ -105,15 +122,13 @@ def _narrow_convolution(module: nn.modules.conv._ConvNd, last: bool, ratio: Frac
     sides = (module.out_channels, module.in_channels // module.groups)
     if isinstance(module, _TRANSPOSED):
         sides = (module.in_channels, module.out_channels // module.groups)
-    _cut(module, sides, ratio)
+    _cut(module, sides, module.in_channels // module.groups / inputs)
 
 
-def _cut(module: nn.Module, sides: tuple[int, int], ratio: Fraction) -> None:
-    """Keep the first rows and columns of the weights; a weight's variance goes as one over its fan-in."""
+def _cut(module: nn.Module, sides: tuple[int, int], inputs: float) -> None:
+    """Keep the first rows and columns of the weights; their variance goes as one over the share of ``inputs`` kept."""
     weight: Tensor = module.weight  # type: ignore[assignment]
-    fewer_inputs = weight.shape[1] != sides[1]
-    kept = weight.detach()[: sides[0], : sides[1]].clone() * (float(ratio) ** -0.5 if fewer_inputs else 1.0)
-    module.weight = nn.Parameter(kept)
+    module.weight = nn.Parameter(weight.detach()[: sides[0], : sides[1]] * inputs**-0.5)
     if isinstance(module.bias, Tensor):
         rows = getattr(module, "out_channels", None) or module.out_features
         module.bias = nn.Parameter(module.bias.detach()[:rows].clone())
@@ -127,14 +142,26 @@ def _cut_vectors(module: nn.Module, length: int) -> None:
             module.register_buffer(name, buffer[:length].clone())
 
 
+def _side(model: Segmenter) -> int:
+    """The side of a square image that the network takes, on which it is tried again when narrow."""
+    sides = [side for side in _SIDES if not _problem(model, side)]
+    if not sides:
+        raise _refusal(f"it takes no square image of {', '.join(map(str, _SIDES))} pixels to try it on")
+    return sides[0]
+
+
 @torch.no_grad()
-def _check(model: Segmenter, unit: int) -> None:
-    side = max(64, 2 * model.stride)
+def _problem(model: Segmenter, side: int) -> str:
+    """Why the network does not take an image of this side; empty if it does."""
     try:
         model.eval()(torch.zeros(1, _IMAGE_CHANNELS, side, side))
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"small_dense cannot narrow this network (channel counts share the factor {unit}): {reason}; "
-            "give it `models:` with the names of others"
-        ) from error
+    except Exception as error:  # Libraries refuse shapes by every kind of exception.
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ""
+
+
+def _refusal(reason: str) -> UserError:
+    return UserError(
+        f"small_dense cannot narrow this network: {reason}; name other models under the entry's `models`, "
+        "or give other strengths"
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from softreg.penalties.base import Strength, Tensors
 
 #: Steps of Newton's method that reach the type's precision, also where a filter's steps differ by factors of 1e8.
-_NEWTON_STEPS = {torch.float32: 3, torch.float64: 5}
+_NEWTON_STEPS = {torch.float32: 5, torch.float64: 7}
 
 
 def sum_filter_norms(weights: Tensors) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Tensors
+from softreg.penalties.base import Penalty, Tensors, sums_abs, sums_squares
 
 #: Keeps a layer of zeros from dividing by zero.
 _TINY = 1e-30
@@ -19,13 +19,12 @@ class Hoyer(Penalty):
 
     def value(self, weights: Tensors) -> Tensor:
         """Σ ‖w‖₁²/‖w‖₂²; 0 for a layer of zeros."""
-        ones, twos = (torch.stack(torch._foreach_norm(weights, order)).double() for order in (1, 2))
-        return (ones.square() / twos.square().clamp_min(_TINY)).sum()
+        ones, squares = (torch.stack(sums).double() for sums in (sums_abs(weights), sums_squares(weights)))
+        return (ones.square() / squares.clamp_min(_TINY)).sum()
 
     def gradient(self, weights: Tensors) -> Tensors:
         """2·sign(w)·‖w‖₁(‖w‖₂² − |w|·‖w‖₁)/‖w‖₂⁴, as a·sign(w) − b·w; 0 for a layer of zeros."""
-        ones, squares = torch._foreach_norm(weights, 1), torch._foreach_norm(weights, 2)
-        torch._foreach_mul_(squares, squares)
+        ones, squares = sums_abs(weights), sums_squares(weights)
         torch._foreach_clamp_min_(squares, _TINY)
         ratio = torch._foreach_div(ones, squares)
         slope = torch._foreach_sign(weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, sum_squares
@@ -9,6 +11,8 @@ from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, sum_squa
 
 class L2(Penalty):
     """P(w) = Σ w²/2."""
+
+    realisations: ClassVar[tuple[str, ...]] = ("proximal", "subgradient", "decoupled")
 
     def value(self, weights: Tensors) -> Tensor:
         """Σ w²/2."""

@@ -11,6 +11,8 @@ from softreg.penalties.base import Penalty, Strength, Tensors
 class NoPenalty(Penalty):
     """P(w) = 0."""
 
+    realisations = ("proximal",)
+
     def value(self, weights: Tensors) -> Tensor:
         """0."""
         return torch.zeros((), dtype=torch.float64, device=weights[0].device)
