@@ -26,7 +26,7 @@ from softreg.scores import Scores
 TITLE = "Penalties that are one at the size of the weights"
 _SAME = ("realisation", "weights", "models", "training")
 _KEYS = ["dataset", "model", "pair", "beta", "strength"]
-_SOFT, _HUBER = "soft − l1", "smooth l1 − l2"
+_SOFT, _HUBER = "soft − L1", "smooth L1 − L2"
 
 
 def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
