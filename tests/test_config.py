@@ -133,6 +133,10 @@ def test_changing_what_to_dict_gives_changes_no_study(load):
 
 
 WRONG = {
+    "a file without its class": (
+        LEAST.replace("none: ", "ridge: {kind: ridge.py, lambda: [1e-3]}"),
+        'penalties.ridge.kind is "ridge.py"; name the class in it too, as ridge.py:CLASS',
+    ),
     "negative λ": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, 1e-2, -0.1]}"),
         "penalties.l1.lambda[2] is -0.1; give a number above 0",

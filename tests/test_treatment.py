@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from softreg import models, records, stages
+from softreg.cells import path_spec
 from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.imageset import open_split
@@ -322,3 +323,77 @@ def test_a_penaltys_training_goes_over_the_models(tmp_path):
         for penalty, lambda_ in (("adamw", "1e-12"), ("none", "0"))
     }
     assert {name: pd.read_csv(file).lr[0] for name, file in records_of.items()} == {"adamw": 1e-3, "none": 0.05}
+
+
+def test_a_strength_that_the_network_does_not_allow_ends_its_cell_alone(tmp_path):
+    """Lite0's channel counts share 8: a ratio of 2/8 leaves 7 % of the weights, too many for the 5 % of λ = 0.95."""
+    lite = {"kind": "smp", "architecture": "unet", "encoder": "tu-tf_efficientnet_lite0"}
+    penalties = {"none": {}, "small_dense": {"lambda": [0.9, 0.95]}}
+    study = prepared_study(tmp_path, models={"lite": lite}, penalties=penalties, training={"epochs": 1, "crop": 32})
+    path = sweep_path("small_dense", model="lite")
+    stages.train(study, path)
+    records = {value: read_json(cell_folder(study, path, value) / "cell.json") for value in ("9e-1", "9.5e-1")}
+    assert [record["status"] for record in records.values()] == ["finished", "failed"]
+    assert "come nearest" in records["9.5e-1"]["reason"]
+    stages.evaluate(study, path, "val")
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Own(nn.Module):
+    pretrained = {pretrained}
+
+    def __init__(self, classes: int, start: str = "start.txt") -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 8, 3, padding=1)
+        self.encoder.weight.data.fill_(0.5)
+        self.head = nn.Conv2d(8, classes, 1)
+        {change}
+
+    def forward(self, images):
+        return self.head(self.encoder(images).relu())
+"""
+
+
+def own_study(tmp_path, pretrained="True", change="pass"):
+    (tmp_path / "own.py").write_text(OWN.format(pretrained=pretrained, change=change))
+    (tmp_path / "start.txt").write_text("first")
+    penalties = {"none": {}, "l2_sp": {"lambda": [1e6]}, "small_dense": {"lambda": [0.5]}}
+    return prepared_study(tmp_path, models={"own": {"kind": "own.py:Own"}}, penalties=penalties)
+
+
+def test_a_users_pretrained_encoder_is_what_l2_sp_measures_from(tmp_path):
+    study = own_study(tmp_path)
+    path = sweep_path("l2_sp", model="own")
+    stages.train(study, path)
+    weights = load_file(cell_folder(study, path, "1e6") / "weights.safetensors")
+    assert float((weights["network.encoder.weight"] - 0.5).abs().max()) < 0.05
+    assert float(weights["network.head.weight"].abs().max()) < 0.05
+    stages.train(study, sweep_path("small_dense", model="own"))
+    record = read_json(cell_folder(study, sweep_path("small_dense", model="own"), "5e-1") / "cell.json")
+    assert record["status"] == "failed"
+    assert "pretrained" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("nn.utils.parametrizations.weight_norm(self.encoder)", "layer encoder computes its weight"),
+        ("self.encoder.requires_grad_(False)", "layer encoder is frozen"),
+    ],
+)
+def test_weights_that_no_penalty_can_act_on_are_refused(tmp_path, change, sentence):
+    study = own_study(tmp_path, "False", change)
+    with pytest.raises(UserError, match=sentence):
+        stages.train(study, sweep_path("none", model="own"))
+
+
+def test_a_file_that_an_option_names_is_part_of_the_key(tmp_path):
+    study = own_study(tmp_path)
+    path = sweep_path("none", model="own")
+    before = path_spec(study, path)
+    (tmp_path / "start.txt").write_text("second, longer")
+    assert path_spec(study, path) != before

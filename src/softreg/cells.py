@@ -20,7 +20,7 @@ SETTLED = frozenset({"finished", "diverged"})
 _IDLE_OPTIONS = frozenset({"checkpoint_seconds"})
 
 #: Keys of a penalty's entry that say which cells there are, or that are told elsewhere in the key.
-_MATRIX_KEYS = frozenset({"lambda", "models", "training"})
+_KEYS_TOLD_ELSEWHERE = frozenset({"lambda", "models", "training"})
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
     """All that the study says which the weights of a path's cells depend on, apart from λ."""
     training = study.training_of(path.model, path.penalty)
     model = {key: value for key, value in study.models[path.model].items() if key != "training"}
-    penalty = {key: value for key, value in study.penalties[path.penalty].items() if key not in _MATRIX_KEYS}
+    penalty = {key: value for key, value in study.penalties[path.penalty].items() if key not in _KEYS_TOLD_ELSEWHERE}
     return {
         "dataset": _placeless(study.datasets[path.dataset]),
         "model": _placeless(model),
-        "weights": _weights_digest(str(model.get("weights", ""))),
+        "files": [_files(model), _files(penalty)],
         "penalty": _placeless(penalty),
         "training": {key: value for key, value in training.items() if key not in _IDLE_OPTIONS},
         "seed": path.seed,
@@ -76,11 +76,13 @@ def _placeless(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_plugin(entry["kind"]) else entry
 
 
-def _weights_digest(weights: str) -> str | None:
-    """The digest of a user's file of pretrained weights; None where the weights are not a file."""
-    file = Path(weights)
-    if not weights.endswith(".safetensors") or not file.is_file():
-        return None
+def _files(entry: dict[str, Any]) -> dict[str, str]:
+    """The digests of the user's files that an entry's options name, such as pretrained weights."""
+    options = {key: value for key, value in entry.items() if key != "kind" and isinstance(value, str)}
+    return {key: _digest_of(Path(value)) for key, value in options.items() if Path(value).is_file()}
+
+
+def _digest_of(file: Path) -> str:
     state = file.stat()
     return _sha256_of(file, state.st_size, state.st_mtime_ns)
 

@@ -211,6 +211,8 @@ def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
     kind = entry.get("kind", name)
     if kind in kinds:
         return str(kind)
+    if str(kind).endswith(".py"):
+        raise Violation(f"{section}.{name}.kind is {show(kind)}; name the class in it too, as {kind}:CLASS")
     problem = f".kind is {show(kind)}" if "kind" in entry else " needs a kind, as its name is none"
     raise Violation(f"{section}.{name}{problem}; {suggestion(kind, kinds, 'kinds')}")
 

@@ -30,11 +30,15 @@ class Layers:
     positions: Sequence[int]
 
     @torch.no_grad()
-    def rates(self, lr: float) -> list[float | None]:
-        """The effective learning rate lr/‖w‖² of each layer; None where it is not normalised or all zero."""
+    def rates(self, lr: float, optimizer: str) -> list[float | None]:
+        """The effective learning rate of each layer; None where it is not normalised or all zero.
+
+        lr/‖w‖² under SGD, where a gradient shrinks as 1/‖w‖; lr/‖w‖ under Adam, whose step is free of that scale.
+        """
+        power = 1.0 if optimizer == "sgd" else 0.5
         squares = torch.stack(sums_squares([layer.weight for layer in self.layers])).double().tolist()
         pairs = zip(self.normalised, squares, strict=True)
-        return [lr / square if normalised and square else None for normalised, square in pairs]
+        return [lr / square**power if normalised and square else None for normalised, square in pairs]
 
 
 @torch.no_grad()

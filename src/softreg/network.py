@@ -6,7 +6,7 @@ from softreg import models
 from softreg.config import Study
 from softreg.matrix import TrainingPath
 from softreg.models.segmenter import Segmenter
-from softreg.models.thin import thin
+from softreg.models.thin import NotThin, thin
 from softreg.treatment import treatment_of
 
 
@@ -20,6 +20,11 @@ def build_network(
     """
     removed = treatment_of(study.penalties[path.penalty]["kind"], strength).removed
     model = models.build(study.models[path.model], classes, pretrained and not removed)
+    if removed and model.pretrained:
+        raise NotThin(
+            f"small_dense starts from random weights, and model {path.model} loads pretrained ones; name other models "
+            "under the entry's `models`"
+        )
     return thin(model, removed) if removed else model
 
 

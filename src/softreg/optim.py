@@ -99,18 +99,17 @@ class RegularisedStep:
     @cached_property
     def _moment_blocks(self) -> list[list[Tensor]]:
         """Adam's second moments; they exist from the first step on."""
-        return self.regulariser.blocks([self.optimizer.state[weight]["exp_avg_sq"] for weight in self._weights])
-
-    @property
-    def _weights(self) -> list[Tensor]:
-        return self.regulariser.weights
+        return self.regulariser.blocks(
+            [self.optimizer.state[weight]["exp_avg_sq"] for weight in self.regulariser.weights]
+        )
 
     def _strength(self, lr: float, block: int) -> Strength:
         """Step × λ: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
         if isinstance(self.optimizer, torch.optim.SGD):
             return lr * self.lambda_
         group = self.optimizer.param_groups[0]
-        correction = math.sqrt(1 - group["betas"][1] ** float(self.optimizer.state[self._weights[0]]["step"]))
+        step = float(self.optimizer.state[self.regulariser.layers[0].weight]["step"])
+        correction = math.sqrt(1 - group["betas"][1] ** step)
         # √v̂ = √v/correction, taken out of the fraction.
         strength = torch._foreach_sqrt(self._moment_blocks[block])
         torch._foreach_add_(strength, group["eps"] * correction)

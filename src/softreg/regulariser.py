@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,10 +27,11 @@ class Regulariser:
     realisation: str
     layers: Sequence[Layer]
     origin: Sequence[Tensor] | None = None
-    weights: list[Tensor] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", [layer.weight for layer in self.layers])
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights of the layers, as stored."""
+        return [layer.weight for layer in self.layers]
 
     @torch.no_grad()
     def value(self) -> Tensor:

@@ -25,6 +25,10 @@ class Scores:
     def __post_init__(self) -> None:
         if not (self.folder / "study.json").exists():
             raise UserError(f"{self.folder}: holds no study.json: gather the study's scores first.")
+        if not (self.folder / "layers.parquet").exists():
+            raise UserError(
+                f"{self.folder}: holds no layers.parquet, as an earlier version gathered it; gather the scores again."
+            )
 
     @cached_property
     def study(self) -> dict[str, Any]:
@@ -116,6 +120,14 @@ class Scores:
     def groups(self) -> list[tuple[str, str, str]]:
         """Each (dataset, model, penalty) of the study, in the order of its file."""
         return matrix.groups_of(self.study)
+
+    def reference_of(self, penalty: str) -> str | None:
+        """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
+        entries = self.study["penalties"]
+        rule = entries[penalty]["training"]
+        return next(
+            (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule), None
+        )
 
     @property
     def reference(self) -> str | None:

@@ -25,14 +25,15 @@ def main_frame(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; nan where
     not defined), seeds (with a score), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the
-    penalised weights), nonzero_weights (of those), macs_nonzero (multiply-adds for one image with a weight that is not
-    zero; both means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells
-    (their folders).
+    penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
+    with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
+    ("1 diverged"), cells (their folders).
     """
     tests, timings = scores.final_test, scores.timings
     timings = timings[timings["phase"] == "final"]
     cells = scores.cells[scores.cells["phase"] == "final"]
-    rows = [_row(group, *(_of(frame, group) for frame in (cells, tests, timings))) for group in scores.groups]
+    nonzero = _nonzero(scores)
+    rows = [_row(group, *(_of(frame, group) for frame in (cells, tests, timings, nonzero))) for group in scores.groups]
     return pd.DataFrame(rows)
 
 
@@ -49,7 +50,8 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     text = (
         f"Test mIoU in points (0 to 100), {spread}. λ̂ was chosen on validation scores of "
         f"{len(seeds['tuning'])} tuning seed{'s' * (len(seeds['tuning']) != 1)} only (rule: {rule.replace('_', '-')}). "
-        "Non-zero weights: of the penalised ones, mean over seeds. s per cell: seconds of training, as measured."
+        "Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share of zeros among "
+        "the penalised ones. s per cell: seconds of training, as measured."
     )
     holes = int((frame["expected"] - frame["finished"]).sum())
     return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
@@ -114,8 +116,19 @@ def _of(frame: pd.DataFrame, group: tuple[str, str, str]) -> pd.DataFrame:
     return frame[(frame[GROUP] == list(group)).all(axis=1)]
 
 
+def _nonzero(scores: Scores) -> pd.DataFrame:
+    """The number of weights that are not zero, of each finished cell of the final."""
+    layers = scores.layers[scores.layers["phase"] == "final"]
+    counts = layers.assign(nonzero=layers["weights"] - layers["exact_zeros"])
+    return counts.groupby([*GROUP, "lambda", "seed"], sort=False)["nonzero"].sum().reset_index()
+
+
 def _row(
-    group: tuple[str, str, str], cells: pd.DataFrame, tests: pd.DataFrame, timings: pd.DataFrame
+    group: tuple[str, str, str],
+    cells: pd.DataFrame,
+    tests: pd.DataFrame,
+    timings: pd.DataFrame,
+    nonzero: pd.DataFrame,
 ) -> dict[str, Any]:
     finished = cells[cells["status"] == "finished"]
     miou = stats.mean_interval(100 * tests["miou"])
@@ -127,7 +140,7 @@ def _row(
         **{"test_miou": miou.mean, "low": miou.low, "high": miou.high, "seeds": miou.n},
         **{name: tests[name].mean() for name in MEASURES},
         "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
-        "nonzero_weights": (finished["penalised"] - finished["exact_zeros"]).mean(),
+        "nonzero_weights": nonzero["nonzero"].mean(),
         "macs_nonzero": finished["macs_nonzero"].mean(),
         "seconds": timings["seconds"].mean(),
         "finished": len(finished),

@@ -203,7 +203,7 @@ class CellTrainer:
     def _begin_next_epoch(self, row: dict[str, Any]) -> None:
         progress = self.progress
         progress.history.append(row)
-        progress.add_rates(self.bench.layers.rates(row["lr"]))
+        progress.add_rates(self.bench.layers.rates(row["lr"], self.bench.training["optimizer"]))
         progress.seconds += progress.epoch_seconds
         progress.epoch += 1
         progress.step, progress.data_term, progress.epoch_seconds = 0, 0.0, 0.0

@@ -30,6 +30,7 @@ from softreg.matrix import TrainingPath
 from softreg.models import probe
 from softreg.models.layers import Layer
 from softreg.models.segmenter import Segmenter
+from softreg.models.thin import NotThin
 from softreg.network import build_network, sized_by_strength
 from softreg.progress import PathProgress
 from softreg.provenance import provenance
@@ -42,6 +43,16 @@ _LOG_TAIL = 20
 #: Signs in an error's text that the machine failed, not the training.
 _TRANSIENT = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL", "No space left")
 _CPU_MEMORY = "DefaultCPUAllocator"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a cell has ended: its status, and what its record says beside it."""
+
+    status: str
+    reason: str = ""
+    log_tail: Sequence[str] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def train_cells(
@@ -63,11 +74,16 @@ def train_cells(
                     bench = None
                     bench = make_bench(study, path, data, classes, device, float(cell.lambda_))
             except Exception as error:
-                _write_record(path, cell, _outcome(error), device)
+                _write_record(path, cell, _refused(error) or _outcome(error), device)
                 continue
             _train_cell(bench, path, cell, stop, progress)
     finally:
         progress.close()
+
+
+def _refused(error: Exception) -> _Outcome | None:
+    """How a cell ends whose strength the network does not allow; other strengths may be allowed."""
+    return _Outcome("failed", str(error)) if isinstance(error, NotThin) else None
 
 
 def make_bench(
@@ -90,7 +106,7 @@ def make_bench(
         layers=layers,
         regulariser=_regulariser(study, path, model, layers),
         kind=entry["kind"],
-        prune_at=entry.get("at", 1.0),
+        prune_at=entry["at"] if entry["kind"] == "pruning" else 1.0,
         class_shares=read_json(data / "dataset.json")["class_shares"]["train"],
         train=Batches(train, device),
         val=Batches(val, device),
@@ -147,16 +163,6 @@ def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> t
     """Height and width of the training images: the crop, or the whole image, up to what ``stride`` divides."""
     height, width = size if crop is None else (crop, crop) if isinstance(crop, int) else crop
     return height + -height % stride, width + -width % stride
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """How a cell has ended: its status, and what its record says beside it."""
-
-    status: str
-    reason: str = ""
-    log_tail: Sequence[str] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest, progress: PathProgress) -> None:

@@ -221,3 +221,24 @@ def test_holes_are_left_out_and_named(tmp_path):
     assert "so not shown: second with l1, second with l2, third with l1." in difference.caption
     kinds = [type(entry) for entry in gallery.draw(loaded, tmp_path / "figures")]
     assert kinds == [Drawn, Absent, Drawn]
+
+
+def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_path):
+    adam = {"optimizer": "adam", "lr": 0.001}
+    penalties = {
+        "none": {},
+        "l1": {"lambda": [1e-4]},
+        "none-adam": {"kind": "none", "training": adam},
+        "decoupled_decay": {"lambda": [1e-3], "training": adam},
+        "alone": {"kind": "l2", "lambda": [1e-3], "training": {"optimizer": "adam", "lr": 0.1}},
+    }
+    loaded = Scores(gathered(tmp_path, statuses={}, penalties=penalties))
+    numbers = paired_difference.differences(loaded, "brain")
+    miou = loaded.final_test.set_index(["penalty", "seed"])["miou"] * 100
+    pairs = {"l1": "none", "decoupled_decay": "none-adam"}
+    assert set(numbers["penalty"]) == set(pairs)
+    for row in numbers.to_dict("records"):
+        expected = miou[(row["penalty"], row["seed"])] - miou[(pairs[row["penalty"]], row["seed"])]
+        assert row["difference"] == pytest.approx(expected)
+    (drawn,) = paired_difference.draw(loaded, tmp_path)
+    assert "Without an unpenalised entry of the same update rule, so not shown: alone." in drawn.caption

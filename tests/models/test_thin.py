@@ -1,5 +1,6 @@
 """Narrower networks: of the size that was asked for, trainable, and nothing like the full network's weights in them."""
 
+import contextlib
 import copy
 from fractions import Fraction
 from math import gcd
@@ -12,7 +13,8 @@ from softreg.errors import UserError
 from softreg.models import build
 from softreg.models.layers import layers_of
 from softreg.models.segmenter import Segmenter
-from softreg.models.thin import _narrow, thin
+from softreg.models.thin import NotThin, _narrow, thin
+from softreg.schema import study_schema
 
 CLASSES = 5
 CONVNET = {"kind": "convnet", "dropout": 0.0}
@@ -92,14 +94,31 @@ def test_no_other_ratio_comes_nearer_to_the_size(name):
     whole = network(name)
     found = sizes(whole)
     assert found[-1] == size(whole)
-    for removed in (0.1, 0.5, 0.7, 0.8, 0.9, 0.95):
+    for removed in (0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
         wanted = (1 - removed) * size(whole)
-        assert size(thin(copy.deepcopy(whole), removed)) == min(found, key=lambda each: abs(each - wanted))
+        nearest = min(found[:-1], key=lambda each: abs(each - wanted))
+        # Biases, which the share leaves out, move a count by less than a hundredth.
+        if abs(nearest - wanted) < 0.32 * wanted:
+            assert size(thin(copy.deepcopy(whole), removed)) == nearest
+        elif abs(nearest - wanted) > 0.35 * wanted:
+            with pytest.raises(NotThin, match="come nearest"):
+                thin(copy.deepcopy(whole), removed)
+
+
+def test_the_default_strengths_give_different_networks():
+    """Two strengths that came to one network would be one point at two places of a curve."""
+    grid = study_schema()["$defs"]["penalty_small_dense"]["properties"]["lambda"]["default"]
+    for name in ("convnet", "unet/resnet18", "unet/tu-tf_efficientnet_lite0"):
+        whole, found = network(name), []
+        for removed in grid:
+            with contextlib.suppress(NotThin):
+                found.append(size(thin(copy.deepcopy(whole), removed)))
+        assert len(set(found)) == len(found) >= 4
 
 
 @pytest.mark.parametrize("removed", [0.5, 0.9])
 def test_about_the_share_is_removed(full, removed):
-    assert size(thin(copy.deepcopy(full), removed)) / size(full) == pytest.approx(1 - removed, abs=0.08)
+    assert size(thin(copy.deepcopy(full), removed)) / size(full) == pytest.approx(1 - removed, rel=1 / 3)
 
 
 def spread(model):

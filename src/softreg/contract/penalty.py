@@ -41,7 +41,13 @@ def check_penalty(penalty: Penalty) -> list[Finding]:
             ("prox, a step for each weight", _prox_elementwise),
             ("prox, fixed point", _fixed_point),
         ]
-    checks += [("structure", _structure), ("dtype", _dtype), ("extremes", _extremes), ("device", _device)]
+    checks += [
+        ("structure", _structure),
+        ("memory", _memory),
+        ("dtype", _dtype),
+        ("extremes", _extremes),
+        ("device", _device),
+    ]
     return [finding for rule, check in checks for finding in guarded(rule, partial(check, penalty))]
 
 
@@ -159,6 +165,14 @@ def _structure(penalty: Penalty) -> Iterator[Finding]:
             whole, blocks = weight.clone(), list(torch.split(weight.clone(), 2))
             parts = torch.cat(list(apply(blocks)))
             yield within("structure", _relative(apply([whole])[0], parts), 1e-12, f"{name}: filters taken in blocks")
+
+
+def _memory(penalty: Penalty) -> Iterator[Finding]:
+    """A penalty serves many steps and, one after another, many λ; an interrupted training begins with a new one."""
+    weight = _random((6, 5))
+    for name, apply in _operations(penalty):
+        first, second = apply([weight.clone()])[0].clone(), apply([weight.clone()])[0]
+        yield Finding("memory", bool(torch.equal(first, second)), f"{name}: the same again for the same weights")
 
 
 def _dtype(penalty: Penalty) -> Iterator[Finding]:

@@ -26,6 +26,8 @@ from softreg.scores import Scores
 TITLE = "Penalties that are one at the size of the weights"
 _SAME = ("realisation", "weights", "models", "training")
 _KEYS = ["dataset", "model", "pair", "beta", "strength"]
+#: The article's formula is this elastic net; told in the caption, as there is nothing to draw.
+_IDENTITY = "soft(λ) − elastic net(2λ, α ½)"
 _SOFT, _HUBER = "soft − L1", "smooth L1 − L2"
 
 
@@ -34,8 +36,11 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
     matches = pd.DataFrame(_matches(scores.study["penalties"]), columns=["pair", "beta", "strength", *_SIDES])
     if matches.empty:
         return []
+    if scores.study["selection"]["scorer"] == "kfold":
+        return [Absent(TITLE, "With folds, a cell's score and its weights are not of the same networks.")]
     points = _points(scores, matches)
-    groups = [(d, m) for d in scores.study["datasets"] for m in scores.study["models"]]
+    trained = {(dataset, model) for dataset, model, penalty in scores.groups if penalty in set(matches["penalty_a"])}
+    groups = [(d, m) for d in scores.study["datasets"] for m in scores.study["models"] if (d, m) in trained]
     return [_draw_group(points, dataset, model, folder) for dataset, model in groups]
 
 
@@ -50,6 +55,10 @@ def _matches(penalties: dict[str, dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
                 continue
             if (a["kind"], b["kind"]) == ("soft", "l1"):
                 yield from ((_SOFT, np.nan, x, first, x, second, x) for x in a["lambda"] if x in b["lambda"])
+            if (a["kind"], b["kind"]) == ("soft", "elastic_net") and b["alpha"] == 0.5:
+                for x, y in ((x, y) for x in a["lambda"] for y in b["lambda"]):
+                    if 2 * Decimal(x) == Decimal(y):
+                        yield (_IDENTITY, np.nan, y, first, x, second, y)
             if (a["kind"], b["kind"]) == ("smooth_l1", "l2"):
                 for x, y in ((x, y) for x in a["lambda"] for y in b["lambda"]):
                     # In decimals, as they are written: 3e-5/0.03 is 1e-3, but not so in binary fractions.
@@ -65,7 +74,7 @@ def _points(scores: Scores, matches: pd.DataFrame) -> pd.DataFrame:
     """
     cells = scores.cells[(scores.cells["phase"] == "sweep") & (scores.cells["status"] == "finished")]
     keys = ["dataset", "model", "penalty", "lambda", "seed"]
-    measured = scores.sweep_seeds.merge(cells[cells["fold"] <= 0], on=keys)
+    measured = scores.sweep_seeds.merge(cells, on=keys)
     columns = [*keys, "miou", "norm_l2", "exact_zeros", "penalised", "weights_sha256"]
     a, b = (
         measured[columns].rename(columns={"penalty": f"penalty_{side}", "lambda": f"lambda_{side}"}) for side in "ab"
@@ -84,7 +93,7 @@ def _points(scores: Scores, matches: pd.DataFrame) -> pd.DataFrame:
 def _draw_group(points: pd.DataFrame, dataset: str, model: str, folder: Path) -> Drawn | Absent:
     title = f"{TITLE}: {dataset}, {model}"
     points = points[(points["dataset"] == dataset) & (points["model"] == model)]
-    if points.empty:
+    if points[points["pair"] != _IDENTITY].empty:
         return Absent(title, f"No pair of matching cells has finished on {dataset} with {model} yet.")
     name = f"degeneracy-{dataset}-{model}"
     with style.paper(name):
@@ -143,6 +152,10 @@ def _caption(points: pd.DataFrame) -> str:
             " Smooth L1 with β less L2 of strength λ/β: the same penalty while no weight exceeds β, so that the "
             "difference opens where β reaches the size of the weights."
         )
+    same = points.loc[points["pair"] == _IDENTITY, "same"]
+    if len(same):
+        equal = f"{same.sum()} of {len(same)} networks are the same bits"
+        text += f" soft(λ) and the elastic net (2λ, α ½) are one formula: {equal}."
     return text
 
 

@@ -25,7 +25,10 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
 
 
 def differences(scores: Scores, dataset: str) -> pd.DataFrame:
-    """Columns model, penalty, seed, difference: test mIoU less the reference's at that seed, in points."""
+    """Columns model, penalty, seed, difference: test mIoU less the reference's at that seed, in points.
+
+    The reference is the entry of kind none that is trained by the same update rule.
+    """
     tests = scores.final_test[scores.final_test["dataset"] == dataset]
     rows = []
     for model in scores.study["models"]:
@@ -34,9 +37,10 @@ def differences(scores: Scores, dataset: str) -> pd.DataFrame:
             for penalty, part in tests[tests["model"] == model].groupby("penalty")
         }
         for penalty in scores.study["penalties"]:
-            if penalty == scores.reference or penalty not in by_seed or scores.reference not in by_seed:
+            reference = scores.reference_of(penalty)
+            if penalty == reference or penalty not in by_seed or reference not in by_seed:
                 continue
-            paired = stats.paired_difference(by_seed[penalty], by_seed[scores.reference])
+            paired = stats.paired_difference(by_seed[penalty], by_seed[reference])
             rows += [(model, penalty, seed, value) for seed, value in paired.items()]
     return pd.DataFrame(rows, columns=["model", "penalty", "seed", "difference"])
 
@@ -60,7 +64,7 @@ def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> Drawn | Absent:
         for axis, model in zip(axes.flat, models, strict=False):
             _draw_panel(axis, points[points["model"] == model], penalties, model)
         for axis in style.outer(axes)[1]:
-            axis.set_xlabel(f"difference to {scores.reference} (points)")
+            axis.set_xlabel("difference to no penalty (points)")
         width = style.save(figure, folder, name, _summary(points))
     return Drawn(name, width, title, _caption(scores, points, dataset), _alt(points, dataset))
 
@@ -103,14 +107,24 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     counts = points.groupby(["model", "penalty"]).size()
     n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     text = (
-        f"Test mIoU on {dataset} minus that of {scores.reference} at the same seed, by penalty: each "
+        f"Test mIoU on {dataset} minus that of {_references(scores)} at the same seed, by penalty: each "
         f"coloured point is one evaluation seed (n = {n}), the black stroke below them their mean"
     )
     text += ", the line its 95 % t-interval over seeds." if counts.max() > 1 else "; one seed gives no interval."
     text += f" Grey: the region of practical equivalence, ±{EQUIVALENT} points, set in advance."
-    groups = {(model, penalty) for _, model, penalty in scores.groups if penalty != scores.reference}
+    kinds = {name: entry["kind"] for name, entry in scores.study["penalties"].items()}
+    alone = sorted(name for name, kind in kinds.items() if kind != "none" and scores.reference_of(name) is None)
+    if alone:
+        text += f" Without an unpenalised entry of the same update rule, so not shown: {', '.join(alone)}."
+    groups = {(m, p) for _, m, p in scores.groups if kinds[p] != "none" and scores.reference_of(p) is not None}
     lacking = sorted(f"{model} with {penalty}" for model, penalty in groups - set(counts.index))
     return text + (f" Without a pair of finished cells, so not shown: {', '.join(lacking)}." if lacking else "")
+
+
+def _references(scores: Scores) -> str:
+    """The unpenalised entry that differences are taken from, or what chooses it where there are several."""
+    found = {scores.reference_of(name) for name in scores.study["penalties"]} - {None}
+    return str(scores.reference) if len(found) == 1 else "the unpenalised entry of the same update rule"
 
 
 def _alt(points: pd.DataFrame, dataset: str) -> str:

@@ -30,7 +30,7 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmen
 
 
 def _own(spec: dict[str, Any], classes: int) -> Segmenter:
-    """A user's network; it may state the ``stride`` that its input needs, and ``mean`` and ``std`` of its input."""
+    """A user's network; it may state ``stride``, ``mean``, ``std``, ``head`` and ``pretrained``; see `Segmenter`."""
     plugin = plugins.describe(spec["kind"])
     if "__init__" in plugin.methods and not plugin.takes_classes:
         raise UserError(
@@ -42,5 +42,10 @@ def _own(spec: dict[str, Any], classes: int) -> Segmenter:
     head = getattr(network, "head", None)
     with plugins.blamed(plugin.file):
         return Segmenter(
-            network, getattr(network, "stride", 1), mean, std, head if isinstance(head, nn.Module) else None
+            network,
+            getattr(network, "stride", 1),
+            mean,
+            std,
+            head if isinstance(head, nn.Module) else None,
+            pretrained=getattr(network, "pretrained", False),
         )

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from softreg.errors import UserError
 from softreg.models.layers import Layer
 from softreg.models.segmenter import Segmenter
 from softreg.randomness import generator
@@ -27,14 +28,26 @@ def reached(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) ->
     """Those of ``layers`` that the logits of an image of ``size`` depend on.
 
     Libraries keep layers which no output passes through (a classifier's last one, stages beyond a smaller depth):
-    their zeros would count as sparsity that cost nothing.
+    their zeros would count as sparsity that cost nothing. Raises UserError for a weight that is frozen or computed.
     """
     if not layers:
         return []
+    for layer in layers:
+        _check_trained(layer)
     weights = [layer.weight for layer in layers]
     logits = model.eval()(torch.zeros(1, 3, *size, device=weights[0].device))
     gradients = torch.autograd.grad(logits.float().sum(), weights, allow_unused=True)
     return [layer for layer, gradient in zip(layers, gradients, strict=True) if gradient is not None]
+
+
+def _check_trained(layer: Layer) -> None:
+    if not isinstance(layer.weight, nn.Parameter):
+        raise UserError(
+            f"layer {layer.name} computes its weight from other parameters (weight_norm, say), and a penalty has no "
+            "weight to act on there; take that out of the model"
+        )
+    if not layer.weight.requires_grad:
+        raise UserError(f"layer {layer.name} is frozen, and every weight is trained here; leave its requires_grad True")
 
 
 @torch.no_grad()

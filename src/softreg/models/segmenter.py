@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from softreg.errors import UserError
 from softreg.models.layers import Layer, layers_of
 
 
@@ -77,4 +78,9 @@ class Segmenter(nn.Module):
         """Drop whole channels, as neighbouring pixels of a channel tell the same (Tompson et al., 2015)."""
         if not (self.training and self.dropout):
             return inputs
+        if not inputs or inputs[0].ndim != 4:
+            raise UserError(
+                "dropout drops channels of (N, C, H, W), and something else enters the network's `head`; "
+                "name another module as `head`, or other models under the entry's `models`"
+            )
         return (F.dropout2d(inputs[0], self.dropout), *inputs[1:])

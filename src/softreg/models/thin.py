@@ -16,10 +16,14 @@ _CONVOLUTION = nn.modules.conv._ConvNd
 _TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _BATCH_NORM = nn.modules.batchnorm._NormBase
 _IMAGE_CHANNELS = 3
-#: How far the share of the weights that is left may be from what was asked.
-_TOLERANCE = 0.1
+#: How far the number of weights that are left may be from what was asked, as a share of that.
+_TOLERANCE = 1 / 3
 #: Sides of images, in pixels, that a network is tried on; some take only large ones, or one.
 _SIDES = (64, 128, 224, 256, 384, 512)
+
+
+class NotThin(UserError):
+    """The network cannot be narrowed as asked."""
 
 
 def thin(model: Segmenter, removed: float) -> Segmenter:
@@ -27,17 +31,19 @@ def thin(model: Segmenter, removed: float) -> Segmenter:
 
     All channel counts shrink by one ratio, but for the image's and the classes'. The ratio is the one, among those
     that leave every count whole, whose number of weights comes nearest. What is left of the random initial weights
-    is scaled to the smaller fan-in. Raises UserError where the network does not allow it.
+    is scaled to the smaller fan-in. Raises NotThin where the network does not allow it.
     """
     ends = _ends(model)
     side = _side(model)
     total = sum(layer.weight.numel() for layer in layers_of(model.network))
     unit = gcd(*(count for module in model.network.modules() for count in _counts(module, ends)))
-    ratios = [Fraction(part, unit) for part in range(1, unit + 1)]
+    ratios = [Fraction(part, unit) for part in range(1, unit)]
+    if not ratios:
+        raise _refusal("its channel counts have no factor in common")
     wanted = (1 - removed) * total
     ratio = min(ratios, key=lambda ratio: abs(_weights_at(model, ends, ratio) - wanted))
     kept = _weights_at(model, ends, ratio) / total
-    if abs(kept - (1 - removed)) > _TOLERANCE:
+    if abs(kept - (1 - removed)) > _TOLERANCE * (1 - removed):
         raise _refusal(
             f"its channel counts share the factor {unit} alone, so that {kept:.0%} of the weights come nearest"
         )
@@ -51,10 +57,10 @@ def thin(model: Segmenter, removed: float) -> Segmenter:
 def _ends(model: Segmenter) -> frozenset[int]:
     """The identities of the layers that give the classes."""
     if model.head is None:
-        raise UserError("small_dense needs to know the network's last layer; set `head` in the model's class")
+        raise NotThin("small_dense needs to know the network's last layer; set `head` in the model's class")
     layers = layers_of(model.head)
     if not layers:
-        raise UserError("small_dense needs the network's last layer; `head` in the model's class holds none")
+        raise NotThin("small_dense needs the network's last layer; `head` in the model's class holds none")
     return frozenset({id(layers[-1].module)})
 
 
@@ -160,8 +166,8 @@ def _problem(model: Segmenter, side: int) -> str:
     return ""
 
 
-def _refusal(reason: str) -> UserError:
-    return UserError(
+def _refusal(reason: str) -> NotThin:
+    return NotThin(
         f"small_dense cannot narrow this network: {reason}; name other models under the entry's `models`, "
         "or give other strengths"
     )

@@ -15,7 +15,7 @@ from softreg.penalties.base import Penalty
 from softreg.treatment import CONTROLS
 
 #: Keys of a penalty in a study that belong to the matrix, not to the formula.
-MATRIX_KEYS = frozenset({"kind", "lambda", "realisation", "weights", "models", "training"})
+_KEYS_OUTSIDE_THE_FORMULA = frozenset({"kind", "lambda", "realisation", "weights", "models", "training"})
 
 
 def make(spec: dict[str, Any]) -> Penalty:
@@ -31,5 +31,5 @@ def make(spec: dict[str, Any]) -> Penalty:
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, Penalty) and member.__module__ == module.__name__
     )
-    penalty: Penalty = kind(**{key: value for key, value in spec.items() if key not in MATRIX_KEYS})
+    penalty: Penalty = kind(**{key: value for key, value in spec.items() if key not in _KEYS_OUTSIDE_THE_FORMULA})
     return penalty
