@@ -17,6 +17,9 @@ min_version("9.27")
 container: "softreg.sif"
 
 
+if unknown := set(config) - {"study"}:
+    raise WorkflowError(f"--config {min(unknown)}: unknown; give study=FILE")
+
 try:
     STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
 except UserError as error:

@@ -37,7 +37,7 @@ from softreg.treatment import CONTROLS
 TURNS = 7
 BATCH = 8
 SIDES = (64, 256)
-LAMBDA, LR = 1e-8, 1e-6
+LAMBDA, LR = 1e-6, 1e-3
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
 
 

@@ -116,6 +116,8 @@ def _check_study(file: Path) -> None:
     from softreg.matrix import count_cells, final_paths, sweep_paths
 
     study = load_study(file)
+    if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
+        print(f"{study.name} has no penalty of kind none: no differences to it will be shown")
     print(
         f"{study.name}: {len(study.datasets)} data set(s) × {len(study.models)} model(s) × "
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
@@ -177,10 +179,12 @@ def _select(options: argparse.Namespace) -> None:
 def _gather(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.gather import gather
+    from softreg.gather import gather, unfinished
 
     study = load_study(options.study)
-    gather(study, stages.RESULTS, stages.DATA, options.partial)
+    folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
+    if told := unfinished(folder):
+        print(told)
 
 
 def _write_paper(options: argparse.Namespace) -> None:

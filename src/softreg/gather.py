@@ -130,6 +130,17 @@ def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Pa
     return scores
 
 
+def unfinished(scores: Path) -> str:
+    """A sentence on the cells that did not finish, with the first reason; empty where all did."""
+    cells = pq.read_table(scores / "cells.parquet", columns=["status", "reason"]).to_pandas()
+    others = cells[cells["status"] != "finished"]
+    if others.empty:
+        return ""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(others["status"].value_counts().items()))
+    reason = next((text for text in others["reason"] if text), "")
+    return f"{len(others)} of {len(cells)} cells did not finish ({counts}): {reason or 'see the report'}"
+
+
 def _selection(path: Path, partial: bool) -> pd.DataFrame:
     if path.exists():
         return select.read_selection(path)

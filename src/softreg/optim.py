@@ -86,7 +86,7 @@ class RegularisedStep:
         if self.regulariser.origin is None:
             return iter(self._weight_blocks)
         pairs = zip(self._weight_blocks, self._origin_blocks, strict=True)
-        return (torch._foreach_sub(weight, origin) for weight, origin in pairs)
+        return (list(torch._foreach_sub(weight, origin)) for weight, origin in pairs)
 
     @cached_property
     def _weight_blocks(self) -> list[list[Tensor]]:
@@ -111,7 +111,8 @@ class RegularisedStep:
         step = float(self.optimizer.state[self.regulariser.layers[0].weight]["step"])
         correction = math.sqrt(1 - group["betas"][1] ** step)
         # √v̂ = √v/correction, taken out of the fraction.
-        strength = torch._foreach_sqrt(self._moment_blocks[block])
+        # A list, as authors of penalties are told; foreach functions give tuples.
+        strength = list(torch._foreach_sqrt(self._moment_blocks[block]))
         torch._foreach_add_(strength, group["eps"] * correction)
         torch._foreach_reciprocal_(strength)
         torch._foreach_mul_(strength, lr * self.lambda_ * correction)

@@ -61,9 +61,10 @@ def _declaration(penalty: Penalty) -> Iterator[Finding]:
 def _value(penalty: Penalty) -> Iterator[Finding]:
     first, second = _random((4, 3)), _random((2, 5))
     together = penalty.value([first, second])
-    scalar = together.ndim == 0 and together.dtype == torch.float64
-    about = f"a scalar of float64, {tuple(together.shape)} of {together.dtype} here"
-    yield Finding("value", scalar, about)
+    # Weights in training are float32.
+    for given in (together, penalty.value([first.float(), second.float()])):
+        scalar = given.ndim == 0 and given.dtype == torch.float64
+        yield Finding("value", scalar, f"a scalar of float64, {tuple(given.shape)} of {given.dtype} here")
     apart = penalty.value([first]) + penalty.value([second])
     yield within("value", _relative(together, apart), 1e-12, "of two tensors, against the sum of each one's")
 

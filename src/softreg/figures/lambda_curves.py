@@ -25,7 +25,7 @@ from softreg.scores import Scores
 from softreg.treatment import CONTROLS
 
 TITLE = "Validation mIoU against λ"
-_SPREAD = 0.018
+_SPREAD = 0.022
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 _STRENGTHS = {
     "log": "the strength λ of each penalty",
@@ -141,14 +141,27 @@ def _draw_panel(
         axis.set_xlim(low / margin, high * margin)
     else:
         axis.set_xlim(0, 1)
-    for place, penalty in enumerate(penalties):
-        _draw_curve(axis, family, points[points["penalty"] == penalty], penalty, place - (len(penalties) - 1) / 2)
+    places = _places(points, penalties)
+    for penalty in penalties:
+        _draw_curve(axis, family, points[points["penalty"] == penalty], penalty, places)
     _draw_reference(axis, points[points["penalty"] == scores.reference])
     axis.locator_params(axis="y", nbins=5)
     sns.despine(ax=axis)
 
 
-def _shifted(axis: Axes, values: NDArray[np.floating[Any]], places: float) -> NDArray[np.floating[Any]]:
+def _places(points: pd.DataFrame, penalties: list[str]) -> dict[tuple[str, str], float]:
+    """By how many steps (penalty, λ) is set aside: not at all where no other penalty has that λ."""
+    shared = points[points["penalty"].isin(penalties)].groupby("lambda")["penalty"].agg(list)
+    return {
+        (name, str(value)): place - (len(names) - 1) / 2
+        for value, names in shared.items()
+        for place, name in enumerate(names)
+    }
+
+
+def _shifted(
+    axis: Axes, values: NDArray[np.floating[Any]], places: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
     """``values`` moved sideways by a part of the axis."""
     low, high = axis.get_xlim()
     if axis.get_xscale() == "log":
@@ -157,10 +170,13 @@ def _shifted(axis: Axes, values: NDArray[np.floating[Any]], places: float) -> ND
     return values + (high - low) * _SPREAD * places
 
 
-def _draw_curve(axis: Axes, family: _Family, points: pd.DataFrame, penalty: str, places: float) -> None:
+def _draw_curve(
+    axis: Axes, family: _Family, points: pd.DataFrame, penalty: str, places: dict[tuple[str, str], float]
+) -> None:
     look = style.looks(family.members)[penalty]
     points = points[points["lambda"].astype(float) > 0]
-    x = _shifted(axis, points["lambda"].astype(float).to_numpy(), places)
+    aside = np.array([places[penalty, value] for value in points["lambda"]])
+    x = _shifted(axis, points["lambda"].astype(float).to_numpy(), aside)
     y, error = points["val_miou"].to_numpy(), points["val_se"].fillna(0).to_numpy()
     axis.errorbar(x, y, error, color=look.colour, ls=look.line, marker=look.marker, ms=3, mew=0, elinewidth=0.6)
     chosen = points["chosen"].to_numpy()
@@ -202,6 +218,10 @@ def _caption(scores: Scores, family: _Family, models: list[str], dataset: str) -
         text += f" Horizontal line{' and band' * (n > 1)}: {scores.reference}."
     if len(family.members) > style.DISTINCT:
         text += " Each model has several panels, each with a share of the penalties."
+    seen = set(scores.curves.loc[scores.curves["dataset"] == dataset, "penalty"])
+    missing = [name for name in family.members if name not in seen]
+    if missing:
+        text += f" Without a finished cell, so not shown: {', '.join(missing)}."
     lacking = [name for name in scores.study["models"] if name not in models]
     return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
 

@@ -35,14 +35,18 @@ class Penalty(ABC):
 
     def gradient(self, weights: Tensors) -> Tensors:
         """A (sub)gradient of P, one tensor per weight tensor; 0 is taken where it is not unique."""
-        raise NotImplementedError(f"{type(self).__name__} has no gradient")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no gradient; write it, or take subgradient out of `realisations`"
+        )
 
     def prox_(self, weights: Tensors, strength: Strength) -> None:
         """Replace v by argmin_w Σ (w − v)²/(2·strength) + P(w), in place; ``strength`` is step × λ ≥ 0.
 
         ``strength`` is one number, or a tensor for each weight tensor where the step differs from weight to weight.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no proximal operator")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no prox_; write it, or take proximal out of `realisations`"
+        )
 
 
 def soft_threshold_(weights: Tensors, threshold: Strength) -> None:

@@ -62,15 +62,26 @@ def _elementwise_shares(weight: Tensor, strength: Tensor) -> Tensor:
     axes = tuple(range(1, weight.ndim))
     tiny = torch.finfo(weight.dtype).tiny
     reach = (strength * _root_size(weight)).clamp_min_(tiny)
-    at_zero = torch.linalg.vector_norm(weight / reach, dim=axes, keepdim=True)
     radius = _lower_bound(weight, reach, axes)
     for _ in range(_NEWTON_STEPS[weight.dtype]):
         spread = radius + reach
         part = (weight / spread).square_()
         total = part.sum(dim=axes, keepdim=True)
         slope = part.div_(spread).sum(dim=axes, keepdim=True)
-        radius = radius + (total.sqrt() - 1).clamp_min_(0) * total / slope.clamp_min_(tiny)
-    return torch.where(at_zero > 1, radius / (radius + reach), 0.0)
+        step = (total.sqrt() - 1).clamp_min_(0) * total / slope.clamp_min_(tiny)
+        radius = radius + step
+        if _settled(step, radius):
+            break
+    return radius / (radius + reach)
+
+
+def _settled(step: Tensor, radius: Tensor) -> bool:
+    """Whether a step was so small that the next one, about its square, would change nothing.
+
+    Always false on a GPU, where to ask takes longer than the steps that are left.
+    """
+    limit = 0.1 * torch.finfo(step.dtype).eps ** 0.5
+    return not step.is_cuda and bool((step <= limit * radius).all())
 
 
 def _lower_bound(weight: Tensor, reach: Tensor, axes: tuple[int, ...]) -> Tensor:
