@@ -5,12 +5,15 @@ import torch
 from projects import TINY, cell_folder, prepared_study, sweep_path
 
 from softreg import models, penalties, stages
+from softreg.contract.penalty import check_penalty
 from softreg.files import read_json, sha256_file
 from softreg.imageset import Batches, open_split
+from softreg.models.probe import normalised
 from softreg.scoring import count, predict
 from softreg.stopping import Interrupted, StopRequest
 from softreg.train import CellTrainer
 from softreg.train_path import make_bench
+from softreg.treatment import CONTROLS
 
 pytestmark = pytest.mark.gpu
 
@@ -93,3 +96,56 @@ def test_proximal_steps_are_those_of_the_cpu(kind):
     for one, other in zip(weights, on_gpu, strict=True):
         torch.testing.assert_close(one, other.cpu(), rtol=1e-6, atol=1e-6)
         assert torch.equal(one == 0, other.cpu() == 0)
+
+
+#: Every kind of a study's penalties, at a strength that does something.
+STRENGTHS = {
+    "l2": 1e-2,
+    "l1": 1e-3,
+    "elastic_net": 1e-3,
+    "soft": 1e-3,
+    "smooth_l1": 1e-3,
+    "berhu": 1e-3,
+    "group_lasso": 1e-3,
+    "sparse_group_lasso": 1e-3,
+    "l0": 1e-6,
+    "mcp": 1e-3,
+    "hoyer": 1e-5,
+    "decoupled_decay": 0.1,
+    "l2_sp": 1e-2,
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "pruning": 0.8,
+    "small_dense": 0.5,
+}
+
+
+@pytest.mark.parametrize("kind", STRENGTHS)
+def test_every_kind_trains_twice_to_the_same_bits(tmp_path, kind):
+    found = []
+    for name in ("first", "second"):
+        entry = {kind: {"lambda": [STRENGTHS[kind]]}}
+        study = prepared_study(tmp_path, name, **{**STUDY, "models": {"m": UNET}, "penalties": {"none": {}, **entry}})
+        path = sweep_path(kind, model="m")
+        stages.train(study, path)
+        (record,) = (
+            read_json(file) for file in stages.path_folder(stages.results_folder(study), path).glob("*/cell.json")
+        )
+        assert record["status"] == "finished"
+        found.append(record["weights_sha256"])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", sorted(set(STRENGTHS) - CONTROLS))
+def test_penalties_keep_their_contract_on_the_gpu(tmp_path, kind):
+    study = prepared_study(tmp_path, **{**STUDY, "penalties": {"none": {}, kind: {"lambda": [1e-3]}}})
+    broken = [finding for finding in check_penalty(penalties.make(study.penalties[kind])) if not finding.kept]
+    assert broken == []
+
+
+def test_the_gpu_finds_the_same_normalised_layers(tmp_path):
+    """Its convolutions round more coarsely."""
+    model = models.build({**UNET, "weights": "none", "options": {}}, 4)
+    wanted = normalised(model, model.layers(), (64, 64))
+    model = model.cuda()
+    assert normalised(model, model.layers(), (64, 64)) == wanted
