@@ -81,6 +81,7 @@ def test_one_command_leads_to_the_report(finished):
         "final-val.parquet",
         "final-test.parquet",
         "cells.parquet",
+        "layers.parquet",
         "examples.parquet",
     }
     assert json.loads((results / "metrics.json").read_text())
