@@ -193,8 +193,11 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
 
 def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     realisations = entry.get("realisation")
+    if not isinstance(realisations, list):
+        return {name: entry}
     known = _definition("penalties", name, entry)["properties"].get("realisation")
-    if not isinstance(realisations, list) or known is None:
+    if known is None:
+        # A key that this kind does not have: the schema will say so.
         return {name: entry}
     if not realisations or first_duplicate(realisations) is not None:
         raise Violation(f"penalties.{name}.realisation is {show(realisations)}; give one value or more, each once")

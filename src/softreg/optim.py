@@ -60,24 +60,24 @@ class RegularisedStep:
             group["lr"] = lr
         realisation = self.regulariser.realisation if self.lambda_ > 0 else None
         if realisation == "subgradient":
-            self._add_gradient([weight.grad for weight in self.regulariser.weights], self.lambda_)  # type: ignore[misc]
+            gradients: list[Tensor] = [weight.grad for weight in self.regulariser.weights]  # type: ignore[misc]
+            self._add_gradient(self.regulariser.blocks(gradients), self.lambda_)
         elif realisation == "decoupled":
-            self._add_gradient(self.regulariser.weights, -lr * self.lambda_)
+            self._add_gradient(self._weight_blocks, -lr * self.lambda_)
         self.optimizer.step()
         if realisation == "proximal":
             self._prox(lr)
 
-    def _add_gradient(self, targets: Sequence[Tensor], factor: float) -> None:
-        """Add the penalty's gradient times ``factor`` to tensors shaped like the weights."""
-        regulariser = self.regulariser
-        for target, centred in zip(regulariser.blocks(targets), self._centred_blocks(), strict=True):
-            torch._foreach_add_(target, regulariser.penalty.gradient(centred), alpha=factor)
+    def _add_gradient(self, targets: list[list[Tensor]], factor: float) -> None:
+        """Add the penalty's gradient times ``factor`` to tensors shaped like the weights, in their blocks."""
+        for target, centred in zip(targets, self._centred_blocks(), strict=True):
+            torch._foreach_add_(target, self.regulariser.penalty.gradient(centred), alpha=factor)
 
     def _prox(self, lr: float) -> None:
         regulariser = self.regulariser
-        weights, centred = self._weight_blocks, self._centred_blocks()
-        for index, (weight, moved) in enumerate(zip(weights, centred, strict=True)):
-            regulariser.penalty.prox_(moved, self._strength(lr, index))
+        blocks = zip(self._weight_blocks, self._centred_blocks(), self._strengths(lr), strict=True)
+        for index, (weight, moved, strength) in enumerate(blocks):
+            regulariser.penalty.prox_(moved, strength)
             if regulariser.origin is not None:
                 torch._foreach_copy_(weight, torch._foreach_add(moved, self._origin_blocks[index]))
 
@@ -103,17 +103,19 @@ class RegularisedStep:
             [self.optimizer.state[weight]["exp_avg_sq"] for weight in self.regulariser.weights]
         )
 
-    def _strength(self, lr: float, block: int) -> Strength:
-        """Step × λ: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
+    def _strengths(self, lr: float) -> Iterator[Strength]:
+        """Step × λ of each block: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
         if isinstance(self.optimizer, torch.optim.SGD):
-            return lr * self.lambda_
+            yield from [lr * self.lambda_] * len(self._weight_blocks)
+            return
         group = self.optimizer.param_groups[0]
         step = float(self.optimizer.state[self.regulariser.layers[0].weight]["step"])
-        correction = math.sqrt(1 - group["betas"][1] ** step)
         # √v̂ = √v/correction, taken out of the fraction.
-        # A list, as authors of penalties are told; foreach functions give tuples.
-        strength = list(torch._foreach_sqrt(self._moment_blocks[block]))
-        torch._foreach_add_(strength, group["eps"] * correction)
-        torch._foreach_reciprocal_(strength)
-        torch._foreach_mul_(strength, lr * self.lambda_ * correction)
-        return strength
+        correction = math.sqrt(1 - group["betas"][1] ** step)
+        for moments in self._moment_blocks:
+            # A list, as authors of penalties are told; foreach functions give tuples.
+            strength = list(torch._foreach_sqrt(moments))
+            torch._foreach_add_(strength, group["eps"] * correction)
+            torch._foreach_reciprocal_(strength)
+            torch._foreach_mul_(strength, lr * self.lambda_ * correction)
+            yield strength

@@ -36,19 +36,19 @@ class Regulariser:
     @torch.no_grad()
     def value(self) -> Tensor:
         """P of the weights as they are, float64."""
-        return self.penalty.value(self.centred(self.views(self.weights)))
+        weights = self.views(self.weights)
+        return self.penalty.value(
+            weights if self.origin is None else torch._foreach_sub(weights, self.views(self.origin))
+        )
 
     @torch.no_grad()
     def layer_values(self) -> list[float]:
         """P of each layer, which sum to P."""
-        origins: Sequence[Tensor | None] = self.origin or [None] * len(self.layers)
-        return [_layer_value(self.penalty, layer, origin) for layer, origin in zip(self.layers, origins, strict=True)]
-
-    def centred(self, views: list[Tensor]) -> list[Tensor]:
-        """What P measures: the weights, or their distance to where they started."""
-        if self.origin is None:
-            return views
-        return list(torch._foreach_sub(views, self.views(self.origin)))
+        alone = (
+            Regulariser(self.penalty, self.realisation, [layer], None if self.origin is None else [self.origin[place]])
+            for place, layer in enumerate(self.layers)
+        )
+        return [float(one.value()) for one in alone]
 
     def views(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Tensors shaped like the weights, as views with the output filters first."""
@@ -65,15 +65,10 @@ class Regulariser:
         return _packed([piece for view in views for piece in _pieces(view)])
 
 
-def _layer_value(penalty: Penalty, layer: Layer, origin: Tensor | None) -> float:
-    weight = layer.weight if origin is None else layer.weight - origin
-    return float(penalty.value(layer.filters(weight)))
-
-
 def _pieces(view: Tensor) -> Sequence[Tensor]:
     """``view`` cut between output filters."""
-    rows = max(1, _BLOCK // max(1, view[0].numel())) if len(view) else 1
-    return torch.split(view, rows) if len(view) else [view]
+    filter_size = view.numel() // max(1, len(view))
+    return torch.split(view, max(1, _BLOCK // max(1, filter_size)))
 
 
 def _packed(pieces: Sequence[Tensor]) -> list[list[Tensor]]:

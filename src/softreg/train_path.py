@@ -74,16 +74,11 @@ def train_cells(
                     bench = None
                     bench = make_bench(study, path, data, classes, device, float(cell.lambda_))
             except Exception as error:
-                _write_record(path, cell, _refused(error) or _outcome(error), device)
+                _write_record(path, cell, _outcome(error), device)
                 continue
             _train_cell(bench, path, cell, stop, progress)
     finally:
         progress.close()
-
-
-def _refused(error: Exception) -> _Outcome | None:
-    """How a cell ends whose strength the network does not allow; other strengths may be allowed."""
-    return _Outcome("failed", str(error)) if isinstance(error, NotThin) else None
 
 
 def make_bench(
@@ -192,6 +187,9 @@ def _outcome(error: Exception) -> _Outcome:
     """How a cell ends that met ``error``; raises it where another try, or another study, is called for."""
     if isinstance(error, Diverged):
         return _Outcome("diverged", str(error))
+    if isinstance(error, NotThin):
+        # The network does not allow this strength; others it may.
+        return _Outcome("failed", str(error))
     if isinstance(error, Interrupted | UserError):
         raise error
     memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY in str(error)

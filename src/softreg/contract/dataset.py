@@ -12,7 +12,7 @@ import numpy as np
 
 from softreg.contract.findings import Finding, guarded
 from softreg.datasets.base import IGNORE, PARTS, Dataset, Options, Sample
-from softreg.datasets.own import flaw
+from softreg.datasets.own import STATED, flaw
 
 #: At most so many samples are read, evenly spaced over all.
 READ = 20
@@ -48,7 +48,7 @@ def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
 
 
 def _declaration(dataset: Dataset, options: Options, root: Path) -> Iterator[Finding]:
-    for key in ("title", "citation", "licence"):
+    for key in STATED:
         text = getattr(dataset, key, None)
         yield Finding("declaration", isinstance(text, str) and bool(text), f"{key} {text!r}: a text, for the report")
 

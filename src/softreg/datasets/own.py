@@ -14,7 +14,8 @@ from softreg import plugins
 from softreg.datasets.base import Array, Dataset, Options, Sample
 from softreg.errors import UserError
 
-_STATED = ("title", "citation", "licence")
+#: What a report prints of a data set.
+STATED = ("title", "citation", "licence")
 
 
 def load_class(kind: str) -> type[Dataset]:
@@ -27,7 +28,7 @@ def load(entry: Options) -> Dataset:
     """The data set of a study's entry. Raises UserError where it does not state what a report prints."""
     dataset = plugins.create(entry, Dataset)  # type: ignore[type-abstract]
     source, name = plugins.locate(entry["kind"])
-    missing = next((key for key in _STATED if not getattr(dataset, key, None)), None)
+    missing = next((key for key in STATED if not getattr(dataset, key, None)), None)
     if missing is None and not hasattr(dataset, "palette") and type(dataset).labels is Dataset.labels:
         missing = "palette"
     if missing is not None:

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from softreg.errors import UserError
-from softreg.models.layers import Layer
+from softreg.models.layers import Layer, layers_of
 from softreg.models.segmenter import Segmenter
 from softreg.randomness import generator
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
-_TRANSPOSED = nn.modules.conv._ConvTransposeNd
 #: How far a layer's weights are scaled to see whether the output changes, and the relative change that counts as none.
 #: A power of two: weights that are rounded to fewer bits, as on a GPU, round alike at both scales.
 _FACTOR = 8.0
@@ -97,8 +95,8 @@ def _normalising(model: Segmenter) -> Iterator[None]:
 
 def _open(model: Segmenter) -> None:
     """The biases of layers to random values; what is neither weight nor shift, and so a gain, to 1."""
-    layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
-    biases = {id(layer.bias) for layer in layers}
+    layers = layers_of(model)
+    biases = {id(layer.module.bias) for layer in layers}
     kept = {id(layer.weight) for layer in layers}
     kept |= {id(module.bias) for module in model.modules() if isinstance(module, _NORMALISATIONS)}
     random = generator(0, "probe biases")
@@ -119,7 +117,7 @@ def positions(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) 
             counts[layer.name] += output.numel() // output.shape[-1]
         else:
             # A transposed convolution applies each weight once at every pixel of its input.
-            applied = inputs[0] if isinstance(layer.module, _TRANSPOSED) else output
+            applied = inputs[0] if layer.transposed else output
             # Over the batch too: some networks fold windows of one image into it.
             counts[layer.name] += applied.numel() // applied.shape[1]
 

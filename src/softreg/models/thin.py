@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from softreg.errors import UserError
-from softreg.models.layers import layers_of
+from softreg.models.layers import CONVOLUTION, TRANSPOSED, layers_of
 from softreg.models.segmenter import Segmenter
 
-_CONVOLUTION = nn.modules.conv._ConvNd
-_TRANSPOSED = nn.modules.conv._ConvTransposeNd
 _BATCH_NORM = nn.modules.batchnorm._NormBase
 _IMAGE_CHANNELS = 3
 #: How far the number of weights that are left may be from what was asked, as a share of that.
@@ -66,17 +64,21 @@ def _ends(model: Segmenter) -> frozenset[int]:
 
 def _counts(module: nn.Module, ends: frozenset[int]) -> list[int]:
     """The channel counts of a module that shrink."""
-    if isinstance(module, _CONVOLUTION):
+    if isinstance(module, CONVOLUTION):
         sides = (module.in_channels, module.out_channels)
     elif isinstance(module, nn.Linear):
         sides = (module.in_features, module.out_features)
     else:
         return []
-    grouped = getattr(module, "groups", 1)
     # A group of channels stays a group: what shrinks is the number of channels in it.
-    shared = 1 if grouped in (1, sides[0]) else grouped
+    shared = 1 if _depthwise(module) else getattr(module, "groups", 1)
     first = [] if sides[0] == _IMAGE_CHANNELS else [sides[0] // shared]
     return first if id(module) in ends else [*first, sides[1] // shared]
+
+
+def _depthwise(module: nn.Module) -> bool:
+    groups = getattr(module, "groups", 1)
+    return groups > 1 and groups == module.in_channels
 
 
 def _scaled(count: int, ratio: Fraction) -> int:
@@ -87,13 +89,12 @@ def _weights_at(model: Segmenter, ends: frozenset[int], ratio: Fraction) -> int:
     """The number of weights that the network has at ``ratio``."""
     total = Fraction(0)
     for layer in layers_of(model.network):
-        depthwise = getattr(layer.module, "groups", 1) > 1 and layer.module.groups == layer.module.in_channels
-        total += layer.weight.numel() * ratio ** (1 if depthwise else len(_counts(layer.module, ends)))
+        total += layer.weight.numel() * ratio ** (1 if _depthwise(layer.module) else len(_counts(layer.module, ends)))
     return int(total)
 
 
 def _narrow(module: nn.Module, ends: frozenset[int], ratio: Fraction) -> None:
-    if isinstance(module, _CONVOLUTION):
+    if isinstance(module, CONVOLUTION):
         _narrow_convolution(module, id(module) in ends, ratio)
     elif isinstance(module, nn.Linear):
         inputs = module.in_features
@@ -117,7 +118,7 @@ def _narrow(module: nn.Module, ends: frozenset[int], ratio: Fraction) -> None:
 
 
 def _narrow_convolution(module: nn.modules.conv._ConvNd, last: bool, ratio: Fraction) -> None:
-    depthwise = module.groups > 1 and module.groups == module.in_channels
+    depthwise = _depthwise(module)
     inputs = module.in_channels // module.groups
     if module.in_channels != _IMAGE_CHANNELS:
         module.in_channels = _scaled(module.in_channels, ratio)
@@ -126,7 +127,7 @@ def _narrow_convolution(module: nn.modules.conv._ConvNd, last: bool, ratio: Frac
     if depthwise:
         module.groups = module.in_channels
     sides = (module.out_channels, module.in_channels // module.groups)
-    if isinstance(module, _TRANSPOSED):
+    if isinstance(module, TRANSPOSED):
         sides = (module.in_channels, module.out_channels // module.groups)
     _cut(module, sides, module.in_channels // module.groups / inputs)
 
@@ -150,10 +151,10 @@ def _cut_vectors(module: nn.Module, length: int) -> None:
 
 def _side(model: Segmenter) -> int:
     """The side of a square image that the network takes, on which it is tried again when narrow."""
-    sides = [side for side in _SIDES if not _problem(model, side)]
-    if not sides:
+    side = next((side for side in _SIDES if not _problem(model, side)), None)
+    if side is None:
         raise _refusal(f"it takes no square image of {', '.join(map(str, _SIDES))} pixels to try it on")
-    return sides[0]
+    return side
 
 
 @torch.no_grad()
