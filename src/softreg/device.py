@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 
 # cuBLAS reads this once, when it is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -32,3 +34,20 @@ def open_device(gpus: int, threads: int) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {platform.machine()}"
+
+
+def begin_memory_peak(device: torch.device) -> None:
+    """Forget the GPU's peak so far, so that `peak_memory` is that of what follows."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: on a GPU the most that torch held since `begin_memory_peak`, on the CPU the process's peak so far.
+
+    The CPU's figure is resident memory with the interpreter and libraries in it, and can only rise within a process.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -21,7 +21,7 @@ from softreg import penalties
 from softreg.cells import Cell
 from softreg.checkpoint import Progress
 from softreg.config import Study
-from softreg.device import device_name, open_device
+from softreg.device import begin_memory_peak, device_name, open_device, peak_memory
 from softreg.diagnostics import Layers, layer_rows, summary, weight_summary
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, whole_file, write_json
@@ -165,6 +165,7 @@ def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest,
     checkpoint = cell.folder / "checkpoint.pt"
     weights = cell.folder / "weights.safetensors"
     weights.unlink(missing_ok=True)
+    begin_memory_peak(bench.train.device)
     try:
         trainer = CellTrainer(bench, float(cell.lambda_), checkpoint, cell.key, stop, progress.epoch)
         progress.begin(cell.lambda_, trainer.progress.epoch)
@@ -208,6 +209,7 @@ def _facts(bench: Bench, done: Progress, weights: Path) -> dict[str, Any]:
         **weight_summary(bench.regulariser.weights),
         "weights_sha256": sha256_file(weights),
         "seconds": done.seconds,
+        "peak_memory": peak_memory(bench.train.device),
     }
 
 
@@ -230,6 +232,7 @@ _NO_FACTS = dict.fromkeys(
         "kappa",
         "weights_sha256",
         "seconds",
+        "peak_memory",
     )
 )
 
