@@ -35,7 +35,10 @@ SCORES = multiext(
     "final-val.parquet",
     "final-test.parquet",
     "cells.parquet",
+    "sums.parquet",
     "layers.parquet",
+    "histories.parquet",
+    "images.parquet",
     "examples.parquet",
     "timings.csv",
     "selection.csv",
@@ -48,7 +51,6 @@ SCORES = multiext(
 wildcard_constraints:
     phase="sweep|final",
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
-    split="val|test",
 
 
 localrules:

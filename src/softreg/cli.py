@@ -40,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
-    _study_command(commands, "evaluate", "score a path's weights on val or test", _evaluate, "phase", "path", "split")
+    _study_command(commands, "evaluate", "score a path's weights: the sweep's on val alone", _evaluate, "phase", "path")
+    _study_command(commands, "reveal", "score a group's sweep on test, once λ̂ is selected", _reveal, "group")
     select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
     select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, list λ̂ of all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
@@ -65,9 +66,9 @@ _HELP = {
     "dataset": "name of a data set in the study",
     "phase": "sweep or final",
     "path": "DATASET/MODEL/PENALTY/seedN, with -foldN under K-fold",
-    "split": "val or test",
+    "group": "DATASET/MODEL/PENALTY",
 }
-_CHOICES = {"phase": ("sweep", "final"), "split": ("val", "test")}
+_CHOICES = {"phase": ("sweep", "final")}
 
 
 def _study_command(
@@ -157,23 +158,29 @@ def _evaluate(options: argparse.Namespace) -> None:
     from softreg.matrix import find_path
 
     study = load_study(options.study)
-    stages.evaluate(study, find_path(study, options.phase, options.path), options.split)
+    stages.evaluate(study, find_path(study, options.phase, options.path))
+
+
+def _reveal(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+    from softreg.matrix import find_group
+
+    study = load_study(options.study)
+    stages.reveal(study, find_group(study, options.group))
 
 
 def _select(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.matrix import groups
+    from softreg.matrix import find_group
     from softreg.select import select, select_group
 
     study = load_study(options.study)
     if options.group is None:
         select(study, stages.results_folder(study))
         return
-    by_name = {"/".join(group): group for group in groups(study)}
-    if options.group not in by_name:
-        raise UserError(f"{study.file} has no {options.group!r}; its first group is {next(iter(by_name))}")
-    select_group(study, stages.results_folder(study), by_name[options.group])
+    select_group(study, stages.results_folder(study), find_group(study, options.group))
 
 
 def _gather(options: argparse.Namespace) -> None:

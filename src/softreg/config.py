@@ -56,6 +56,8 @@ class Study:
     selection: dict[str, Any]
     evaluation: dict[str, Any]
     resources: dict[str, Any]
+    figures: dict[str, Any]
+    statistics: dict[str, Any]
     mirrors: list[str]
 
     def training_of(self, model: str, penalty: str | None = None) -> dict[str, Any]:
@@ -256,6 +258,23 @@ def _check(study: Study) -> None:
         _check_training(study, name)
     for name in study.penalties:
         _check_penalty(study, name)
+    _check_style(study)
+
+
+def _check_style(study: Study) -> None:
+    style = study.figures["style"]
+    for place, name in enumerate(style["order"]):
+        if name not in study.penalties:
+            raise Violation(
+                f"figures.style.order[{place}] is {show(name)}, which is no entry of penalties; "
+                f"give some of {', '.join(study.penalties)}"
+            )
+    for name in style["names"]:
+        if name not in {*study.datasets, *study.models, *study.penalties}:
+            raise Violation(
+                f"figures.style.names has {show(name)}, which is no entry of datasets, models or penalties; "
+                "give the name that the study uses"
+            )
 
 
 def _check_seeds(study: Study) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from softreg import __version__, matrix, records, select
+from softreg import __version__, complexity, matrix, metrics, records, select
 from softreg.config import Study
 from softreg.datasets import prepared_folder
 from softreg.errors import UserError
@@ -82,9 +83,43 @@ LAYERS = pa.schema(
 )
 """One row for each layer of each finished cell; `softreg.diagnostics.layer_rows` says what the columns are."""
 
-EXAMPLES = pa.schema(
-    [("dataset", pa.string()), ("image", pa.string()), ("image_png", pa.binary()), ("truth_png", pa.binary())]
+HISTORIES = pa.schema(
+    [
+        *(CELLS.field(name) for name in ("phase", "dataset", "model", "penalty", "lambda", "seed", "fold")),
+        ("epoch", pa.int64()),
+        ("step", pa.int64()),
+        ("data_term", pa.float64()),
+        ("penalty_value", pa.float64()),
+        ("val_miou", pa.float64()),
+        ("exact_zeros", pa.int64()),
+        ("lr", pa.float64()),
+    ]
 )
+"""One row for each epoch of each finished cell, as its ``history.csv`` has it."""
+
+IMAGES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("split", pa.string()),
+        ("image", pa.string()),
+        ("boundary_density", pa.float64()),
+        ("classes", pa.int64()),
+    ]
+)
+"""How complex each image's true mask is; see `softreg.complexity`."""
+
+EXAMPLES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("image", pa.string()),
+        ("percentile", pa.int64()),
+        ("image_png", pa.binary()),
+        ("truth_png", pa.binary()),
+    ]
+)
+"""The test images at three percentiles of the score without a penalty: shown, so never picked by hand."""
+
+PERCENTILES = (10, 50, 90)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +155,17 @@ def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Pa
             + [cell.folder / "cell.json" for cell in cells if cell.lambda_]
             + [folder / "dataset.json" for folder in prepared.values()]
         )
+    tables = {}
     for name, group in files.items():
-        table = records.read([file for file in group if file.exists()])
-        records.write(_current(table, name, selection), scores / f"{name}.parquet")
+        schema = records.SUMS if name == "sums" else records.SCHEMA
+        table = records.read([file for file in group if file.exists()], schema=schema)
+        tables[name] = _current(table, name, selection)
+    examples = _examples(study, tables["final-test"])
+    tables["final-test"] = _shown(tables["final-test"], examples)
+    for name, table in tables.items():
+        records.write(table, scores / f"{name}.parquet", records.SUMS if name == "sums" else records.SCHEMA)
     _gather_cells(cells, scores, partial)
-    _gather_datasets(prepared, scores)
+    _gather_datasets(prepared, scores, examples)
     write_json(scores / "study.json", study.to_dict())
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     return scores
@@ -158,6 +199,8 @@ def _record_files(study: Study, root: Path, selection: pd.DataFrame) -> dict[str
         "sweep-val": [folder / "val.parquet" for folder in sweep],
         "final-val": [folder / "val.parquet" for folder in final],
         "final-test": [folder / "test.parquet" for folder in final],
+        "sums": [root.joinpath("sweep", *group) / "sums.parquet" for group in matrix.groups(study) if group in chosen]
+        + [folder / "sums.parquet" for folder in final],
     }
 
 
@@ -167,7 +210,44 @@ def _current(table: pa.Table, name: str, selection: pd.DataFrame) -> pa.Table:
         return table
     chosen = _chosen(selection)
     columns = [table[key].to_pylist() for key in ("dataset", "model", "penalty", "lambda")]
-    return table.filter(pa.array([chosen.get((d, m, p)) == λ for d, m, p, λ in zip(*columns, strict=True)], pa.bool_()))
+    kept = pa.array([chosen.get((d, m, p)) == λ for d, m, p, λ in zip(*columns, strict=True)], pa.bool_())
+    if "phase" in table.column_names:
+        kept = pc.or_(kept, pc.equal(table["phase"], "sweep"))
+    return table.filter(kept)
+
+
+def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
+    """For each data set, the test images at `PERCENTILES` of the score without a penalty: dataset, image, percentile.
+
+    The score is the image's own mIoU, a mean over models and seeds; where the study has no entry of kind none, over all
+    penalties.
+    """
+    plain = [name for name, entry in study.penalties.items() if entry["kind"] == "none"] or list(study.penalties)
+    rows = []
+    for dataset in study.datasets:
+        mine = test.filter(pc.and_(pc.equal(test["dataset"], dataset), pc.is_in(test["penalty"], pa.array(plain))))
+        if not len(mine):
+            continue
+        scored = pd.DataFrame({"image": mine["image"].to_pylist(), "miou": _image_miou(mine)})
+        ranked = scored.groupby("image")["miou"].mean().sort_values(kind="stable")
+        places = [round(percentile / 100 * (len(ranked) - 1)) for percentile in PERCENTILES]
+        rows += [(dataset, ranked.index[place], p) for place, p in zip(places, PERCENTILES, strict=True)]
+    return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
+
+
+def _image_miou(table: pa.Table) -> np.ndarray[Any, Any]:
+    """The mIoU of each row on its own."""
+    counts = (rows[:, None, :] for rows in records.counts(table))
+    return metrics.miou(*counts)
+
+
+def _shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
+    """``table`` with the predictions of the examples alone."""
+    kept = set(examples[["dataset", "image"]].itertuples(index=False, name=None))
+    places = zip(table["dataset"].to_pylist(), table["image"].to_pylist(), strict=True)
+    mask = pa.array([place in kept for place in places], pa.bool_())
+    pictures = pc.if_else(mask, table["prediction"].combine_chunks(), pa.scalar(None, pa.binary()))
+    return table.set_column(table.column_names.index("prediction"), "prediction", pictures)
 
 
 def _demand(files: list[Path]) -> None:
@@ -207,6 +287,7 @@ def _gather_cells(cells: list[_Cell], scores: Path, partial: bool) -> None:
     ended = [(cell, fact) for cell, fact in zip(cells, facts, strict=True) if fact]
     finished = [(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
     _write_parquet(_layers([cell for cell, _ in finished]), scores / "layers.parquet")
+    _write_parquet(_histories([cell for cell, _ in finished]), scores / "histories.parquet")
     timings = pd.DataFrame([_timing(cell, fact) for cell, fact in finished], columns=TIMINGS)
     write_text(scores / "timings.csv", timings.to_csv(index=False, lineterminator="\n"))
     provenance = _provenance([fact["provenance"] for _, fact in ended])
@@ -238,7 +319,18 @@ def _layers(cells: list[_Cell]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "device"]
+def _histories(cells: list[_Cell]) -> pa.Table:
+    tables = [HISTORIES.empty_table()]
+    for cell in cells:
+        history = cell.folder / "history.csv"
+        if history.exists():
+            rows = pd.read_csv(history).rename(columns={"penalty": "penalty_value"}).assign(**cell.names)
+            rows = rows.reindex(columns=HISTORIES.names)
+            tables.append(pa.Table.from_pandas(rows, schema=HISTORIES, preserve_index=False))
+    return pa.concat_tables(tables)
+
+
+TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "peak_memory", "device", "commit", "time"]
 
 
 def _timing(cell: _Cell, facts: dict[str, Any]) -> dict[str, Any]:
@@ -246,8 +338,9 @@ def _timing(cell: _Cell, facts: dict[str, Any]) -> dict[str, Any]:
     history = cell.folder / "history.csv"
     if history.exists():
         rate = float(pd.read_csv(history)["images_per_second"].median())
-    measured = {"seconds": facts["seconds"], "images_per_second": rate}
-    return {**cell.names, **measured, "device": str(facts["provenance"].get("device", ""))}
+    measured = {"seconds": facts["seconds"], "images_per_second": rate, "peak_memory": facts.get("peak_memory")}
+    origin = {name: str(facts["provenance"].get(name, "")) for name in ("device", "commit", "time")}
+    return {**cell.names, **measured, **origin}
 
 
 def _provenance(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
@@ -272,8 +365,8 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, inner
 
 
-def _gather_datasets(prepared: dict[str, Path], scores: Path) -> None:
-    about, examples = {}, []
+def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataFrame) -> None:
+    about, pictures, images = {}, [], [IMAGES.empty_table()]
     for name, folder in prepared.items():
         if not (folder / "dataset.json").exists():
             continue
@@ -281,17 +374,24 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path) -> None:
         ids = facts.pop("ids")
         del facts["groups"]
         about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}}
-        examples += list(_examples(name, folder / "test", ids["test"]))
+        for split in ("train", "test"):
+            rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
+            columns = {"dataset": [name] * len(rows), "split": [split] * len(rows), "image": ids[split]}
+            images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
+        pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)
-    _write_parquet(pa.Table.from_pylist(examples, schema=EXAMPLES), scores / "examples.parquet")
+    _write_parquet(pa.concat_tables(images), scores / "images.parquet")
+    _write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
 
 
-def _examples(dataset: str, folder: Path, ids: list[str]) -> Iterator[dict[str, Any]]:
+def _pictures(dataset: str, folder: Path, ids: list[str], examples: pd.DataFrame) -> Iterator[dict[str, Any]]:
     images = np.load(folder / "images.npy", mmap_mode="r")
     masks = np.load(folder / "masks.npy", mmap_mode="r")
-    for index in records.example_indices(len(ids)):
-        pictures = {"image_png": _png(images[index]), "truth_png": _png(masks[index])}
-        yield {"dataset": dataset, "image": ids[index], **pictures}
+    mine = examples[examples["dataset"] == dataset]
+    for image, percentile in zip(mine["image"], mine["percentile"], strict=True):
+        row = ids.index(image)
+        pictures = {"image_png": _png(images[row]), "truth_png": _png(masks[row])}
+        yield {"dataset": dataset, "image": image, "percentile": percentile, **pictures}
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:

@@ -86,3 +86,11 @@ def find_path(study: Study, phase: str, name: str) -> TrainingPath:
     if path not in paths:
         raise UserError(f"{study.file} has no path {phase}/{name}; its first one is {phase}/{paths[0].name}")
     return path
+
+
+def find_group(study: Study, name: str) -> tuple[str, str, str]:
+    """The study's group of this name, DATASET/MODEL/PENALTY. Raises UserError where the study has none such."""
+    by_name = {"/".join(group): group for group in groups(study)}
+    if name not in by_name:
+        raise UserError(f"{study.file} has no {name!r}; its first group is {next(iter(by_name))}")
+    return by_name[name]

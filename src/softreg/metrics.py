@@ -40,6 +40,14 @@ def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
     return _mean_of_defined(_ratio(2 * hits, 2 * hits + false + missed))
 
 
+def boundary_iou(both: ArrayLike, either: ArrayLike) -> Floats:
+    """Mean over classes of the IoU of their rims, pixels summed over the images: (..., N, C) → (...).
+
+    ``both`` and ``either`` are the rims' intersection and union (`softreg.boundary`; Cheng et al. 2021, equation 2).
+    """
+    return _mean_of_defined(_ratio(*_totals(both, either)))
+
+
 def pixel_accuracy(tp: ArrayLike, fn: ArrayLike) -> Floats:
     """Share of the valid pixels, ΣTP + ΣFN, whose class is right: (..., N, C) → (...)."""
     right, missed = np.asarray(tp).sum((-2, -1)), np.asarray(fn).sum((-2, -1))

@@ -1,7 +1,8 @@
 """Score records: for one cell and one image, the counts from which every number in a paper is computed.
 
-They are sufficient statistics: TP, FP and FN per class, and sums for likelihood and calibration. No times
-and no machine names are among them, so that the same study on the same machine gives the same bytes.
+They are sufficient statistics: TP, FP and FN per class, pixels of the classes' rims, and sums for likelihood and
+calibration. No times and no machine names are among them, so that the same study on the same machine gives the same
+bytes. Where no single image is asked for (training images, corrupted ones), the same counts are kept as sums.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ SCHEMA = pa.schema(
         ("tp", pa.list_(pa.int64())),
         ("fp", pa.list_(pa.int64())),
         ("fn", pa.list_(pa.int64())),
+        ("boundary_both", pa.list_(pa.int64())),
+        ("boundary_either", pa.list_(pa.int64())),
         ("nll_sum", pa.float64()),
         ("pixels", pa.int64()),
         ("bin_count", pa.list_(pa.int64())),
@@ -45,8 +48,38 @@ SCHEMA = pa.schema(
     ]
 )
 
-_ORDER = [(key, "ascending") for key in (*CELL, "split", "image")]
-_COUNTED = ("tp", "fp", "fn", "nll_sum", "pixels", "bin_count", "bin_correct", "bin_confidence")
+COUNTED = (
+    "tp",
+    "fp",
+    "fn",
+    "boundary_both",
+    "boundary_either",
+    "nll_sum",
+    "pixels",
+    "bin_count",
+    "bin_correct",
+    "bin_confidence",
+)
+"""The columns that are counts or sums over pixels."""
+
+SUMS = pa.schema(
+    [
+        ("phase", pa.string()),
+        *(SCHEMA.field(name) for name in (*CELL, "split")),
+        ("corruption", pa.string()),
+        ("severity", pa.int64()),
+        ("images", pa.int64()),
+        *(SCHEMA.field(name) for name in COUNTED),
+    ]
+)
+"""Counts summed over all images of a split, for one cell; ``corruption`` is empty where the images are as they are."""
+
+_ORDERS = {
+    SCHEMA: [(key, "ascending") for key in (*CELL, "split", "image")],
+    SUMS: [(key, "ascending") for key in ("phase", *CELL, "split", "corruption", "severity")],
+}
+MEASURES = ["miou", "miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
+"""What is computed from the counts; see `softreg.metrics`."""
 
 
 def empty() -> pa.Table:
@@ -54,28 +87,28 @@ def empty() -> pa.Table:
     return SCHEMA.empty_table()
 
 
-def example_indices(images: int) -> list[int]:
-    """Which images of a split of ``images`` stand as examples: at one sixth, a half and five sixths of it."""
-    return sorted({images // 6, images // 2, 5 * images // 6}) if images else []
+def joined(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """All rows of ``tables``; without one, the empty table of ``schema``."""
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def write(table: pa.Table, path: Path) -> None:
-    """Write records to ``path``, rows sorted by cell, split and image: the same rows give the same bytes.
+def write(table: pa.Table, path: Path, schema: pa.Schema = SCHEMA) -> None:
+    """Write records, or with ``schema`` `SUMS` sums, to ``path``, rows sorted: the same rows give the same bytes.
 
-    Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit `SCHEMA`.
+    Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit ``schema``.
     """
-    table = table.select(SCHEMA.names).cast(SCHEMA).sort_by(_ORDER).combine_chunks()
+    table = table.select(schema.names).cast(schema).sort_by(_ORDERS[schema]).combine_chunks()
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
-    """The records in ``paths``, one after another; only ``columns`` where they are given.
+def read(paths: Iterable[Path], columns: Sequence[str] | None = None, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The records (or, with ``schema`` `SUMS`, sums) in ``paths``, one after another; only ``columns`` where given.
 
-    Raises `UserError` for a file that does not hold score records.
+    Raises `UserError` for a file that does not hold them.
     """
-    names = list(columns or SCHEMA.names)
-    schema = pa.schema([SCHEMA.field(name) for name in names])
+    names = list(columns or schema.names)
+    schema = pa.schema([schema.field(name) for name in names])
     tables = [_read_one(path, names, schema) for path in paths]
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
@@ -106,15 +139,37 @@ def matrix(table: pa.Table, column: str) -> NDArray[np.int64]:
 def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
     """One row for each value of ``keys``, sorted, with its measures over all its images.
 
-    Columns: ``keys``, miou, miou_per_image, dice, pixel_accuracy, ece, nll (see `softreg.metrics`), images.
+    Columns: ``keys``, `MEASURES`, images.
     Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
     """
     frames = [
         _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
         for name in sorted(pc.unique(table["dataset"]).to_pylist())
     ]
-    columns = [*keys, "miou", "miou_per_image", "dice", "pixel_accuracy", "ece", "nll", "images"]
+    columns = [*keys, *MEASURES, "images"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def of_sums(table: pa.Table) -> pd.DataFrame:
+    """The measures of each row of ``table``, which is of `SUMS`, beside what names the row.
+
+    A measure that needs single images, miou_per_image, is left out.
+    """
+    names = [name for name in SUMS.names if name not in COUNTED]
+    frames = []
+    for dataset in sorted(pc.unique(table["dataset"]).to_pylist()):
+        rows = table.filter(pc.equal(table["dataset"], dataset))
+        arrays = {column: _column(rows, column) for column in COUNTED}
+        measured = [_measures({name: array[[row]] for name, array in arrays.items()}) for row in range(len(rows))]
+        kept = pd.DataFrame(measured).drop(columns=["miou_per_image", "images"])
+        frames.append(pd.concat([rows.select(names).to_pandas(), kept], axis=1))
+    columns = [*names, *(name for name in MEASURES if name != "miou_per_image")]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def total(table: pa.Table) -> dict[str, list[int] | list[float] | int | float]:
+    """The counts of ``table``, of one cell's images, summed over them: the columns `COUNTED`, as `SUMS` holds them."""
+    return {name: _column(table, name).sum(0).tolist() for name in COUNTED}
 
 
 def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
@@ -131,7 +186,7 @@ def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
     group = names.groupby(keys, sort=True).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    arrays = {column: _column(table, column)[order] for column in _COUNTED}
+    arrays = {column: _column(table, column)[order] for column in COUNTED}
     rows = [
         _measures({name: array[first:last] for name, array in arrays.items()})
         for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
@@ -153,6 +208,7 @@ def _measures(of: dict[str, NDArray[np.int64]]) -> dict[str, float]:
         "miou": float(metrics.miou(tp, fp, fn)),
         "miou_per_image": float(metrics.miou_per_image(tp, fp, fn)),
         "dice": float(metrics.dice(tp, fp, fn)),
+        "boundary_iou": float(metrics.boundary_iou(of["boundary_both"], of["boundary_either"])),
         "pixel_accuracy": float(metrics.pixel_accuracy(tp, fn)),
         "ece": float(metrics.ece(of["bin_count"], of["bin_correct"], of["bin_confidence"])),
         "nll": float(metrics.nll(of["nll_sum"], of["pixels"])),

@@ -9,7 +9,7 @@ import csv
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.config import Study
@@ -19,6 +19,9 @@ from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.fingerprint import code_fingerprint, module_of
 from softreg.matrix import TrainingPath, parse_path, sweep_paths
 from softreg.plugins import describe, is_plugin, slug
+
+if TYPE_CHECKING:
+    from softreg.evaluate import Evaluator
 
 DATA = Path("data")
 RESULTS = Path("results")
@@ -75,6 +78,12 @@ def group_scores(study: Study, dataset: str, model: str, penalty: str) -> list[s
     return [f"{sweep}/{path.name}/val.parquet" for path in sweep_paths(study, (dataset, model, penalty))]
 
 
+def group_paths(study: Study, dataset: str, model: str, penalty: str) -> list[str]:
+    """The lists of the cells of one group's sweep."""
+    sweep = f"{results_folder(study).as_posix()}/sweep"
+    return [f"{sweep}/{path.name}/path.json" for path in sweep_paths(study, (dataset, model, penalty))]
+
+
 def path_key(study: Study, phase: str, name: str) -> str:
     """Changes when a path must be looked at again: its specification, its grid, or the code that trains it."""
     path = parse_path(phase, name)
@@ -82,10 +91,21 @@ def path_key(study: Study, phase: str, name: str) -> str:
     return digest([path_spec(study, path), grid, training_code(study, path)])
 
 
-def scoring_key(study: Study, name: str) -> str:
-    """Changes when a path's scores must be made again."""
-    kind = study.models[parse_path("sweep", name).model]["kind"]
-    return digest([study.evaluation, study.resources["gpu"] > 0, code("softreg.evaluate", module_of("models", kind))])
+def scoring_key(study: Study, phase: str, name: str) -> str:
+    """Changes when a path's scores must be made again; the sweep knows no corruptions."""
+    options = study.evaluation if phase == "final" else {"batch_size": study.evaluation["batch_size"]}
+    return _scoring_key(study, parse_path(phase, name).model, options)
+
+
+def revealing_key(study: Study, dataset: str, model: str, penalty: str) -> str:
+    """Changes when the scores of a group's sweep on test must be made again."""
+    grid = [path.name for path in sweep_paths(study, (dataset, model, penalty))]
+    return digest([grid, _scoring_key(study, model, {"batch_size": study.evaluation["batch_size"]})])
+
+
+def _scoring_key(study: Study, model: str, options: dict[str, Any]) -> str:
+    kind = study.models[model]["kind"]
+    return digest([options, study.resources["gpu"] > 0, code("softreg.evaluate", module_of("models", kind))])
 
 
 def preparing_code(study: Study, dataset: str) -> str:
@@ -169,12 +189,46 @@ def train(study: Study, path: TrainingPath) -> None:
     write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
 
 
-def evaluate(study: Study, path: TrainingPath, split: str) -> None:
-    """Score the finished cells of a path on ``split``. Raises UserError on test in the sweep."""
-    if path.phase == "sweep" and split != "val":
-        raise UserError(f"sweep/{path.name}: the sweep is scored on val only, not on {split}; test is for the final")
+def evaluate(study: Study, path: TrainingPath) -> None:
+    """Score the finished cells of a path: in the sweep on val alone, in the final on train, val and test.
+
+    Writes ``val.parquet``, and in the final ``test.parquet`` and ``sums.parquet``, into the path's folder.
+    """
     from softreg import records
-    from softreg.evaluate import evaluate_cells
+
+    evaluator, cells = _evaluator(study, path)
+    folder = path_folder(results_folder(study), path)
+    if path.phase == "sweep":
+        records.write(evaluator.validation(cells), folder / "val.parquet")
+        return
+    tables = zip(*map(evaluator.final, cells), strict=True) if cells else ([], [], [])
+    for name, parts in zip(("val", "test", "sums"), tables, strict=True):
+        schema = records.SUMS if name == "sums" else records.SCHEMA
+        records.write(records.joined(parts, schema), folder / f"{name}.parquet", schema)
+
+
+def reveal(study: Study, group: tuple[str, str, str]) -> None:
+    """Score the networks of a group's sweep on test, into ``sums.parquet`` of the group's folder.
+
+    For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
+    Raises UserError where λ̂ of the group has not been selected yet.
+    """
+    from softreg import records
+    from softreg.select import selected_lambda
+
+    results = results_folder(study)
+    selected_lambda(results, *group)
+    tables = []
+    for path in sweep_paths(study, group):
+        evaluator, cells = _evaluator(study, path)
+        tables.append(evaluator.revealed(cells))
+    place = results.joinpath("sweep", *group) / "sums.parquet"
+    records.write(records.joined(tables, records.SUMS), place, records.SUMS)
+
+
+def _evaluator(study: Study, path: TrainingPath) -> tuple[Evaluator, list[Cell]]:
+    """What scores a path, and its finished cells."""
+    from softreg.evaluate import Evaluator
 
     data, description = _prepared(study, path.dataset)
     folder = path_folder(results_folder(study), path)
@@ -183,8 +237,7 @@ def evaluate(study: Study, path: TrainingPath, split: str) -> None:
         for entry in read_json(folder / "path.json")["cells"]
         if entry["status"] == "finished"
     ]
-    table = evaluate_cells(study, path, cells, split, data, len(description["classes"]))
-    records.write(table, folder / f"{split}.parquet")
+    return Evaluator(study, path, data, len(description["classes"])), cells
 
 
 def _prepared(study: Study, dataset: str) -> tuple[Path, dict[str, Any]]:

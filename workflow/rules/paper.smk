@@ -2,9 +2,13 @@ rule gather_scores:
     input:
         rules.sweep.input,
         [
-            f"{RESULTS}/final/{path.name}/{split}.parquet"
+            f"{RESULTS}/sweep/{'/'.join(group)}/sums.parquet"
+            for group in matrix.groups(STUDY)
+        ],
+        [
+            f"{RESULTS}/final/{path.name}/{name}.parquet"
             for path in matrix.final_paths(STUDY)
-            for split in ("val", "test")
+            for name in ("val", "test", "sums")
         ],
         selection=f"{RESULTS}/selection.csv",
     output:

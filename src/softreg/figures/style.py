@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from softreg.files import whole_file, write_text
+from softreg.scores import Scores
 
 COLUMN, PAGE = 3.25, 6.75
 """Widths of a figure, in inches: one column of a two-column page, or the page."""
@@ -85,16 +86,26 @@ class Look:
     line: str
 
 
-def looks(penalties: list[str]) -> dict[str, Look]:
+def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[str, Look]:
     """A look for each penalty, by its place; colours repeat after `DISTINCT` with another line and marker."""
+    colours = palette or _COLOURS
     return {
         name: Look(
-            _COLOURS[place % len(_COLOURS)],
+            colours[place % len(colours)],
             _MARKERS[place % len(_MARKERS)],
-            _LINES[place // len(_COLOURS) % len(_LINES)],
+            _LINES[place // len(colours) % len(_LINES)],
         )
         for place, name in enumerate(penalties)
     }
+
+
+def looks_of(scores: Scores) -> dict[str, Look]:
+    """The look of each penalty of a study, the same in all its figures; that of no penalty is grey."""
+    entries, palette = scores.study["penalties"], scores.study["figures"]["style"]["palette"]
+    penalised = [name for name in scores.penalties if entries[name]["kind"] != "none"]
+    plain = [name for name in scores.penalties if entries[name]["kind"] == "none"]
+    grey = {name: Look(REFERENCE_COLOUR, "h", "-") for name in plain}
+    return grey | looks(penalised, palette)
 
 
 @contextmanager

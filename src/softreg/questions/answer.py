@@ -1,0 +1,47 @@
+"""What a question of the paper is answered with, and the words that a verdict may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED = "supported", "contradicted", "equivalent", "undecided"
+WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED)
+"""Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the numbers say of one claim in one place, such as soft against none for one data set and model.
+
+    ``word`` is one of `WORDS`; ``sentence`` is written from the numbers, with interval and n.
+    """
+
+    dataset: str
+    model: str
+    subject: str
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One question, how it is answered, and the answer.
+
+    ``summary`` is one or two sentences over all ``verdicts``. ``numbers`` are the rows behind them, one table;
+    ``figures`` the stems of the figures that show them (a figure ``stem-…`` belongs to ``stem``). Where the study lacks
+    what the question needs, ``absent`` says so in one sentence that names what to add, and the rest is empty.
+    """
+
+    key: str
+    question: str
+    estimand: str
+    statistic: str
+    interval: str
+    summary: str = ""
+    verdicts: Sequence[Verdict] = ()
+    numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    figures: Sequence[str] = ()
+    absent: str = ""
