@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassCalibrationError, MulticlassCo
 
 from softreg import metrics, models, records, stages
 from softreg.cells import make_cells, path_folder
+from softreg.corruptions import Corrupted
 from softreg.errors import UserError
 from softreg.evaluate import score
 from softreg.files import read_json, write_json
@@ -19,7 +20,7 @@ from softreg.imageset import Batches, ImageSet, open_split
 from softreg.matrix import TrainingPath
 from softreg.objectives import IGNORE
 from softreg.scoring import confusion, count, predict
-from softreg.select import group_file
+from softreg.select import group_file, select_group
 
 CPU = torch.device("cpu")
 CLASSES = 5
@@ -56,8 +57,8 @@ def _all(model, images, batch_size=3):
 
 def test_miou_is_torchmetrics_with_ignored_pixels_and_an_absent_class(model, images):
     logits, masks = _all(model, images)
-    sums, _ = score(model, Batches(images, CPU), 3, [])
-    found = metrics.miou(sums.tp.numpy(), sums.fp.numpy(), sums.fn.numpy())
+    sums, _ = score(model, Batches(images, CPU), 3)
+    found = metrics.miou(sums["tp"], sums["fp"], sums["fn"])
     truth, guess = masks.long(), logits.argmax(1)
     table = MulticlassConfusionMatrix(CLASSES, ignore_index=IGNORE)(guess, truth).double()
     union = table.sum(0) + table.sum(1) - table.diagonal()
@@ -70,26 +71,26 @@ def test_miou_is_torchmetrics_with_ignored_pixels_and_an_absent_class(model, ima
 
 def test_counts_of_each_image_are_its_own(model, images):
     logits, masks = _all(model, images)
-    sums, _ = score(model, Batches(images, CPU), 2, [])
+    sums, _ = score(model, Batches(images, CPU), 2)
     for index, (mask, guess) in enumerate(zip(masks, logits.argmax(1), strict=True)):
         for label in range(CLASSES):
             valid = mask != IGNORE
-            assert sums.tp[index, label] == ((guess == label) & (mask == label)).sum()
-            assert sums.fp[index, label] == ((guess == label) & (mask != label) & valid).sum()
-            assert sums.fn[index, label] == ((guess != label) & (mask == label)).sum()
-        assert sums.pixels[index] == valid.sum()
+            assert sums["tp"][index, label] == ((guess == label) & (mask == label)).sum()
+            assert sums["fp"][index, label] == ((guess == label) & (mask != label) & valid).sum()
+            assert sums["fn"][index, label] == ((guess != label) & (mask == label)).sum()
+        assert sums["pixels"][index] == valid.sum()
 
 
 def test_calibration_sums_give_torchmetrics_ece_and_torchs_nll(model, images):
     logits, masks = _all(model, images)
-    sums, _ = score(model, Batches(images, CPU), 3, [])
+    sums, _ = score(model, Batches(images, CPU), 3)
     valid = masks != IGNORE
     probabilities = logits.softmax(1).permute(0, 2, 3, 1)[valid]
     expected = MulticlassCalibrationError(CLASSES, n_bins=15, norm="l1")(probabilities, masks[valid].long())
-    found = metrics.ece(sums.bin_count.numpy(), sums.bin_correct.numpy(), sums.bin_confidence.numpy())
+    found = metrics.ece(sums["bin_count"], sums["bin_correct"], sums["bin_confidence"])
     assert found == pytest.approx(expected.item(), abs=1e-5)
     nll = torch.nn.functional.cross_entropy(logits.double(), masks.long(), ignore_index=IGNORE)
-    assert sums.nll.sum().item() / sums.pixels.sum().item() == pytest.approx(nll.item(), rel=1e-5)
+    assert sums["nll_sum"].sum() / sums["pixels"].sum() == pytest.approx(nll.item(), rel=1e-5)
 
 
 def test_confusion_counts_by_hand():
@@ -101,44 +102,91 @@ def test_confusion_counts_by_hand():
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50])
 def test_scores_do_not_depend_on_the_batch_size(model, images, batch_size):
-    sums, _ = score(model, Batches(images, CPU), batch_size, [])
-    other, _ = score(model, Batches(images, CPU), 3, [])
-    assert torch.equal(sums.tp, other.tp)
-    assert torch.equal(sums.bin_count, other.bin_count)
+    sums, _ = score(model, Batches(images, CPU), batch_size)
+    other, _ = score(model, Batches(images, CPU), 3)
+    for name in ("tp", "bin_count", "boundary_both", "boundary_either"):
+        assert np.array_equal(sums[name], other[name])
 
 
-def test_records_of_the_final_hold_the_weights_scores_and_example_predictions(tmp_path):
-    study = prepared_study(tmp_path)
-    path = TrainingPath("final", "shapes", "convnet", "l1", 100)
+def _final(study, penalty="l1", chosen="1e-4"):
+    """A final path, trained and scored at a λ̂ that is written by hand."""
+    path = TrainingPath("final", "shapes", "convnet", penalty, 100)
     results = stages.results_folder(study)
-    chosen = group_file(results, "shapes", "convnet", "l1")
-    chosen.parent.mkdir(parents=True)
-    chosen.write_text(
+    file = group_file(results, "shapes", "convnet", penalty)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(
         "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
-        "shapes,convnet,l1,1e-4,0.5,,1,1,True,best,holdout\n"
+        f"shapes,convnet,{penalty},{chosen},0.5,,1,1,True,best,holdout\n"
     )
     stages.train(study, path)
-    stages.evaluate(study, path, "test")
-    table = records.read([path_folder(results, path) / "test.parquet"])
-    data = stages.prepared_folder(study, "shapes")
+    stages.evaluate(study, path)
+    return path, path_folder(results, path)
+
+
+def _network(study, folder):
     network = models.build(study.models["convnet"], 4)
-    network.load_state_dict(load_file(cell_folder(study, path, "1e-4") / "weights.safetensors"))
-    logits, masks = _all(network, open_split(data, "test"))
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    return network
+
+
+def test_records_of_the_final_hold_the_weights_scores_and_predictions(tmp_path):
+    study = prepared_study(tmp_path)
+    path, folder = _final(study)
+    table = records.read([folder / "test.parquet"])
+    test = open_split(stages.prepared_folder(study, "shapes"), "test")
+    logits, masks = _all(_network(study, cell_folder(study, path, "1e-4")), test)
     tp = ((logits.argmax(1) == masks) & (masks == 0)).sum(dim=(1, 2))
-    order = np.argsort(open_split(data, "test").ids)
-    assert [row[0] for row in table["tp"].to_pylist()] == tp[order].tolist()
-    kept = {row["image"]: row["prediction"] for row in table.to_pylist() if row["prediction"]}
-    shown = records.example_indices(len(masks))
-    assert sorted(kept) == sorted(open_split(data, "test").ids[index] for index in shown)
-    for index in shown:
-        picture = np.asarray(Image.open(io.BytesIO(kept[open_split(data, "test").ids[index]])))
+    assert [row[0] for row in table["tp"].to_pylist()] == tp[np.argsort(test.ids)].tolist()
+    shown = {row["image"]: row["prediction"] for row in table.to_pylist()}
+    assert sorted(shown) == sorted(test.ids)
+    for index, name in enumerate(test.ids):
+        picture = np.asarray(Image.open(io.BytesIO(shown[name])))
         assert np.array_equal(picture, logits[index].argmax(0).numpy())
 
 
-def test_the_sweep_cannot_be_scored_on_test(tmp_path):
+def test_sums_are_of_train_and_of_test_under_each_corruption(tmp_path):
+    options = {"corruptions": ["noise", "contrast"], "severities": [1, 5]}
+    study = prepared_study(tmp_path, evaluation=options)
+    path, folder = _final(study)
+    frame = records.of_sums(records.read([folder / "sums.parquet"], schema=records.SUMS))
+    conditions = list(frame[["split", "corruption", "severity"]].itertuples(index=False, name=None))
+    corrupted = [("test", kind, severity) for kind in ("contrast", "noise") for severity in (1, 5)]
+    assert conditions == [("test", "", 0), *corrupted, ("train", "", 0)]
+    test = records.to_cells(records.read([folder / "test.parquet"]))
+    clean = frame[(frame["split"] == "test") & (frame["corruption"] == "")]
+    for name in ("miou", "dice", "boundary_iou", "ece", "nll"):
+        assert clean[name].item() == pytest.approx(test[name].item(), abs=1e-12)
+    train = open_split(stages.prepared_folder(study, "shapes"), "train")
+    network = _network(study, cell_folder(study, path, "1e-4"))
+    counted, _ = score(network, Batches(train, CPU), 5)
+    expected = metrics.miou(counted["tp"], counted["fp"], counted["fn"])
+    assert frame.loc[frame["split"] == "train", "miou"].item() == pytest.approx(expected, abs=1e-12)
+    dark = Corrupted(Batches(open_split(prepared(study), "test"), CPU), "contrast", 5)
+    counted, _ = score(network, dark, 8)
+    chosen = frame[(frame["corruption"] == "contrast") & (frame["severity"] == 5)]
+    assert chosen["miou"].item() == pytest.approx(metrics.miou(counted["tp"], counted["fp"], counted["fn"]))
+
+
+def prepared(study):
+    return stages.prepared_folder(study, "shapes")
+
+
+def test_the_sweep_is_scored_on_val_alone_until_lambda_is_selected(tmp_path):
     study = prepared_study(tmp_path)
-    with pytest.raises(UserError, match="scored on val only"):
-        stages.evaluate(study, sweep_path(), "test")
+    stages.train(study, sweep_path())
+    stages.evaluate(study, sweep_path())
+    folder = path_folder(stages.results_folder(study), sweep_path())
+    assert {file.name for file in folder.glob("*.parquet")} == {"val.parquet"}
+    with pytest.raises(UserError, match="select λ"):
+        stages.reveal(study, ("shapes", "convnet", "l1"))
+    select_group(study, stages.results_folder(study), ("shapes", "convnet", "l1"))
+    stages.reveal(study, ("shapes", "convnet", "l1"))
+    sums = records.of_sums(records.read([folder.parent / "sums.parquet"], schema=records.SUMS))
+    assert sums["lambda"].tolist() == ["1e-2", "1e-4"]
+    test = open_split(prepared(study), "test")
+    for value, found in zip(sums["lambda"], sums["miou"], strict=True):
+        counted, _ = score(_network(study, cell_folder(study, sweep_path(), value)), Batches(test, CPU), 4)
+        assert found == pytest.approx(metrics.miou(counted["tp"], counted["fp"], counted["fn"]), abs=1e-12)
 
 
 def test_cells_that_did_not_finish_have_no_records(tmp_path):
@@ -148,7 +196,7 @@ def test_cells_that_did_not_finish_have_no_records(tmp_path):
     cells = read_json(listing)
     cells["cells"][0]["status"] = "diverged"
     write_json(listing, cells)
-    stages.evaluate(study, sweep_path(), "val")
+    stages.evaluate(study, sweep_path())
     table = records.read([listing.parent / "val.parquet"])
     assert set(table["lambda"].to_pylist()) == {"1e-2"}
 

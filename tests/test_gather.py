@@ -36,6 +36,8 @@ def test_scores_hold_every_record_once(tiny):
         parts = [
             row for file in (results / "tiny").glob(f"{pattern}.parquet") for row in records.read([file]).to_pylist()
         ]
+        for row in (*gathered, *parts):
+            del row["prediction"]
         key = [(*(row[name] for name in records.CELL), row["image"]) for row in gathered]
         assert key == sorted(key)
         assert sorted(parts, key=lambda row: (*(row[name] for name in records.CELL), row["image"])) == gathered
@@ -63,16 +65,42 @@ def test_each_cell_is_listed_with_its_status(tiny):
     assert np.isnan(lost["exact_zeros"])
 
 
-def test_examples_are_the_prepared_images(tiny):
+def test_examples_stand_at_percentiles_of_the_score_without_a_penalty(tiny):
     study, results, data = tiny
-    rows = pq.read_table(gather(study, results, data) / "examples.parquet").to_pylist()
+    folder = gather(study, results, data)
+    by_image = {}
+    for file in (results / "tiny").glob("final/brain/convnet/none/*/test.parquet"):
+        for row in records.read([file]).to_pylist():
+            tp, fp, fn = (np.array(row[name]) for name in ("tp", "fp", "fn"))
+            by_image.setdefault(row["image"], []).append((tp / (tp + fp + fn)).mean())
+    ranked = sorted(by_image, key=lambda image: np.mean(by_image[image]))
+    rows = pq.read_table(folder / "examples.parquet").to_pylist()
+    # Of six images: the places 0.5, 2.5 and 4.5 between 0 and 5, rounded to even.
+    assert [(row["image"], row["percentile"]) for row in rows] == [(ranked[0], 10), (ranked[2], 50), (ranked[4], 90)]
     (prepared,) = (data / "prepared").iterdir()
-    assert [row["image"] for row in rows] == ["test001", "test003", "test005"]
-    for index, row in zip((1, 3, 5), rows, strict=True):
+    for row in rows:
+        index = int(row["image"].removeprefix("test"))
         image = np.asarray(Image.open(io.BytesIO(row["image_png"])))
         truth = np.asarray(Image.open(io.BytesIO(row["truth_png"])))
         assert np.array_equal(image, np.load(prepared / "test" / "images.npy")[index])
         assert np.array_equal(truth, np.load(prepared / "test" / "masks.npy")[index])
+    shown = records.read([folder / "final-test.parquet"], columns=["image", "prediction"]).to_pylist()
+    assert {row["image"] for row in shown if row["prediction"]} == {row["image"] for row in rows}
+
+
+def test_sums_and_histories_are_of_every_finished_cell(tiny):
+    study, results, data = tiny
+    scores = Scores(gather(study, results, data))
+    finished = scores.cells[scores.cells["status"] == "finished"]
+    keys = ["phase", *records.CELL]
+    for frame in (scores.histories, scores.sums):
+        assert set(frame[keys].itertuples(index=False)) == set(finished[keys].itertuples(index=False))
+    assert scores.histories.groupby(keys).size().eq(3).all()
+    l1 = scores.sums[
+        (scores.sums["phase"] == "final") & (scores.sums["penalty"] == "l1") & (scores.sums["seed"] == 100)
+    ]
+    assert len(l1) == 2 + len(synthetic.CORRUPTED)
+    assert set(scores.sums.loc[scores.sums["phase"] == "sweep", "split"]) == {"test"}
 
 
 def test_what_was_run_is_told_without_ids_or_paths_of_the_machine(tiny, tmp_path):

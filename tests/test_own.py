@@ -218,7 +218,7 @@ def run_study(file: Path):
     records = {}
     for path in sweep_paths(study):
         stages.train(study, path)
-        stages.evaluate(study, path, "val")
+        stages.evaluate(study, path)
         listed = read_json(cells.path_folder(stages.results_folder(study), path) / "path.json")
         records[path.penalty] = listed["cells"]
     return study, records

@@ -20,7 +20,7 @@ def test_what_is_written_is_read(tmp_path):
     back = records.read([tmp_path / "test.parquet"])
     assert back.schema == records.SCHEMA
     assert back.equals(table)
-    assert back["prediction"].null_count == 2  # three of five images are examples
+    assert back["prediction"].null_count == 0
 
 
 def test_same_rows_give_the_same_bytes(tmp_path):
@@ -94,8 +94,14 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path):
         records.read([tmp_path / "val.parquet"])
 
 
-@pytest.mark.parametrize(
-    ("images", "expected"), [(0, []), (1, [0]), (2, [0, 1]), (6, [1, 3, 5]), (233, [38, 116, 194])]
-)
-def test_examples_are_spread_over_the_split(images, expected):
-    assert records.example_indices(images) == expected
+def test_sums_are_those_of_the_records(tmp_path):
+    table = rows(images=7)
+    row = {"phase": "sweep", "split": "val", "corruption": "", "severity": 0, "images": 7}
+    row |= {name: table[name][0].as_py() for name in records.CELL} | records.total(table)
+    sums = pa.Table.from_pylist([row], schema=records.SUMS)
+    records.write(sums, tmp_path / "sums", records.SUMS)
+    (found,) = records.of_sums(records.read([tmp_path / "sums"], schema=records.SUMS)).to_dict("records")
+    (expected,) = records.to_cells(table).to_dict("records")
+    for name in ("miou", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll", "images", "seed", "lambda"):
+        assert found[name] == expected[name], name
+    assert "miou_per_image" not in found

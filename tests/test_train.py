@@ -129,7 +129,7 @@ def test_a_diverged_cell_is_a_result_and_the_path_goes_on(tmp_path):
         training={"epochs": 2, "batch_size": 4, "optimizer": "sgd", "lr": 1e20, "schedule": "constant"},
     )
     stages.train(study, sweep_path("l2"))
-    stages.evaluate(study, sweep_path("l2"), "val")
+    stages.evaluate(study, sweep_path("l2"))
     for lambda_ in ("1e-4", "1e-3"):
         record = _record(study, sweep_path("l2"), lambda_)
         assert record["status"] == "diverged"

@@ -212,7 +212,7 @@ def test_small_networks_are_rebuilt_at_their_size(tmp_path):
     path = sweep_path("small_dense")
     stages.train(study, sweep_path("none"))
     stages.train(study, path)
-    stages.evaluate(study, path, "val")
+    stages.evaluate(study, path)
     table = records.read([cell_folder(study, path, "5e-1").parent / "val.parquet"]).to_pandas()
     data = open_split(stages.prepared_folder(study, "shapes"), "val")
     images, masks = (torch.from_numpy(array) for array in data.read(range(len(data))))
@@ -335,7 +335,7 @@ def test_a_strength_that_the_network_does_not_allow_ends_its_cell_alone(tmp_path
     records = {value: read_json(cell_folder(study, path, value) / "cell.json") for value in ("9e-1", "9.5e-1")}
     assert [record["status"] for record in records.values()] == ["finished", "failed"]
     assert "come nearest" in records["9.5e-1"]["reason"]
-    stages.evaluate(study, path, "val")
+    stages.evaluate(study, path)
 
 
 OWN = """

@@ -5,9 +5,12 @@ The levels are this project's own: as images may be small, blur is told as a sha
 
 from __future__ import annotations
 
+import io
 import math
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
@@ -39,17 +42,26 @@ def corrupt(images: Tensor, kind: str, severity: int, first: int) -> Tensor:
         return (images + level * torch.stack(noise).to(images)).clamp(0, 1)
     if kind == "blur":
         sigma = level * math.hypot(*images.shape[-2:])
-        return transforms.gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+        blurred: Tensor = transforms.gaussian_blur(images, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
+        return blurred
     if kind == "contrast":
-        return transforms.adjust_contrast(images, level)
+        faded: Tensor = transforms.adjust_contrast(images, level)
+        return faded
     if kind == "brightness":
         return (images + level).clamp(0, 1)
     return _jpeg(images, int(level))
 
 
 def _jpeg(images: Tensor, quality: int) -> Tensor:
-    pixels = (images * 255).round().to(torch.uint8).cpu()
-    return torch.stack([transforms.jpeg(image, quality) for image in pixels]).to(images) / 255
+    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    read = np.stack([_through_jpeg(image, quality) for image in pixels])
+    return torch.from_numpy(read).to(images).permute(0, 3, 1, 2) / 255
+
+
+def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "jpeg", quality=quality)
+    return np.asarray(Image.open(buffer))
 
 
 class Corrupted(Batches):

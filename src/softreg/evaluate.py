@@ -64,7 +64,9 @@ class Evaluator:
     def revealed(self, cells: Sequence[Cell]) -> pa.Table:
         """Sums of ``cells`` of the sweep on test: for what is told once λ̂ has been selected."""
         images = self._images("test")
-        return records.joined([self._sums(cell, "test", self._records(cell, "test", images)) for cell in cells], records.SUMS)
+        return records.joined(
+            [self._sums(cell, "test", self._records(cell, "test", images)) for cell in cells], records.SUMS
+        )
 
     def _images(self, split: str) -> Batches:
         return Batches(open_split(self.data, split), self.device)

@@ -7,7 +7,6 @@ S seeds, N images, C classes, B resamples. Whatever is a score, a difference or 
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from dataclasses import dataclass
 from typing import Literal
@@ -155,10 +154,10 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     mean = float(scores.mean())
     if seeds < 2 or images < 2:
         return Estimate(mean, float("nan"), float("nan"), seeds, images)
-    covariance = np.cov(by_seed) * images / (images - 1)
+    covariance = np.cov(by_seed) * (images / (images - 1))
     a = float(scores.var(ddof=1)) / seeds
-    b = float(covariance.mean())
-    e = max(0.0, float(covariance.trace() / seeds - b) / (seeds - 1))
+    b = float(np.mean(covariance))
+    e = max(0.0, (float(np.trace(covariance)) / seeds - b) / (seeds - 1))
     variance = max(a, e) + max(b, e) - e
     spread = a**2 / (seeds - 1) + b**2 / (images - 1) + e**2 / ((seeds - 1) * (images - 1))
     fewest = float(min(seeds, images) - 1)
@@ -179,7 +178,7 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0)
     if not n:
         return float("nan")
     if exact := n <= EXACT_SEEDS:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
     else:
         signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(resamples, n))
     # Sums that are equal but for the order of adding are equal.
@@ -246,7 +245,8 @@ def mixed_model(scores: pd.DataFrame, reference: str) -> MixedModel:
     freedom, observations − blocks − penalties + 1, for there are few blocks (data set × model) to trust normal ones.
     Where no data set has several models, or there is one data set, the level that cannot be told apart is left out.
     """
-    cells = scores.groupby(["penalty", "dataset", "model"], as_index=False, observed=True)["score"].mean().dropna()
+    by = ["penalty", "dataset", "model"]
+    cells = scores.dropna(subset="score").groupby(by, observed=True)["score"].mean().reset_index()
     names = [name for name in sorted(cells["penalty"].unique()) if name != reference]
     blocks = cells.groupby(["dataset", "model"], observed=True).ngroups
     df = len(cells) - blocks - len(names)
@@ -335,7 +335,7 @@ def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
     both = both[:, ~np.isnan(both).any(0)]
     if both.shape[1] < 3 or (np.ptp(both, axis=1) == 0).any():
         return float("nan")
-    return float(np.corrcoef(both)[0, 1])
+    return float(stats.pearsonr(both[0], both[1]).statistic)
 
 
 def power_at(difference: float, se: float, df: float, alpha: float = 0.05) -> float:
@@ -343,7 +343,8 @@ def power_at(difference: float, se: float, df: float, alpha: float = 0.05) -> fl
     if not se > 0:
         return float("nan")
     quantile, shift = stats.t.ppf(1 - alpha / 2, df), abs(difference) / se
-    return float(stats.nct.sf(quantile, df, shift) + stats.nct.cdf(-quantile, df, shift))
+    # SciPy's far tail on the wrong side is nan for some large shifts, where it is below 1e-7.
+    return float(stats.nct.sf(quantile, df, shift) + np.nan_to_num(stats.nct.cdf(-quantile, df, shift)))
 
 
 def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0.05) -> float:

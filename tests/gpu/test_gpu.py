@@ -38,7 +38,7 @@ def test_training_twice_gives_the_same_bits(tmp_path, model, optimizer):
     for name in ("first", "second"):
         study = prepared_study(tmp_path, name, **{**STUDY, "models": {"m": model}, "training": training})
         stages.train(study, sweep_path(model="m"))
-        stages.evaluate(study, sweep_path(model="m"), "val")
+        stages.evaluate(study, sweep_path(model="m"))
         folder = cell_folder(study, sweep_path(model="m"), "1e-2")
         assert read_json(folder / "cell.json")["status"] == "finished"
         found.append([sha256_file(file) for file in (folder / "weights.safetensors", folder.parent / "val.parquet")])

@@ -81,7 +81,10 @@ def test_one_command_leads_to_the_report(finished):
         "final-val.parquet",
         "final-test.parquet",
         "cells.parquet",
+        "sums.parquet",
         "layers.parquet",
+        "histories.parquet",
+        "images.parquet",
         "examples.parquet",
     }
     assert json.loads((results / "metrics.json").read_text())
@@ -106,7 +109,7 @@ def test_one_more_lambda_trains_that_one_only(copy):
     before = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
     write_study(copy, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
     plan = planned(copy, "sweep")
-    assert plan == {"train_path": 1, "evaluate_path": 1, "sweep": 1}
+    assert plan == {"train_path": 1, "evaluate_sweep": 1, "sweep": 1}
     snakemake(copy, "--cores", "2", "sweep")
     after = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
     assert set(after) - set(before) == {"lambda-1e-3"}
@@ -117,8 +120,7 @@ def test_one_more_penalty_leaves_the_others_alone(copy):
     write_study(copy, penalties={**STUDY["penalties"], "l2": {"lambda": [1e-4]}})
     plan = planned(copy, "results/tiny/scores/cells.parquet")
     assert plan["train_path"] == 2
-    assert plan["evaluate_path"] == 3
-    assert plan["select_lambda"] == 1
+    assert plan["evaluate_sweep"] == plan["reveal_sweep"] == plan["evaluate_final"] == plan["select_lambda"] == 1
 
 
 def test_another_name_for_the_same_study_file_reruns_nothing(copy):
@@ -139,7 +141,8 @@ def test_nothing_that_selects_reads_a_test_file(finished):
     assert "rule select_lambda" in listing
     assert "rule list_selection" in listing
     assert "test.parquet" not in listing
-    assert "phase=final" not in listing
+    assert "sums.parquet" not in listing
+    assert "rule evaluate_final" not in listing
 
 
 def test_the_paper_is_made_from_scores_alone(finished, tmp_path):
