@@ -1,15 +1,19 @@
 # make demo: install, run the default study, say where the report is.   make test: install, run the tests.
+# make paper: install, write tables, figures and report of each published study again, from its scores.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 REPORT = results/$(basename $(notdir $(STUDY)))/report.html
 
-.PHONY: demo test lint install
+.PHONY: demo paper test lint install
 
 demo: install
 	@$(BIN)/snakemake --quiet rules host --config study=$(STUDY)
 	@echo "The report is in $(REPORT)"
+
+paper: install
+	@for study in results/published/*/; do $(BIN)/softreg paper $$study && echo "$${study}report.html"; done
 
 test: install
 	$(BIN)/pytest

@@ -46,12 +46,18 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, list λ̂ of all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
+    diff = commands.add_parser("diff", help="what changed between two versions of a study", description=_DIFF)
+    diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
+    diff.add_argument("b", type=Path, help="results of the later version")
+    diff.set_defaults(run=_diff)
     for name, text in _PAPER.items():
         paper = commands.add_parser(name, help=text, description=text)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
         paper.set_defaults(run=_write_paper, stage=name)
     return parser
 
+
+_DIFF = "What changed between two versions of a study, with intervals, as Markdown; from their scores alone."
 
 _PAPER = {
     "tables": "write the tables from existing scores",
@@ -192,6 +198,12 @@ def _gather(options: argparse.Namespace) -> None:
     folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
     if told := unfinished(folder):
         print(told)
+
+
+def _diff(options: argparse.Namespace) -> None:
+    from softreg.diff import diff
+
+    print(diff(options.a, options.b), end="")
 
 
 def _write_paper(options: argparse.Namespace) -> None:

@@ -42,6 +42,13 @@ def results_folder(study: Study) -> Path:
     return RESULTS / study.name
 
 
+def paper_folder(study: Study) -> Path:
+    """Where a paper is made from existing scores: the study's results, or published ones where it has none here."""
+    published = RESULTS / "published" / study.name
+    own = results_folder(study)
+    return published if (published / "scores").is_dir() and not (own / "scores").is_dir() else own
+
+
 def raw_folder(kind: str) -> Path:
     """Where the archives of a kind of data set lie, as published."""
     return DATA / "raw" / (slug(kind) if is_plugin(kind) else kind)

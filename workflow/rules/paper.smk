@@ -26,8 +26,26 @@ rule write_paper:
     input:
         SCORES,
     output:
-        report=f"{RESULTS}/report.html",
+        report=report(
+            f"{RESULTS}/report.html",
+            category="Report",
+            caption="../report/report.rst",
+        ),
         metrics=f"{RESULTS}/metrics.json",
+        figures=report(
+            directory(f"{RESULTS}/figures"),
+            patterns=["{name}.png"],
+            category="Figures",
+            labels={"figure": "{name}"},
+            caption="../report/figure.rst",
+        ),
+        tables=report(
+            directory(f"{RESULTS}/tables"),
+            patterns=["{name}.csv"],
+            category="Tables",
+            labels={"table": "{name}"},
+            caption="../report/table.rst",
+        ),
     log:
         f"{LOGS}/paper.log",
     params:
@@ -42,7 +60,7 @@ rule paper:
     log:
         f"{LOGS}/paper.log",
     params:
-        folder=RESULTS,
+        folder=stages.paper_folder(STUDY).as_posix(),
     shell:
         "softreg paper {params.folder:q} 2>&1 | tee {log:q}"
 
