@@ -445,6 +445,31 @@ WRONG = {
         TWO.replace("PEN", "l1: {training: {warmup_epochs: 3.5}}") + "training: {epochs: 3}\n",
         "penalties.l1.training.warmup_epochs is 3.5; give at most the 3 epochs of training",
     ),
+    "an unknown corruption": (
+        LEAST + "evaluation: {corruptions: [fog]}\n",
+        'evaluation.corruptions[0] is "fog"; give noise or blur or contrast or brightness or jpeg',
+    ),
+    "a severity above five": (
+        LEAST + "evaluation: {severities: [1, 6]}\n",
+        "evaluation.severities[1] is 6; give a whole number of at least 1 and at most 5",
+    ),
+    "a colour by its name": (
+        LEAST + "figures: {style: {palette: [red]}}\n",
+        'figures.style.palette is ["red"]; give null or a list of 1 or more values, each a colour as #rrggbb',
+    ),
+    "an order of penalties that are not there": (
+        LEAST + "figures: {style: {order: [none, l3]}}\n",
+        'figures.style.order[1] is "l3", which is no entry of penalties; give some of none',
+    ),
+    "a name for nothing": (
+        LEAST + "figures: {style: {names: {l3: L3}}}\n",
+        'figures.style.names has "l3", which is no entry of datasets, models or penalties; '
+        "give the name that the study uses",
+    ),
+    "a rope of nothing": (
+        LEAST + "statistics: {rope: 0}\n",
+        "statistics.rope is 0; give a number above 0",
+    ),
     "empty": ("# nothing\n", "is empty; give at least datasets, models and penalties"),
     "no block": ("- brain\n", 'holds ["brain"]; give a block of keys with datasets, models and penalties'),
     "a name twice": (

@@ -62,7 +62,7 @@ def test_study_page_names_every_key():
 def test_study_page_shows_the_defaults(tmp_path):
     """The sections said to hold defaults load as the study that leaves them out."""
     (example,) = [block for block in blocks(STUDY, "yaml") if "checkpoint_seconds" in block]
-    defaulted = ("training", "seeds", "selection", "evaluation", "resources", "mirrors")
+    defaulted = ("training", "seeds", "selection", "evaluation", "resources", "figures", "statistics", "mirrors")
     short = {key: value for key, value in yaml.safe_load(example).items() if key not in defaulted}
     (tmp_path / "study.yaml").write_text(example, encoding="utf-8")
     full = load_study(tmp_path / "study.yaml").to_dict()
