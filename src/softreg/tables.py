@@ -1,54 +1,63 @@
-"""The main table: test mIoU with its uncertainty, exact zeros, λ̂, cost and coverage, by model and penalty."""
+"""The tables of a study: test mIoU with its uncertainty by model and penalty, and the contrasts behind the verdicts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from softreg import stats
 from softreg.files import write_text
+from softreg.questions import gain
+from softreg.questions.gain import rows_of, signed
 from softreg.scores import Scores
 from softreg.select import GROUP
 
-MEASURES = ["miou_per_image", "dice", "pixel_accuracy", "ece", "nll"]
+MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
 
 HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Non-zero weights", "λ̂", "s per cell", "Finished"]
+CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
+_LABELS = {"dataset": "dataset_label", "model": "model_label", "penalty": "penalty_label"}
 
 
 def main_frame(scores: Scores) -> pd.DataFrame:
-    """The numbers of the main table, one row for each dataset × model × penalty, in the order of the study.
+    """The numbers of the main table, one row for each dataset × model × penalty, in the order to show.
 
-    Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; nan where
-    not defined), seeds (with a score), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the
-    penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
+    Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; the 95 %
+    interval over images and seeds, nan where not defined), seeds (with a score), images (of test), best (not to be told
+    from the best mean of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of
+    the penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
     with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
-    ("1 diverged"), cells (their folders).
+    ("1 diverged"), cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
     """
     tests, timings = scores.final_test, scores.timings
     timings = timings[timings["phase"] == "final"]
     cells = scores.cells[scores.cells["phase"] == "final"]
-    nonzero = _nonzero(scores)
-    rows = [_row(group, *(_of(frame, group) for frame in (cells, tests, timings, nonzero))) for group in scores.groups]
+    frames = [(frame, _by_group(frame)) for frame in (cells, tests, timings, _nonzero(scores))]
+    rows = []
+    for group in sorted(scores.groups, key=_order(scores)):
+        parts = (groups.get(group, frame.iloc[:0]) for frame, groups in frames)
+        labels = {column: scores.label(name) for column, name in zip(_LABELS.values(), group, strict=True)}
+        rows.append(_row(group, gain.resampled(scores).get(group[:2]), *parts) | labels)
     return pd.DataFrame(rows)
 
 
+def _order(scores: Scores) -> Callable[[tuple[str, str, str]], tuple[int, ...]]:
+    """The place of a group among those of the study, by data set, model, and penalty as they are to be shown."""
+    names = (list(scores.study["datasets"]), list(scores.study["models"]), scores.penalties)
+    return lambda group: tuple(each.index(name) for each, name in zip(names, group, strict=True))
+
+
 def caption(scores: Scores, frame: pd.DataFrame) -> str:
-    """What the numbers of the main table are: unit of resampling, n, and where λ̂ comes from."""
+    """What the numbers of the main table are: units of resampling, n, what is bold, and where λ̂ comes from."""
     seeds, rule = scores.study["seeds"], scores.study["selection"]["rule"]
-    n = len(seeds["evaluation"])
-    spread = (
-        f"mean over {n} evaluation seeds with a 95 % t-interval; the seed (a training run) is the unit of resampling,"
-        " the test images are held fixed"
-        if n > 1
-        else "one evaluation seed, so no interval can be given"
-    )
     text = (
-        f"Test mIoU in points (0 to 100), {spread}. λ̂ was chosen on validation scores of "
+        f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of "
         f"{len(seeds['tuning'])} tuning seed{'s' * (len(seeds['tuning']) != 1)} only (rule: {rule.replace('_', '-')}). "
         "Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share of zeros among "
         "the penalised ones. s per cell: seconds of training, as measured."
@@ -57,12 +66,26 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
 
 
+def _spread(scores: Scores, frame: pd.DataFrame) -> str:
+    n = len(scores.study["seeds"]["evaluation"])
+    if n == 1:
+        return "one evaluation seed, so no interval can be given and nothing is set in bold."
+    counts = {str(row.dataset_label): row.images for row in rows_of(frame) if row.images}
+    images = ", ".join(f"{count} of {name}" if len(counts) > 1 else f"{count}" for name, count in counts.items())
+    return (
+        f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
+        f"and test images{f' ({images})' if images else ''} are the units of resampling. Bold: the best mean of a "
+        "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
+        "corrected for multiple comparisons, includes 0."
+    )
+
+
 def displayed(row: Any) -> list[str]:
     """The cells of one row of `main_frame` as text, in the order of `HEADINGS`."""
     finished = f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else "")
     return [
-        row.model,
-        row.penalty,
+        row.model_label,
+        row.penalty_label,
         interval(row.test_miou, row.low, row.high),
         weights(row.nonzero_weights, row.exact_zeros),
         row.lambda_ or "–",
@@ -73,7 +96,43 @@ def displayed(row: Any) -> list[str]:
 
 def shown_rows(frame: pd.DataFrame) -> Iterable[list[str]]:
     """`displayed` for each row of ``frame``."""
-    return map(displayed, frame.rename(columns={"lambda": "lambda_"}).itertuples(index=False))
+    return map(displayed, rows_of(frame))
+
+
+def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
+    """What the numbers of the table of contrasts, of rows of `gain.contrasts`, are."""
+    return (
+        "Differences in test mIoU (points, 0 to 100) between entries of the study, each at its λ̂, paired by seed and "
+        "image, with the 95 % interval over seeds and images, crossed (n: seeds × images, the units of resampling). "
+        "p (Holm): of no difference, adjusted within the primary contrasts of a data set and model, marked *"
+        f"{'' if frame['primary'].all() else ', and within the others, which are secondary'}. p (signs): by sign flips "
+        "over seeds, on these images alone. p (equiv.): that the difference is beyond "
+        f"±{scores.rope:g} points, by two one-sided tests. The verdict is on the claim that the difference is above 0, "
+        "by the 95 % interval shown and the 90 % interval for equivalence, neither corrected."
+    )
+
+
+def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
+    """The cells of each row of `gain.contrasts` as text, in the order of `CONTRAST_HEADINGS`."""
+    return [
+        [
+            scores.label(row.model),
+            f"{scores.label(row.penalty)} − {scores.label(row.reference)}{'*' if row.primary else ''}",
+            _signed_interval(row.difference, row.low, row.high),
+            *(_p(value) for value in (row.p_holm, row.p_seed, row.p_equivalence)),
+            f"{row.n_seeds} × {row.n_images}",
+            row.word,
+        ]
+        for row in rows_of(frame)
+    ]
+
+
+def _signed_interval(mean: float, low: float, high: float) -> str:
+    return signed(mean) if math.isnan(low) else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else number(value, 3)
 
 
 def number(value: float, digits: int) -> str:
@@ -98,22 +157,70 @@ def weights(count: float, zeros: float) -> str:
 
 
 def write_tables(scores: Path, out: Path) -> None:
-    """Write ``out/tables/`` from the folder ``scores`` alone.
+    """Write ``out/tables/`` from the folder ``scores`` alone: main and contrasts.
 
-    main.csv (numbers), main.md, main_table.tex (for ``\\input``; needs booktabs and longtable) and main.tex (a
-    document around it).
+    Each as .csv (numbers), .md, _table.tex (for ``\\input``; needs booktabs and longtable) and .tex (a document around
+    it).
     """
     loaded = Scores(scores)
-    frame = main_frame(loaded)
-    folder = out / "tables"
-    write_text(folder / "main.csv", frame.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "main.md", _markdown(loaded, frame))
-    write_text(folder / "main_table.tex", _latex(loaded, frame))
-    write_text(folder / "main.tex", _DOCUMENT)
+    frame, contrasts = main_frame(loaded), gain.contrasts(loaded)
+    _write(loaded, "main", frame.drop(columns=[*_LABELS.values()]), _main_blocks(loaded, frame), out / "tables")
+    _write(loaded, "contrasts", contrasts, _contrast_blocks(loaded, contrasts), out / "tables")
 
 
-def _of(frame: pd.DataFrame, group: tuple[str, str, str]) -> pd.DataFrame:
-    return frame[(frame[GROUP] == list(group)).all(axis=1)]
+@dataclass(frozen=True)
+class _Block:
+    """One data set's table: ``align`` has l or r for each column; ``bold`` the places (row, column) to set in bold."""
+
+    dataset: str
+    caption: str
+    headings: Sequence[str]
+    align: str
+    rows: Sequence[Sequence[str]]
+    bold: frozenset[tuple[int, int]] = frozenset()
+    note: str = ""
+
+
+def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
+    column = HEADINGS.index("Test mIoU [95 % CI]")
+    return [
+        _Block(
+            scores.label(str(dataset)),
+            caption(scores, rows),
+            HEADINGS,
+            "llrrrrl",
+            list(shown_rows(rows)),
+            frozenset((place, column) for place, best in enumerate(rows["best"]) if best),
+            scores.datasets.get(str(dataset), {}).get("note", ""),
+        )
+        for dataset, rows in frame.groupby("dataset", sort=False)
+    ]
+
+
+def _contrast_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
+    return [
+        _Block(
+            scores.label(str(dataset)),
+            contrasts_caption(scores, rows),
+            CONTRAST_HEADINGS,
+            "llrrrrrl",
+            contrast_rows(scores, rows),
+            note=scores.datasets.get(str(dataset), {}).get("note", ""),
+        )
+        for dataset, rows in frame.groupby("dataset", sort=False)
+    ]
+
+
+def _write(scores: Scores, name: str, numbers: pd.DataFrame, blocks: list[_Block], folder: Path) -> None:
+    write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / f"{name}.md", _markdown(scores, blocks))
+    write_text(folder / f"{name}_table.tex", _latex(blocks))
+    write_text(folder / f"{name}.tex", _DOCUMENT.replace("TABLE", f"{name}_table"))
+
+
+def _by_group(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
+    """The rows of each (dataset, model, penalty) that has some."""
+    return dict(list(frame.groupby(GROUP, sort=False)))
 
 
 def _nonzero(scores: Scores) -> pd.DataFrame:
@@ -125,20 +232,20 @@ def _nonzero(scores: Scores) -> pd.DataFrame:
 
 def _row(
     group: tuple[str, str, str],
+    sample: gain.Resampled | None,
     cells: pd.DataFrame,
     tests: pd.DataFrame,
     timings: pd.DataFrame,
     nonzero: pd.DataFrame,
 ) -> dict[str, Any]:
     finished = cells[cells["status"] == "finished"]
-    miou = stats.mean_interval(100 * tests["miou"])
     others = cells.loc[cells["status"] != "finished", "status"].value_counts()
     chosen = str(cells["lambda"].iloc[0]) if len(cells) else ""
     return {
         **dict(zip(GROUP, group, strict=True)),
         "lambda": chosen,
-        **{"test_miou": miou.mean, "low": miou.low, "high": miou.high, "seeds": miou.n},
-        **{name: tests[name].mean() for name in MEASURES},
+        **_miou(sample, group[2]),
+        **{name: tests[name].astype(float).mean() for name in MEASURES},
         "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
         "nonzero_weights": nonzero["nonzero"].mean(),
         "macs_nonzero": finished["macs_nonzero"].mean(),
@@ -150,20 +257,43 @@ def _row(
     }
 
 
-def _markdown(scores: Scores, frame: pd.DataFrame) -> str:
-    parts = [f"# {_md(scores.study['title'] or scores.study['name'])}", _md(caption(scores, frame))]
-    for dataset, rows in frame.groupby("dataset", sort=False):
-        lines = [HEADINGS, ["---", "---", "---:", "---:", "---:", "---:", "---"]]
-        lines += [[_md(text) for text in row] for row in shown_rows(rows)]
-        parts.append(f"## {_md(str(dataset))}")
+def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
+    """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
+    nan = math.nan
+    if sample is None or penalty not in sample.penalties:
+        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False}
+    found = sample.estimate(penalty).interval()
+    gap = sample.estimate(penalty, sample.best).interval()
+    return {
+        **{"test_miou": found.mean, "low": found.low, "high": found.high},
+        **{"seeds": found.n, "images": sample.crossed.images},
+        # Without an interval (one seed) nothing is called the best, nor a tie.
+        "best": bool(gap.low <= 0 <= gap.high),
+    }
+
+
+def _markdown(scores: Scores, blocks: list[_Block]) -> str:
+    parts = [f"# {_md(scores.study['title'] or scores.study['name'])}"]
+    if not blocks:
+        parts.append(_NOTHING)
+    for block in blocks:
+        lines = [block.headings, ["---" if side == "l" else "---:" for side in block.align]]
+        lines += [
+            [f"**{_md(text)}**" if (place, column) in block.bold else _md(text) for column, text in enumerate(row)]
+            for place, row in enumerate(block.rows)
+        ]
+        parts += [f"## {_md(block.dataset)}", _md(block.caption)]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if note := scores.datasets.get(str(dataset), {}).get("note"):
-            parts.append(_md(note))
+        if block.note:
+            parts.append(_md(block.note))
     return "\n\n".join(parts) + "\n"
 
 
+_NOTHING = "No two entries of the study can be compared yet: it needs an unpenalised entry (kind none) and test scores."
+
+
 def _md(text: str) -> str:
-    for character in "\\`*_|<":
+    for character in "\\`*_|<$":
         text = text.replace(character, "\\" + character)
     return text
 
@@ -172,7 +302,7 @@ _DOCUMENT = r"""\documentclass[9pt]{extarticle}
 \usepackage[margin=1.5cm]{geometry}
 \usepackage{booktabs,longtable}
 \begin{document}
-\input{main_table}
+\input{TABLE}
 \end{document}
 """
 
@@ -181,34 +311,72 @@ _TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "λ̂": r"$\hat\lambda$",
-    "λ": r"$\lambda$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    '"': "''",
+    "[": "{[}",
+    "*": r"\textsuperscript{*}",
     "–": "--",
+    "—": "---",
     "−": "$-$",
     "±": r"$\pm$",
     "×": r"$\times$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "½": r"$\frac12$",
+    "²": r"$^2$",
+    "‖": r"$\|$",
+    **{letter: letter for letter in "ßÆæØø"},
     "…": r"\ldots{}",
 }
+_HAT = "\u0302"
 
 
 def _tex(text: str) -> str:
-    text = text.replace("λ̂", "\0")
-    return "".join(_TEX["λ̂"] if character == "\0" else _TEX.get(character, character) for character in text)
+    """``text`` as LaTeX sets it with no package but its own; a character that it lacks is told by its code point."""
+    return "".join(_tex_character(text, place) for place in range(len(text)))
 
 
-def _latex(scores: Scores, frame: pd.DataFrame) -> str:
+def _tex_character(text: str, place: int) -> str:
+    character = text[place]
+    if character == _HAT:
+        return ""
+    if character in _TEX:
+        return _TEX[character]
+    if character.isascii():
+        return character
+    name = unicodedata.name(character, "")
+    if name.startswith("GREEK SMALL LETTER ") and name.split()[-1].lower() in _GREEK.split():
+        command = "\\" + name.split()[-1].lower().replace("lamda", "lambda")
+        return rf"$\hat{command}$" if text[place + 1 : place + 2] == _HAT else f"${command}$"
+    plain = unicodedata.normalize("NFKD", character)
+    if plain[0].isascii():
+        return character if "À" <= character <= "ÿ" else _tex("".join(each for each in plain if each.isascii()))
+    return f"U+{ord(character):04X}"
+
+
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
+)
+"""Letters that TeX has, by their names in Unicode."""
+
+
+def _latex(blocks: list[_Block]) -> str:
     parts = ["% Needs the packages booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{4pt}"]
-    heading = " & ".join(map(_tex, HEADINGS)) + r" \\"
-    for dataset, rows in frame.groupby("dataset", sort=False):
-        note = scores.datasets.get(str(dataset), {}).get("note", "")
-        about = _tex(f"{dataset}. {caption(scores, rows)} {note}".strip())
-        parts += [r"\begin{longtable}{@{}llrrrrl@{}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
+    if not blocks:
+        parts.append(_tex(_NOTHING))
+    for block in blocks:
+        heading = " & ".join(map(_tex, block.headings)) + r" \\"
+        about = _tex(f"{block.dataset}. {block.caption} {block.note}".strip())
+        parts += [rf"\begin{{longtable}}{{@{{}}{block.align}@{{}}}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
         parts += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
         parts += [r"\bottomrule", r"\endfoot"]
-        parts += [" & ".join(map(_tex, row)) + r" \\" for row in shown_rows(rows)]
+        for place, row in enumerate(block.rows):
+            texts = [
+                rf"\textbf{{{_tex(text)}}}" if (place, column) in block.bold else _tex(text)
+                for column, text in enumerate(row)
+            ]
+            parts.append(" & ".join(texts) + r" \\")
         parts.append(r"\end{longtable}")
     return "\n".join([*parts, "}"]) + "\n"

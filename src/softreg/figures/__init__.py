@@ -14,15 +14,46 @@ from pathlib import Path
 from softreg.files import write_json
 from softreg.scores import Scores
 
+_ENDINGS = ("pdf", "svg", "png", "csv")
+
 
 def write_figures(scores: Path, out: Path) -> None:
     """Draw every figure of the scores in the folder ``scores`` into ``out/figures/``, with ``figures.json``.
 
+    Figures of an earlier run that are not drawn now are removed.
     Raises `softreg.errors.UserError` where ``scores`` holds no gathered study.
     """
-    from softreg.figures import degeneracy, gallery, lambda_curves, paired_difference
+    from softreg.figures import (
+        class_iou,
+        complexity,
+        cost,
+        coverage,
+        degeneracy,
+        gallery,
+        lambda_curves,
+        layer_paths,
+        paired_difference,
+        pareto,
+        ranks,
+        regret,
+        reliability,
+        robustness,
+        style,
+    )
 
+    modules = (
+        *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
+        *(regret, cost, robustness, reliability, ranks, coverage, gallery),
+    )
     loaded, folder = Scores(scores), out / "figures"
-    modules = (lambda_curves, paired_difference, degeneracy, gallery)
     entries = [entry for module in modules for entry in module.draw(loaded, folder)]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])
+    _remove_others(folder, {entry.name for entry in entries if isinstance(entry, style.Drawn)})
+
+
+def _remove_others(folder: Path, names: set[str]) -> None:
+    """Remove the figures in ``folder`` that are not among ``names``, and nothing else."""
+    for ending in _ENDINGS:
+        for file in folder.glob(f"*.{ending}"):
+            if file.stem not in names:
+                file.unlink()

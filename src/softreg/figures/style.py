@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
 import pandas as pd
@@ -20,8 +20,13 @@ from numpy.typing import NDArray
 from softreg.files import whole_file, write_text
 from softreg.scores import Scores
 
+T = TypeVar("T")
+
 COLUMN, PAGE = 3.25, 6.75
 """Widths of a figure, in inches: one column of a two-column page, or the page."""
+
+TALL = 8.6
+"""The height, in inches, that a page has for a figure and leaves room for its caption."""
 
 DPI = 300
 """Dots an inch of PNG files, and of photographs within the others."""
@@ -29,6 +34,7 @@ DPI = 300
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
+    "mathtext.fontset": "dejavusans",
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 8,
@@ -89,10 +95,12 @@ class Look:
 def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[str, Look]:
     """A look for each penalty, by its place; colours repeat after `DISTINCT` with another line and marker."""
     colours = palette or _COLOURS
+    # After so many, colour, line and marker would all be those of the first again: markers are moved on by one.
+    period = math.lcm(len(colours) * len(_LINES), len(_MARKERS))
     return {
         name: Look(
             colours[place % len(colours)],
-            _MARKERS[place % len(_MARKERS)],
+            _MARKERS[(place + place // period) % len(_MARKERS)],
             _LINES[place // len(colours) % len(_LINES)],
         )
         for place, name in enumerate(penalties)
@@ -100,11 +108,13 @@ def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[st
 
 
 def looks_of(scores: Scores) -> dict[str, Look]:
-    """The look of each penalty of a study, the same in all its figures; that of no penalty is grey."""
+    """The look of each penalty of a study, the same in all its figures; without a penalty it is grey."""
     entries, palette = scores.study["penalties"], scores.study["figures"]["style"]["palette"]
     penalised = [name for name in scores.penalties if entries[name]["kind"] != "none"]
     plain = [name for name in scores.penalties if entries[name]["kind"] == "none"]
-    grey = {name: Look(REFERENCE_COLOUR, "h", "-") for name in plain}
+    grey = {
+        name: Look(REFERENCE_COLOUR, _MARKERS[-2 - place % 10], _LINES[place % 4]) for place, name in enumerate(plain)
+    }
     return grey | looks(penalised, palette)
 
 
@@ -140,9 +150,22 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
 
 
 def lay_out(figure: Figure) -> None:
-    """Place everything, once and not once for each file."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Place everything, once and not once for each file; what has been placed by hand stays."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def pages(items: Sequence[T], most: int) -> list[list[T]]:
+    """``items`` in parts of at most ``most``, as even as they can be: the last is not a single straggler."""
+    count = math.ceil(len(items) / most)
+    size = math.ceil(len(items) / max(1, count))
+    return [list(items[start : start + size]) for start in range(0, len(items), size)] if items else []
+
+
+def numbered(stem: str, place: int, count: int) -> str:
+    """The name of one of ``count`` figures that show one thing between them."""
+    return stem if count == 1 else f"{stem}-{place + 1}"
 
 
 def grid_of(panels: int) -> tuple[int, int]:

@@ -1,0 +1,198 @@
+"""H7: does a penalty make networks robust to corrupted images and to wrong labels, and is their confidence right?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from softreg.questions import answer as words
+from softreg.questions.answer import Answer, Verdict
+from softreg.questions.complexity import (
+    HELD,
+    NO_REFERENCE,
+    NOTHING_PAIRED,
+    columns_of,
+    counted,
+    holm_of,
+    in_order,
+    label_noise_pairs,
+    over_seeds,
+    relative,
+    told,
+    with_holm,
+    word_of,
+)
+from softreg.scores import Scores
+from softreg.select import GROUP
+from softreg.stats import Estimate
+
+QUESTION = "Does the penalty make networks robust, and is their confidence right?"
+ESTIMAND = (
+    "How much less test mIoU a penalty's networks lose than those without a penalty when test images are corrupted; "
+    "how much more a penalty gains when training images are mislabelled; and what it changes in expected calibration "
+    "error (ECE) and in negative log likelihood (NLL) a pixel."
+)
+STATISTIC = (
+    "Mean difference to no penalty, paired by evaluation seed. The loss is the drop of mIoU from the images as they "
+    "are, a mean over severities and then over corruptions."
+)
+INTERVAL = (
+    "95 % t-interval over evaluation seeds; test images are held fixed. Holm's p is over the penalties and models of "
+    "one data set and measure. The region of practical equivalence is in points of mIoU, so it does not apply to "
+    "calibration, where a difference counts if Holm's p is below 0.05."
+)
+NO_CORRUPTION = (
+    "No network was tested on corrupted images: add `evaluation: {corruptions: [noise, blur, contrast, jpeg]}` to "
+    "the study."
+)
+NO_LABEL_NOISE = (
+    "The study has no two data sets of drawn scenes that differ in label noise alone: add a copy of one of "
+    "`kind: shapes` with `label_noise: 0.2` to its `datasets`."
+)
+ALL = "all"
+"""In the place of a corruption: the mean over all of them."""
+
+CALIBRATION = {"ece": ("ECE", "points"), "nll": ("NLL", "nats")}
+"""Measures of calibration, of which less is better, and how they are told."""
+SCALE = {"ece": 100.0, "nll": 1.0}
+
+
+def answer(scores: Scores) -> Answer:
+    """The answer to H7; see the module."""
+    frame = ("H7", QUESTION, ESTIMAND, STATISTIC, INTERVAL)
+    if scores.reference is None:
+        return Answer(*frame, absent=NO_REFERENCE)
+    parts = [_corruptions(scores), _label_noise(scores), _calibration(scores)]
+    numbers = [part.numbers for part in parts if len(part.numbers)]
+    if not numbers:
+        return Answer(*frame, absent=NOTHING_PAIRED)
+    figures = ["robustness"] * bool(len(parts[0].numbers)) + ["reliability"] * bool(len(parts[2].numbers))
+    verdicts = [verdict for part in parts for verdict in part.verdicts]
+    summary = " ".join(part.summary for part in parts)
+    return Answer(*frame, summary, verdicts, pd.concat(numbers, ignore_index=True), figures)
+
+
+@dataclass(frozen=True)
+class _Part:
+    numbers: pd.DataFrame
+    verdicts: list[Verdict]
+    summary: str
+
+
+def conditions(scores: Scores) -> pd.DataFrame:
+    """Test mIoU of the final cells under each corruption, in points, beside that of the images as they are.
+
+    Columns: dataset, model, penalty, seed, corruption, severity, miou, drop (mIoU at severity 0 less it).
+    """
+    final = scores.sums[(scores.sums["phase"] == "final") & (scores.sums["split"] == "test")]
+    table = final[[*GROUP, "seed", "corruption", "severity"]].assign(miou=100 * final["miou"])
+    plain = table[table["corruption"] == ""][[*GROUP, "seed", "miou"]]
+    both = table[table["corruption"] != ""].merge(plain, on=[*GROUP, "seed"], suffixes=("", "_plain"))
+    return both.assign(drop=both["miou_plain"] - both["miou"]).drop(columns="miou_plain")
+
+
+def spared(scores: Scores) -> pd.DataFrame:
+    """By how much less mIoU drops than without a penalty, in points: dataset, model, penalty, seed, corruption, spared.
+
+    A mean over the severities of a corruption; where ``corruption`` is `ALL`, over the corruptions too.
+    """
+    rows = conditions(scores).drop(columns="miou")
+    changes = relative(scores, rows, ["drop"])
+    each = changes.groupby([*GROUP, "seed", "corruption"], sort=False)["drop"].mean().reset_index()
+    every = each.groupby([*GROUP, "seed"], sort=False)["drop"].mean().reset_index().assign(corruption=ALL)
+    both = pd.concat([each, every], ignore_index=True)
+    return both.assign(spared=-both["drop"]).drop(columns="drop")
+
+
+def _corruptions(scores: Scores) -> _Part:
+    changes = spared(scores)
+    rows, verdicts = [], []
+    for dataset in scores.study["datasets"]:
+        for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
+            for corruption, values in mine.groupby("corruption", sort=False)["spared"]:
+                estimate = over_seeds(values.to_numpy())
+                names = {"part": "corruption", "dataset": dataset, "model": model, "penalty": penalty}
+                rows.append(names | {"quantity": str(corruption)} | columns_of(estimate))
+                if corruption == ALL:
+                    verdicts.append(_of_corruption(scores, dataset, model, penalty, estimate))
+    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+    if not verdicts:
+        return _Part(numbers, verdicts, NO_CORRUPTION)
+    text = "That a penalty's networks lose less mIoU than those without when test images are corrupted is "
+    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+
+
+def _of_corruption(scores: Scores, dataset: str, model: str, penalty: str, estimate: Estimate) -> Verdict:
+    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+    sentence = (
+        f"What {reference} loses in mIoU when the test images are corrupted (a mean over kinds and severities), less "
+        f"what {name} loses, is {told(estimate)}. {HELD}"
+    )
+    return Verdict(dataset, model, f"{name}, corruptions", word_of(estimate, scores.rope), sentence)
+
+
+def _label_noise(scores: Scores) -> _Part:
+    final = scores.final_test[[*GROUP, "seed"]].assign(gain=100 * scores.final_test["miou"])
+    gains = relative(scores, final, ["gain"])
+    rows, verdicts = [], []
+    for clean, noisy in label_noise_pairs(scores):
+        keys = ["model", "penalty", "seed"]
+        both = gains[gains["dataset"] == noisy].merge(
+            gains[gains["dataset"] == clean], on=keys, suffixes=("", "_clean")
+        )
+        for model, penalty, mine in in_order(scores, both.assign(more=both["gain"] - both["gain_clean"])):
+            estimate = over_seeds(mine["more"].to_numpy())
+            names = {"part": "label noise", "dataset": noisy, "model": model, "penalty": penalty}
+            rows.append(names | {"quantity": f"gain less that on {clean}"} | columns_of(estimate))
+            verdicts.append(_of_label_noise(scores, (clean, noisy), model, penalty, estimate))
+    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+    if not label_noise_pairs(scores):
+        return _Part(numbers, verdicts, NO_LABEL_NOISE)
+    text = "That a penalty gains more where training images are mislabelled is "
+    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+
+
+def _of_label_noise(scores: Scores, pair: tuple[str, str], model: str, penalty: str, estimate: Estimate) -> Verdict:
+    clean, noisy = map(scores.label, pair)
+    options = [scores.study["datasets"][name]["label_noise"] for name in pair]
+    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+    sentence = (
+        f"With label noise {options[1]:g} ({noisy}) in place of {options[0]:g} ({clean}), the gain of {name} over "
+        f"{reference} in test mIoU changes by {told(estimate)}. {HELD}"
+    )
+    return Verdict(pair[1], model, f"{name}, label noise", word_of(estimate, scores.rope), sentence)
+
+
+def _calibration(scores: Scores) -> _Part:
+    final = scores.final_test
+    scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
+    changes = relative(scores, scaled, [*CALIBRATION])
+    rows = []
+    for dataset in scores.study["datasets"]:
+        for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
+            names = {"part": "calibration", "dataset": dataset, "model": model, "penalty": penalty}
+            for measure in CALIBRATION:
+                rows.append(names | {"quantity": measure} | columns_of(over_seeds(mine[measure].to_numpy())))
+    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+    verdicts = [_of_calibration(scores, changes, row) for _, row in numbers.iterrows() if row["seeds"]]
+    if not verdicts:
+        return _Part(numbers, verdicts, NOTHING_PAIRED)
+    text = "That a penalty's networks are better calibrated than those without, by ECE or NLL, is "
+    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+
+
+def _of_calibration(scores: Scores, changes: pd.DataFrame, row: pd.Series[float]) -> Verdict:
+    """The verdict on one row of the calibration's numbers, from the values behind it."""
+    dataset, model, penalty, measure = (str(row[name]) for name in ("dataset", "model", "penalty", "quantity"))
+    mine = changes[(changes["dataset"] == dataset) & (changes["model"] == model) & (changes["penalty"] == penalty)]
+    estimate, p = over_seeds(mine[measure].to_numpy()), float(row["p_holm"])
+    word = words.UNDECIDED
+    if p < 0.05:
+        word = words.SUPPORTED if estimate.mean < 0 else words.CONTRADICTED
+    label, unit = CALIBRATION[measure]
+    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+    sentence = (
+        f"Relative to {reference}, {name} changes {label} on test by {told(estimate, unit, 3)}{holm_of(p)}. {HELD}"
+    )
+    return Verdict(dataset, model, f"{name}, {label}", word, sentence)

@@ -1,0 +1,165 @@
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from softreg import select, stats
+from softreg.gather import gather
+from softreg.questions import regret
+from softreg.scores import Scores
+
+
+def gathered(root, statuses=None, **changes):
+    study = synthetic.make_study(root, **changes)
+    synthetic.make_results(study, root, images=3, statuses=statuses)
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+def sweep_of(lambdas=5, seeds=4, folds=1, seed=0):
+    random = np.random.default_rng(seed)
+    val, test = random.normal(60, 2, (lambdas, seeds, folds)), random.normal(60, 2, (lambdas, seeds))
+    names = tuple(f"1e-{lambdas - place}" for place in range(lambdas))
+    return regret.Sweep(names, tuple(range(seeds)), val, val.mean(2), test)
+
+
+def found_of(sweep, held_out):
+    return {(name, step): (budget, value) for name, step, budget, value in regret.regret_of(sweep, held_out)}
+
+
+def test_regret_on_the_grid_is_that_of_brute_force():
+    sweep = sweep_of()
+    found = found_of(sweep, held_out=1)
+    others = [0, 2, 3]
+    best = sweep.test[np.argmax(sweep.test[:, others].mean(1)), 1]
+    for m in (1, 2, 3):
+        chosen = [np.argmax(sweep.val[:, list(part)].mean(1)) for part in combinations(others, m)]
+        expected = np.mean([best - sweep.test[place, 1] for place in chosen])
+        assert found[regret.GRID, m] == (5 * m, pytest.approx(expected))
+
+
+def test_random_search_is_the_mean_over_all_draws_of_the_grid():
+    sweep = sweep_of()
+    found = found_of(sweep, held_out=0)
+    best = sweep.test[np.argmax(sweep.test[:, 1:].mean(1)), 0]
+    for k in range(1, 6):
+        for name, subsets in ((regret.RANDOM_ONE, [[1], [2], [3]]), (regret.RANDOM_ALL, [[1, 2, 3]])):
+            losses = [
+                best - sweep.test[max(draw, key=lambda place: sweep.val[place, subset].mean()), 0]
+                for subset in subsets
+                for draw in combinations(range(5), k)
+            ]
+            assert found[name, k] == (k * len(subsets[0]), pytest.approx(np.mean(losses)))
+    assert found[regret.RANDOM_ONE, 5] == found[regret.GRID, 1]
+
+
+def test_one_se_chooses_as_the_selection_does():
+    sweep = sweep_of(seed=3)
+    best = sweep.test[np.argmax(sweep.test[:, 1:].mean(1)), 0]
+    losses = []
+    for part in combinations([1, 2, 3], 2):
+        scores = sweep.val[:, list(part)]
+        columns = {"lambda": sweep.lambdas, "val_miou": scores.mean(1), "seeds": 2}
+        curves = pd.DataFrame(columns | {"val_se": [stats.standard_error(row) for row in scores]})
+        chosen = select.choose(curves, "one_se")["lambda"]
+        losses.append(best - sweep.test[sweep.lambdas.index(chosen), 0])
+    assert found_of(sweep, 0)[regret.ONE_SE, 2] == (10, pytest.approx(np.mean(losses)))
+    assert (regret.ONE_SE, 1) not in found_of(sweep, 0)  # one seed has no standard error
+
+
+def test_equal_scores_give_the_strongest():
+    assert regret._ranked(np.array([[1.0], [2.0], [2.0], [0.0]])).tolist() == [2, 1, 0, 3]
+
+
+def test_a_choice_that_never_changes_has_the_honest_oracle_gap():
+    sweep = sweep_of(seed=5)
+    sweep.val[2] += 100
+    sweep.folds[2] += 100
+    losses = [found_of(sweep, held_out)[regret.GRID, 1][1] for held_out in range(4)]
+    assert np.mean(losses) == pytest.approx(stats.oracle_gap(sweep.test, 2).honest.mean)
+
+
+def test_many_seeds_are_drawn_the_same_each_time():
+    others = list(range(20))
+    first = regret._subsets(others, 10)
+    assert len(first) == regret.SUBSETS
+    assert first == regret._subsets(others, 10)
+    assert all(len(set(part)) == 10 for part in first)
+    assert len(regret._subsets(others, 1)) == 20
+
+
+def test_folds_cost_networks_and_hold_out_takes_one_of_them():
+    sweep = sweep_of(folds=3, seeds=3)
+    found = found_of(sweep, held_out=2)
+    assert found[regret.KFOLD, 1][0] == 15
+    assert found[regret.GRID, 1][0] == 5
+    best = sweep.test[np.argmax(sweep.test[:, :2].mean(1)), 2]
+    by_fold = [best - sweep.test[np.argmax(sweep.folds[:, s, f]), 2] for s in (0, 1) for f in range(3)]
+    assert found[regret.GRID, 1][1] == pytest.approx(np.mean(by_fold))
+    together = [best - sweep.test[np.argmax(sweep.val[:, s]), 2] for s in (0, 1)]
+    assert found[regret.KFOLD, 1][1] == pytest.approx(np.mean(together))
+
+
+def test_the_answer_of_a_study_with_hold_out(tmp_path):
+    scores = gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
+    answer = regret.answer(scores)
+    # The synthetic validation and test agree on 1e-4, by far.
+    words = {(v.subject, v.word) for v in answer.verdicts}
+    assert words == {
+        ("hold-out, whole grid, 3 networks", "supported"),
+        ("hold-out, whole grid, 6 networks", "supported"),
+        ("one-SE rule, whole grid, 6 networks", "supported"),
+        ("random search, one seed, 1 network", "contradicted"),
+        ("random search, all seeds, 2 networks", "contradicted"),
+    }
+    assert regret.NO_FOLDS in answer.summary
+    test = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["penalty"] == "l1")]
+    means = 100 * test.pivot(index="lambda", columns="seed", values="miou")
+    numbers = answer.numbers.set_index(["strategy", "step", "penalty"])
+    loss = (means.loc["1e-4"] - means.mean()).mean()  # one λ at random
+    assert numbers.loc[(regret.RANDOM_ONE, 1, "l1"), "mean"] == pytest.approx(loss)
+    both = [numbers.loc[(regret.RANDOM_ONE, 1, name), "mean"] for name in ("l1", "l2")]
+    assert numbers.loc[(regret.RANDOM_ONE, 1, ""), "mean"] == pytest.approx(np.mean(both))
+    assert answer.numbers.query("strategy == @regret.AT_CHOSEN")["penalty"].tolist() == ["l1", "l2"]
+
+
+def test_the_answer_of_a_study_with_folds(tmp_path):
+    scores = gathered(tmp_path, selection={"scorer": "kfold", "folds": 2})
+    answer = regret.answer(scores)
+    kfold = answer.numbers.query("strategy == @regret.KFOLD and penalty == 'l1'")
+    assert kfold["budget"].tolist() == [6]  # 3 λ × 2 folds × 1 seed
+    assert regret.NO_FOLDS not in answer.summary
+    sweep = regret.sweeps(scores)["brain", "convnet", "l1"]
+    tested = scores.sums.query("phase == 'sweep' and penalty == 'l1' and seed == 1")
+    assert sweep.test[:, 1] == pytest.approx(100 * tested.groupby("lambda")["miou"].mean()[list(sweep.lambdas)])
+    assert sweep.folds.shape == (3, 2, 2)
+    val = scores.sweep_seeds.query("penalty == 'l1' and seed == 1").set_index("lambda")["miou"]
+    assert sweep.val[:, 1] == pytest.approx(100 * val[list(sweep.lambdas)])
+
+
+def test_a_strength_that_diverged_at_one_seed_is_no_candidate(tmp_path):
+    scores = gathered(tmp_path, statuses={("l1", "1e-3", 0): "diverged"})
+    found = regret.sweeps(scores)
+    assert found["brain", "convnet", "l1"].lambdas == ("1e-5", "1e-4")
+    assert found["brain", "convnet", "l2"].lambdas == ("1e-5", "1e-4", "1e-3")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"seeds": {"tuning": [0], "evaluation": [100]}}, regret.FEW_SEEDS),
+        ({"penalties": {"none": {}, "l2": {"lambda": [1e-4]}}}, regret.ONE_LAMBDA),
+    ],
+)
+def test_what_is_missing_is_told(tmp_path, changes, reason):
+    answer = regret.answer(gathered(tmp_path, **changes))
+    assert answer.absent == reason
+    assert answer.numbers.empty
+
+
+def test_a_cost_is_judged_by_the_ends_of_its_interval():
+    assert regret.word_of_cost(-1, 0.4, 0.5) == "supported"
+    assert regret.word_of_cost(0.6, 2, 0.5) == "contradicted"
+    assert regret.word_of_cost(0.4, 2, 0.5) == "undecided"
+    assert regret.word_of_cost(np.nan, np.nan, 0.5) == "undecided"
