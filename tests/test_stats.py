@@ -126,11 +126,12 @@ def test_crossed_error_is_that_of_the_analysis_of_variance(by, tolerance, seeds)
     hits = crossed_scores(np.random.default_rng(seeds), seeds=seeds)
     estimate = stats.crossed_interval(by(*linear_study(hits)), 1, 0)
     a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
-    variance = a + b - e
-    df = variance**2 / (a**2 / (seeds - 1) + b**2 / 29 + e**2 / (29 * (seeds - 1)))
     assert min(a, b) > e
+    inflated = a * (seeds - 1) / (seeds - 3)
+    parts = np.array([inflated, b, e]) ** 2 / [seeds - 1, 29, 29 * (seeds - 1)]
+    df = (inflated + b - e) ** 2 / parts.sum()
     assert estimate.mean == pytest.approx((hits[1] - hits[0]).mean() / 1000)
-    assert estimate.se == pytest.approx(np.sqrt(variance), rel=tolerance)
+    assert estimate.se == pytest.approx(np.sqrt(a + b - e), rel=tolerance)
     assert estimate.df == pytest.approx(df, rel=3 * tolerance)
     assert (estimate.seeds, estimate.images) == (seeds, 30)
 
@@ -144,6 +145,14 @@ def test_seeds_that_happen_to_agree_do_not_take_from_the_error():
     a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
     assert a < e
     assert estimate.se == pytest.approx(np.sqrt(max(b, e)))
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_two_or_three_seeds_have_no_more_degrees_of_freedom_than_they_count(seeds):
+    hits = crossed_scores(np.random.default_rng(0), seed=0, seeds=seeds)
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    assert estimate.df == seeds - 1
+    assert estimate.se > 0
 
 
 def test_images_that_happen_to_agree_do_not_take_from_the_error():

@@ -162,11 +162,13 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
 
     ``treated`` and ``reference`` are positions on the axis P. Percentiles over so few seeds would be too narrow.
     Instead, with the mean squares of a two-way layout of random seeds (a), images (b) and their interaction (e), each
-    over SN, the variance is a + b − e, where neither a nor b counts for less than e, and its degrees of freedom are
-    Satterthwaite's (1946, Biometrics Bulletin 2, 110–114), at least those of the fewer of seeds and images. a is the
-    variance of the S scores over S; b and e come from the jackknife or bootstrap over images, whose covariance between
-    seeds shows what the seeds share. With one seed or one image there is no standard error.
-    benchmarks/coverage.py measures how often such intervals hold the truth.
+    over SN, the variance is a + b − e, where neither a nor b counts for less than e. a is the variance of the S scores
+    over S; b and e come from the jackknife or bootstrap over images, whose covariance between seeds shows what the
+    seeds share. The degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110–114), for which a counts
+    (S−1)/(S−3) times, the mean of F: otherwise seeds that agree by chance would make both the error too small and the
+    degrees of freedom too many. They are at least those of the fewer of seeds and images, and just that for 2 or 3
+    seeds. With one seed or one image there is no standard error. benchmarks/coverage.py measures how often such
+    intervals hold the truth.
     """
     scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
     if reference is not None:
@@ -181,11 +183,8 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     a = float(scores.var(ddof=1)) / seeds
     b = float(np.mean(covariance))
     e = max(0.0, (float(np.trace(covariance)) / seeds - b) / (seeds - 1))
-    variance = max(a, e) + max(b, e) - e
-    spread = a**2 / (seeds - 1) + b**2 / (images - 1) + e**2 / ((seeds - 1) * (images - 1))
-    fewest = float(min(seeds, images) - 1)
-    df = max(fewest, variance**2 / spread) if spread > 0 else fewest
-    return Estimate(mean, float(np.sqrt(variance)), df, seeds, images)
+    variance = _crossed_variance(a, b, e)
+    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, images), seeds, images)
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:
@@ -380,6 +379,20 @@ def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0
     quantile = float(stats.t.ppf(1 - alpha / 2, df))
     highest = 2 * quantile + 10
     return se * float(optimize.brentq(lambda shift: power_at(shift, 1.0, df, alpha) - power, 0, highest))
+
+
+def _crossed_variance(a: float, b: float, e: float) -> float:
+    return max(a, e) + max(b, e) - e
+
+
+def _crossed_df(a: float, b: float, e: float, seeds: int, images: int) -> float:
+    """See `crossed_interval`."""
+    fewest = float(min(seeds, images) - 1)
+    if seeds <= 3:
+        return fewest
+    a *= (seeds - 1) / (seeds - 3)
+    spread = a**2 / (seeds - 1) + b**2 / (images - 1) + e**2 / ((seeds - 1) * (images - 1))
+    return max(fewest, _crossed_variance(a, b, e) ** 2 / spread) if spread > 0 else fewest
 
 
 def _resample(random: np.random.Generator, items: int, resamples: int) -> Floats:

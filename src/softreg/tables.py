@@ -373,6 +373,8 @@ def _latex(blocks: list[_Block]) -> str:
         parts += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
         parts += [r"\bottomrule", r"\endfoot"]
         for place, row in enumerate(block.rows):
+            if place and row[0] != block.rows[place - 1][0]:
+                parts.append(r"\addlinespace")  # the next model
             texts = [
                 rf"\textbf{{{_tex(text)}}}" if (place, column) in block.bold else _tex(text)
                 for column, text in enumerate(row)

@@ -1,5 +1,7 @@
 """A synthetic study of two data sets, two models and six penalties, and answers as a question's module gives them."""
 
+import base64
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import synthetic
 
+from softreg.figures.style import Absent, Drawn
+from softreg.files import write_json, write_text
 from softreg.gather import CELLS, LAYERS, gather
 from softreg.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED, UNDECIDED, Answer, Verdict
 
@@ -27,6 +31,9 @@ STUDY = {
     "figures": {"style": {"names": {"unet": "U-Net", "soft": "soft (article)", "l1": "L1", "l2": "L2"}}},
 }
 LOST = {("l1", "1e-4", 101): "out-of-memory", ("l2", "1e-3", 0): "diverged", ("l2", "1e-5", 0): "diverged"}
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><path fill="#0b5394" d="M0 0h{}v10H0z"/></svg>'
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABc3UBGAAAAABJRU5ErkJggg=="
 
 
 def make(root: Path, **changes) -> Path:
@@ -74,3 +81,14 @@ def _answer(number: int, places: list[tuple[str, str]], words: list[str]) -> Ans
         numbers=pd.DataFrame({"difference": [0.1]}),
         figures=["lambda_curves"] if number == 1 else ["degeneracy"],
     )
+
+
+def write_figures(folder: Path) -> None:
+    """Figures of two data sets, a gallery, and one that could not be drawn."""
+    names = ["lambda_curves-brain", "lambda_curves-shapes", "reliability-brain", "gallery-brain-convnet"]
+    drawn = [Drawn(name, 6.75, f"Title of {name}", f"Caption of {name}.", f"Alternative to {name}.") for name in names]
+    for place, name in enumerate(names[:3]):
+        write_text(folder / f"{name}.svg", SVG.format(place + 1))
+    (folder / "gallery-brain-convnet.png").write_bytes(base64.b64decode(PNG))
+    entries = [*drawn, Absent("Ranks", "It needs two data sets.")]
+    write_json(folder / "figures.json", [asdict(entry) for entry in entries])

@@ -179,10 +179,10 @@ def mark(page, panel, chart, text):
     return next(each for each in marks if (each.get_attribute("aria-label") or "").startswith(text))
 
 
-def tooltip(page):
-    script = """const tip = document.querySelector('#vg-tooltip-element.visible');
+def tooltip(page, name="vg-tooltip-element"):
+    script = """const tip = document.querySelector(`#${arguments[0]}.visible`);
                 return tip && [...tip.querySelectorAll('tr')].map(row => [...row.cells].map(c => c.textContent))"""
-    return page.execute_script(script)
+    return page.execute_script(script, name)
 
 
 def test_a_point_tells_its_numbers(page, made):
@@ -251,6 +251,21 @@ def test_an_entry_of_the_matrix_opens_its_cells(page, made):
     assert told["Test mIoU"] == f"{100 * score:.2f}"
 
 
+def test_a_history_tells_its_numbers_above_the_dialog(page, made):
+    press(page, """[data-open='["final", "brain", "convnet", "l2"]']""")
+    until(page, lambda _: len(page.find_elements(By.CSS_SELECTOR, "#cell .vega svg")) == 2)
+    points = page.find_elements(By.CSS_SELECTOR, "#cell [data-history=val_miou] [aria-roledescription=point]")
+    ActionChains(page).move_to_element(points[-1]).perform()
+    history = made.scores.histories
+    last = history[(history["phase"] == "final") & (history["seed"] == 100)].iloc[-1]
+    told = until(page, lambda _: tooltip(page, "cell-tooltip"))
+    assert told == [["epoch", str(last["epoch"])], ["validation mIoU (points)", f"{100 * last['val_miou']:.2f}"]]
+    script = """const tip = document.getElementById('cell-tooltip'), at = tip.getBoundingClientRect();
+                tip.style.pointerEvents = 'auto';
+                return tip.contains(document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))"""
+    assert page.execute_script(script)
+
+
 def test_a_final_cell_shows_image_truth_and_prediction(page, made):
     press(page, """[data-open='["final", "shapes", "unet", "soft"]']""")
     pictures = until(page, lambda _: page.find_elements(By.CSS_SELECTOR, "#cell .pictures img"))
@@ -294,6 +309,14 @@ def test_the_dialog_opens_and_closes_by_keyboard_alone(page):
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     until(page, lambda _: not element(page, "#cell").is_displayed())
     assert page.switch_to.active_element.get_attribute("data-cell") == opener
+
+
+def test_a_heading_that_a_link_leads_to_is_not_covered(page):
+    element(page, "nav [href='#coverage']").click()
+    script = """const [heading, bar] = ['coverage-title', 'filters'].map(id => document.getElementById(id));
+                return heading.getBoundingClientRect().top - bar.getBoundingClientRect().bottom"""
+    assert until(page, lambda _: page.execute_script("return scrollY > 0"))
+    assert page.execute_script(script) >= 0
 
 
 def test_the_first_stop_of_the_keyboard_skips_to_the_answers(page):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
-from conftest import SVG
 
 from softreg.figures.style import looks_of
 from softreg.report import charts, page, points
@@ -114,7 +113,9 @@ def test_figures_stand_under_the_first_question_that_names_them(parsed):
 
 def test_a_drawing_is_embedded_as_it_is(parsed):
     sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
-    assert [unquote(source.partition(",")[2]) for source in sources[:3]] == [SVG.format(place) for place in (1, 2, 3)]
+    assert [unquote(source.partition(",")[2]) for source in sources[:3]] == [
+        studies.SVG.format(place) for place in (1, 2, 3)
+    ]
     assert sources[3].startswith("data:image/png;base64,")
 
 

@@ -6,6 +6,8 @@
   const form = document.getElementById("filters");
   const dialog = document.getElementById("cell");
   const LOOSE = { mode: "vega-lite", renderer: "svg", actions: false, ast: true };
+  // A modal dialog covers what lies outside it, so its charts have a tooltip of their own inside.
+  const INSIDE = { ...LOOSE, tooltip: { id: "cell-tooltip", styleId: "cell-tooltip-style" } };
   const PNG = "data:image/png;base64,";
   const cells = rowsOf(data.cells);
   const points = Object.fromEntries(Object.entries(data.charts).map(([name, chart]) => [name, rowsOf(chart.points)]));
@@ -231,7 +233,8 @@
     const cell = cells[group[place]];
     for (const view of views) view.finalize();
     views = [];
-    dialog.replaceChildren(head(cell), picker(group, place), ...body(cell, group[place]));
+    const tooltip = element("div", { id: "cell-tooltip", class: "vg-tooltip" });
+    dialog.replaceChildren(head(cell), picker(group, place), ...body(cell, group[place]), tooltip);
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
     drawHistory(group[place]);
@@ -310,7 +313,7 @@
     for (const [i, place] of [...dialog.querySelectorAll("[data-history]")].entries()) {
       const values = epochs.map((epoch, row) => ({ epoch, value: series[i][row] })).filter((row) => row.value !== null);
       const specification = data.histories_drawn[place.dataset.history];
-      if (values.length) views.push((await vegaEmbed(place, { ...specification, datasets: { points: values } }, LOOSE)).view);
+      if (values.length) views.push((await vegaEmbed(place, { ...specification, datasets: { points: values } }, INSIDE)).view);
       else place.remove();
     }
   }
@@ -361,6 +364,9 @@
   }
 
   form.hidden = false;
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--covered", `${form.offsetHeight + 12}px`);
+  }).observe(form);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", applyFilters);
   form.addEventListener("reset", () => setTimeout(applyFilters));
