@@ -1,6 +1,6 @@
 """How often the intervals of `softreg.stats` hold the truth, and how often its tests reject what is true.
 
-    python benchmarks/coverage.py [--studies 1000]
+    python benchmarks/coverage.py [--studies 2000]
 
 Simulates studies, each with counts of TP, FP and FN for six penalties: a reference, four that are no different, and one
 that is better. The share of a class that is missed has, on the scale of the logit, effects of the class, the image, the
@@ -171,7 +171,7 @@ def oracle_row(name: str, peak: float, chosen: int, seeds: int, random: np.rando
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=2000)
     options = parser.parse_args()
     rows = []
     for number, kind in enumerate(KINDS):

@@ -18,7 +18,7 @@ def report(root, partial=False, statuses=None, **changes):
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
     scores = gather(study, root / "results", root / "data", partial)
-    write_report(scores, root / "out")
+    write_report(Scores(scores), root / "out")
     return scores, (root / "out" / "report.html").read_text(encoding="utf-8")
 
 
@@ -99,8 +99,8 @@ def test_a_partial_report_says_so_and_why_figures_are_missing(tmp_path):
 
 def test_the_same_scores_give_the_same_page(made, tmp_path):
     out, scores, _ = made
-    write_figures(scores, tmp_path)
-    write_report(scores, tmp_path)
+    write_figures(Scores(scores), tmp_path)
+    write_report(Scores(scores), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
 
 

@@ -70,7 +70,7 @@ def test_what_cannot_be_told_from_the_best_is_bold(tmp_path):
     assert frame.loc[means.idxmax(), "best"]
     # 0.20 of the pixels wrong for both, 0.30 without a penalty.
     assert frame["best"].to_dict() == {"none": False, "l1": True, "l2": True}
-    write_tables(scores, tmp_path)
+    write_tables(Scores(scores), tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
     assert sum(line.startswith("| convnet") and "**" in line for line in lines) == 2
     assert (tmp_path / "tables" / "main_table.tex").read_text().count(r"\textbf{") == 2
@@ -85,7 +85,7 @@ def test_rows_and_names_are_those_of_the_style(tmp_path):
         ["Small", "none"],
         ["Small", "l1"],
     ]
-    write_tables(scores, tmp_path)
+    write_tables(Scores(scores), tmp_path)
     assert "## Heads" in (tmp_path / "tables" / "main.md").read_text()
     assert "Ridge − none*" in [row[1] for row in contrast_rows(Scores(scores), gain.contrasts(Scores(scores)))]
 
@@ -120,7 +120,7 @@ def test_one_seed_has_no_interval_and_the_caption_says_so(tmp_path):
 
 
 def test_csv_and_markdown_hold_the_same_rows(scores, tmp_path):
-    write_tables(scores, tmp_path)
+    write_tables(Scores(scores), tmp_path)
     frame = pd.read_csv(tmp_path / "tables" / "main.csv", dtype={"lambda": str})
     lines = [
         line for line in (tmp_path / "tables" / "main.md").read_text().splitlines() if line.startswith("| convnet")
@@ -134,7 +134,7 @@ def test_csv_and_markdown_hold_the_same_rows(scores, tmp_path):
 
 
 def test_nothing_run_yet_gives_dashes_not_an_error(tmp_path):
-    write_tables(gathered(tmp_path, partial=True), tmp_path)
+    write_tables(Scores(gathered(tmp_path, partial=True)), tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
     assert "| convnet | l1 | – | – | – | – | 0 of 3 (3 not run) |" in lines
     assert "No two entries of the study can be compared yet" in (tmp_path / "tables" / "contrasts.md").read_text()
@@ -142,14 +142,14 @@ def test_nothing_run_yet_gives_dashes_not_an_error(tmp_path):
 
 def test_the_same_scores_give_the_same_tables(scores, tmp_path):
     for name in ("a", "b"):
-        write_tables(scores, tmp_path / name)
+        write_tables(Scores(scores), tmp_path / name)
     for file in (tmp_path / "a" / "tables").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / "tables" / file.name).read_bytes()
 
 
 def test_latex_escapes_what_tex_would_read(tmp_path):
     penalties = {"none": {}, "elastic_net": {"lambda": [1e-5, 1e-4]}}
-    write_tables(gathered(tmp_path, statuses={}, penalties=penalties), tmp_path)
+    write_tables(Scores(gathered(tmp_path, statuses={}, penalties=penalties)), tmp_path)
     text = (tmp_path / "tables" / "main_table.tex").read_text()
     assert r"convnet & elastic\_net & " in text
     assert r"0.0 \%" in text
@@ -157,7 +157,7 @@ def test_latex_escapes_what_tex_would_read(tmp_path):
 
 
 def test_contrasts_are_told_in_three_forms(scores, tmp_path):
-    write_tables(scores, tmp_path)
+    write_tables(Scores(scores), tmp_path)
     frame = pd.read_csv(tmp_path / "tables" / "contrasts.csv", dtype={"lambda": str})
     assert frame[["penalty", "reference", "n_seeds"]].to_numpy().tolist() == [["l1", "none", 2], ["l2", "none", 3]]
     text = (tmp_path / "tables" / "contrasts.md").read_text()
@@ -191,7 +191,7 @@ AWKWARD = {
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="PDFLATEX IS MISSING: no LaTeX table was checked")
 def test_every_document_compiles_whatever_the_names(tmp_path):
     lost = {("l1", "1e-4", 101): "out-of-memory"}
-    write_tables(gathered(tmp_path, statuses=lost, figures={"style": {"names": AWKWARD}}), tmp_path)
+    write_tables(Scores(gathered(tmp_path, statuses=lost, figures={"style": {"names": AWKWARD}})), tmp_path)
     said = compiled(tmp_path / "tables")
     assert set(said) == {"main", "contrasts"}
     for text in said.values():

@@ -207,9 +207,12 @@ def _diff(options: argparse.Namespace) -> None:
 
 
 def _write_paper(options: argparse.Namespace) -> None:
-    scores = options.results / "scores"
-    if not scores.is_dir():
-        raise UserError(f"{scores} is missing; run `snakemake scores` first, or fetch the published scores there")
+    folder = options.results / "scores"
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing; run `snakemake scores` first, or fetch the published scores there")
+    from softreg.scores import Scores
+
+    scores = Scores(folder)
     if options.stage in ("tables", "paper"):
         from softreg.tables import write_tables
 

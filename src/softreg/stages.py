@@ -154,9 +154,10 @@ def _listed(table: Path) -> list[Path]:
 
 
 def paper_code() -> str:
-    """The fingerprint of the code and the template that make tables, figures and report."""
-    template = Path(__file__).parent / "report" / "template.html"
-    return digest([code("softreg.tables", "softreg.figures", "softreg.report"), sha256_file(template)])
+    """The fingerprint of the code, templates, script and style that make tables, figures and report."""
+    folder = Path(__file__).parent / "report"
+    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
+    return digest([code("softreg.tables", "softreg.figures", "softreg.report"), [sha256_file(file) for file in parts]])
 
 
 def fetch(study: Study, kind: str, filename: str) -> None:

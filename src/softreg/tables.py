@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from softreg import typeset
 from softreg.files import write_text
-from softreg.questions import gain
+from softreg.questions import answers, gain
+from softreg.questions.answer import Answer
 from softreg.questions.gain import rows_of, signed
 from softreg.scores import Scores
 from softreg.select import GROUP
+from softreg.typeset import Block
 
 MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
 
 HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Non-zero weights", "λ̂", "s per cell", "Finished"]
 CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
+QUESTION_HEADINGS = ["Data set", "Model", "Subject", "Verdict", "In numbers"]
 _LABELS = {"dataset": "dataset_label", "model": "model_label", "penalty": "penalty_label"}
 
 
@@ -156,35 +158,28 @@ def weights(count: float, zeros: float) -> str:
     return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
 
 
-def write_tables(scores: Path, out: Path) -> None:
-    """Write ``out/tables/`` from the folder ``scores`` alone: main and contrasts.
+def write_tables(scores: Scores, out: Path) -> None:
+    """Write ``out/tables/``: main, contrasts and questions, and the numbers behind each question, such as H1.csv.
 
-    Each as .csv (numbers), .md, _table.tex (for ``\\input``; needs booktabs and longtable) and .tex (a document around
-    it).
+    Each of the three as .csv (numbers), .md, _table.tex (for ``\\input``; needs array, booktabs and longtable) and .tex
+    (a document around it).
     """
-    loaded = Scores(scores)
-    frame, contrasts = main_frame(loaded), gain.contrasts(loaded)
-    _write(loaded, "main", frame.drop(columns=[*_LABELS.values()]), _main_blocks(loaded, frame), out / "tables")
-    _write(loaded, "contrasts", contrasts, _contrast_blocks(loaded, contrasts), out / "tables")
+    frame, contrasts, found = main_frame(scores), gain.contrasts(scores), answers(scores)
+    folder, title = out / "tables", scores.study["title"] or scores.study["name"]
+    _write_csv(folder, "main", frame.drop(columns=[*_LABELS.values()]))
+    typeset.write(folder, "main", title, _main_blocks(scores, frame))
+    _write_csv(folder, "contrasts", contrasts)
+    typeset.write(folder, "contrasts", title, _contrast_blocks(scores, contrasts), _NOTHING)
+    _write_csv(folder, "questions", _verdicts(found))
+    typeset.write(folder, "questions", title, _question_blocks(scores, found))
+    for answer in found:
+        _write_csv(folder, answer.key, answer.numbers)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """One data set's table: ``align`` has l or r for each column; ``bold`` the places (row, column) to set in bold."""
-
-    dataset: str
-    caption: str
-    headings: Sequence[str]
-    align: str
-    rows: Sequence[Sequence[str]]
-    bold: frozenset[tuple[int, int]] = frozenset()
-    note: str = ""
-
-
-def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
+def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[Block]:
     column = HEADINGS.index("Test mIoU [95 % CI]")
     return [
-        _Block(
+        Block(
             scores.label(str(dataset)),
             caption(scores, rows),
             HEADINGS,
@@ -197,9 +192,9 @@ def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
     ]
 
 
-def _contrast_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
+def _contrast_blocks(scores: Scores, frame: pd.DataFrame) -> list[Block]:
     return [
-        _Block(
+        Block(
             scores.label(str(dataset)),
             contrasts_caption(scores, rows),
             CONTRAST_HEADINGS,
@@ -211,11 +206,33 @@ def _contrast_blocks(scores: Scores, frame: pd.DataFrame) -> list[_Block]:
     ]
 
 
-def _write(scores: Scores, name: str, numbers: pd.DataFrame, blocks: list[_Block], folder: Path) -> None:
+def _question_blocks(scores: Scores, found: Sequence[Answer]) -> list[Block]:
+    return [
+        Block(
+            f"{answer.key}. {answer.question}",
+            answer.absent or " ".join([answer.summary, answer.estimand, answer.statistic, answer.interval]),
+            QUESTION_HEADINGS,
+            "llllp",
+            [
+                [scores.label(each.dataset), scores.label(each.model), each.subject, each.word, each.sentence]
+                for each in answer.verdicts
+            ],
+        )
+        for answer in found
+    ]
+
+
+def _verdicts(found: Sequence[Answer]) -> pd.DataFrame:
+    """All verdicts, one a row: question, dataset, model, subject, word, sentence."""
+    rows = [{"question": answer.key, **vars(each)} for answer in found for each in answer.verdicts]
+    return pd.DataFrame(rows, columns=["question", "dataset", "model", "subject", "word", "sentence"])
+
+
+def _write_csv(folder: Path, name: str, numbers: pd.DataFrame) -> None:
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / f"{name}.md", _markdown(scores, blocks))
-    write_text(folder / f"{name}_table.tex", _latex(blocks))
-    write_text(folder / f"{name}.tex", _DOCUMENT.replace("TABLE", f"{name}_table"))
+
+
+_NOTHING = "No two entries of the study can be compared yet: it needs an unpenalised entry (kind none) and test scores."
 
 
 def _by_group(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
@@ -270,115 +287,3 @@ def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
         # Without an interval (one seed) nothing is called the best, nor a tie.
         "best": bool(gap.low <= 0 <= gap.high),
     }
-
-
-def _markdown(scores: Scores, blocks: list[_Block]) -> str:
-    parts = [f"# {_md(scores.study['title'] or scores.study['name'])}"]
-    if not blocks:
-        parts.append(_NOTHING)
-    for block in blocks:
-        lines = [block.headings, ["---" if side == "l" else "---:" for side in block.align]]
-        lines += [
-            [f"**{_md(text)}**" if (place, column) in block.bold else _md(text) for column, text in enumerate(row)]
-            for place, row in enumerate(block.rows)
-        ]
-        parts += [f"## {_md(block.dataset)}", _md(block.caption)]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if block.note:
-            parts.append(_md(block.note))
-    return "\n\n".join(parts) + "\n"
-
-
-_NOTHING = "No two entries of the study can be compared yet: it needs an unpenalised entry (kind none) and test scores."
-
-
-def _md(text: str) -> str:
-    for character in "\\`*_|<$":
-        text = text.replace(character, "\\" + character)
-    return text
-
-
-_DOCUMENT = r"""\documentclass[9pt]{extarticle}
-\usepackage[margin=1.5cm]{geometry}
-\usepackage{booktabs,longtable}
-\begin{document}
-\input{TABLE}
-\end{document}
-"""
-
-_TEX = {
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    '"': "''",
-    "[": "{[}",
-    "*": r"\textsuperscript{*}",
-    "–": "--",
-    "—": "---",
-    "−": "$-$",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
-    "½": r"$\frac12$",
-    "²": r"$^2$",
-    "‖": r"$\|$",
-    **{letter: letter for letter in "ßÆæØø"},
-    "…": r"\ldots{}",
-}
-_HAT = "\u0302"
-
-
-def _tex(text: str) -> str:
-    """``text`` as LaTeX sets it with no package but its own; a character that it lacks is told by its code point."""
-    return "".join(_tex_character(text, place) for place in range(len(text)))
-
-
-def _tex_character(text: str, place: int) -> str:
-    character = text[place]
-    if character == _HAT:
-        return ""
-    if character in _TEX:
-        return _TEX[character]
-    if character.isascii():
-        return character
-    name = unicodedata.name(character, "")
-    if name.startswith("GREEK SMALL LETTER ") and name.split()[-1].lower() in _GREEK.split():
-        command = "\\" + name.split()[-1].lower().replace("lamda", "lambda")
-        return rf"$\hat{command}$" if text[place + 1 : place + 2] == _HAT else f"${command}$"
-    plain = unicodedata.normalize("NFKD", character)
-    if plain[0].isascii():
-        return character if "À" <= character <= "ÿ" else _tex("".join(each for each in plain if each.isascii()))
-    return f"U+{ord(character):04X}"
-
-
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
-)
-"""Letters that TeX has, by their names in Unicode."""
-
-
-def _latex(blocks: list[_Block]) -> str:
-    parts = ["% Needs the packages booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{4pt}"]
-    if not blocks:
-        parts.append(_tex(_NOTHING))
-    for block in blocks:
-        heading = " & ".join(map(_tex, block.headings)) + r" \\"
-        about = _tex(f"{block.dataset}. {block.caption} {block.note}".strip())
-        parts += [rf"\begin{{longtable}}{{@{{}}{block.align}@{{}}}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
-        parts += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
-        parts += [r"\bottomrule", r"\endfoot"]
-        for place, row in enumerate(block.rows):
-            if place and row[0] != block.rows[place - 1][0]:
-                parts.append(r"\addlinespace")  # the next model
-            texts = [
-                rf"\textbf{{{_tex(text)}}}" if (place, column) in block.bold else _tex(text)
-                for column, text in enumerate(row)
-            ]
-            parts.append(" & ".join(texts) + r" \\")
-        parts.append(r"\end{longtable}")
-    return "\n".join([*parts, "}"]) + "\n"

@@ -41,7 +41,7 @@ def scores(tmp_path_factory):
 @pytest.fixture(scope="module")
 def out(scores, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
-    write_figures(scores, folder)
+    write_figures(Scores(scores), folder)
     return folder / "figures"
 
 
@@ -65,7 +65,7 @@ def test_figures_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
 
 
 def test_the_same_scores_give_the_same_bytes(scores, out, tmp_path):
-    write_figures(scores, tmp_path)
+    write_figures(Scores(scores), tmp_path)
     for file in out.iterdir():
         assert file.read_bytes() == (tmp_path / "figures" / file.name).read_bytes(), file.name
 
@@ -137,7 +137,7 @@ def matched(tmp_path_factory):
     }
     root = tmp_path_factory.mktemp("matched")
     scores = gathered(root, statuses={}, penalties=penalties)
-    write_figures(scores, root)
+    write_figures(Scores(scores), root)
     return scores, root / "figures"
 
 

@@ -17,11 +17,10 @@ from softreg.scores import Scores
 _ENDINGS = ("pdf", "svg", "png", "csv")
 
 
-def write_figures(scores: Path, out: Path) -> None:
-    """Draw every figure of the scores in the folder ``scores`` into ``out/figures/``, with ``figures.json``.
+def write_figures(scores: Scores, out: Path) -> None:
+    """Draw every figure of ``scores`` into ``out/figures/``, with ``figures.json``.
 
     Figures of an earlier run that are not drawn now are removed.
-    Raises `softreg.errors.UserError` where ``scores`` holds no gathered study.
     """
     from softreg.figures import (
         class_iou,
@@ -45,8 +44,8 @@ def write_figures(scores: Path, out: Path) -> None:
         *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
         *(regret, cost, robustness, reliability, ranks, coverage, gallery),
     )
-    loaded, folder = Scores(scores), out / "figures"
-    entries = [entry for module in modules for entry in module.draw(loaded, folder)]
+    folder = out / "figures"
+    entries = [entry for module in modules for entry in module.draw(scores, folder)]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])
     _remove_others(folder, {entry.name for entry in entries if isinstance(entry, style.Drawn)})
 

@@ -6,15 +6,17 @@ figure, table and verdict cannot differ. It imports no torch. What a study canno
 
 from __future__ import annotations
 
-from importlib import import_module
-
+from softreg.questions import complexity, cost, degeneracy, gain, regret, robustness, sparsity
 from softreg.questions.answer import Answer
 from softreg.scores import Scores
 
-MODULES = ("gain", "degeneracy", "sparsity", "complexity", "cost", "regret", "robustness")
-"""H1 to H7, in order."""
-
 
 def answers(scores: Scores) -> list[Answer]:
-    """The answers to all questions, H1 to H7."""
-    return [import_module(f"softreg.questions.{name}").answer(scores) for name in MODULES]
+    """The answers to all questions, H1 to H7; worked out once for each `Scores`."""
+    # Kept with the object, as its cached properties are: an equal one may have read the folder at another time.
+    kept = vars(scores)
+    if "_answers" not in kept:
+        modules = (gain, degeneracy, sparsity, complexity, cost, regret, robustness)
+        kept["_answers"] = [module.answer(scores) for module in modules]
+    found: list[Answer] = kept["_answers"]
+    return found

@@ -172,9 +172,9 @@ def _columns(measure: str) -> list[str]:
 def _ratios_by_seed(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
     """Columns phase, `GROUP`, penalised, seed, seconds, memory: the logarithm of the ratio to the reference."""
     entries = scores.study["penalties"]
-    plain = measured[measured["penalty"].map(lambda name: entries[name]["kind"] == "none")]
-    plain = plain.rename(columns={"penalty": "reference"})[[*_PAIR, "reference", *MEASURES]]
-    treated = measured[measured["penalty"].map(lambda name: entries[name]["kind"] != "none")]
+    unpenalised = measured["penalty"].isin([name for name, entry in entries.items() if entry["kind"] == "none"])
+    plain = measured[unpenalised].rename(columns={"penalty": "reference"})[[*_PAIR, "reference", *MEASURES]]
+    treated = measured[~unpenalised]
     treated = treated.assign(reference=treated["penalty"].map({name: scores.reference_of(name) for name in entries}))
     both = treated.merge(plain, on=[*_PAIR, "reference"], suffixes=("", "_plain"))
     logs = {name: np.log(both[name] / both[f"{name}_plain"]) for name in MEASURES}

@@ -20,18 +20,17 @@ from softreg.report import page
 from softreg.scores import Scores
 
 
-def write_report(scores: Path, out: Path) -> None:
-    """Write ``out/report.html`` and ``out/metrics.json`` from the folder ``scores``.
+def write_report(scores: Scores, out: Path) -> None:
+    """Write ``out/report.html`` and ``out/metrics.json``.
 
     The figures are those of ``out/figures/``; where there are none yet, they are drawn first.
-    Raises `softreg.errors.UserError` where ``scores`` holds no gathered study.
     """
-    loaded, figures = Scores(scores), out / "figures"
+    figures = out / "figures"
     if not (figures / "figures.json").exists():
         write_figures(scores, out)
-    frame = tables.main_frame(loaded)
-    write_json(out / "metrics.json", metrics(loaded, frame))
-    write_text(out / "report.html", page.render(loaded, frame, answers(loaded), figures))
+    frame = tables.main_frame(scores)
+    write_json(out / "metrics.json", metrics(scores, frame))
+    write_text(out / "report.html", page.render(scores, frame, answers(scores), figures))
 
 
 def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
