@@ -175,6 +175,7 @@ def test_where_all_images_are_alike_the_crossed_interval_is_the_t_interval_of_th
     assert mean.interval(0.9).low == pytest.approx(mean_interval(hits[1, :, 0] / 1000, 0.9).low)
 
 
+@pytest.mark.filterwarnings("error")
 def test_one_seed_or_one_image_gives_a_mean_without_an_interval():
     for seeds, images in ((1, 6), (3, 1)):
         crossed = stats.crossed_jackknife(*counts(np.random.default_rng(0), 2, seeds, images))
@@ -308,6 +309,9 @@ def test_mixed_model_needs_penalties_that_share_a_block_and_vary():
     scores = design(np.random.default_rng(0), 2, 1, ("l1", "l2"))
     apart = scores[(scores["dataset"] == "d0") == (scores["penalty"] == "l1")]
     assert "share" in stats.mixed_model(apart, "l2").reason
+    # One block with both penalties leaves no residual.
+    once = scores[(scores["dataset"] == "d0") | (scores["penalty"] == "l1")]
+    assert "share" in stats.mixed_model(once, "l2").reason
     assert "converge" in stats.mixed_model(scores.assign(score=0.5), "l2").reason
 
 

@@ -106,8 +106,9 @@ class Scores:
         """Mean validation mIoU by λ over the tuning seeds, and what the penalty did to the weights.
 
         The columns of `softreg.select.curve`, and as means over the sweep's finished cells: zeros, near_zeros and
-        dead_filters (shares of the penalised weights and filters), kappa (λΣη), effective_lr (nan where no layer is
-        normalised) and macs_nonzero (share of the network's multiply-adds).
+        dead_filters (shares of the penalised weights and filters), kept (weights that are not zero, as a share of the
+        most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
+        effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
         table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
         curves = select.curve(table, select.folds_of(self.study["selection"]))
@@ -115,13 +116,16 @@ class Scores:
 
     def _effects(self) -> pd.DataFrame:
         cells = self.cells[(self.cells["phase"] == "sweep") & (self.cells["status"] == "finished")]
+        part = cells["penalty"].map({name: entry["weights"] for name, entry in self.study["penalties"].items()})
+        most = cells.groupby([cells["dataset"], cells["model"], part])["penalised"].transform("max")
         effects = cells.assign(
+            kept=(cells["penalised"] - cells["exact_zeros"]) / most,
             zeros=cells["exact_zeros"] / cells["penalised"],
             near_zeros=cells["near_zeros"] / cells["penalised"],
             dead_filters=cells["dead_filters"] / cells["filters"],
             macs_nonzero=cells["macs_nonzero"] / cells["macs"],
         )
-        columns = ["zeros", "near_zeros", "dead_filters", "kappa", "effective_lr", "macs_nonzero"]
+        columns = ["zeros", "near_zeros", "dead_filters", "kept", "kappa", "effective_lr", "macs_nonzero"]
         return effects.groupby([*select.GROUP, "lambda"], sort=False)[columns].mean().reset_index()
 
     @cached_property

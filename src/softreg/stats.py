@@ -182,7 +182,7 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     covariance = np.cov(by_seed) * factor
     a = float(scores.var(ddof=1)) / seeds
     b = float(np.mean(covariance))
-    e = max(0.0, (float(np.trace(covariance)) / seeds - b) / (seeds - 1))
+    e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
     variance = _crossed_variance(a, b, e)
     return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, images), seeds, images)
 

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
+import synthetic
 
+from softreg import tables
 from softreg.figures.style import looks_of
+from softreg.gather import gather
 from softreg.report import charts, page, points
 from softreg.report.cells import rounded, table
+from softreg.scores import Scores
 
 
 class Page(HTMLParser):
@@ -101,6 +105,10 @@ def test_data_cannot_end_the_element_that_they_stand_in():
     text = str(page._as_script({"log": "</script><!--<script>"}))
     assert "<" not in text
     assert json.loads(text) == {"log": "</script><!--<script>"}
+
+
+def test_backticks_become_code_and_nothing_else_becomes_markup():
+    assert page._marked("add `kind: <b>` & `x` to it") == "add <code>kind: &lt;b&gt;</code> &amp; <code>x</code> to it"
 
 
 def test_figures_stand_under_the_first_question_that_names_them(parsed):
@@ -225,6 +233,31 @@ def test_numbers_keep_five_digits_and_no_value_is_null():
 def test_a_table_by_columns_holds_each_text_once():
     frame = pd.DataFrame({"name": ["a", "b", "a", None], "n": [1, 2, 3, 4]})
     assert table(frame, ["name"]) == {"name": {"values": ["a", "b", ""], "codes": [0, 1, 0, 2]}, "n": [1, 2, 3, 4]}
+
+
+def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    studies.write_figures(tmp_path / "figures")
+    text = page.render(scores, tables.main_frame(scores), studies.answers(), tmp_path / "figures")
+    parsed = Page(text)
+    assert parsed.open == []
+    assert "Partial report." in parsed.text
+    assert "No cell of the sweep has a score yet." in parsed.text
+    assert "Why 23 cells did not finish" in parsed.text
+    assert parsed.text.count("it has not been trained yet") == 3
+    assert parsed.text.count("no λ was chosen for it") == 3
+
+
+def test_one_seed_without_controls_has_no_standard_error(tmp_path):
+    study = synthetic.make_study(tmp_path, seeds={"tuning": [0], "evaluation": [100]})
+    synthetic.make_results(study, tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    drawn = charts.charts(scores)
+    assert [chart.name for chart in drawn] == ["validation-lambda", "test-lambda", "pareto"]
+    for chart in drawn:
+        assert chart.points["se"].isna().all()
+        assert (chart.points["low"] == chart.points["miou"]).all()
 
 
 def test_the_same_scores_give_the_same_page(made, html):

@@ -111,7 +111,7 @@ def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:
     margin = max((sizes[-1] / sizes[0]) ** 0.08, 1.5)
     low, high = sizes[0] / margin, sizes[-1] * margin
     gaps = np.diff(np.log(sizes)) / np.log(high / low)
-    return low, high, float(np.clip(0.7 * gaps.min(initial=1.0), 0.03, 0.7))
+    return low, high, float(np.clip(0.5 * gaps.min(), 0.03, 0.14)) if len(gaps) else 0.7
 
 
 def _ticks(axis: Axes) -> None:

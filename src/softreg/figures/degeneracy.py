@@ -61,13 +61,14 @@ def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
         2, len(pairs), figsize=(width, 3.9), sharex="col", sharey="row", squeeze=False, layout="constrained"
     )
     for column, pair in zip(axes.T, pairs, strict=True):
-        _draw_column(column, _lines(scores, points[points["pair"] == pair]), scores.rope)
+        mine = points[points["pair"] == pair]
+        _draw_column(column, _lines(scores, mine), scores.rope)
         column[0].set_title(pair)
-        column[1].set_xlabel("λ of both" if pair == SOFT_L1 else "β of smooth L1 (λ = β · λ of L2)")
+        column[1].set_xlabel(_axis_label(mine))
         handles, labels = column[0].get_legend_handles_labels()
         if labels:
             # Between the panels, so that it covers nothing.
-            title = "λ of L2" if pair == HUBER_L2 else None
+            title = None if _over_lambda(mine) else "λ of L2"
             fits = style.columns_for(labels, width / len(pairs) - 0.6)
             column[1].legend(
                 handles, labels, title=title, frameon=False, ncols=fits, loc="lower center", bbox_to_anchor=(0.5, 1)
@@ -77,15 +78,28 @@ def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
     return figure
 
 
+def _over_lambda(points: pd.DataFrame) -> bool:
+    """Whether a pair is drawn over λ: soft is, and smooth L1 where it has one β only."""
+    return points["pair"].iloc[0] == SOFT_L1 or points["beta"].nunique() == 1
+
+
+def _axis_label(points: pd.DataFrame) -> str:
+    if points["pair"].iloc[0] == SOFT_L1:
+        return "λ of both"
+    if _over_lambda(points):
+        return f"λ of L2 (of smooth L1, β = {points['beta'].iloc[0]:g}: β · λ)"
+    return "β of smooth L1 (λ = β · λ of L2)"
+
+
 def _lines(scores: Scores, points: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The lines of a column by label, each with its ``x``: over λ for soft, over β for each λ of L2."""
-    soft = points["pair"].iloc[0] == SOFT_L1
-    x = points["strength" if soft else "beta"].astype(float)
-    entries = ["penalty_a", "penalty_b"] if soft else ["penalty_b"]
+    """The lines of a column by label, each with its ``x``: over λ, or over β for each λ of L2."""
+    over_lambda = _over_lambda(points)
+    x = points["strength" if over_lambda else "beta"].astype(float)
+    entries = ["penalty_a", "penalty_b"] if over_lambda else ["penalty_b"]
     several = len(points[entries].drop_duplicates()) > 1
     lines: dict[str, pd.DataFrame] = {}
-    for key, part in points.assign(x=x).groupby([*entries, *([] if soft else ["strength"])], sort=False):
-        *names, strength = [str(each) for each in (*cast(tuple[Any, ...], key), *([""] if soft else []))]
+    for key, part in points.assign(x=x).groupby([*entries, *([] if over_lambda else ["strength"])], sort=False):
+        *names, strength = [str(each) for each in (*cast(tuple[Any, ...], key), *([""] if over_lambda else []))]
         told = " − ".join(map(scores.label, names)) if several else ""
         lines[", ".join(filter(None, [told, strength]))] = part
     return lines
@@ -125,8 +139,9 @@ def _caption(scores: Scores, points: pd.DataFrame, place: str) -> str:
     if HUBER_L2 in set(points["pair"]):
         text += (
             " Smooth L1 with β less L2 of strength λ/β: the same penalty while no weight exceeds β, so that the "
-            "difference opens where β reaches the size of the weights. Lines are set apart sideways a little."
+            "difference opens where β reaches the size of the weights."
         )
+    text += " Where there are several lines, they are set apart sideways a little."
     same = points.loc[points["pair"] == IDENTITY, "same"]
     if len(same):
         equal = f"{same.sum()} of {len(same)} pairs of networks are the same bits"

@@ -107,7 +107,8 @@ def _draw_dataset(scores: Scores, dataset: str, family: _Family, folder: Path) -
 
 def _parts(scores: Scores, family: _Family, points: pd.DataFrame) -> list[tuple[list[str], list[list[str]]]]:
     """What each figure shows: models, and the penalties in shares that are each small enough for one panel."""
-    models = [name for name in scores.study["models"] if name in set(points["model"])]
+    trained = set(points.loc[points["penalty"].isin(family.members), "model"])
+    models = [name for name in scores.study["models"] if name in trained]
     shares = style.pages([name for name in family.members if name in set(points["penalty"])], style.DISTINCT)
     if len(models) * len(shares) <= _PANELS:
         return [(models, shares)]
@@ -208,6 +209,8 @@ def _draw_panel(
     model: str,
     penalties: list[str],
 ) -> None:
+    if points[points["penalty"].isin(penalties)].empty:
+        return  # no entry of this share is trained on the model: the panel is taken out
     curve.set_title(style.wrapped(scores.label(model), 26))
     grids = [scores.study["penalties"][name]["lambda"] for name in family.members]
     _set_strengths(curve, family, [float(value) for grid in grids for value in grid])
@@ -217,7 +220,7 @@ def _draw_panel(
         x = _shifted(curve, mine["lambda"].astype(float).to_numpy(), np.array([aside[name, v] for v in mine["lambda"]]))
         _draw_curve(curve, mine, looks[name], x)
         look = looks[name]
-        kept.plot(x, 100 * (1 - mine["zeros"]), color=look.colour, ls=look.line, marker=look.marker, ms=2, mew=0)
+        kept.plot(x, 100 * mine["kept"], color=look.colour, ls=look.line, marker=look.marker, ms=2, mew=0)
     for name in _references(scores, penalties):
         _draw_reference(curve, points[points["penalty"] == name], looks[name])
     kept.set_ylim(-8, 108)

@@ -33,14 +33,13 @@ _PAIR = ["phase", "dataset", "model", "seed", "fold", "device"]
 _KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
 _QUESTION = "Is a penalty costly in high dimension?"
 _ESTIMAND = (
-    "Seconds per training step and peak memory of each penalty over those without one, for the same data set, model, "
-    "phase, seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of the number of "
+    "Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same data "
+    "set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of the number of "
     "penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
     f"±{SLOPE_ROPE:g} does not matter: the ratio then changes by under 5 % over ten times the weights."
 )
 _STATISTIC = (
-    "Median over training seeds of the ratio (of a seed's strengths and folds, the geometric mean); slope by least "
-    "squares through the models' medians."
+    "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
 )
 _INTERVAL = (
     "Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds on and "
@@ -79,11 +78,12 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> MedianInterv
 
 
 def cells(scores: Scores) -> pd.DataFrame:
-    """One row for each finished cell with a time: its names, device, penalised, seconds (a step) and memory (bytes).
+    """One row for each finished cell of the final: its names, device, penalised, seconds (a step), memory (bytes).
 
-    ``seconds`` holds all of the training, validation too; ``memory`` is nan where no peak was recorded.
+    Of the final alone, whose processes train one cell each: a path of the sweep warms up once, and its peak of memory
+    can only rise from one λ to the next. ``memory`` is nan where no peak was recorded.
     """
-    timings = scores.timings
+    timings = scores.timings[scores.timings["phase"] == "final"].reset_index(drop=True)
     measured = {name: pd.to_numeric(timings[name], errors="coerce") for name in ("seconds", "peak_memory")}
     facts = scores.cells[[*_KEYS, "steps", "penalised"]].dropna()
     frame = timings[[*_KEYS, "device"]].assign(**measured).merge(facts, on=_KEYS)

@@ -57,22 +57,24 @@ def charts(scores: Scores) -> list[Chart]:
     looks = looks_of(scores)
     splits = {"validation": points.validation(scores), "test": points.test(scores)}
     title = "Test mIoU against share of non-zero weights"
-    found = [
+    found: list[Chart | None] = [
         *(_against_strength(scores, looks, split, rows, controls=False) for split, rows in splits.items()),
         Chart("pareto", title, points.pareto(scores), _pareto(looks)),
         *(_against_strength(scores, looks, split, rows, controls=True) for split, rows in splits.items()),
     ]
-    return [chart for chart in found if len(chart.points)]
+    return [chart for chart in found if chart is not None and len(chart.points)]
 
 
-def _against_strength(scores: Scores, looks: dict[str, Look], split: str, rows: pd.DataFrame, controls: bool) -> Chart:
-    """A chart of the penalties on a logarithmic axis, or of the controls, whose strength is a share."""
+def _against_strength(
+    scores: Scores, looks: dict[str, Look], split: str, rows: pd.DataFrame, controls: bool
+) -> Chart | None:
+    """A chart of the penalties on a logarithmic axis, or of the controls, whose strength is a share; None without λ."""
     entries = scores.study["penalties"]
     family = [name for name in scores.penalties if (entries[name]["kind"] in CONTROLS) is controls]
     mine = rows[rows["penalty"].isin([*family, scores.reference])]
     strength = mine["lambda"].astype(float)
     if not (strength > 0).any():
-        mine = mine[:0]
+        return None
     axis = "strength of a control" if controls else "penalty strength λ"
     x = _share(axis) if controls else _logarithmic(axis, strength)
     return Chart(
@@ -116,7 +118,7 @@ def _share(title: str) -> alt.X:
 
 def _logarithmic(title: str, strength: pd.Series[float]) -> alt.X:
     """An axis over the values of λ, labelled at powers of ten, or where it spans few of them, at the values."""
-    positive = sorted({value for value in strength if value > 0}) or [1.0]
+    positive = sorted({value for value in strength if value > 0})
     low, high = positive[0], positive[-1]
     margin = max((high / low) ** 0.08, 1.6)
     decades = [float(f"1e{power}") for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]

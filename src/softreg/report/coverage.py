@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from softreg.gather import NOT_RUN
-from softreg.report.words import plural
 from softreg.scores import Scores
 from softreg.select import GROUP
 
@@ -79,9 +78,3 @@ def _entry(status: pd.Series[str] | None) -> dict[str, Any] | None:
 def _others(status: pd.Series[str]) -> str:
     others = status[status != "finished"].value_counts()
     return ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
-
-
-def summary(cells: pd.DataFrame) -> str:
-    """One sentence on all cells."""
-    done = int((cells["status"] == "finished").sum())
-    return f"{done} of {plural(len(cells), 'cell')} finished."

@@ -38,6 +38,7 @@ def render(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figur
         lstrip_blocks=True,
     )
     environment.filters["plural"] = lambda count, one, many="": plural(count, one, many)
+    environment.filters["marked"] = _marked
     environment.globals["label"] = scores.label
     context = {
         **_told(scores, frame, answers, figures),
@@ -120,6 +121,12 @@ def _data(scores: Scores, drawn: Sequence[Any], histories: dict[str, Any]) -> di
         },
         **cells.embedded(scores),
     }
+
+
+def _marked(text: str) -> Markup:
+    """``text``, escaped, with what stands between backticks as code."""
+    parts = [Markup("<code>{}</code>" if at % 2 else "{}").format(part) for at, part in enumerate(text.split("`"))]
+    return Markup("").join(parts)
 
 
 def _as_script(data: dict[str, Any]) -> Markup:

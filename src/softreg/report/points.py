@@ -65,9 +65,8 @@ def placed(rows: pd.DataFrame, family: list[str], log: bool) -> pd.DataFrame:
     """``rows`` with x: λ, moved aside by its penalty's place in ``family`` so that error bars can be seen."""
     strength = rows["lambda"].astype(float)
     high, low = strength.max(), strength[strength > 0].min()
-    aside = (
-        rows["penalty"].map({name: at - (len(family) - 1) / 2 for at, name in enumerate(family)}).fillna(0) * _SPREAD
-    )
+    steps = {name: at - (len(family) - 1) / 2 for at, name in enumerate(family)}
+    aside = _SPREAD * rows["penalty"].map(steps).fillna(0)
     moved = strength * max(high / low, 10) ** aside if log else strength + aside
     return rows.assign(x=moved.where(strength > 0, 0.0))
 

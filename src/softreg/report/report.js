@@ -5,9 +5,9 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const form = document.getElementById("filters");
   const dialog = document.getElementById("cell");
-  const LOOSE = { mode: "vega-lite", renderer: "svg", actions: false, ast: true };
+  const EMBED = { mode: "vega-lite", renderer: "svg", actions: false, ast: true };
   // A modal dialog covers what lies outside it, so its charts have a tooltip of their own inside.
-  const INSIDE = { ...LOOSE, tooltip: { id: "cell-tooltip", styleId: "cell-tooltip-style" } };
+  const INSIDE = { ...EMBED, tooltip: { id: "cell-tooltip", styleId: "cell-tooltip-style" } };
   const PNG = "data:image/png;base64,";
   const cells = rowsOf(data.cells);
   const points = Object.fromEntries(Object.entries(data.charts).map(([name, chart]) => [name, rowsOf(chart.points)]));
@@ -179,7 +179,7 @@
     const values = parametersFor(chart, wanted()) ?? parametersFor(chart, { penalties: new Set(mine.map((each) => each.penalty)) });
     const params = specification.params.map((each) => ({ ...each, value: values[each.name] ?? each.value }));
     const description = `${title}: ${label(model)} on ${label(dataset)}`;
-    const embedded = await vegaEmbed(place, { ...specification, params, description, datasets: { points: mine } }, LOOSE);
+    const embedded = await vegaEmbed(place, { ...specification, params, description, datasets: { points: mine } }, EMBED);
     chart.view = embedded.view;
     chart.view.addEventListener("click", (_, item) => item?.datum?.penalty && openPoint(place.dataset.chart, item.datum));
     update(place, chart, wanted());
