@@ -234,7 +234,7 @@ def score_rows(
     size: tuple[int, int],
     change: float = 0.0,
 ) -> pa.Table:
-    """Records of a cell whose share of wrong pixels is ERROR[λ], plus ``change``, moved a little by seed and penalty."""
+    """Records of a cell whose share of wrong pixels is ERROR[λ] + ``change``, moved a little by seed and penalty."""
     # The parts of the draw that seeds and penalties have in common make paired differences smaller than the spread.
     shared = np.random.default_rng([path.seed, len(path.model)])
     own = np.random.default_rng([path.seed, *path.penalty.encode(), *path.model.encode(), *value.encode()])

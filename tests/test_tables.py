@@ -136,7 +136,7 @@ def test_csv_and_markdown_hold_the_same_rows(scores, tmp_path):
 def test_nothing_run_yet_gives_dashes_not_an_error(tmp_path):
     write_tables(Scores(gathered(tmp_path, partial=True)), tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
-    assert "| convnet | l1 | – | – | – | – | 0 of 3 (3 not run) |" in lines
+    assert "| convnet | l1 | – | – | – | – | – | 0 of 3 (3 not run) |" in lines
     assert "No two entries of the study can be compared yet" in (tmp_path / "tables" / "contrasts.md").read_text()
 
 
@@ -193,7 +193,7 @@ def test_every_document_compiles_whatever_the_names(tmp_path):
     lost = {("l1", "1e-4", 101): "out-of-memory"}
     write_tables(Scores(gathered(tmp_path, statuses=lost, figures={"style": {"names": AWKWARD}})), tmp_path)
     said = compiled(tmp_path / "tables")
-    assert set(said) == {"main", "contrasts"}
+    assert set(said) == {"main", "contrasts", "questions"}
     for text in said.values():
         assert "Overfull" not in text
         assert "Missing character" not in text

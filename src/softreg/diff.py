@@ -85,7 +85,7 @@ def _compared(
     if len(shared) > 1 and same_data and first.images == second.images:
         pairs = [_of_seeds(first, shared), _of_seeds(second, shared)]
         tp, fp, fn = (np.stack(side) for side in zip(*pairs, strict=True))
-        found = stats.crossed_interval(stats.crossed_bootstrap(tp, fp, fn), 1, 0).interval()
+        found = stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0).interval()
         pairing = f"paired by {len(shared)} seeds and {len(first.images)} images"
         return Difference(*told, 100 * found.mean, 100 * found.low, 100 * found.high, pairing)
     return Difference(*told, *_welch(*means), f"unpaired, {len(means[0])} and {len(means[1])} seeds")
@@ -172,7 +172,7 @@ def _table(a: Scores, b: Scores) -> str:
     lines = [head, ["---"] * len(head), *(_row(row) for row in frame.to_dict("records"))]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     note = (
-        "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals resample images × seeds, "
+        "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals are over images × seeds, "
         "crossed; unpaired ones are Welch's over seeds, with the test images held fixed."
     )
     return f"{table}\n\n{note}"

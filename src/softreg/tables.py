@@ -21,7 +21,7 @@ from softreg.typeset import Block
 MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
 
-HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "Non-zero weights", "λ̂", "s per cell", "Finished"]
+HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "First in", "Non-zero weights", "λ̂", "s per cell", "Finished"]
 CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
 QUESTION_HEADINGS = ["Data set", "Model", "Subject", "Verdict", "In numbers"]
 _LABELS = {"dataset": "dataset_label", "model": "model_label", "penalty": "penalty_label"}
@@ -32,7 +32,8 @@ def main_frame(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; the 95 %
     interval over images and seeds, nan where not defined), seeds (with a score), images (of test), best (not to be told
-    from the best mean of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of
+    from the best mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has
+    the best mean of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of
     the penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
     with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
     ("1 diverged"), cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
@@ -78,7 +79,8 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
         f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
         f"and test images{f' ({images})' if images else ''} are the units of resampling. Bold: the best mean of a "
         "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
-        "corrected for multiple comparisons, includes 0."
+        "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × seeds "
+        "in which the mean is the best."
     )
 
 
@@ -89,6 +91,7 @@ def displayed(row: Any) -> list[str]:
         row.model_label,
         row.penalty_label,
         interval(row.test_miou, row.low, row.high),
+        share(row.first),
         weights(row.nonzero_weights, row.exact_zeros),
         row.lambda_ or "–",
         number(row.seconds, 1),
@@ -149,6 +152,11 @@ def interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
+def share(value: float) -> str:
+    """A share (0 to 1) in percent; a dash where it is nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
 def weights(count: float, zeros: float) -> str:
     """How many weights are not zero, and the share of those that are: ``44.1 k (50.2 % zeros)``."""
     if math.isnan(count):
@@ -183,7 +191,7 @@ def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[Block]:
             scores.label(str(dataset)),
             caption(scores, rows),
             HEADINGS,
-            "llrrrrl",
+            "llrrrrrl",
             list(shown_rows(rows)),
             frozenset((place, column) for place, best in enumerate(rows["best"]) if best),
             scores.datasets.get(str(dataset), {}).get("note", ""),
@@ -278,7 +286,7 @@ def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
     """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
     nan = math.nan
     if sample is None or penalty not in sample.penalties:
-        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False}
+        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False, "first": nan}
     found = sample.estimate(penalty).interval()
     gap = sample.estimate(penalty, sample.best).interval()
     return {
@@ -286,4 +294,5 @@ def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
         **{"seeds": found.n, "images": sample.crossed.images},
         # Without an interval (one seed) nothing is called the best, nor a tie.
         "best": bool(gap.low <= 0 <= gap.high),
+        "first": sample.first[penalty],
     }

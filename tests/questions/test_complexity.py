@@ -8,7 +8,7 @@ from scipy.stats import ttest_1samp
 
 from softreg import metrics, records
 from softreg.gather import IMAGES, gather
-from softreg.questions import complexity
+from softreg.questions import complexity, estimates
 from softreg.scores import Scores
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
@@ -126,7 +126,7 @@ def test_a_penalty_that_overfits_more_on_complex_scenes_is_found(scores, answer)
 def test_relative_pairs_by_all_other_columns(scores):
     rows = [("none", 1, 2.0), ("none", 2, 5.0), ("l1", 1, 3.0), ("l1", 2, 4.0), ("l2", 3, 1.0)]
     frame = pd.DataFrame(rows, columns=["penalty", "seed", "x"]).assign(**{"lambda": ["0", "0", "1", "1", "1"]})
-    found = complexity.relative(scores, frame, ["x"])
+    found = estimates.relative(scores, frame, ["x"])
     assert found.to_dict("records") == [
         {"penalty": "l1", "seed": 1, "x": 1.0},
         {"penalty": "l1", "seed": 2, "x": -1.0},
@@ -179,10 +179,10 @@ def test_rise_over_images_spans_the_10th_to_the_90th_percentile():
 
 def test_crossed_mean_counts_what_all_seeds_share_once():
     shared = np.random.default_rng(3).normal(size=50)
-    found = complexity.crossed_mean(np.tile(shared, (4, 1)))
+    found = estimates.crossed_mean(np.tile(shared, (4, 1)))
     assert found.mean == pytest.approx(shared.mean())
     assert found.se == pytest.approx(shared.std(ddof=1) / np.sqrt(50), rel=0.05)
-    one = complexity.crossed_mean(np.array([[1.0], [2.0], [4.0]]))
+    one = estimates.crossed_mean(np.array([[1.0], [2.0], [4.0]]))
     interval = ttest_1samp([1, 2, 4], 0).confidence_interval(0.95)
     assert (one.interval().low, one.interval().high) == pytest.approx((interval.low, interval.high))
 

@@ -202,3 +202,38 @@ def test_signs(value, text):
 )
 def test_p_values(p, text):
     assert gain.p_text(p) == text
+
+
+def sample_of(counts):
+    """`gain.Resampled` of counts (P, S, N, C) with penalties a, b, c …"""
+    hits, wrong = counts
+    names = list("abcdef")[: len(hits)]
+    table = (hits, wrong, np.zeros_like(wrong))
+    return gain.Resampled(names, list(range(hits.shape[1])), table, stats.crossed_jackknife(*table))
+
+
+def test_first_is_the_share_of_resamples_with_the_best_mean():
+    random = np.random.default_rng(3)
+    hits = random.integers(40, 60, (3, 5, 8, 2))
+    wrong = random.integers(20, 40, (3, 5, 8, 2))
+    found = sample_of((hits, wrong)).first
+    wins = np.zeros(3)
+    for _ in range(4000):
+        seeds, images = random.integers(0, 5, 5), random.integers(0, 8, 8)
+        tp, rest = (part[:, seeds][:, :, images].sum(2) for part in (hits, wrong))
+        wins[(tp / (tp + rest)).mean((1, 2)).argmax()] += 1
+    assert list(found.values()) == pytest.approx(wins / 4000, abs=0.03)
+    assert 0.05 < max(found.values()) < 0.95
+
+
+def test_the_same_networks_share_the_first_place():
+    random = np.random.default_rng(4)
+    hits, wrong = random.integers(40, 60, (2, 4, 6, 2)), random.integers(20, 40, (2, 4, 6, 2))
+    hits[1], wrong[1] = hits[0], wrong[0]
+    assert sample_of((hits, wrong)).first == {"a": 0.5, "b": 0.5}
+
+
+def test_who_is_first_needs_two_seeds_that_all_have():
+    hits, wrong = np.full((2, 3, 4, 2), 5), np.full((2, 3, 4, 2), 1)
+    hits[0, :2] = wrong[0, :2] = 0
+    assert all(math.isnan(value) for value in sample_of((hits, wrong)).first.values())

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from softreg.figures import style
 from softreg.figures.reliability import add_legend, handles_of, shares_of
 from softreg.figures.style import Absent, Drawn, Look
-from softreg.questions import complexity
+from softreg.questions import complexity, estimates
 from softreg.scores import Scores
 
 TITLE = "Overfitting against the complexity of drawn scenes"
@@ -33,7 +33,7 @@ _ASIDE = 0.012
 def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
     """For each model a figure of the drawn scenes, and for each data set one of its test images."""
     if scores.reference is None:
-        return [Absent(title, complexity.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
+        return [Absent(title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
     families = complexity.families(scores)
     drawn = [
         entry
@@ -54,17 +54,17 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
     """
     own = complexity.fits(scores)
     own = own[own["dataset"].isin(family.index)].drop(columns="lambda", errors="ignore")
-    changes = complexity.relative(scores, own, [*MEASURES])
+    changes = estimates.relative(scores, own, [*MEASURES])
     rows = []
     for prefix, frame in (("", own), ("change of ", changes)):
-        for model, penalty, mine in complexity.in_order(scores, frame):
+        for model, penalty, mine in estimates.in_order(scores, frame):
             by_dataset = dict(list(mine.groupby("dataset")))
             for dataset in (name for name in family.index if name in by_dataset):
                 for measure in MEASURES:
-                    estimate = complexity.over_seeds(by_dataset[dataset][measure].to_numpy())
+                    estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy())
                     names = {"model": model, "penalty": penalty, "dataset": dataset}
                     names |= {"boundary_density": family[dataset], "quantity": f"{prefix}{measure}"}
-                    rows.append(names | complexity.columns_of(estimate))
+                    rows.append(names | estimates.columns_of(estimate))
     return pd.DataFrame(rows)
 
 

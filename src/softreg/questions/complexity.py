@@ -7,20 +7,34 @@ data set are compared with each other, where complexity may stand for much else.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softreg import metrics, stats
-from softreg.questions import answer as words
+from softreg import metrics
 from softreg.questions.answer import Answer, Verdict
+from softreg.questions.estimates import (
+    HELD,
+    NO_REFERENCE,
+    NOTHING_PAIRED,
+    columns_of,
+    counted,
+    crossed,
+    crossed_mean,
+    holm_of,
+    in_order,
+    left_out,
+    over_seeds,
+    relative,
+    told,
+    with_holm,
+    word_of,
+)
 from softreg.scores import Counts, Scores
 from softreg.select import GROUP
-from softreg.stats import Crossed, Estimate
+from softreg.stats import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -29,9 +43,6 @@ DRAWING = frozenset({"objects", "overlap", "texture", "noise", "label_noise", "s
 
 BINS = 5
 """Bins of equally many images in which the gain is shown."""
-
-RESAMPLES = 2000
-"""Enough for a standard error, which is all that is taken from them."""
 
 ESTIMAND = (
     "By how much a penalty changes the gap between training and test mIoU, relative to no penalty, from the least to "
@@ -45,8 +56,8 @@ STATISTIC = (
 )
 INTERVAL = (
     "Drawn scenes: 95 % t-interval over evaluation seeds, test images held fixed. Images: 95 % interval over "
-    f"evaluation seeds and test images, crossed, from {RESAMPLES} resamples of the images. Holm's p is over the "
-    "penalties and models of one comparison."
+    "evaluation seeds and test images, crossed: the variance between seeds and that of leaving out each image in turn "
+    "(jackknife). Holm's p is over the penalties and models of one comparison."
 )
 
 
@@ -68,127 +79,16 @@ def answer(scores: Scores) -> Answer:
     return Answer(*frame, summary, [*causal, *observed], pd.concat(numbers, ignore_index=True), figures)
 
 
-NO_REFERENCE = "The study has no unpenalised entry to compare with: add `none:` to its `penalties`."
-NOTHING_PAIRED = "No evaluation seed has a test score both with and without a penalty yet: finish the study's final."
 ONE_SET = (
     "The study has no two data sets of drawn scenes that differ in complexity alone: add two of `kind: shapes` with "
     "other `objects` to its `datasets`."
 )
 
 
-HELD = "Seeds were resampled, by t; test images are held fixed."
-
-
 @dataclass(frozen=True)
 class _Part:
     numbers: pd.DataFrame
     verdicts: list[Verdict]
-
-
-# Shared by questions: differences to the reference, estimates and how they are told.
-
-
-def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """``frame`` with each of ``measures`` less that of the unpenalised entry of the same update rule.
-
-    Rows are paired by all other columns but ``lambda``, which is dropped, such as dataset, model and seed. A row
-    without a partner is left out.
-    """
-    frame = frame.drop(columns="lambda", errors="ignore")
-    references = {name: scores.reference_of(name) for name in scores.study["penalties"]}
-    treated = frame.assign(reference=frame["penalty"].map(references))
-    treated = treated[treated["reference"].notna() & (treated["reference"] != treated["penalty"])]
-    keys = [name for name in treated.columns if name not in {*measures, "penalty"}]
-    both = treated.merge(frame.rename(columns={"penalty": "reference"}), on=keys, suffixes=("", "_reference"))
-    differences = {name: both[name] - both[f"{name}_reference"] for name in measures}
-    return both.assign(**differences)[frame.columns].reset_index(drop=True)
-
-
-def over_seeds(values: Sequence[float] | Floats, images: int = 0) -> Estimate:
-    """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out."""
-    given = np.asarray(values, dtype=np.float64)
-    sample = given[~np.isnan(given)]
-    mean = float(sample.mean()) if len(sample) else float("nan")
-    return Estimate(mean, stats.standard_error(sample), len(sample) - 1, len(sample), images)
-
-
-def crossed_mean(values: Floats) -> Estimate:
-    """Mean of ``values`` (S, N) over seeds and N items, such as images, both drawn from a population.
-
-    See `softreg.stats.crossed_interval`. With one item it is the estimate over seeds alone.
-    """
-    items = values.shape[1]
-    if items == 1:
-        return over_seeds(values[:, 0], 1)
-    return _crossed(values.mean(1), values @ resampled(items).T / items, items)
-
-
-@lru_cache(maxsize=4)
-def resampled(items: int) -> Floats:
-    """How often each of `RESAMPLES` resamples takes each item: (B, N), always the same for the same N."""
-    random = np.random.default_rng(0)
-    weights: Floats = random.multinomial(items, np.full(items, 1 / items), size=RESAMPLES).astype(np.float64)
-    weights.setflags(write=False)
-    return weights
-
-
-def _crossed(by_seed: Floats, resamples: Floats, items: int) -> Estimate:
-    """From a statistic of each seed, (S,), and that on resampled items, (S, B)."""
-    crossed = Crossed(by_seed[None], resamples[None], np.ones((resamples.shape[1], len(by_seed))), items)
-    return stats.crossed_interval(crossed, 0)
-
-
-def word_of(estimate: Estimate, rope: float) -> str:
-    """The verdict on "it is above 0"; see `softreg.stats.verdict`."""
-    wide, narrow = estimate.interval(0.95), estimate.interval(0.90)
-    return stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope)
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A signed number in prose."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
-
-
-def told(estimate: Estimate, unit: str = "points", digits: int = 2) -> str:
-    """An estimate with its interval and n, such as ``+0.40 points (95 % interval +0.10 to +0.70, 10 seeds)``."""
-    text, interval = f"{number(estimate.mean, digits)} {unit}", estimate.interval()
-    seeds = f"{estimate.seeds} seed{'s' * (estimate.seeds != 1)}"
-    if np.isnan(interval.low):
-        return f"{text} ({seeds}, which gives no interval)"
-    return f"{text} (95 % interval {number(interval.low, digits)} to {number(interval.high, digits)}, {seeds})"
-
-
-def columns_of(estimate: Estimate) -> dict[str, float]:
-    """An estimate as columns of a table: mean, low and high (95 %), p, seeds."""
-    interval = estimate.interval()
-    columns = {"mean": estimate.mean, "low": interval.low, "high": interval.high}
-    return columns | {"p": estimate.p, "seeds": estimate.seeds}
-
-
-def counted(verdicts: Sequence[Verdict]) -> str:
-    """How many verdicts have each word, with the penalties of the decided ones, such as ``supported in 1 (soft)``."""
-    texts = []
-    for word in words.WORDS:
-        subjects = [verdict.subject for verdict in verdicts if verdict.word == word]
-        listed = f" ({', '.join(dict.fromkeys(subjects))})" if word in (words.SUPPORTED, words.CONTRADICTED) else ""
-        texts += [f"{word} in {len(subjects)}{listed}"] if subjects else []
-    return f"{', '.join(texts)} of {len(verdicts)}"
-
-
-def with_holm(numbers: pd.DataFrame, family: Sequence[str]) -> pd.DataFrame:
-    """``numbers`` with p_holm: p adjusted among the rows that agree in the columns ``family``."""
-    if numbers.empty:
-        return numbers
-    return numbers.assign(p_holm=numbers.groupby([*family], sort=False)["p"].transform(stats.holm))
-
-
-def in_order(scores: Scores, frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(model, penalty, its rows) of ``frame``, in the order to show, without those that have no row."""
-    for model in scores.study["models"]:
-        for penalty in scores.penalties:
-            rows = frame[(frame["model"] == model) & (frame["penalty"] == penalty)]
-            if len(rows):
-                yield model, penalty, rows
 
 
 # Drawn scenes.
@@ -294,11 +194,6 @@ def _verdict(
     return Verdict(", ".join(map(str, family.index)), model, name, word_of(gap, scores.rope), sentence)
 
 
-def holm_of(p: float) -> str:
-    """An adjusted p in prose, to follow an estimate; empty where there is none."""
-    return "" if np.isnan(p) else f", Holm's p {p:.3f}"
-
-
 def _causal_summary(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return ONE_SET
@@ -361,12 +256,12 @@ def rise_over_images(gains: Floats, covariate: Floats) -> Estimate:
     if span == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), len(gains), len(covariate))
     n = len(covariate)
-    slope, resamples = (_slopes(gains, covariate - covariate.mean(), w) * span for w in (np.ones((1, n)), resampled(n)))
-    return _crossed(slope[:, 0], resamples, n)
+    slope, without = (_slopes(gains, covariate - covariate.mean(), w) * span for w in (np.ones((1, n)), left_out(n)))
+    return crossed(slope[:, 0], without)
 
 
 def _slopes(gains: Floats, x: Floats, weights: Floats) -> Floats:
-    """Least-squares slopes, (S, B), over images that are weighted by (B, N); a resample of one x only has slope 0."""
+    """Least-squares slopes, (S, B), over images that are weighted by (B, N); where x is the same everywhere it is 0."""
     n, mean = weights.sum(1), weights @ x
     above = weights @ (gains * x).T - (weights @ gains.T) * (mean / n)[:, None]
     below = weights @ x**2 - mean**2 / n
@@ -419,8 +314,8 @@ def _observed(scores: Scores, dataset: str, model: str, penalty: str, rise: Esti
     name = scores.label(penalty)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
-        f"of a test image of {scores.label(dataset)} changes by {told(rise)}; {rise.images} images and the seeds were "
-        "resampled, crossed. This is an association, not causal."
+        f"of a test image of {scores.label(dataset)} changes by {told(rise)}; {rise.images} images and the seeds "
+        "are crossed. This is an association, not causal."
     )
     return Verdict(dataset, model, f"{name}, single images", word_of(fall, scores.rope), sentence)
 

@@ -34,13 +34,11 @@ _KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
 _QUESTION = "Is a penalty costly in high dimension?"
 _ESTIMAND = (
     "Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same data "
-    "set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of the number of "
-    "penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
+    "set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of "
+    "the number of penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
     f"±{SLOPE_ROPE:g} does not matter: the ratio then changes by under 5 % over ten times the weights."
 )
-_STATISTIC = (
-    "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
-)
+_STATISTIC = "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
 _INTERVAL = (
     "Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds on and "
     "the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom."

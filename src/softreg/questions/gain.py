@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from softreg import stats
 from softreg.questions.answer import WORDS, Answer, Verdict
 from softreg.scores import Counts, Scores
 from softreg.select import GROUP
 from softreg.treatment import CONTROLS
+
+Table = NDArray[np.int64]
 
 KEY = "H1"
 QUESTION = "Does a penalty at its chosen λ̂ improve test mIoU over none, and the article's soft over L1, L2 and decay?"
@@ -70,11 +73,13 @@ POOLED = ["penalty", "reference", "difference", "low", "high", "p", "word", "blo
 class Resampled:
     """The scores of one data set and model, on the test images and on these less one in turn.
 
-    The axes P and S of ``crossed`` follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed.
+    The axes P and S of ``crossed``, and of the counts (tp, fp, fn) (P, S, N, C), follow ``penalties`` and ``seeds``; nan
+    where a penalty lacks the seed.
     """
 
     penalties: list[str]
     seeds: list[int]
+    counts: tuple[Table, Table, Table]
     crossed: stats.Crossed
 
     def estimate(self, penalty: str, reference: str | None = None) -> stats.Estimate:
@@ -96,6 +101,19 @@ class Resampled:
     def best(self) -> str:
         """The penalty of the highest mean test mIoU, each over the seeds that it has."""
         return self.penalties[int(np.nanmean(self.crossed.scores, axis=1).argmax())]
+
+    @cached_property
+    def first(self) -> dict[str, float]:
+        """Share of the bootstrap's resamples in which a penalty has the best mean; a resample with a tie is divided.
+
+        Over the seeds that all penalties have; nan where they share less than two.
+        """
+        shared = ~np.isnan(self.crossed.scores).any(axis=0)
+        if shared.sum() < 2:
+            return dict.fromkeys(self.penalties, math.nan)
+        means = stats.crossed_bootstrap(*(part[:, shared] for part in self.counts)).means
+        first = means == means.max(axis=0)
+        return dict(zip(self.penalties, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
     def by_seed(self, penalty: str, reference: str | None = None) -> pd.Series[float]:
         """Test mIoU by seed, or its difference to ``reference``, in points; nan where there is none."""
@@ -128,7 +146,7 @@ def _resampled(counts: dict[str, Counts]) -> Resampled:
         for whole, part in ((tp, each.tp), (fp, each.fp), (fn, each.fn)):
             whole[place, rows] = part
     # A seed that is missing has no pixel, so that its mIoU is nan.
-    return Resampled(list(counts), seeds, stats.crossed_jackknife(tp, fp, fn))
+    return Resampled(list(counts), seeds, (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
 
 
 def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from softreg import records, select, stats
 from softreg.questions import answer as words
 from softreg.questions.answer import Answer, Verdict
-from softreg.questions.complexity import columns_of, crossed_mean, number, over_seeds
+from softreg.questions.estimates import columns_of, crossed_mean, number, over_seeds
 from softreg.scores import Scores
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,8 @@ import pandas as pd
 
 from softreg.questions import answer as words
 from softreg.questions.answer import Answer, Verdict
-from softreg.questions.complexity import (
+from softreg.questions.complexity import label_noise_pairs
+from softreg.questions.estimates import (
     HELD,
     NO_REFERENCE,
     NOTHING_PAIRED,
@@ -16,7 +17,6 @@ from softreg.questions.complexity import (
     counted,
     holm_of,
     in_order,
-    label_noise_pairs,
     over_seeds,
     relative,
     told,

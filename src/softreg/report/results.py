@@ -37,6 +37,7 @@ MAIN = [
         lambda row: tables.interval(row["test_miou"], row["low"], row["high"]),
         lambda row: row["test_miou"],
     ),
+    Column("First in", lambda row: tables.share(row["first"]), lambda row: row["first"]),
     Column(
         "Non-zero weights",
         lambda row: tables.weights(row["nonzero_weights"], row["exact_zeros"]),
