@@ -79,8 +79,8 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
         f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
         f"and test images{f' ({images})' if images else ''} are the units of resampling. Bold: the best mean of a "
         "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
-        "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × seeds "
-        "in which the mean is the best."
+        "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × "
+        "seeds in which the mean is the best."
     )
 
 
@@ -220,7 +220,7 @@ def _question_blocks(scores: Scores, found: Sequence[Answer]) -> list[Block]:
             f"{answer.key}. {answer.question}",
             answer.absent or " ".join([answer.summary, answer.estimand, answer.statistic, answer.interval]),
             QUESTION_HEADINGS,
-            "llllp",
+            "nnnlp",
             [
                 [scores.label(each.dataset), scores.label(each.model), each.subject, each.word, each.sentence]
                 for each in answer.verdicts

@@ -12,7 +12,10 @@ from softreg.files import write_text
 
 @dataclass(frozen=True)
 class Block:
-    """One table: ``align`` has l, r or p (running text) for each column; ``bold`` the places (row, column) in bold."""
+    """One table: ``bold`` are the places (row, column) in bold.
+
+    ``align`` has l, r, n (a name that may be broken into lines) or p (running text) for each column.
+    """
 
     heading: str
     caption: str
@@ -57,8 +60,8 @@ def _md(text: str) -> str:
     return text
 
 
-_TEXT_WIDTH = r"0.5\linewidth"
-"""Of a column of running text."""
+_WIDTHS = {"n": r"0.115\linewidth", "p": r"0.48\linewidth"}
+"""Of columns whose text is broken into lines."""
 
 _DOCUMENT = r"""\documentclass[9pt]{extarticle}
 \usepackage[margin=1.5cm]{geometry}
@@ -134,7 +137,8 @@ def _latex(blocks: Sequence[Block], nothing: str) -> str:
         if not block.rows:
             parts.append(rf"\par\noindent {about}\par\medskip")
             continue
-        columns = block.align.replace("p", rf">{{\raggedright\arraybackslash}}p{{{_TEXT_WIDTH}}}")
+        broken = {side: rf">{{\raggedright\arraybackslash}}p{{{width}}}" for side, width in _WIDTHS.items()}
+        columns = "".join(broken.get(side, side) for side in block.align)
         parts += [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
         parts += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
         parts += [r"\bottomrule", r"\endfoot"]

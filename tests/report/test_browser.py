@@ -140,10 +140,10 @@ def test_text_filters_rows_and_reset_brings_all_back(page, made):
 
 def test_a_column_is_sorted_by_its_numbers(page, made):
     def told():
-        return [row[4] for row in shown_rows(page, "scores")]
+        return [row[5] for row in shown_rows(page, "scores")]
 
     before = told()
-    heading = "#scores-table thead th:nth-child(5)"
+    heading = "#scores-table thead th:nth-child(6)"
     press(page, f"{heading} button")
     numbers = made.frame["nonzero_weights"]
     assert numbers.max() > 999 > numbers.min()  # so that the order of the texts, "1.0 k" before "697", is another

@@ -73,8 +73,8 @@ POOLED = ["penalty", "reference", "difference", "low", "high", "p", "word", "blo
 class Resampled:
     """The scores of one data set and model, on the test images and on these less one in turn.
 
-    The axes P and S of ``crossed``, and of the counts (tp, fp, fn) (P, S, N, C), follow ``penalties`` and ``seeds``; nan
-    where a penalty lacks the seed.
+    The axes P and S of ``crossed``, and of the counts (tp, fp, fn) (P, S, N, C), follow ``penalties`` and ``seeds``;
+    nan where a penalty lacks the seed.
     """
 
     penalties: list[str]
