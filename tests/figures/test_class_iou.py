@@ -1,4 +1,5 @@
 import numpy as np
+import overlap
 import pandas as pd
 import pytest
 import synthetic
@@ -89,3 +90,16 @@ def test_many_penalties_without_a_reference_are_told(tmp_path):
     (entry,) = class_iou.draw(scores_of(tmp_path, dict.fromkeys(MANY, LAMBDA)), tmp_path)
     assert isinstance(entry, Absent)
     assert "add an entry of kind none to the study" in entry.reason
+
+
+def test_the_map_of_a_model_has_the_penalties_asked_of_it(tmp_path):
+    penalties = {"none": {}, **dict.fromkeys(MANY, LAMBDA)}
+    for name in MANY[2:]:
+        penalties[name] = {**LAMBDA, "models": ["convnet"]}
+    scores = scores_of(tmp_path, penalties, classes=11, models={"convnet": {}, "other": {"kind": "convnet"}})
+    with overlap.drawn() as figures:
+        (drawn,) = class_iou.draw(scores, tmp_path / "figures")
+        assert [fault for figure in figures for fault in overlap.faults(figure)] == []
+        named = {axis.get_title(): [label.get_text() for label in axis.get_xticklabels()] for axis in figures[0].axes}
+    assert (named["convnet"], named["other"]) == (MANY, MANY[:2])
+    assert "Crosses" not in drawn.caption

@@ -58,7 +58,19 @@ def test_many_penalties_are_shared_out_with_the_unpenalised_in_each_panel(tmp_pa
         (entry,) = reliability.draw(scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
-    assert "Each model has several panels" in entry.caption
+    assert "A model with many penalties has several panels" in entry.caption
+
+
+def test_a_model_has_no_panel_for_penalties_that_it_is_not_trained_with(tmp_path):
+    kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso", "l0"]
+    penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
+    for name in kinds[4:]:
+        penalties[name]["models"] = ["convnet"]
+    scores = gathered(tmp_path, penalties=penalties, models={"convnet": {}, "other": {"kind": "convnet"}})
+    with overlap.drawn() as figures:
+        reliability.draw(scores, tmp_path)
+        (figure,) = figures
+        assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["convnet", "convnet", "other"]
 
 
 def test_a_data_set_without_a_tested_network_is_absent(tmp_path):

@@ -47,7 +47,7 @@ def test_many_models_go_on_pages_and_nothing_overlaps(tmp_path):
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
     assert [entry.name for entry in entries] == ["robustness-brain-1", "robustness-brain-2"]
     assert "no error bars" in entries[0].caption
-    assert "Each model has several rows" in entries[0].caption
+    assert "A model with many penalties has several rows" in entries[0].caption
 
 
 def test_without_corruptions_the_key_to_add_is_named(tmp_path):

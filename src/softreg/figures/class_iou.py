@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,15 +119,34 @@ def _summary(points: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
+def _columns_of(scores: Scores, plan: _Plan, model: str) -> list[str]:
+    """The penalties of the plan that the study asks of a model."""
+    asked = {penalty for _, name, penalty in scores.groups if name == model}
+    return [name for name in plan.penalties if name in asked]
+
+
+def _alike(scores: Scores, plan: _Plan) -> bool:
+    """Whether all models have the same columns, which need naming once then."""
+    return all(_columns_of(scores, plan, model) == plan.penalties for model in set(plan.numbers["model"]))
+
+
 def _panel_height(scores: Scores, plan: _Plan) -> float:
     row = _LINE if plan.as_map else _STEP * len(plan.penalties) + 0.06
     titles = 1 + max(style.wrapped(scores.label(name), 26).count("\n") for name in set(plan.numbers["model"]))
-    return max(0.6, row * len(plan.classes)) + 0.13 * titles + (0.1 if plan.as_map else 0.25)
+    names = 0 if _alike(scores, plan) else _names_height(scores, plan)
+    return max(0.6, row * len(plan.classes)) + 0.13 * titles + (0.1 + names if plan.as_map else 0.25)
+
+
+def _names_height(scores: Scores, plan: _Plan) -> float:
+    """Inches that the names of the penalties take where they stand upright."""
+    return 0.065 * max(len(scores.label(name)) for name in plan.penalties)
 
 
 def _below(scores: Scores, plan: _Plan) -> float:
-    """Inches that stand once in a figure: the names of the penalties in the map, and the legend."""
-    return 0.45 + 0.065 * max(len(scores.label(name)) for name in plan.penalties) if plan.as_map else 0.7
+    """Inches that stand once in a figure: the legend, and the names of the map's columns where all have the same."""
+    if not plan.as_map:
+        return 0.7
+    return 0.45 + (_names_height(scores, plan) if _alike(scores, plan) else 0)
 
 
 def _draw_panels(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
@@ -136,17 +156,18 @@ def _draw_panels(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
         rows,
         columns,
         figsize=(width, rows * _panel_height(scores, plan) + _below(scores, plan)),
-        sharex=True,
+        sharex=not plan.as_map or _alike(scores, plan),
         sharey=True,
         squeeze=False,
         layout="constrained",
+        width_ratios=[_widest(scores, plan, models[place::columns]) for place in range(columns)],
     )
     steps = _steps(plan.numbers)
     for axis, model in zip(axes.flat, models, strict=False):
         axis.set_title(style.wrapped(scores.label(model), 26))
         mine = plan.numbers[plan.numbers["model"] == model]
         if plan.as_map:
-            _draw_map(axis, scores, plan, mine, steps)
+            _draw_map(axis, scores, replace(plan, numbers=mine, penalties=_columns_of(scores, plan, model)), steps)
         else:
             _draw_markers(axis, scores, plan, mine)
     _, lowest = style.outer(axes)
@@ -156,6 +177,11 @@ def _draw_panels(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
     else:
         _draw_legend(figure, scores, plan, lowest)
     return figure
+
+
+def _widest(scores: Scores, plan: _Plan, models: list[str]) -> int:
+    """How wide a column of panels is against others: by the columns of its widest map."""
+    return max(len(_columns_of(scores, plan, model)) for model in models) if plan.as_map else 1
 
 
 def _draw_markers(axis: Axes, scores: Scores, plan: _Plan, numbers: pd.DataFrame) -> None:
@@ -201,11 +227,11 @@ def _shading(steps: list[float]) -> tuple[ListedColormap, BoundaryNorm]:
     return colours, BoundaryNorm(steps, colours.N, extend="both")
 
 
-def _draw_map(axis: Axes, scores: Scores, plan: _Plan, numbers: pd.DataFrame, steps: list[float]) -> None:
+def _draw_map(axis: Axes, scores: Scores, plan: _Plan, steps: list[float]) -> None:
     """A cell for each class and penalty; a dot where the interval leaves out 0, a cross where there is no number."""
     colours, norm = _shading(steps)
     values, low, high = (
-        numbers.pivot(index="class", columns="penalty", values=column)
+        plan.numbers.pivot(index="class", columns="penalty", values=column)
         .reindex(index=plan.classes, columns=plan.penalties)
         .to_numpy(float)
         for column in ("mean", "low", "high")
@@ -224,7 +250,7 @@ def _draw_map(axis: Axes, scores: Scores, plan: _Plan, numbers: pd.DataFrame, st
 def _draw_scale(figure: Figure, steps: list[float]) -> None:
     colours, norm = _shading(steps)
     bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=figure.axes, location="bottom", aspect=45, shrink=0.8, pad=0.02, ticks=steps
+        ScalarMappable(norm, colours), ax=figure.axes, location="bottom", aspect=45, shrink=0.8, pad=0.04, ticks=steps
     )
     bar.set_ticks(steps, labels=[f"{step:+g}".replace("-", "−") for step in steps])
     bar.set_label("difference in test IoU (points)")
@@ -236,7 +262,7 @@ def _caption(scores: Scores, plan: _Plan, numbers: pd.DataFrame, dataset: str) -
     n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     tell = _map_caption if plan.as_map else _marker_caption
     text = tell(scores, plan, scores.label(dataset), n)
-    if plan.as_map and len(numbers.dropna(subset="mean")) < len(set(numbers["model"])) * _cells(plan):
+    if plan.as_map and len(numbers.dropna(subset="mean")) < _cells(scores, plan, set(numbers["model"])):
         text += " Crosses: no pair of finished cells, or no such class in the test images."
     order = "the mean of all penalties" if scores.reference is None else scores.label(scores.reference)
     text += f" Classes by their IoU with {order}."
@@ -244,8 +270,8 @@ def _caption(scores: Scores, plan: _Plan, numbers: pd.DataFrame, dataset: str) -
     return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
 
 
-def _cells(plan: _Plan) -> int:
-    return len(plan.classes) * len(plan.penalties)
+def _cells(scores: Scores, plan: _Plan, models: Collection[str]) -> int:
+    return len(plan.classes) * sum(len(_columns_of(scores, plan, model)) for model in models)
 
 
 def _map_caption(scores: Scores, plan: _Plan, dataset: str, n: str) -> str:

@@ -124,7 +124,7 @@ def _draw_blocks(scores: Scores, values: pd.DataFrame) -> Figure:
     columns = math.ceil(len(penalties) / blocks)
     panel = min(max(_LABEL * len(layers), 0.55), 1.75, (_TALLEST / blocks - 0.9) / 2)
     figure, axes = plt.subplots(
-        2 * blocks, 1, figsize=(style.PAGE, blocks * (2 * panel + 0.9) + 0.1), squeeze=False, layout="constrained"
+        2 * blocks, 1, figsize=(style.PAGE, blocks * (2 * panel + 0.9) + 0.25), squeeze=False, layout="constrained"
     )
     for block in range(blocks):
         share = penalties[block * columns : (block + 1) * columns]
@@ -135,6 +135,7 @@ def _draw_blocks(scores: Scores, values: pd.DataFrame) -> Figure:
                     axis.text(column + 0.5, -0.04 * len(layers), names[penalty], ha="center", va="bottom")
             _label_axes(axis, values, share if row else [], layers, columns, panel)
             _draw_bar(figure, axis, _MEASURES[row])
+    axes[-1, 0].set_xlabel("strength λ")
     return figure
 
 

@@ -37,6 +37,17 @@ def shares_of(scores: Scores, penalties: Collection[str]) -> list[list[str]]:
     return [[*plain, *share] for share in shares] or [plain]
 
 
+def panels_of(points: pd.DataFrame, models: list[str], shares: list[list[str]]) -> list[tuple[str, list[str]]]:
+    """(model, share) of each panel: a model's first, and those in which it has more than the first shows."""
+    trained = {model: set(points.loc[points["model"] == model, "penalty"]) for model in models}
+    return [
+        (model, share)
+        for model in models
+        for share in shares
+        if share is shares[0] or trained[model] & (set(share) - set(shares[0]))
+    ]
+
+
 def handles_of(scores: Scores, penalties: Collection[str]) -> list[Line2D]:
     """What a legend shows of ``penalties``, in the order to show."""
     looks = style.looks_of(scores)
@@ -94,8 +105,8 @@ def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> list[Drawn | Ab
 
 def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares: list[list[str]]) -> Figure:
     """For each model, and each share of the penalties, a panel and below it the share of the pixels in each bin."""
-    rows, columns = style.grid_of(len(models))
-    blocks = rows * len(shares)
+    panels = panels_of(points, models, shares)
+    blocks, columns = style.grid_of(len(panels))
     figure, axes = plt.subplots(
         2 * blocks,
         columns,
@@ -106,11 +117,9 @@ def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares
         layout="constrained",
         height_ratios=[3, 1] * blocks,
     )
-    for place, share in enumerate(shares):
-        block = axes[2 * rows * place : 2 * rows * (place + 1)]
-        for above, below, model in zip(block[::2].flat, block[1::2].flat, models, strict=False):
-            above.set_title(style.wrapped(scores.label(model), 26))
-            _draw_panel(above, below, scores, points[points["model"] == model], share)
+    for above, below, (model, share) in zip(axes[::2].flat, axes[1::2].flat, panels, strict=False):
+        above.set_title(style.wrapped(scores.label(model), 26))
+        _draw_panel(above, below, scores, points[points["model"] == model], share)
     bottom = 10.0 ** math.floor(math.log10(points["share"].min()))
     for axis in axes[1::2].flat:
         axis.set(yscale="log", ylim=(bottom, 100))
@@ -153,7 +162,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str, shares: int) ->
         f"the networks of all evaluation seeds (n = {seeds}) are pooled; no interval is shown. On the grey diagonal "
         "confidence is right, below it too high. Bins without a pixel are left out."
     )
-    return text + (" Each model has several panels, each with a share of the penalties." if shares > 1 else "")
+    return text + (" A model with many penalties has several panels, each with a share of them." if shares > 1 else "")
 
 
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from softreg import stats
 from softreg.figures import style
-from softreg.figures.reliability import add_legend, handles_of, shares_of
+from softreg.figures.reliability import add_legend, handles_of, panels_of, shares_of
 from softreg.figures.style import Absent, Drawn
 from softreg.questions.robustness import NO_CORRUPTION, conditions
 from softreg.scores import Scores
@@ -74,7 +74,7 @@ def _draw_dataset(scores: Scores, tested: pd.DataFrame, dataset: str, folder: Pa
 def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares: list[list[str]]) -> Figure:
     corruptions = [name for name in scores.study["evaluation"]["corruptions"] if name in set(points["corruption"])]
     corruptions = corruptions or sorted(set(points["corruption"]))
-    rows = [(model, share) for model in models for share in shares]
+    rows = panels_of(points, models, shares)
     columns = len(corruptions)
     figure, axes = plt.subplots(
         len(rows),
@@ -122,7 +122,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str, shares: int) ->
         f"images, 0 being the images as they are ({error}; the same images and the same corruption for every network). "
         "Points are set apart sideways a little where they would cover each other."
     )
-    return text + (" Each model has several rows, each with a share of the penalties." if shares > 1 else "")
+    return text + (" A model with many penalties has several rows, each with a share of them." if shares > 1 else "")
 
 
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:

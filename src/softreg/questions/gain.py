@@ -111,7 +111,8 @@ class Resampled:
         shared = ~np.isnan(self.crossed.scores).any(axis=0)
         if shared.sum() < 2:
             return dict.fromkeys(self.penalties, math.nan)
-        means = stats.crossed_bootstrap(*(part[:, shared] for part in self.counts)).means
+        tp, fp, fn = (part[:, shared] for part in self.counts)
+        means = stats.crossed_bootstrap(tp, fp, fn).means
         first = means == means.max(axis=0)
         return dict(zip(self.penalties, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
