@@ -104,8 +104,8 @@ def test_worse_calibration_contradicts(folder, tmp_path):
     records.write(records.SCHEMA.empty_table().from_pylist(rows, records.SCHEMA), tmp_path / "final-test.parquet")
     answer = robustness.answer(Scores(tmp_path))
     words = {v.subject: v.word for v in answer.verdicts if v.dataset == "clean"}
-    assert words["l1, NLL"] == "contradicted"
-    assert words["l2, NLL"] != "contradicted"
+    assert words["NLL with l1"] == "contradicted"
+    assert words["NLL with l2"] != "contradicted"
 
 
 def test_parts_that_the_study_lacks_are_told(tmp_path):

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -30,7 +31,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "input"):
+        if tag not in ("meta", "img", "input", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -247,6 +248,33 @@ def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
     assert "Why 23 cells did not finish" in parsed.text
     assert parsed.text.count("it has not been trained yet") == 3
     assert parsed.text.count("no λ was chosen for it") == 3
+
+
+def test_an_answer_in_part_tells_both_what_it_found_and_what_it_lacks(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    studies.write_figures(tmp_path / "figures")
+    partly = replace(studies.answers()[-1], summary="A step takes 1.1 times as long.")
+    text = Page(page.render(scores, tables.main_frame(scores), [partly], tmp_path / "figures")).text
+    assert "Not answered by this study in full. The study names no corruption" in text
+    assert "A step takes 1.1 times as long." in text
+
+
+def test_a_model_without_controls_has_no_chart_of_them(tmp_path):
+    study = synthetic.make_study(
+        tmp_path,
+        models={"convnet": {}, "other": {"kind": "convnet"}},
+        penalties={"none": {}, "l1": {"lambda": [1e-4]}, "pruning": {"lambda": [0.5], "models": ["convnet"]}},
+    )
+    synthetic.make_results(study, tmp_path)
+    drawn = charts.charts(Scores(gather(study, tmp_path / "results", tmp_path / "data")))
+    models = {chart.name: set(chart.points["model"]) for chart in drawn}
+    assert models["validation-lambda"] == {"convnet", "other"}
+    assert models["validation-strength"] == models["test-strength"] == {"convnet"}
+
+
+def test_long_names_may_be_broken_and_stay_escaped():
+    assert page._breakable("decoupled_decay-<b>") == "decoupled_<wbr>decay-<wbr>&lt;b&gt;"
 
 
 def test_one_seed_without_controls_has_no_standard_error(tmp_path):

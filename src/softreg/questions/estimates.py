@@ -95,11 +95,14 @@ def columns_of(estimate: Estimate) -> dict[str, float]:
     return columns | {"p": estimate.p, "seeds": estimate.seeds}
 
 
-def counted(verdicts: Sequence[Verdict]) -> str:
-    """How many verdicts have each word, with the penalties of the decided ones, such as ``supported in 1 (soft)``."""
+def counted(verdicts: Sequence[Verdict], common: str = "") -> str:
+    """How many verdicts have each word, with the subjects of the decided ones, such as ``supported in 1 (soft)``.
+
+    ``common`` is the end that the subjects share and that goes without saying.
+    """
     texts = []
     for word in words.WORDS:
-        subjects = [verdict.subject for verdict in verdicts if verdict.word == word]
+        subjects = [verdict.subject.removesuffix(common) for verdict in verdicts if verdict.word == word]
         listed = f" ({', '.join(dict.fromkeys(subjects))})" if word in (words.SUPPORTED, words.CONTRADICTED) else ""
         texts += [f"{word} in {len(subjects)}{listed}"] if subjects else []
     return f"{', '.join(texts)} of {len(verdicts)}"

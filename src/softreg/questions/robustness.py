@@ -27,6 +27,9 @@ from softreg.scores import Scores
 from softreg.select import GROUP
 from softreg.stats import Estimate
 
+CORRUPTED, MISLABELLED = ", corruptions", ", label noise"
+"""Ends of subjects."""
+
 QUESTION = "Does the penalty make networks robust, and is their confidence right?"
 ESTIMAND = (
     "How much less test mIoU a penalty's networks lose than those without a penalty when test images are corrupted; "
@@ -120,7 +123,7 @@ def _corruptions(scores: Scores) -> _Part:
     if not verdicts:
         return _Part(numbers, verdicts, NO_CORRUPTION)
     text = "That a penalty's networks lose less mIoU than those without when test images are corrupted is "
-    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+    return _Part(numbers, verdicts, f"{text}{counted(verdicts, CORRUPTED)} contrasts.")
 
 
 def _of_corruption(scores: Scores, dataset: str, model: str, penalty: str, estimate: Estimate) -> Verdict:
@@ -129,7 +132,7 @@ def _of_corruption(scores: Scores, dataset: str, model: str, penalty: str, estim
         f"What {reference} loses in mIoU when the test images are corrupted (a mean over kinds and severities), less "
         f"what {name} loses, is {told(estimate)}. {HELD}"
     )
-    return Verdict(dataset, model, f"{name}, corruptions", word_of(estimate, scores.rope), sentence)
+    return Verdict(dataset, model, f"{name}{CORRUPTED}", word_of(estimate, scores.rope), sentence)
 
 
 def _label_noise(scores: Scores) -> _Part:
@@ -150,7 +153,7 @@ def _label_noise(scores: Scores) -> _Part:
     if not label_noise_pairs(scores):
         return _Part(numbers, verdicts, NO_LABEL_NOISE)
     text = "That a penalty gains more where training images are mislabelled is "
-    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+    return _Part(numbers, verdicts, f"{text}{counted(verdicts, MISLABELLED)} contrasts.")
 
 
 def _of_label_noise(scores: Scores, pair: tuple[str, str], model: str, penalty: str, estimate: Estimate) -> Verdict:
@@ -161,7 +164,7 @@ def _of_label_noise(scores: Scores, pair: tuple[str, str], model: str, penalty: 
         f"With label noise {options[1]:g} ({noisy}) in place of {options[0]:g} ({clean}), the gain of {name} over "
         f"{reference} in test mIoU changes by {told(estimate)}. {HELD}"
     )
-    return Verdict(pair[1], model, f"{name}, label noise", word_of(estimate, scores.rope), sentence)
+    return Verdict(pair[1], model, f"{name}{MISLABELLED}", word_of(estimate, scores.rope), sentence)
 
 
 def _calibration(scores: Scores) -> _Part:
@@ -195,4 +198,4 @@ def _of_calibration(scores: Scores, changes: pd.DataFrame, row: pd.Series[float]
     sentence = (
         f"Relative to {reference}, {name} changes {label} on test by {told(estimate, unit, 3)}{holm_of(p)}. {HELD}"
     )
-    return Verdict(dataset, model, f"{name}, {label}", word, sentence)
+    return Verdict(dataset, model, f"{label} with {name}", word, sentence)

@@ -68,13 +68,18 @@ def charts(scores: Scores) -> list[Chart]:
 def _against_strength(
     scores: Scores, looks: dict[str, Look], split: str, rows: pd.DataFrame, controls: bool
 ) -> Chart | None:
-    """A chart of the penalties on a logarithmic axis, or of the controls, whose strength is a share; None without λ."""
+    """A chart of the penalties on a logarithmic axis, or of the controls, whose strength is a share; None without λ.
+
+    A data set and model with nothing but the unpenalised network has no points.
+    """
     entries = scores.study["penalties"]
     family = [name for name in scores.penalties if (entries[name]["kind"] in CONTROLS) is controls]
     mine = rows[rows["penalty"].isin([*family, scores.reference])]
-    strength = mine["lambda"].astype(float)
-    if not (strength > 0).any():
+    places = mine.loc[mine["lambda"].astype(float) > 0, ["dataset", "model"]].drop_duplicates()
+    if places.empty:
         return None
+    mine = mine.merge(places)
+    strength = mine["lambda"].astype(float)
     axis = "strength of a control" if controls else "penalty strength λ"
     x = _share(axis) if controls else _logarithmic(axis, strength)
     return Chart(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from softreg import tables
 from softreg.questions.answer import Answer
@@ -39,6 +40,7 @@ def render(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figur
     )
     environment.filters["plural"] = lambda count, one, many="": plural(count, one, many)
     environment.filters["marked"] = _marked
+    environment.filters["breakable"] = _breakable
     environment.globals["label"] = scores.label
     context = {
         **_told(scores, frame, answers, figures),
@@ -121,6 +123,11 @@ def _data(scores: Scores, drawn: Sequence[Any], histories: dict[str, Any]) -> di
         },
         **cells.embedded(scores),
     }
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line after an underscore or a hyphen."""
+    return Markup(re.sub("[_-]", r"\g<0><wbr>", str(escape(name))))
 
 
 def _marked(text: str) -> Markup:
