@@ -13,7 +13,7 @@ demo: install
 	@echo "The report is in $(REPORT)"
 
 paper: install
-	@for study in results/published/*/; do $(BIN)/softreg paper $$study && echo "$${study}report.html"; done
+	@for study in results/published/*/; do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
 
 test: install
 	$(BIN)/pytest

@@ -112,8 +112,8 @@ def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
         "p (Holm): of no difference, adjusted within the primary contrasts of a data set and model, marked *"
         f"{'' if frame['primary'].all() else ', and within the others, which are secondary'}. p (signs): by sign flips "
         "over seeds, on these images alone. p (equiv.): that the difference is beyond "
-        f"±{scores.rope:g} points, by two one-sided tests. The verdict is on the claim that the difference is above 0, "
-        "by the 95 % interval shown and the 90 % interval for equivalence, neither corrected."
+        f"±{scores.rope:g} points, by two one-sided tests. The verdict is on the claim that the difference is above 0: "
+        "by the 95 % interval shown together with p (Holm), and by the 90 % interval for equivalence."
     )
 
 

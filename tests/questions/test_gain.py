@@ -115,8 +115,8 @@ def test_words_are_those_of_the_intervals(scores):
         equal = row["low90"] > -0.5 and row["high90"] < 0.5
         assert (row["word"] == "equivalent") == equal == (row["p_equivalence"] < 0.05)
         if not equal:
-            assert (row["word"] == "supported") == (row["low"] > 0)
-            assert (row["word"] == "contradicted") == (row["high"] < 0)
+            assert (row["word"] == "supported") == (row["low"] > 0 and row["p_holm"] < 0.05)
+            assert (row["word"] == "contradicted") == (row["high"] < 0 and row["p_holm"] < 0.05)
     assert row_of(scores, "soft", "none")["word"] == "supported"  # 0.30 wrong against 0.20
 
 

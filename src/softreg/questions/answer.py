@@ -12,6 +12,11 @@ WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED)
 """Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n."""
 
 
+def adjusted(word: str, p_holm: float) -> str:
+    """``word``, but undecided where a difference is claimed of which Holm's p, over its family, is 0.05 or more."""
+    return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < 0.05 else word
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the numbers say of one claim in one place, such as soft against none for one data set and model.

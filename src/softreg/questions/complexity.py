@@ -41,6 +41,9 @@ Floats = NDArray[np.float64]
 DRAWING = frozenset({"objects", "overlap", "texture", "noise", "label_noise", "seed"})
 """Options of drawn scenes by which data sets may differ and still be compared for their complexity."""
 
+SINGLE = ", single images"
+"""End of the subjects of what single images say."""
+
 BINS = 5
 """Bins of equally many images in which the gain is shown."""
 
@@ -191,7 +194,7 @@ def _verdict(
         f"From the least to the most complex scenes ({ends}), the gap between training and test mIoU with {name} "
         f"changes, relative to {reference}, by {told(gap)}{holm_of(p)}; test mIoU by {told(test)}. {HELD}"
     )
-    return Verdict(", ".join(map(str, family.index)), model, name, word_of(gap, scores.rope), sentence)
+    return Verdict(", ".join(map(str, family.index)), model, name, word_of(gap, scores.rope, p), sentence)
 
 
 def _causal_summary(verdicts: list[Verdict]) -> str:
@@ -296,28 +299,32 @@ def _bins(density: Floats) -> NDArray[np.int64]:
 
 
 def _of_images(scores: Scores, dataset: str) -> _Part:
-    rows, verdicts = [], []
+    rows, rises_found = [], []
     for model in scores.study["models"]:
         for penalty, gains in image_gains(scores, dataset, model).items():
             names = {"part": "images", "dataset": dataset, "model": model, "penalty": penalty}
             for covariate, values in (("boundary density", gains.density), ("classes", gains.classes)):
-                estimate = rise_over_images(gains.values, values)
-                rows.append(names | {"quantity": f"rise of gain with {covariate}"} | columns_of(estimate))
-                if covariate == "boundary density" and not np.isnan(estimate.mean):
-                    verdicts.append(_observed(scores, dataset, model, penalty, estimate))
-    return _Part(with_holm(pd.DataFrame(rows), ["quantity"]), verdicts)
+                rises_found.append(rise_over_images(gains.values, values))
+                rows.append(names | {"quantity": f"rise of gain with {covariate}"} | columns_of(rises_found[-1]))
+    numbers = with_holm(pd.DataFrame(rows), ["quantity"])
+    verdicts = [
+        _observed(scores, dataset, row["model"], row["penalty"], estimate, row["p_holm"])
+        for row, estimate in zip(numbers.to_dict("records"), rises_found, strict=True)
+        if row["quantity"] == "rise of gain with boundary density" and not np.isnan(estimate.mean)
+    ]
+    return _Part(numbers, verdicts)
 
 
-def _observed(scores: Scores, dataset: str, model: str, penalty: str, rise: Estimate) -> Verdict:
+def _observed(scores: Scores, dataset: str, model: str, penalty: str, rise: Estimate, p: float) -> Verdict:
     fall = Estimate(-rise.mean, rise.se, rise.df, rise.seeds, rise.images)
     reference = scores.label(scores.reference_of(penalty) or "")
     name = scores.label(penalty)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
-        f"of a test image of {scores.label(dataset)} changes by {told(rise)}; {rise.images} images and the seeds "
-        "are crossed. This is an association, not causal."
+        f"of a test image of {scores.label(dataset)} changes by {told(rise)}{holm_of(p)}; {rise.images} images and the "
+        "seeds are crossed. This is an association, not causal."
     )
-    return Verdict(dataset, model, f"{name}, single images", word_of(fall, scores.rope), sentence)
+    return Verdict(dataset, model, f"{name}{SINGLE}", word_of(fall, scores.rope, p), sentence)
 
 
 def _observed_summary(verdicts: list[Verdict]) -> str:
@@ -325,5 +332,5 @@ def _observed_summary(verdicts: list[Verdict]) -> str:
         return "No data set has test images of several boundary densities, so nothing is said of single images."
     return (
         "Among the test images of each data set, that a penalty's gain is smaller where the boundary density is higher "
-        f"is {counted(verdicts)} contrasts, which is an association and not causal."
+        f"is {counted(verdicts, SINGLE)} contrasts, which is an association and not causal."
     )

@@ -68,10 +68,10 @@ def crossed(by_seed: Floats, without: Floats) -> Estimate:
     return stats.crossed_interval(sample, 0)
 
 
-def word_of(estimate: Estimate, rope: float) -> str:
-    """The verdict on "it is above 0"; see `softreg.stats.verdict`."""
+def word_of(estimate: Estimate, rope: float, p_holm: float) -> str:
+    """The verdict on "it is above 0"; see `softreg.stats.verdict` and `softreg.questions.answer.adjusted`."""
     wide, narrow = estimate.interval(0.95), estimate.interval(0.90)
-    return stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope)
+    return words.adjusted(stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope), p_holm)
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -110,35 +112,39 @@ def spared(scores: Scores) -> pd.DataFrame:
 
 def _corruptions(scores: Scores) -> _Part:
     changes = spared(scores)
-    rows, verdicts = [], []
+    rows, estimates = [], []
     for dataset in scores.study["datasets"]:
         for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
             for corruption, values in mine.groupby("corruption", sort=False)["spared"]:
-                estimate = over_seeds(values.to_numpy())
+                estimates.append(over_seeds(values.to_numpy()))
                 names = {"part": "corruption", "dataset": dataset, "model": model, "penalty": penalty}
-                rows.append(names | {"quantity": str(corruption)} | columns_of(estimate))
-                if corruption == ALL:
-                    verdicts.append(_of_corruption(scores, dataset, model, penalty, estimate))
+                rows.append(names | {"quantity": str(corruption)} | columns_of(estimates[-1]))
     numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+    verdicts = [
+        _of_corruption(scores, row, estimate)
+        for row, estimate in zip(numbers.to_dict("records"), estimates, strict=True)
+        if row["quantity"] == ALL
+    ]
     if not verdicts:
         return _Part(numbers, verdicts, NO_CORRUPTION)
     text = "That a penalty's networks lose less mIoU than those without when test images are corrupted is "
     return _Part(numbers, verdicts, f"{text}{counted(verdicts, CORRUPTED)} contrasts.")
 
 
-def _of_corruption(scores: Scores, dataset: str, model: str, penalty: str, estimate: Estimate) -> Verdict:
-    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+def _of_corruption(scores: Scores, row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
+    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
+    p = row["p_holm"]
     sentence = (
         f"What {reference} loses in mIoU when the test images are corrupted (a mean over kinds and severities), less "
-        f"what {name} loses, is {told(estimate)}. {HELD}"
+        f"what {name} loses, is {told(estimate)}{holm_of(p)}. {HELD}"
     )
-    return Verdict(dataset, model, f"{name}{CORRUPTED}", word_of(estimate, scores.rope), sentence)
+    return Verdict(row["dataset"], row["model"], f"{name}{CORRUPTED}", word_of(estimate, scores.rope, p), sentence)
 
 
 def _label_noise(scores: Scores) -> _Part:
     final = scores.final_test[[*GROUP, "seed"]].assign(gain=100 * scores.final_test["miou"])
     gains = relative(scores, final, ["gain"])
-    rows, verdicts = [], []
+    rows, found = [], []
     for clean, noisy in label_noise_pairs(scores):
         keys = ["model", "penalty", "seed"]
         both = gains[gains["dataset"] == noisy].merge(
@@ -148,23 +154,28 @@ def _label_noise(scores: Scores) -> _Part:
             estimate = over_seeds(mine["more"].to_numpy())
             names = {"part": "label noise", "dataset": noisy, "model": model, "penalty": penalty}
             rows.append(names | {"quantity": f"gain less that on {clean}"} | columns_of(estimate))
-            verdicts.append(_of_label_noise(scores, (clean, noisy), model, penalty, estimate))
+            found.append(((clean, noisy), estimate))
     numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+    verdicts = [
+        _of_label_noise(scores, pair, row, estimate)
+        for row, (pair, estimate) in zip(numbers.to_dict("records"), found, strict=True)
+    ]
     if not label_noise_pairs(scores):
         return _Part(numbers, verdicts, NO_LABEL_NOISE)
     text = "That a penalty gains more where training images are mislabelled is "
     return _Part(numbers, verdicts, f"{text}{counted(verdicts, MISLABELLED)} contrasts.")
 
 
-def _of_label_noise(scores: Scores, pair: tuple[str, str], model: str, penalty: str, estimate: Estimate) -> Verdict:
+def _of_label_noise(scores: Scores, pair: tuple[str, str], row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
     clean, noisy = map(scores.label, pair)
     options = [scores.study["datasets"][name]["label_noise"] for name in pair]
-    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
     sentence = (
         f"With label noise {options[1]:g} ({noisy}) in place of {options[0]:g} ({clean}), the gain of {name} over "
-        f"{reference} in test mIoU changes by {told(estimate)}. {HELD}"
+        f"{reference} in test mIoU changes by {told(estimate)}{holm_of(row['p_holm'])}. {HELD}"
     )
-    return Verdict(pair[1], model, f"{name}{MISLABELLED}", word_of(estimate, scores.rope), sentence)
+    word = word_of(estimate, scores.rope, row["p_holm"])
+    return Verdict(pair[1], row["model"], f"{name}{MISLABELLED}", word, sentence)
 
 
 def _calibration(scores: Scores) -> _Part:
