@@ -164,16 +164,29 @@ def test_the_answer_tells_numbers_in_words(scores):
 def test_over_all_each_update_rule_has_its_reference_and_ranks_are_descriptive(scores):
     frame = gain.pooled(scores).set_index("penalty")
     assert frame.loc["l2-adam", "reference"] == "none-adam"
-    assert frame.loc["decay", "blocks"] == 1
-    assert frame.loc["decay", "word"] == ""
-    assert math.isnan(frame.loc["decay", "rank"])  # the second model has none
+    assert "decay" not in frame.index  # the second model has none
     means = scores.final_test.groupby(["model", "penalty"])["miou"].mean().unstack().drop(columns="decay")
     ranks = means.rank(axis=1, ascending=False).mean()
     assert frame["rank"].dropna().to_dict() == pytest.approx(ranks.to_dict())
     # A design in which every block has both: the mixed model's estimate is the mean difference.
     gaps = means["l2-adam"] - means["none-adam"]
     assert frame.loc["l2-adam", "difference"] == pytest.approx(100 * gaps.mean(), abs=1e-6)
+    # Each penalty with its reference alone comes to a paired t-test over the blocks.
+    for name in ("soft", "l1"):
+        test = scipy_stats.ttest_rel(100 * means[name], 100 * means["none"])
+        interval = test.confidence_interval(0.95)
+        row = frame.loc[name]
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), rel=0.02)
+        assert row["p"] == pytest.approx(test.pvalue, rel=0.02)
     assert "descriptive only" in gain.answer(scores).summary
+
+
+def test_a_twin_with_other_label_noise_is_no_data_set_of_its_own(tmp_path):
+    shapes = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3}
+    datasets = {"clean": shapes, "noisy": {**shapes, "label_noise": 0.2}}
+    scores = gathered(tmp_path, {}, datasets=datasets)
+    assert len(scores.final_test["dataset"].unique()) == 2
+    assert gain.pooled(scores).empty
 
 
 def test_one_seed_decides_nothing(tmp_path):

@@ -48,7 +48,7 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
 
 
 def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
-    """Means over seeds with 95 % t-intervals: model, penalty, dataset, boundary_density, quantity, mean, low, high, n.
+    """Means over seeds with 95 % t-intervals: model, penalty, dataset, level, quantity, mean, low, high, p, seeds.
 
     ``quantity`` is gap or test, or that less the reference's, paired by seed: change of gap, change of test.
     """
@@ -63,7 +63,7 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
                 for measure in MEASURES:
                     estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy())
                     names = {"model": model, "penalty": penalty, "dataset": dataset}
-                    names |= {"boundary_density": family[dataset], "quantity": f"{prefix}{measure}"}
+                    names |= {"level": family[dataset], "quantity": f"{prefix}{measure}"}
                     rows.append(names | estimates.columns_of(estimate))
     return pd.DataFrame(rows)
 
@@ -106,8 +106,9 @@ def _draw_scenes(scores: Scores, points: pd.DataFrame, shares: list[list[str]]) 
             mine = points[points["quantity"] == f"{prefix}{measure}"]
             _draw_scene_panel(axis, scores, mine, share, band=bool(prefix))
             axis.set_ylabel(f"{label}\nless unpenalised" if prefix else label)
+    levels = points.drop_duplicates("dataset")
     for axis in axes[-1]:
-        axis.set_xlabel("boundary density of the test masks (%)")
+        axis.set_xticks(levels["level"], [style.wrapped(scores.label(name), 12) for name in levels["dataset"]])
     add_legend(figure, handles_of(scores, set(points["penalty"])))
     return figure
 
@@ -118,11 +119,11 @@ def _draw_scene_panel(axis: Axes, scores: Scores, points: pd.DataFrame, penaltie
         axis.axhspan(-scores.rope, scores.rope, color="#dddddd", lw=0, zorder=0)
         axis.axhline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
     shown = [name for name in penalties if name in set(points["penalty"])]
-    width = 100 * np.ptp(points["boundary_density"].to_numpy())
+    width = np.ptp(points["level"].to_numpy())
     for place, penalty in enumerate(shown):
         mine = points[points["penalty"] == penalty]
         aside = _ASIDE * width * (place - (len(shown) - 1) / 2)
-        _errorbar(axis, 100 * mine["boundary_density"] + aside, mine, looks[penalty])
+        _errorbar(axis, mine["level"] + aside, mine, looks[penalty])
     axis.locator_params(axis="y", nbins=4)
     sns.despine(ax=axis)
 
@@ -145,8 +146,8 @@ def _caption(scores: Scores, points: pd.DataFrame, family: pd.Series[float]) -> 
     bars = "Bars: 95 % t-intervals over" if points["seeds"].max() > 1 else "Without bars, for there is one of the"
     return (
         f"Gap between training and test mIoU (left) and test mIoU (right), in points, of {model} on drawn scenes of "
-        f"growing complexity ({names}), told by the mean share of neighbouring pixels of the test masks that differ in "
-        "class. Below each, the same less that of the unpenalised entry of the same update rule, paired by seed. "
+        f"growing complexity ({names}; no option that makes a scene complex falls from one to the next). "
+        "Below each, the same less that of the unpenalised entry of the same update rule, paired by seed. "
         f"{bars} evaluation seeds (n = {_seeds(points)}); test images are held fixed. Grey: the region of practical "
         f"equivalence, ±{scores.rope:g} points. Points are set apart sideways a little."
     )
@@ -157,8 +158,8 @@ def _alt(scores: Scores, points: pd.DataFrame) -> str:
     ends = gaps.groupby("penalty", sort=False)["mean"].agg(["first", "last"]).reset_index()
     listed = "; ".join(f"{scores.label(p)} {first:+.2f} to {last:+.2f}" for p, first, last in ends.to_numpy())
     return (
-        f"Line plots against boundary density for {scores.label(points['model'].iloc[0])}. Change of the gap between "
-        f"training and test mIoU, in points, from the simplest to the most complex scenes: {listed}."
+        f"Line plots against the complexity of scenes for {scores.label(points['model'].iloc[0])}. Change of the "
+        f"gap between training and test mIoU, in points, from the simplest to the most complex scenes: {listed}."
     )
 
 

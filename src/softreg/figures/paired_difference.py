@@ -188,8 +188,8 @@ def _caption(scores: Scores, numbers: pd.DataFrame, models: list[str], page: int
     )
     text += (
         f", the line its 95 % interval over seeds and images, both units of resampling, crossed ({_range(seeds)} seeds "
-        f"× {images} images). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number of "
-        "rows as the interval is not."
+        f"× {images} images). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number "
+        "of rows as the interval is not."
         if rows["low"].notna().any()
         else "; one seed, or one image, gives no interval."
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,9 @@ from softreg.stats import Estimate
 
 Floats = NDArray[np.float64]
 
-DRAWING = frozenset({"objects", "overlap", "texture", "noise", "label_noise", "seed"})
+COMPLEXITY = ("objects", "overlap", "texture", "noise")
+"""Options of drawn scenes that make them more complex, the more there is of them."""
+DRAWING = frozenset({*COMPLEXITY, "label_noise", "seed"})
 """Options of drawn scenes by which data sets may differ and still be compared for their complexity."""
 
 SINGLE = ", single images"
@@ -53,9 +56,9 @@ ESTIMAND = (
     "that image's boundary density and number of classes."
 )
 STATISTIC = (
-    "Drawn scenes: the least-squares slope of the paired change over the mean boundary density of the test masks, "
-    "within each seed, times the range of densities. Images: the least-squares slope of the gain (a mean over seeds) "
-    "over the images, times the distance between the 10th and 90th percentile."
+    "Drawn scenes, ordered by the options that they are drawn with: the least-squares slope of the paired change over "
+    "the levels 1, 2, …, within each seed, times the number of steps. Images: the least-squares slope of the gain (a "
+    "mean over seeds) over the images, times the distance between the 10th and 90th percentile."
 )
 INTERVAL = (
     "Drawn scenes: 95 % t-interval over evaluation seeds, test images held fixed. Images: 95 % interval over "
@@ -83,8 +86,8 @@ def answer(scores: Scores) -> Answer:
 
 
 ONE_SET = (
-    "The study has no two data sets of drawn scenes that differ in complexity alone: add two of `kind: shapes` with "
-    "other `objects` to its `datasets`."
+    "The study has no two data sets of drawn scenes of which one is more complex and that are alike otherwise: add two "
+    "of `kind: shapes` with other `objects` to its `datasets`."
 )
 
 
@@ -98,22 +101,25 @@ class _Part:
 
 
 def families(scores: Scores) -> list[pd.Series[float]]:
-    """Data sets of drawn scenes to be compared: for each family the mean boundary density of the test masks.
+    """Data sets of ever more complex drawn scenes: for each family the level of each data set, 1, 2 and so on.
 
-    The index are names of data sets, of ascending density. The members of a family differ in `DRAWING` only, and there
-    are at least two densities. Of data sets that differ in label noise alone, the one with the least is a member.
+    The members of a family differ in `DRAWING` only, and from one to the next no option of `COMPLEXITY` falls and at
+    least one rises. Where some rise and others fall no order is given, and there is no family: the boundary density of
+    the masks does not tell it, for overlap hides boundaries, and masks have neither texture nor noise. Of data sets
+    that are alike in these options, the one with the least label noise is a member.
     """
-    images = scores.images[scores.images["split"] == "test"]
-    densities = images.groupby("dataset")["boundary_density"].mean()
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[tuple[float, ...], str]] = {}
     drawn = {name: entry for name, entry in scores.study["datasets"].items() if entry["kind"] == "shapes"}
     for name, entry in sorted(drawn.items(), key=lambda item: item[1]["label_noise"]):
-        if name in densities.index:
-            kept = {key: value for key, value in entry.items() if key not in DRAWING}
-            drawing = {key: value for key, value in entry.items() if key != "label_noise"}
-            found.setdefault(_frozen(kept), {}).setdefault(_frozen(drawing), name)
-    compared = [densities.loc[[*members.values()]].sort_values(kind="stable") for members in found.values()]
-    return [family for family in compared if family.nunique() > 1]
+        kept = {key: value for key, value in entry.items() if key not in DRAWING}
+        options = tuple(float(entry[key]) for key in COMPLEXITY)
+        found.setdefault(_frozen(kept), {}).setdefault(options, name)
+    chains = [sorted(members.items()) for members in found.values() if len(members) > 1]
+    return [
+        pd.Series(range(1, len(chain) + 1), index=[name for _, name in chain], dtype=float)
+        for chain in chains
+        if all((np.diff([low, high], axis=0) >= 0).all() for (low, _), (high, _) in pairwise(chain))
+    ]
 
 
 def label_noise_pairs(scores: Scores) -> list[tuple[str, str]]:
@@ -139,7 +145,7 @@ def fits(scores: Scores) -> pd.DataFrame:
 
 
 def rises(changes: pd.DataFrame, family: pd.Series[float], measure: str) -> Floats:
-    """By how much ``measure`` rises over the range of densities of ``family``, for each seed that has all data sets.
+    """By how much ``measure`` rises from the first to the last level of ``family``, for each seed with all data sets.
 
     ``changes`` are the rows of one model and penalty. The least-squares slope is taken within a seed: what the data
     sets of a seed share cancels.
@@ -157,7 +163,7 @@ def _of_family(scores: Scores, family: pd.Series[float]) -> _Part:
     for model, penalty, mine in in_order(scores, changes):
         names = {"part": "drawn scenes", "model": model, "penalty": penalty}
         for (measure, dataset), estimate in _at_each(mine, family).items():
-            place = {"dataset": dataset, "quantity": f"change of {measure}", "boundary_density": family[dataset]}
+            place = {"dataset": dataset, "quantity": f"change of {measure}", "level": family[dataset]}
             rows.append(names | place | columns_of(estimate))
         for measure in ("gap", "test"):
             estimates[model, penalty, measure] = over_seeds(rises(mine, family, measure))
@@ -189,10 +195,11 @@ def _verdict(
     scores: Scores, family: pd.Series[float], model: str, penalty: str, gap: Estimate, test: Estimate, p: float
 ) -> Verdict:
     name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
-    ends = f"boundary density {100 * family.iloc[0]:.1f} % to {100 * family.iloc[-1]:.1f} %"
+    first, *_, last = (scores.label(str(dataset)) for dataset in family.index)
     sentence = (
-        f"From the least to the most complex scenes ({ends}), the gap between training and test mIoU with {name} "
-        f"changes, relative to {reference}, by {told(gap)}{holm_of(p)}; test mIoU by {told(test)}. {HELD}"
+        f"From the least to the most complex scenes ({first} to {last}, {len(family)} levels), the gap between "
+        f"training and test mIoU with {name} changes, relative to {reference}, by {told(gap)}{holm_of(p)}; test mIoU "
+        f"by {told(test)}. {HELD}"
     )
     return Verdict(", ".join(map(str, family.index)), model, name, word_of(gap, scores.rope, p), sentence)
 
@@ -331,6 +338,6 @@ def _observed_summary(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "No data set has test images of several boundary densities, so nothing is said of single images."
     return (
-        "Among the test images of each data set, that a penalty's gain is smaller where the boundary density is higher "
+        "Among the test images of each data set, that an entry's gain is smaller where the boundary density is higher "
         f"is {counted(verdicts, SINGLE)} contrasts, which is an association and not causal."
     )

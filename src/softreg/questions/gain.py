@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from softreg import stats
 from softreg.questions.answer import WORDS, Answer, Verdict, adjusted
+from softreg.questions.complexity import label_noise_pairs
 from softreg.scores import Counts, Scores
 from softreg.select import GROUP
 from softreg.treatment import CONTROLS
@@ -66,7 +67,8 @@ COLUMNS = [
     "lambda",
     "reference_lambda",
 ]
-POOLED = ["penalty", "reference", "difference", "low", "high", "p", "word", "blocks", "rank", "critical_difference"]
+FITTED = ["penalty", "reference", "difference", "low", "high", "p"]
+POOLED = [*FITTED, "p_holm", "word", "blocks", "rank", "critical_difference"]
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,8 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     95 % interval (low, high) and its 90 % interval, over images and seeds; p of no difference by the same t statistic,
     p_seed by sign flips over the seeds on these images, p_holm (p, adjusted within the primary or the secondary
     contrasts of its data set and model), p_equivalence; correlation of the two over seeds; detectable (the difference
-    found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and reference_lambda. nan
-    where not defined.
+    found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and
+    reference_lambda. nan where not defined.
     """
     kept = vars(scores)
     if "_contrasts" not in kept:
@@ -251,12 +253,14 @@ def seed_differences(scores: Scores) -> pd.DataFrame:
 def pooled(scores: Scores) -> pd.DataFrame:
     """The penalties over all data sets × models (blocks), empty where there is one: columns `POOLED`.
 
-    difference, low, high, p and word: of the mixed model, for each penalty against the unpenalised entry of its update
-    rule. rank: mean over the blocks, 1 the best, of the entries that all blocks have, with Nemenyi's
+    difference, low, high, p, p_holm (over the penalties) and word: of the mixed model, for each penalty against the
+    unpenalised entry of its update rule. A data set that is another's twin but for its label noise has the same test
+    images, and is left out. rank: mean over the blocks, 1 the best, of the entries that all blocks have, with Nemenyi's
     critical_difference; descriptive only. blocks: those that have the penalty; with one there is no word. nan where not
     defined.
     """
     tests = scores.final_test.assign(score=100 * scores.final_test["miou"].astype(float))
+    tests = tests[~tests["dataset"].isin([noisy for _, noisy in label_noise_pairs(scores)])]
     blocks = tests.groupby(["dataset", "model"]).ngroups
     if blocks < 2:
         return pd.DataFrame(columns=POOLED)
@@ -267,9 +271,10 @@ def pooled(scores: Scores) -> pd.DataFrame:
     frame = frame.set_index("penalty").reindex(order).rename_axis("penalty").reset_index()
     frame["rank"] = frame["penalty"].map(ranks.mean)
     frame["blocks"] = frame["penalty"].map(table.notna().sum())
+    frame["p_holm"] = stats.holm(frame["p"].to_numpy(float))
     frame["word"] = [
         # The 95 % interval in the place of the 90 % one: equivalence is then claimed more rarely, never more often.
-        stats.verdict(row.low, row.high, row.low, row.high, scores.rope)
+        adjusted(stats.verdict(row.low, row.high, row.low, row.high, scores.rope), row.p_holm)
         if row.blocks > 1 and row.low < row.high
         else ""
         for row in rows_of(frame)
@@ -278,17 +283,19 @@ def pooled(scores: Scores) -> pd.DataFrame:
 
 
 def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
-    """The mixed model's rows, fitted apart for each update rule, as its penalties share a reference."""
-    entries, found = scores.study["penalties"], [pd.DataFrame(columns=[*POOLED[:6]])]
-    rules: dict[str, list[str]] = {}
+    """The mixed model's rows. Each penalty is fitted with its reference alone.
+
+    Fitted together, penalties that resemble each other would lend each other an error that is too small for their
+    differences to none.
+    """
+    entries, found = scores.study["penalties"], [pd.DataFrame(columns=FITTED)]
     for name in scores.penalties:
         plain = scores.reference_of(name)
-        if plain is not None and entries[name]["kind"] != "none":
-            rules.setdefault(plain, []).append(name)
-    for plain, names in rules.items():
-        fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, *names])], plain)
+        if plain is None or entries[name]["kind"] == "none":
+            continue
+        fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
         if fitted.table is not None:
-            found.append(fitted.table.assign(reference=plain)[[*POOLED[:6]]])
+            found.append(fitted.table.assign(reference=plain)[FITTED])
     return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
 
 
@@ -365,7 +372,8 @@ def _pooled_sentence(scores: Scores, row: Any) -> str:
     return (
         f"Over {row.blocks} pairs of data set and model, {_subject(scores, row)} by a mixed model with those pairs as "
         f"random effects: {signed(row.difference)} points (95 % interval {signed(row.low)} to {signed(row.high)}, "
-        f"p {p_text(row.p)}; the unit is a data set × model, seeds averaged): {row.word}."
+        f"p {p_text(row.p)}, adjusted by Holm over the penalties p {p_text(row.p_holm)}; the unit is a data set × model, "
+        f"seeds averaged): {row.word}."
     )
 
 

@@ -34,13 +34,13 @@ CORRUPTED, MISLABELLED = ", corruptions", ", label noise"
 
 QUESTION = "Does the penalty make networks robust, and is their confidence right?"
 ESTIMAND = (
-    "How much less test mIoU a penalty's networks lose than those without a penalty when test images are corrupted; "
-    "how much more a penalty gains when training images are mislabelled; and what it changes in expected calibration "
-    "error (ECE) and in negative log likelihood (NLL) a pixel."
+    "What a penalty changes, relative to none: in mIoU on corrupted test images, and in what corruption costs of it; "
+    "in its gain of test mIoU when training images are mislabelled; and in expected calibration error (ECE) and "
+    "negative log likelihood (NLL) a pixel."
 )
 STATISTIC = (
-    "Mean difference to no penalty, paired by evaluation seed. The loss is the drop of mIoU from the images as they "
-    "are, a mean over severities and then over corruptions."
+    "Mean difference to no penalty, paired by evaluation seed; on corrupted images of a mean over severities and then "
+    "over corruptions. The verdict is on mIoU there: who scores less on the images as they are has less to lose."
 )
 INTERVAL = (
     "95 % t-interval over evaluation seeds; test images are held fixed. Holm's p is over the penalties and models of "
@@ -97,48 +97,50 @@ def conditions(scores: Scores) -> pd.DataFrame:
     return both.assign(drop=both["miou_plain"] - both["miou"]).drop(columns="miou_plain")
 
 
-def spared(scores: Scores) -> pd.DataFrame:
-    """By how much less mIoU drops than without a penalty, in points: dataset, model, penalty, seed, corruption, spared.
+def changes_by_corruption(scores: Scores) -> pd.DataFrame:
+    """Relative to no penalty, in points: dataset, model, penalty, seed, corruption, miou (on corrupted images), drop.
 
-    A mean over the severities of a corruption; where ``corruption`` is `ALL`, over the corruptions too.
+    Means over the severities of a corruption; where ``corruption`` is `ALL`, over the corruptions too.
     """
-    rows = conditions(scores).drop(columns="miou")
-    changes = relative(scores, rows, ["drop"])
-    each = changes.groupby([*GROUP, "seed", "corruption"], sort=False)["drop"].mean().reset_index()
-    every = each.groupby([*GROUP, "seed"], sort=False)["drop"].mean().reset_index().assign(corruption=ALL)
-    both = pd.concat([each, every], ignore_index=True)
-    return both.assign(spared=-both["drop"]).drop(columns="drop")
+    changes = relative(scores, conditions(scores), ["miou", "drop"])
+    by = [*GROUP, "seed"]
+    each = changes.groupby([*by, "corruption"], sort=False)[["miou", "drop"]].mean().reset_index()
+    every = each.groupby(by, sort=False)[["miou", "drop"]].mean().reset_index().assign(corruption=ALL)
+    return pd.concat([each, every], ignore_index=True)
 
 
 def _corruptions(scores: Scores) -> _Part:
-    changes = spared(scores)
+    changes = changes_by_corruption(scores)
     rows, estimates = [], []
     for dataset in scores.study["datasets"]:
         for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
-            for corruption, values in mine.groupby("corruption", sort=False)["spared"]:
-                estimates.append(over_seeds(values.to_numpy()))
-                names = {"part": "corruption", "dataset": dataset, "model": model, "penalty": penalty}
-                rows.append(names | {"quantity": str(corruption)} | columns_of(estimates[-1]))
-    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
+            for corruption, values in mine.groupby("corruption", sort=False):
+                estimates.append({name: over_seeds(values[name].to_numpy()) for name in ("miou", "drop")})
+                names = {"dataset": dataset, "model": model, "penalty": penalty, "quantity": str(corruption)}
+                rows += [
+                    {"part": f"{name} under corruption"} | names | columns_of(estimate)
+                    for name, estimate in estimates[-1].items()
+                ]
+    numbers = with_holm(pd.DataFrame(rows), ["part", "dataset", "quantity"])
     verdicts = [
-        _of_corruption(scores, row, estimate)
-        for row, estimate in zip(numbers.to_dict("records"), estimates, strict=True)
+        _of_corruption(scores, row, **found)
+        for row, found in zip(numbers.to_dict("records")[::2], estimates, strict=True)
         if row["quantity"] == ALL
     ]
     if not verdicts:
         return _Part(numbers, verdicts, NO_CORRUPTION)
-    text = "That a penalty's networks lose less mIoU than those without when test images are corrupted is "
+    text = "That an entry's networks score more than those without a penalty on corrupted test images is "
     return _Part(numbers, verdicts, f"{text}{counted(verdicts, CORRUPTED)} contrasts.")
 
 
-def _of_corruption(scores: Scores, row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
+def _of_corruption(scores: Scores, row: Mapping[Any, Any], miou: Estimate, drop: Estimate) -> Verdict:
     name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
     p = row["p_holm"]
     sentence = (
-        f"What {reference} loses in mIoU when the test images are corrupted (a mean over kinds and severities), less "
-        f"what {name} loses, is {told(estimate)}{holm_of(p)}. {HELD}"
+        f"On corrupted test images (a mean over kinds and severities) the mIoU of {name} differs from that of "
+        f"{reference} by {told(miou)}{holm_of(p)}; what corruption costs in mIoU by {told(drop)}. {HELD}"
     )
-    return Verdict(row["dataset"], row["model"], f"{name}{CORRUPTED}", word_of(estimate, scores.rope, p), sentence)
+    return Verdict(row["dataset"], row["model"], f"{name}{CORRUPTED}", word_of(miou, scores.rope, p), sentence)
 
 
 def _label_noise(scores: Scores) -> _Part:
@@ -162,7 +164,7 @@ def _label_noise(scores: Scores) -> _Part:
     ]
     if not label_noise_pairs(scores):
         return _Part(numbers, verdicts, NO_LABEL_NOISE)
-    text = "That a penalty gains more where training images are mislabelled is "
+    text = "That an entry gains more over no penalty where training images are mislabelled is "
     return _Part(numbers, verdicts, f"{text}{counted(verdicts, MISLABELLED)} contrasts.")
 
 
@@ -192,7 +194,7 @@ def _calibration(scores: Scores) -> _Part:
     verdicts = [_of_calibration(scores, changes, row) for _, row in numbers.iterrows() if row["seeds"]]
     if not verdicts:
         return _Part(numbers, verdicts, NOTHING_PAIRED)
-    text = "That a penalty's networks are better calibrated than those without, by ECE or NLL, is "
+    text = "That an entry's networks are better calibrated than those without a penalty, by ECE or NLL, is "
     return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
 
 
