@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -7,9 +8,10 @@ import pytest
 import synthetic
 from scipy.stats import t
 
-from softreg import records
+from softreg import records, tables
 from softreg.gather import gather
 from softreg.questions import gain
+from softreg.questions.answer import Answer
 from softreg.scores import Scores
 from softreg.tables import caption, contrast_rows, main_frame, shown_rows, write_tables
 
@@ -197,3 +199,9 @@ def test_every_document_compiles_whatever_the_names(tmp_path):
     for text in said.values():
         assert "Overfull" not in text
         assert "Missing character" not in text
+
+
+def test_an_answer_in_part_tells_what_it_lacks_and_what_it_found():
+    told = Answer("H5", "Is it dear?", "estimand.", "statistic.", "interval.", summary="It is.", absent="Add a model.")
+    assert tables._told(told) == "Add a model. It is. estimand. statistic. interval."
+    assert tables._told(replace(told, summary="")) == "Add a model."

@@ -218,7 +218,7 @@ def _question_blocks(scores: Scores, found: Sequence[Answer]) -> list[Block]:
     return [
         Block(
             f"{answer.key}. {answer.question}",
-            answer.absent or " ".join([answer.summary, answer.estimand, answer.statistic, answer.interval]),
+            _told(answer),
             QUESTION_HEADINGS,
             "nnnlp",
             [
@@ -228,6 +228,14 @@ def _question_blocks(scores: Scores, found: Sequence[Answer]) -> list[Block]:
         )
         for answer in found
     ]
+
+
+def _told(answer: Answer) -> str:
+    """What a question lacks, what it found, and how; without verdicts and summary only what it lacks."""
+    if not answer.summary:
+        return answer.absent
+    parts = [answer.absent, answer.summary, answer.estimand, answer.statistic, answer.interval]
+    return " ".join(filter(None, parts))
 
 
 def _verdicts(found: Sequence[Answer]) -> pd.DataFrame:

@@ -77,8 +77,8 @@ def test_same_bits_are_told_and_support(scores):
     answer = degeneracy.answer(scores)
     words = {verdict.subject: verdict for verdict in answer.verdicts}
     assert words["soft and half"].word == "supported"
-    assert "all 3 pairs of networks are the same bits" in words["soft and half"].sentence
-    assert "none of 6 pairs of networks are the same bits" in words["soft and l1"].sentence
+    assert "all 3 pairs of networks have the same weights, bit for bit" in words["soft and half"].sentence
+    assert "none of 6 pairs of networks have the same weights" in words["soft and l1"].sentence
     assert "Of soft(λ) and the elastic net (2λ, α ½), all 3 pairs" in answer.summary
 
 

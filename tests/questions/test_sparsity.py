@@ -4,10 +4,13 @@ from pathlib import Path
 import measured
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import synthetic
 from scipy.stats import ttest_rel
 
+from softreg import records
 from softreg.questions import sparsity
 from softreg.questions.answer import CONTRADICTED, SUPPORTED, UNDECIDED
 from softreg.scores import Scores
@@ -20,7 +23,7 @@ PENALTIES = {
     "pruning": {"lambda": [0.5, 0.9]},
     "small_dense": {"lambda": [0.5]},
 }
-SEEDS = {"tuning": [0, 1, 2], "evaluation": [100]}
+SEEDS = {"tuning": [0, 1, 2, 3, 4], "evaluation": [100]}
 
 
 def layers(row):
@@ -71,11 +74,11 @@ def test_points_count_the_weights_of_all_layers_against_the_dense_networks(score
     }
     assert points["share"].to_numpy() == pytest.approx(points["nonzero"].to_numpy() / 1200)
     sums = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["split"] == "test")]
-    assert set(sums["seed"]) == {0, 1, 2}
+    assert set(sums["seed"]) == set(SEEDS["tuning"])
     for key, row in points.iterrows():
         mine = sums[(sums["penalty"] == key[0]) & (sums["lambda"] == key[1])]["miou"].to_numpy() * 100
         assert row["test_miou"] == pytest.approx(mine.mean())
-        assert row["test_se"] == pytest.approx(mine.std(ddof=1) / math.sqrt(3))
+        assert row["test_se"] == pytest.approx(mine.std(ddof=1) / math.sqrt(5))
 
 
 def test_the_strength_is_chosen_on_validation_alone(scores):
@@ -113,7 +116,7 @@ def test_differences_are_paired_by_seed(scores):
         interval = ttest_rel(ours, theirs).confidence_interval(0.95)
         assert row["difference"] == pytest.approx((ours - theirs).mean())
         assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
-        assert row["n"] == 3
+        assert row["n"] == 5
     assert mine.loc[("pruning", "above"), "versus_nonzero"] == 700
 
 
@@ -126,7 +129,7 @@ def test_a_penalty_is_supported_where_it_is_no_worse_than_a_control_with_as_many
     assert words(answer) == {"l1": SUPPORTED, "l2": CONTRADICTED}
     (l1, l2) = answer.verdicts
     assert "keeps 58.3 % of the weights" in l1.sentence
-    assert "n = 3 tuning seeds" in l1.sentence
+    assert "n = 5 tuning seeds" in l1.sentence
     assert "makes no network sparse" in l2.sentence
     assert "l1 beats pruning" in answer.summary
     assert "l2 beats" not in answer.summary
@@ -182,3 +185,17 @@ def test_what_the_study_lacks_is_told(tmp_path, penalties, hint):
     assert hint in answer.absent
     assert answer.numbers.equals(pd.DataFrame())
     assert not answer.verdicts
+
+
+def test_few_seeds_tell_a_difference_and_decide_nothing(tmp_path):
+    answer = sparsity.answer(make(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}))
+    assert words(answer) == {"l1": UNDECIDED, "l2": CONTRADICTED}
+    assert "n = 3 tuning seeds). So few seeds decide no difference" in answer.verdicts[0].sentence
+
+
+def test_a_sweep_that_was_not_scored_on_test_is_told(tmp_path):
+    scores = make(tmp_path)
+    table = pq.read_table(scores.folder / "sums.parquet")
+    records.write(table.filter(pc.field("phase") == "final"), scores.folder / "sums.parquet", records.SUMS)
+    answer = sparsity.answer(Scores(scores.folder))
+    assert answer.absent == "No penalty's sweep has been scored on test yet: finish the sweep and gather again."

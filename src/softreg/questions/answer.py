@@ -12,6 +12,10 @@ WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED)
 """Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n."""
 
 
+FEWEST_SEEDS = 5
+"""With fewer, a difference between seeds' scores decides nothing: its interval rests on too few of them."""
+
+
 def adjusted(word: str, p_holm: float) -> str:
     """``word``, but undecided where a difference is claimed of which Holm's p, over its family, is 0.05 or more."""
     return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < 0.05 else word

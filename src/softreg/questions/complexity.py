@@ -208,8 +208,8 @@ def _causal_summary(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return ONE_SET
     return (
-        "On drawn scenes, that a penalty's gap between training and test mIoU, relative to no penalty, grows with "
-        f"complexity is {counted(verdicts)} contrasts."
+        "On drawn scenes, an entry's gap between training and test mIoU, relative to no penalty, grows with "
+        f"complexity: {counted(verdicts)} contrasts."
     )
 
 
@@ -338,6 +338,6 @@ def _observed_summary(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "No data set has test images of several boundary densities, so nothing is said of single images."
     return (
-        "Among the test images of each data set, that an entry's gain is smaller where the boundary density is higher "
-        f"is {counted(verdicts, SINGLE)} contrasts, which is an association and not causal."
+        "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
+        f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
     )

@@ -218,20 +218,24 @@ def _n(part: pd.DataFrame) -> str:
 def _bits(part: pd.DataFrame) -> str:
     same, n = int(part["same"].sum()), len(part)
     if same == n:
-        return f"all {counted(n, 'pair')} of networks are the same bits"
-    return f"{same or 'none'} of {counted(n, 'pair')} of networks {'is' if same == 1 else 'are'} the same bits"
+        return f"all {counted(n, 'pair')} of networks have the same weights, bit for bit"
+    return f"{same or 'none'} of {counted(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
 
 
 def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
-    """The equivalence at each strength, and the strength that is furthest from it."""
-    rope = scores.rope
-    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values)) for values in samples]
+    """The equivalence at each strength, and the strength that is furthest from it.
+
+    Its interval is the one that `_word` goes by: of all strengths together, by Bonferroni.
+    """
+    rope, level = scores.rope, 1 - 0.05 / len(samples)
+    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level)) for values in samples]
     held = sum(p < 0.05 for p, _ in tests)
     told = [f"equivalent within ±{rope:g} points at {held} of {counted(len(tests), 'strength')}"]
     p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))
     text = f"furthest from it: {signed(worst.mean)} points"
     if not math.isnan(worst.low):
-        text += f" (95 % interval {signed(worst.low)} to {signed(worst.high)}, p of equivalence {p_text(p)})"
+        jointly = f" for all {len(tests)} strengths jointly" if len(tests) > 1 else ""
+        text += f" (95 % interval{jointly} {signed(worst.low)} to {signed(worst.high)}, p of equivalence {p_text(p)})"
     else:
         text += f" from {counted(worst.n, 'seed')}, which gives no interval"
     return [*told, text]
@@ -242,7 +246,8 @@ def _summary(scores: Scores, found: pd.DataFrame, verdicts: list[Verdict]) -> st
     counts = ", ".join(f"{words[word]} {word}" for word in (SUPPORTED, CONTRADICTED, UNDECIDED) if word in words)
     n = found.groupby(["dataset", "model"])["seed"].nunique()
     seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
-    text = f"Of {counted(len(verdicts), 'pair')} of entries at matching strengths: {counts} ({seeds} tuning seeds)."
+    seeds += f" tuning seed{'s' if n.max() > 1 else ''}"
+    text = f"Of {counted(len(verdicts), 'pair')} of entries at matching strengths: {counts} ({seeds})."
     identity = found[found["pair"] == IDENTITY]
     if len(identity):
         text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."

@@ -101,8 +101,11 @@ class Resampled:
 
     @cached_property
     def best(self) -> str:
-        """The penalty of the highest mean test mIoU, each over the seeds that it has."""
-        return self.penalties[int(np.nanmean(self.crossed.scores, axis=1).argmax())]
+        """The penalty of the highest mean test mIoU, each over the seeds that it has; of those with two, if any has."""
+        scores = self.crossed.scores
+        several = (~np.isnan(scores)).sum(axis=1) > 1
+        means = np.nanmean(scores, axis=1)
+        return self.penalties[int(np.where(several | ~several.any(), means, -np.inf).argmax())]
 
     @cached_property
     def first(self) -> dict[str, float]:
@@ -372,8 +375,8 @@ def _pooled_sentence(scores: Scores, row: Any) -> str:
     return (
         f"Over {row.blocks} pairs of data set and model, {_subject(scores, row)} by a mixed model with those pairs as "
         f"random effects: {signed(row.difference)} points (95 % interval {signed(row.low)} to {signed(row.high)}, "
-        f"p {p_text(row.p)}, adjusted by Holm over the penalties p {p_text(row.p_holm)}; the unit is a data set × model, "
-        f"seeds averaged): {row.word}."
+        f"p {p_text(row.p)}, adjusted by Holm over the penalties p {p_text(row.p_holm)}; the unit is a data set × "
+        f"model, seeds averaged): {row.word}."
     )
 
 

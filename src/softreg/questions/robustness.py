@@ -129,8 +129,8 @@ def _corruptions(scores: Scores) -> _Part:
     ]
     if not verdicts:
         return _Part(numbers, verdicts, NO_CORRUPTION)
-    text = "That an entry's networks score more than those without a penalty on corrupted test images is "
-    return _Part(numbers, verdicts, f"{text}{counted(verdicts, CORRUPTED)} contrasts.")
+    text = "An entry's networks score more than those without a penalty on corrupted test images"
+    return _Part(numbers, verdicts, f"{text}: {counted(verdicts, CORRUPTED)} contrasts.")
 
 
 def _of_corruption(scores: Scores, row: Mapping[Any, Any], miou: Estimate, drop: Estimate) -> Verdict:
@@ -164,8 +164,8 @@ def _label_noise(scores: Scores) -> _Part:
     ]
     if not label_noise_pairs(scores):
         return _Part(numbers, verdicts, NO_LABEL_NOISE)
-    text = "That an entry gains more over no penalty where training images are mislabelled is "
-    return _Part(numbers, verdicts, f"{text}{counted(verdicts, MISLABELLED)} contrasts.")
+    text = "An entry gains more over no penalty where training images are mislabelled"
+    return _Part(numbers, verdicts, f"{text}: {counted(verdicts, MISLABELLED)} contrasts.")
 
 
 def _of_label_noise(scores: Scores, pair: tuple[str, str], row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
@@ -194,8 +194,8 @@ def _calibration(scores: Scores) -> _Part:
     verdicts = [_of_calibration(scores, changes, row) for _, row in numbers.iterrows() if row["seeds"]]
     if not verdicts:
         return _Part(numbers, verdicts, NOTHING_PAIRED)
-    text = "That an entry's networks are better calibrated than those without a penalty, by ECE or NLL, is "
-    return _Part(numbers, verdicts, f"{text}{counted(verdicts)} contrasts.")
+    text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
+    return _Part(numbers, verdicts, f"{text}: {counted(verdicts)} contrasts.")
 
 
 def _of_calibration(scores: Scores, changes: pd.DataFrame, row: pd.Series[float]) -> Verdict:

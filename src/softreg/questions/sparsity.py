@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from softreg import stats
-from softreg.questions.answer import CONTRADICTED, SUPPORTED, UNDECIDED, WORDS, Answer, Verdict
+from softreg.questions.answer import CONTRADICTED, FEWEST_SEEDS, SUPPORTED, UNDECIDED, WORDS, Answer, Verdict
+from softreg.questions.gain import signed
 from softreg.scores import Scores
 from softreg.treatment import CONTROLS
 
@@ -175,7 +176,8 @@ def _places(frame: pd.DataFrame, scores: Scores) -> pd.Series[int]:
     lists = (list(scores.study["datasets"]), list(scores.study["models"]), scores.penalties)
     places = pd.Series(0, index=frame.index)
     for column, names in zip(("dataset", "model", "penalty"), lists, strict=True):
-        places = places * len(names) + frame[column].map({name: place for place, name in enumerate(names)})
+        # As integers, for where there is no row the mapped column is one of text.
+        places = places * len(names) + frame[column].map({name: place for place, name in enumerate(names)}).astype(int)
     return places
 
 
@@ -283,6 +285,10 @@ def _judged(case: _Case) -> tuple[str, str]:
         )
     reference = case.rows("reference")[0]
     told = _told(case, reference)
+    if _value(reference, "n") < FEWEST_SEEDS:
+        against = " ".join(_against(case, row) for row in case.rows("below", "above"))
+        few = f"So few seeds decide no difference: give the study {FEWEST_SEEDS} tuning seeds or more."
+        return UNDECIDED, " ".join(filter(None, [told, against, few]))
     if _value(reference, "high") < -MARGIN:
         return CONTRADICTED, f"{told} On test that is more than {MARGIN:g} point lost."
     if not case.controls:
@@ -301,7 +307,9 @@ def _against_controls(case: _Case, told: str, accurate: bool) -> tuple[str, str]
     better = [row for row in below if _value(row, "high") < (rope if _is_fewer(row) else 0.0)]
     if better:
         names = " and ".join(case.name(row["versus"]) for row in better)
-        return CONTRADICTED, f"{sentences} So {names} gives as much with no more weights."
+        return CONTRADICTED, (
+            f"{sentences} So {names} gives as much, or at most {rope:g} points less, with no more weights."
+        )
     level = {str(row["versus"]) for row in above if _value(row, "low") > -rope}
     if accurate and level == set(case.controls):
         return SUPPORTED, sentences
@@ -333,10 +341,11 @@ def _against(case: _Case, row: dict[str, object]) -> str:
 
 
 def _interval(row: dict[str, object]) -> str:
-    mean, n = f"{_value(row, 'difference'):+.2f} points", int(_value(row, "n"))
+    mean, n = f"{signed(_value(row, 'difference'))} points", int(_value(row, "n"))
     if n < 2:
         return f"{mean} (one seed, so no interval)" if n else "nothing known, as no seed has both"
-    return f"{mean} ({_value(row, 'low'):+.2f} to {_value(row, 'high'):+.2f}, n = {n} tuning seeds)"
+    ends = f"95 % interval {signed(_value(row, 'low'))} to {signed(_value(row, 'high'))}"
+    return f"{mean} ({ends}, n = {n} tuning seeds)"
 
 
 def _is_fewer(row: dict[str, object]) -> bool:
