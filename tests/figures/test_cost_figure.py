@@ -1,6 +1,9 @@
 """Of ``figures/cost.py``; a file ``test_cost.py`` tests the question, and pytest needs names that differ."""
 
+import shutil
+
 import measured
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -43,6 +46,41 @@ def test_the_figure_holds_ratios_and_names_models_and_device(scores, tmp_path):
     assert "convnet (80,000), middle (900,000), large (20,000,000)" in drawn.caption
     assert "CPU, 2 cores" in drawn.caption
     assert "small dense network" in drawn.caption
+    assert "in turn" not in drawn.caption
+
+
+def test_ratios_of_cells_not_trained_in_turn_have_no_bars(scores, tmp_path):
+    folder = tmp_path / "scores"
+    shutil.copytree(scores.folder, folder)
+
+    def later(row):
+        return {"time": row["time"].replace("2026-01-01", "2026-01-02")} if row["penalty"] == "l2" else {}
+
+    (drawn,) = cost.draw(measured.set_timings(Scores(folder), later), tmp_path)
+    assert isinstance(drawn, Drawn)
+    assert "n = 3, with the sign test's interval, of 75 % or more)" in drawn.caption
+    assert (
+        "A ratio without a bar is of cells that, as far as their times tell, were not trained in turn" in drawn.caption
+    )
+    rows = rows_of(Scores(folder), list(SIZES))
+    with style.paper("bars"):
+        ratio = cost._draw_panels(scores, rows).axes[1]
+        bars = [len(bar.get_paths()) for bar in ratio.collections]
+        finite = [np.isfinite(path.vertices).all() for bar in ratio.collections for path in bar.get_paths()]
+    written = pd.read_csv(tmp_path / "cost-brain.csv").set_index("penalty")
+    assert written.loc["l2", "seconds_low"].isna().all()
+    assert written.loc["l1", "seconds_low"].notna().all()
+    assert sum(bars) == 3
+    assert all(finite)
+
+
+def test_without_any_ratio_in_turn_the_caption_says_so(scores, tmp_path):
+    folder = tmp_path / "scores"
+    shutil.copytree(scores.folder, folder)
+    (drawn,) = cost.draw(measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
+    assert isinstance(drawn, Drawn)
+    assert "n = 3, no interval)" in drawn.caption
+    assert "not trained in turn" in drawn.caption
 
 
 def test_the_same_scores_give_the_same_bytes(scores, tmp_path):

@@ -90,7 +90,9 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str, pena
         face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
         axis.plot(x, y, color=look.colour, ls=look.line, lw=0.6, marker=look.marker, ms=3.6, zorder=3, **face)
         if panel == "seconds_ratio":
-            axis.vlines(x, part["seconds_low"], part["seconds_high"], color=look.colour, lw=0.8, zorder=2)
+            known = part["seconds_low"].notna().to_numpy()
+            low_ends, high_ends = (part.loc[known, f"seconds_{end}"] for end in ("low", "high"))
+            axis.vlines(x[known], low_ends, high_ends, color=look.colour, lw=0.8, zorder=2)
     if panel == "seconds_ratio":
         axis.axhline(1, color=style.REFERENCE_COLOUR, lw=0.7, zorder=1)
     axis.set_ylabel(_PANELS[panel])
@@ -157,18 +159,13 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
     counts = rows.loc[rows["seconds_n"] > 0, "seconds_n"]
     text = (
         f"What training costs on {label} against the number of penalised weights, on log scales: seconds a step "
-        "(median over cells of sweep and final)"
+        "(median over the final's cells)"
     )
     if len(counts):
         n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
         text += (
-            ", their ratio to the unpenalised cell of the same phase, seed, update rule and device (median over seeds, "
-            f"n = {n}"
-        )
-        text += (
-            f", with the sign test's interval, of {100 * rows['seconds_confidence'].min():.0f} % or more)"
-            if counts.max() > 1
-            else ", hence no interval)"
+            ", their ratio to the unpenalised cell of the same seed, update rule and device (median over seeds, "
+            f"n = {n}{_intervals(rows)})"
         )
     if rows["memory"].notna().any():
         text += ", and peak memory (median)"
@@ -176,11 +173,29 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
     text += f". Models: {_models(scores, rows)}. {aside} entries are set apart sideways; open markers are controls."
     if any(entry["kind"] == "small_dense" for entry in scores.study["penalties"].values()):
         text += " The small dense network, of another size at each strength, is left out."
+    if _not_in_turn(rows).any():
+        text += (
+            " A ratio without a bar is of cells that, as far as their times tell, were not trained in turn with the "
+            "unpenalised ones: what else the machine did then is not told apart from the penalty."
+        )
     devices = sorted({device for devices in rows["device"] for device in str(devices).split("; ")})
     text += f" Times are as the cells recorded them on {'; '.join(devices)}, noisy where a machine is shared."
     if any(device.startswith("CPU") for device in devices) and rows["memory"].notna().any():
         text += " On a CPU, memory is that of the whole process with its libraries."
     return text
+
+
+def _intervals(rows: pd.DataFrame) -> str:
+    """What bars the ratios of time have, to follow their n."""
+    reached = rows["seconds_confidence"].min()
+    if np.isnan(reached):
+        return ", no interval" if _not_in_turn(rows).any() else ", hence no interval"
+    return f", with the sign test's interval, of {100 * reached:.0f} % or more"
+
+
+def _not_in_turn(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which ratios of time have no interval in spite of several seeds."""
+    return (rows["seconds_n"] > 1) & rows["seconds_low"].isna()
 
 
 def _models(scores: Scores, rows: pd.DataFrame) -> str:

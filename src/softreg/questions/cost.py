@@ -1,7 +1,8 @@
 """H5: what does a penalty cost in time and memory, and does that grow with the number of weights?
 
 Times are those that each cell recorded while it trained, on whatever else the machine was doing; they are not a
-benchmark. A penalty's cell is compared with the unpenalised one of the same seed on the same kind of device.
+benchmark. A penalty's cell is compared with the unpenalised one of the same seed on the same kind of device; where the
+two kinds were not trained in turn (`in_turn`), the ratio of their times has no interval and decides nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ SLOPE_ROPE = 0.02
 MEASURES = {"seconds": "seconds per step", "memory": "peak memory"}
 """What is compared, and what it is called."""
 
+_DECIDES = {"seconds": "seconds_low", "memory": "memory_ratio"}
+"""The column that is known where a ratio may enter a slope: a time needs its interval."""
+
 GROUP = ["dataset", "model", "penalty"]
 _PAIR = ["phase", "dataset", "model", "seed", "fold", "device"]
 _KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
@@ -41,7 +45,9 @@ _ESTIMAND = (
 _STATISTIC = "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
 _INTERVAL = (
     "Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds on and "
-    "the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom."
+    "the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom. Where, "
+    "in the order in which cells ended, the two sides alternate less often than there are pairs, what else the machine "
+    "did is not told apart from the penalty: such a ratio of times has no interval and enters no slope."
 )
 
 
@@ -75,20 +81,35 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> MedianInterv
     return MedianInterval(float(np.median(sample)), float(sample[k - 1]), float(sample[n - k]), reached, n)
 
 
+def in_turn(treated: pd.Series[pd.Timestamp], reference: pd.Series[pd.Timestamp]) -> bool:
+    """Whether paired cells, in the order in which they ended, alternate between the sides as often as there are pairs.
+
+    Pairs trained one after the other do, whichever cell of each comes first, and two blocks alternate once. It is false
+    of a single pair, and where a time is unknown.
+    """
+    times = pd.concat([treated, reference])
+    if len(treated) < 2 or times.isna().any():
+        return False
+    sides = np.repeat([0, 1], [len(treated), len(reference)])[times.argsort(kind="stable")]
+    return int(np.count_nonzero(np.diff(sides))) >= len(treated)
+
+
 def cells(scores: Scores) -> pd.DataFrame:
-    """One row for each finished cell of the final: its names, device, penalised, seconds (a step), memory (bytes).
+    """One row for each finished cell of the final: its names, device, time, penalised, seconds (a step), memory (B).
 
     Of the final alone, whose processes train one cell each: a path of the sweep warms up once, and its peak of memory
-    can only rise from one λ to the next. ``memory`` is nan where no peak was recorded.
+    can only rise from one λ to the next. ``memory`` is nan where no peak was recorded; ``time`` is when the cell ended
+    (UTC), NaT where that was not recorded.
     """
     timings = scores.timings[scores.timings["phase"] == "final"].reset_index(drop=True)
+    ended = pd.to_datetime(timings.reindex(columns=["time"])["time"], utc=True, format="ISO8601", errors="coerce")
     measured = {name: pd.to_numeric(timings[name], errors="coerce") for name in ("seconds", "peak_memory")}
     facts = scores.cells[[*_KEYS, "steps", "penalised"]].dropna()
-    frame = timings[[*_KEYS, "device"]].assign(**measured).merge(facts, on=_KEYS)
+    frame = timings[[*_KEYS, "device"]].assign(time=ended, **measured).merge(facts, on=_KEYS)
     frame["seconds"] = (frame["seconds"] / frame["steps"].where(frame["steps"] > 0)).where(frame["seconds"] > 0)
     frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int})
     known = frame[frame["seconds"].notna()]
-    return known[[*_KEYS, "device", "penalised", "seconds", "memory"]].reset_index(drop=True)
+    return known[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
 
 
 def ratios(scores: Scores) -> pd.DataFrame:
@@ -96,14 +117,14 @@ def ratios(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, kind, reference, penalised, device; and for seconds and memory (`MEASURES`) the
     median over all cells (s, bytes), ``…_ratio`` to the reference with ``…_low``, ``…_high``, ``…_confidence`` and
-    ``…_n`` (seeds), nan where there is no pair. Only small_dense has several sizes: its ratio is that of a smaller
-    network.
+    ``…_n`` (seeds), nan where there is no pair. The interval of seconds is nan too where cells were not trained
+    `in_turn`. Only small_dense has several sizes: its ratio is that of a smaller network.
     """
     measured = cells(scores)
-    by_seed = _ratios_by_seed(scores, measured)
+    pairs = _pairs(scores, measured)
     keys = [*GROUP, "penalised"]
     rows = [
-        dict(zip(keys, key, strict=True)) | _summarised(part, by_seed, dict(zip(keys, key, strict=True)))
+        dict(zip(keys, key, strict=True)) | _summarised(part, pairs, dict(zip(keys, key, strict=True)))
         for key, part in measured.groupby(keys)
     ]
     entries = scores.study["penalties"]
@@ -119,13 +140,14 @@ def ratios(scores: Scores) -> pd.DataFrame:
 def slopes(compared: pd.DataFrame) -> pd.DataFrame:
     """Of `ratios`, for each data set, penalty and measure over at least `FEWEST_SIZES` sizes of models.
 
+    Ratios of seconds without an interval are left out.
     Columns: dataset, penalty, measure, slope, low, high (95 %), low90, high90, models.
     """
     rows = []
     penalised = compared[~compared["kind"].isin(["none", "small_dense"])]
     for (dataset, penalty), part in penalised.groupby(["dataset", "penalty"], sort=False):
         for measure in MEASURES:
-            known = part[part[f"{measure}_ratio"].notna()]
+            known = part[part[_DECIDES[measure]].notna()]
             if known["penalised"].nunique() >= FEWEST_SIZES:
                 names = {"dataset": dataset, "penalty": penalty, "measure": measure}
                 rows.append(names | _slope(known["penalised"], known[f"{measure}_ratio"]))
@@ -149,13 +171,7 @@ def answer(scores: Scores) -> Answer:
     told = replace(told, numbers=_numbers(compared, found), figures=("cost",))
     summary = f"{_ratios_told(scores, compared)} {_caveat(compared)}"
     if found.empty:
-        penalised = compared[~compared["kind"].isin(["none", "small_dense"])]
-        most = penalised.groupby(["dataset", "penalty"])["penalised"].nunique().max()
-        reason = (
-            f"Whether the relative cost grows with the number of weights needs a penalty on models of {FEWEST_SIZES} "
-            f"sizes at least, and here it is {most}: add models, such as smp encoders of other sizes."
-        )
-        return replace(told, summary=summary, absent=reason)
+        return replace(told, summary=summary, absent=_no_slope(compared))
     verdicts = [_judged(scores, row) for _, row in found.iterrows()]
     words = Counter(verdict.word for verdict in verdicts)
     counts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
@@ -167,24 +183,30 @@ def _columns(measure: str) -> list[str]:
     return [measure, *(f"{measure}_{name}" for name in ("ratio", "low", "high", "confidence", "n"))]
 
 
-def _ratios_by_seed(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
-    """Columns phase, `GROUP`, penalised, seed, seconds, memory: the logarithm of the ratio to the reference."""
+def _pairs(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
+    """One row for each cell that has a reference.
+
+    Columns: `GROUP`, penalised, seed, time, time_plain (the reference's), and seconds and memory, the logarithm of the
+    ratio to the reference.
+    """
     entries = scores.study["penalties"]
     unpenalised = measured["penalty"].isin([name for name, entry in entries.items() if entry["kind"] == "none"])
-    plain = measured[unpenalised].rename(columns={"penalty": "reference"})[[*_PAIR, "reference", *MEASURES]]
+    plain = measured[unpenalised].rename(columns={"penalty": "reference"})[[*_PAIR, "reference", "time", *MEASURES]]
     treated = measured[~unpenalised]
     treated = treated.assign(reference=treated["penalty"].map({name: scores.reference_of(name) for name in entries}))
     both = treated.merge(plain, on=[*_PAIR, "reference"], suffixes=("", "_plain"))
     logs = {name: np.log(both[name] / both[f"{name}_plain"]) for name in MEASURES}
-    unit = ["phase", *GROUP, "penalised", "seed"]
-    return both[unit].assign(**logs).groupby(unit)[[*MEASURES]].mean().reset_index()
+    return both[[*GROUP, "penalised", "seed", "time", "time_plain"]].assign(**logs)
 
 
-def _summarised(part: pd.DataFrame, by_seed: pd.DataFrame, key: dict[str, object]) -> dict[str, object]:
-    mine = by_seed[(by_seed[list(key)] == pd.Series(key)).all(axis=1)]
+def _summarised(part: pd.DataFrame, pairs: pd.DataFrame, key: dict[str, object]) -> dict[str, object]:
+    mine = pairs[(pairs[list(key)] == pd.Series(key)).all(axis=1)]
+    by_seed = mine.groupby("seed")[[*MEASURES]].mean()
     row: dict[str, object] = {"device": "; ".join(sorted(set(part["device"])))}
     for measure in MEASURES:
-        found = median_interval(mine[measure])
+        found = median_interval(by_seed[measure])
+        if measure == "seconds" and not in_turn(mine["time"], mine["time_plain"]):
+            found = replace(found, low=float("nan"), high=float("nan"), confidence=float("nan"))
         ends = np.exp([found.median, found.low, found.high]).tolist()
         values = (float(part[measure].median()), *ends, found.confidence, found.n)
         row |= dict(zip(_columns(measure), values, strict=True))
@@ -224,16 +246,21 @@ def _judged(scores: Scores, row: pd.Series[Any]) -> Verdict:
 
 
 def _ratios_told(scores: Scores, compared: pd.DataFrame) -> str:
-    """The least and the most that a penalty costs, of its medians over seeds."""
+    """The least and the most that a penalty costs, of its medians over seeds, and why times are left out."""
     known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
     if known.empty:
         return "No entry but small_dense has a ratio."
-    ordered = known.sort_values("seconds_ratio", kind="stable")
-    least, most = ordered.iloc[0], ordered.iloc[-1]
-    text = (
-        "The time of a step, as a multiple of that without a penalty, is least with "
-        f"{_ratio(scores, least, 'seconds')} and most with {_ratio(scores, most, 'seconds')}."
-    )
+    ordered = known[known["seconds_low"].notna()].sort_values("seconds_ratio", kind="stable")
+    sentences = []
+    if len(ordered):
+        sentences.append(
+            "The time of a step, as a multiple of that without a penalty, is least with "
+            f"{_ratio(scores, ordered.iloc[0], 'seconds')} and most with {_ratio(scores, ordered.iloc[-1], 'seconds')}."
+        )
+    if len(ordered) < len(known):
+        some = f"{len(known) - len(ordered)} of {len(known)} time ratios have no interval and are left out"
+        sentences.append(f"{some if len(ordered) else 'No time ratio can be trusted'}: {_why_no_interval(known)}.")
+    text = " ".join(sentences)
     memory = known[known["memory_ratio"].notna()]
     if memory.empty:
         return f"{text} No peak of memory was recorded."
@@ -247,6 +274,31 @@ def _ratio(scores: Scores, row: pd.Series[Any], measure: str) -> str:
     place = f"{scores.label(row['penalty'])}, {scores.label(row['model'])} on {scores.label(row['dataset'])}"
     interval = f"{low:.3g} to {high:.3g}, a {100 * confidence:.0f} % interval by the sign test, n = {n} seeds"
     return f"{place}: {value:.3g} ({interval if n > 1 else 'one seed, so no interval'})"
+
+
+def _why_no_interval(known: pd.DataFrame) -> str:
+    """Of ratios of which some have no interval of seconds."""
+    if known.loc[known["seconds_low"].isna(), "seconds_n"].max() < 2:
+        return "one evaluation seed has no interval; add seeds"
+    return (
+        "as far as their times tell, cells with a penalty were trained at other times than those without, so that "
+        "what else the machine did then is not told apart from the penalty; train them in turn, see config/cost.yaml"
+    )
+
+
+def _no_slope(compared: pd.DataFrame) -> str:
+    """Why there is no slope: too few sizes of models or, with enough of them, no times to be trusted."""
+    known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
+    sizes = known.groupby(["dataset", "penalty"])["penalised"].nunique()
+    most = int(sizes.max()) if len(sizes) else 0
+    if most >= FEWEST_SIZES:
+        why = f"is not known: {_why_no_interval(known)}."
+    else:
+        why = (
+            f"can be told only where a penalty is trained on models of at least {FEWEST_SIZES} different sizes, and "
+            f"here the most is {most}: add models, such as smp encoders of other sizes."
+        )
+    return f"Whether the relative cost grows with the number of weights {why}"
 
 
 def _caveat(compared: pd.DataFrame) -> str:
