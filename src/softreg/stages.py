@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 RESULTS = Path("results")
+SCORING_PRIORITY = 1_000_000
+"""Of what scores and selects: above all training, so that a λ̂ is had as soon as it can be."""
 
 
 def set_environment(study: Study) -> None:
@@ -96,6 +98,18 @@ def path_key(study: Study, phase: str, name: str) -> str:
     path = parse_path(phase, name)
     grid = study.penalties[path.penalty]["lambda"] if phase == "sweep" else None
     return digest([path_spec(study, path), grid, training_code(study, path)])
+
+
+def seed_priority(study: Study, phase: str, name: str) -> int:
+    """Higher for an earlier seed, the sweep's first, so that all entries are trained in turn, a seed after the other.
+
+    What else the machine does at a time then falls on all entries, whose costs can be compared; and a study that is
+    stopped has as many seeds of each. Less than `SCORING_PRIORITY`.
+    """
+    order = [("sweep", seed) for seed in study.seeds["tuning"]] + [
+        ("final", seed) for seed in study.seeds["evaluation"]
+    ]
+    return len(order) - order.index((phase, parse_path(phase, name).seed))
 
 
 def scoring_key(study: Study, phase: str, name: str) -> str:

@@ -104,6 +104,18 @@ def test_scores_do_not_depend_on_the_number_of_cores(finished, tmp_path):
     assert _scores(folder) == _scores(finished)
 
 
+def test_the_entries_of_a_seed_are_trained_in_turn(tmp_path):
+    folder = make_project(tmp_path, seeds={"tuning": [0], "evaluation": [102, 100, 101]})
+    ends = {
+        (entry, seed): f"results/tiny/final/shapes/convnet/{entry}/seed{seed}/path.json"
+        for entry in ("none", "l1")
+        for seed in (102, 100, 101)
+    }
+    snakemake(folder, "--cores", "1", *ends.values())
+    order = sorted(ends, key=lambda end: (folder / ends[end]).stat().st_mtime_ns)
+    assert [seed for _, seed in order] == [102, 102, 100, 100, 101, 101]
+
+
 def test_one_more_lambda_trains_that_one_only(copy):
     cells = copy / "results/tiny/sweep/shapes/convnet/l1/seed0"
     before = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}

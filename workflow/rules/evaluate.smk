@@ -6,6 +6,7 @@ rule evaluate_sweep:
         f"{RESULTS}/sweep/{{path}}/val.parquet",
     log:
         f"{LOGS}/evaluate/sweep/{{path}}.log",
+    priority: stages.SCORING_PRIORITY
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],

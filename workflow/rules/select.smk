@@ -7,6 +7,7 @@ rule select_lambda:
         f"{stages.selection_stem(STUDY)}{{dataset}}/{{model}}/{{penalty}}.csv",
     log:
         f"{LOGS}/select/{{dataset}}/{{model}}/{{penalty}}.log",
+    priority: stages.SCORING_PRIORITY
     params:
         selection=STUDY.selection,
         code=stages.code("softreg.select"),

@@ -9,6 +9,7 @@ rule train_path:
         f"{RESULTS}/{{phase}}/{{path}}/path.json",
     log:
         f"{LOGS}/train/{{phase}}/{{path}}.log",
+    priority: lambda wildcards: stages.seed_priority(STUDY, wildcards.phase, wildcards.path)
     threads: STUDY.resources["threads"]
     resources:
         gpu=STUDY.resources["gpu"],
