@@ -1,4 +1,4 @@
-"""What a choice of λ costs against its budget: one figure a data set, one panel a model, one line a strategy."""
+"""What a choice of λ loses against its budget: one figure a data set, one panel a model, one line a strategy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from softreg.figures.style import Absent, Drawn
 from softreg.questions import regret
 from softreg.scores import Scores
 
-TITLE = "What a choice of λ costs, against its budget"
+TITLE = "What a choice of λ loses, against its budget"
 MOST_ROWS = 4
 """Rows of panels that a page can hold."""
 
@@ -100,7 +100,7 @@ def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
             )
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:g}")
-    # Linear up to one point, which is what matters; a control of few weights may lose tens of points.
+    # Linear up to one point, which is what matters; a few networks may lose tens of points.
     axis.set_yscale("symlog", linthresh=1)
     axis.yaxis.set_major_formatter("{x:g}")
     sns.despine(ax=axis)
@@ -122,9 +122,9 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     pooled = points[points["penalty"] == ""]
     penalties, seeds = pooled["penalties"].max(), pooled["seeds"].max()
     text = (
-        f"Expected loss of test mIoU on {scores.label(dataset)} by the way of choosing λ, against the number of "
-        "networks trained for it: the test mIoU of the λ best on the other tuning seeds, less that of the λ chosen, "
-        f"both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties with their "
+        f"Loss of test mIoU on {scores.label(dataset)} by the way of choosing λ, against the number of networks "
+        "trained for it: test mIoU of the λ that the test scores of the other tuning seeds choose, less that of the λ "
+        f"chosen, both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties with their "
         "95 % intervals (seeds and penalties crossed; test images held fixed); thin lines: single penalties. Grey: the "
         f"region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one."
     )
