@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import SymmetricalLogLocator
 
 from softreg.figures import style
 from softreg.figures.reliability import add_legend
@@ -102,6 +103,7 @@ def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
     axis.xaxis.set_major_formatter("{x:g}")
     # Linear up to one point, which is what matters; a few networks may lose tens of points.
     axis.set_yscale("symlog", linthresh=1)
+    axis.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 3)))
     axis.yaxis.set_major_formatter("{x:g}")
     sns.despine(ax=axis)
 
@@ -124,9 +126,9 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     text = (
         f"Loss of test mIoU on {scores.label(dataset)} by the way of choosing λ, against the number of networks "
         "trained for it: test mIoU of the λ that the test scores of the other tuning seeds choose, less that of the λ "
-        f"chosen, both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties with their "
-        "95 % intervals (seeds and penalties crossed; test images held fixed); thin lines: single penalties. Grey: the "
-        f"region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one."
+        f"chosen, both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties "
+        "with 95 % intervals (seeds and penalties crossed; test images held fixed); thin lines: single penalties. "
+        f"Grey: the region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one."
     )
     if regret.KFOLD not in set(points["strategy"]):
         text += " The study has no K-fold scores, so that is not shown."
