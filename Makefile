@@ -16,7 +16,7 @@ paper: install
 	@for study in results/published/*/; do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadscope
 
 lint: install
 	$(BIN)/ruff check .
