@@ -554,9 +554,9 @@ def test_preparing_again_follows_the_file_and_what_its_options_name():
 def test_scores_are_made_again_where_the_model_changes():
     write(NET)
     study = load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}, "convnet": {}}))
-    keys = {model: stages.scoring_key(study, f"shapes/{model}/l1/seed0") for model in study.models}
+    keys = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
     write(NET + "x = 1\n")
-    again = {model: stages.scoring_key(study, f"shapes/{model}/l1/seed0") for model in study.models}
+    again = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
     assert {model: again[model] == keys[model] for model in study.models} == {"net": False, "convnet": True}
 
 
