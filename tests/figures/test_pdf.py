@@ -7,7 +7,7 @@ import overlap
 import pytest
 import synthetic
 
-from softreg.figures import class_iou, coverage, gallery, lambda_curves, ranks, style
+from softreg.figures import class_iou, coverage, gallery, lambda_curves, ranks, style, write_figures
 from softreg.gather import gather
 from softreg.scores import Scores
 
@@ -92,6 +92,29 @@ def test_fonts_are_truetype_and_only_galleries_hold_rasters(printed, module):
             assert "TrueType" in line
             assert line.split()[-5] == "yes"  # embedded
         assert bool(run("pdfimages", "-list", file)) == (module is gallery), entry.name
+
+
+SHAPES = {"kind": "shapes", "size": [24, 44], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
+STEMS = [
+    *("class_iou", "complexity", "control_curves", "cost", "coverage", "degeneracy", "gallery", "lambda_curves"),
+    *("layer_paths", "paired_difference", "pareto", "ranks", "regret", "reliability", "robustness"),
+]
+
+
+def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path):
+    study = synthetic.make_study(
+        tmp_path,
+        datasets={"few": {**SHAPES, "objects": 2}, "many": {**SHAPES, "objects": 9}},
+        penalties={name: PENALTIES[name] for name in ("none", "l1", "l2", "soft", "pruning")},
+    )
+    synthetic.make_results(study, tmp_path, images=6, size=(24, 44))
+    write_figures(Scores(gather(study, tmp_path / "results", tmp_path / "data")), tmp_path)
+    files = sorted((tmp_path / "figures").glob("*.pdf"))
+    assert sorted({file.stem.split("-")[0] for file in files}) == STEMS
+    for file in files:
+        fonts = run("pdffonts", str(file))
+        assert all("TrueType" in line and line.split()[-5] == "yes" for line in fonts), file.name
+        assert bool(run("pdfimages", "-list", str(file))) == file.stem.startswith("gallery"), file.name
 
 
 def run(*command):

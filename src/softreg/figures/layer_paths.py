@@ -147,14 +147,9 @@ def _draw_map(axis: Axes, values: pd.DataFrame, layers: list[str], column: int, 
     corner, width = (left, 0), right - left
     if np.isnan(cells).any():
         axis.add_patch(Rectangle(corner, width, len(layers), fc="white", ec="#999999", lw=0, hatch="//////"))
-    axis.imshow(
-        cells,
-        cmap=measure.colours,
-        norm=measure.limits,
-        aspect="auto",
-        interpolation="none",
-        extent=(left, right, len(layers), 0),
-    )
+    # Not imshow, whose image would be one in the PDF too.
+    edges = np.linspace(left, right, cells.shape[1] + 1), np.arange(len(layers) + 1)
+    axis.pcolormesh(*edges, np.ma.masked_invalid(cells), cmap=measure.colours, norm=measure.limits, antialiased=False)
     axis.add_patch(Rectangle(corner, width, len(layers), fill=False, ec="black", lw=0.6, clip_on=False))
 
 
@@ -199,6 +194,7 @@ def _broken(label: str, length: int = 12) -> str:
 def _draw_bar(figure: Figure, axis: Axes, measure: _Measure) -> None:
     mappable = matplotlib.cm.ScalarMappable(measure.limits, measure.colours)
     bar = figure.colorbar(mappable, ax=axis, extend=measure.extend, aspect=12, pad=0.01, label=measure.label)
+    bar.solids.set_rasterized(False)
     bar.locator = matplotlib.ticker.MaxNLocator(2)
     bar.update_ticks()
     bar.outline.set_linewidth(0.6)
