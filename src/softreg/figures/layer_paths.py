@@ -194,7 +194,8 @@ def _broken(label: str, length: int = 12) -> str:
 def _draw_bar(figure: Figure, axis: Axes, measure: _Measure) -> None:
     mappable = matplotlib.cm.ScalarMappable(measure.limits, measure.colours)
     bar = figure.colorbar(mappable, ax=axis, extend=measure.extend, aspect=12, pad=0.01, label=measure.label)
-    bar.solids.set_rasterized(False)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(False)
     bar.locator = matplotlib.ticker.MaxNLocator(2)
     bar.update_ticks()
     bar.outline.set_linewidth(0.6)

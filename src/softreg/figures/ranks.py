@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from softreg import stats
 from softreg.figures import style
 from softreg.figures.style import Absent, Drawn
+from softreg.questions.gain import distinct_tests
 from softreg.scores import Scores
 
 TITLE = "Ranks of the penalties"
@@ -43,10 +44,11 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
 def _table(scores: Scores) -> pd.DataFrame:
     """Mean test mIoU, (blocks, penalties), a block being a data set and a model; nan where there is none.
 
-    The mean is over the evaluation seeds that all penalties of the block have: other seeds would be other luck.
+    A data set that is another's twin but for its label noise is left out. The mean is over the evaluation seeds that
+    all penalties of the block have: other seeds would be other luck.
     """
     means = {}
-    for block, cells in scores.final_test.groupby(["dataset", "model"]):
+    for block, cells in distinct_tests(scores).groupby(["dataset", "model"]):
         means[block] = cells.pivot(index="seed", columns="penalty", values="miou").dropna().mean()
     table = pd.DataFrame(list(means.values()), pd.MultiIndex.from_tuples(means, names=["dataset", "model"]))
     return table.reindex(columns=scores.penalties)
@@ -112,6 +114,8 @@ def _caption(scores: Scores, table: pd.DataFrame, ranks: stats.Ranks) -> str:
         "few pairs this difference is most of the scale, and what lies within it is not shown to be equal."
     )
     left = [scores.label(name) for name in scores.penalties if name not in table.columns]
+    if len(distinct_tests(scores)) < len(scores.final_test):
+        text += " A data set that differs from another in label noise alone has the same test images and is left out."
     return text + (f" Without a score on each of these pairs, so not ranked: {', '.join(left)}." if left else "")
 
 

@@ -262,8 +262,8 @@ def pooled(scores: Scores) -> pd.DataFrame:
     critical_difference; descriptive only. blocks: those that have the penalty; with one there is no word. nan where not
     defined.
     """
-    tests = scores.final_test.assign(score=100 * scores.final_test["miou"].astype(float))
-    tests = tests[~tests["dataset"].isin([noisy for _, noisy in label_noise_pairs(scores)])]
+    tests = distinct_tests(scores)
+    tests = tests.assign(score=100 * tests["miou"].astype(float))
     blocks = tests.groupby(["dataset", "model"]).ngroups
     if blocks < 2:
         return pd.DataFrame(columns=POOLED)
@@ -283,6 +283,15 @@ def pooled(scores: Scores) -> pd.DataFrame:
         for row in rows_of(frame)
     ]
     return frame.assign(critical_difference=ranks.critical_difference)[POOLED]
+
+
+def distinct_tests(scores: Scores) -> pd.DataFrame:
+    """The final's test scores, but of data sets that are another's twin but for their label noise: the images are one.
+
+    What is summed up over data sets would count them twice.
+    """
+    twins = [noisy for _, noisy in label_noise_pairs(scores)]
+    return scores.final_test[~scores.final_test["dataset"].isin(twins)]
 
 
 def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
