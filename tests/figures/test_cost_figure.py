@@ -49,7 +49,7 @@ def test_the_figure_holds_ratios_and_names_models_and_device(scores, tmp_path):
     assert "in turn" not in drawn.caption
 
 
-def test_ratios_of_cells_not_trained_in_turn_have_no_bars(scores, tmp_path):
+def test_ratios_of_cells_not_trained_in_turn_are_not_shown(scores, tmp_path):
     folder = tmp_path / "scores"
     shutil.copytree(scores.folder, folder)
 
@@ -59,9 +59,7 @@ def test_ratios_of_cells_not_trained_in_turn_have_no_bars(scores, tmp_path):
     (drawn,) = cost.draw(measured.set_timings(Scores(folder), later), tmp_path)
     assert isinstance(drawn, Drawn)
     assert "n = 3, with the sign test's interval, of 75 % or more)" in drawn.caption
-    assert (
-        "A ratio without a bar is of cells that, as far as their times tell, were not trained in turn" in drawn.caption
-    )
+    assert "were not trained in turn with the unpenalised ones are not shown" in drawn.caption
     rows = rows_of(Scores(folder), list(SIZES))
     with style.paper("bars"):
         ratio = cost._draw_panels(scores, rows).axes[1]
@@ -72,6 +70,8 @@ def test_ratios_of_cells_not_trained_in_turn_have_no_bars(scores, tmp_path):
     assert written.loc["l1", "seconds_low"].notna().all()
     assert sum(bars) == 3
     assert all(finite)
+    marked = [line for line in ratio.lines if line.get_marker() not in ("None", "")]
+    assert len(marked) == 1  # L1's
 
 
 def test_without_any_ratio_in_turn_the_caption_says_so(scores, tmp_path):
@@ -79,8 +79,10 @@ def test_without_any_ratio_in_turn_the_caption_says_so(scores, tmp_path):
     shutil.copytree(scores.folder, folder)
     (drawn,) = cost.draw(measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
     assert isinstance(drawn, Drawn)
-    assert "n = 3, no interval)" in drawn.caption
+    assert "n = 3)" in drawn.caption
     assert "not trained in turn" in drawn.caption
+    with style.paper("bars"):
+        assert len(cost._draw_panels(scores, rows_of(Scores(folder), list(SIZES))).axes) == 2
 
 
 def test_the_same_scores_give_the_same_bytes(scores, tmp_path):

@@ -45,6 +45,13 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
     assert "no K-fold" not in entry.caption
 
 
+def test_one_penalty_is_told_as_one(tmp_path):
+    scores = gathered(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}})
+    (entry,) = figure.draw(scores, tmp_path)
+    assert "2 held-out seeds, with 95 % intervals (over seeds; test images held fixed)" in entry.caption
+    assert "single penalties" not in entry.caption
+
+
 def test_one_tuning_seed_is_too_few(tmp_path):
     (entry,) = figure.draw(gathered(tmp_path, seeds={"tuning": [0], "evaluation": [100]}), tmp_path)
     assert isinstance(entry, Absent)

@@ -70,7 +70,11 @@ def test_a_model_has_no_panel_for_penalties_that_it_is_not_trained_with(tmp_path
     with overlap.drawn() as figures:
         reliability.draw(scores, tmp_path)
         (figure,) = figures
-        assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["convnet", "convnet", "other"]
+        assert [axis.get_title() for axis in figure.axes if axis.get_title()] == [
+            "convnet (1 of 2)",
+            "convnet (2 of 2)",
+            "other",
+        ]
 
 
 def test_a_data_set_without_a_tested_network_is_absent(tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -114,8 +115,9 @@ def test_the_answer_of_a_study_with_hold_out(tmp_path):
         ("random search, one seed, 1 network", "contradicted"),
         ("one-SE rule, whole grid above hold-out, whole grid", "undecided"),
     }
-    assert "decide no difference" not in answer.summary
-    assert regret.NO_FOLDS in answer.summary
+    assert "No difference is decided" not in answer.summary
+    assert "one-SE rule, whole grid above hold-out, whole grid: undecided in 1." in answer.summary
+    assert answer.summary.endswith(regret.NO_FOLDS)
     test = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["penalty"] == "l1")]
     means = 100 * test.pivot(index="lambda", columns="seed", values="miou")
     numbers = answer.numbers.set_index(["strategy", "step", "penalty"])
@@ -123,7 +125,10 @@ def test_the_answer_of_a_study_with_hold_out(tmp_path):
     assert numbers.loc[(regret.RANDOM_ONE, 1, "l1"), "mean"] == pytest.approx(loss)
     both = [numbers.loc[(regret.RANDOM_ONE, 1, name), "mean"] for name in ("l1", "l2")]
     assert numbers.loc[(regret.RANDOM_ONE, 1, ""), "mean"] == pytest.approx(np.mean(both))
-    assert answer.numbers.query("strategy == @regret.AT_CHOSEN")["penalty"].tolist() == ["l1", "l2"]
+    gap = answer.numbers.query("strategy == @regret.AT_CHOSEN")
+    assert gap["penalty"].tolist() == ["l1", "l2"]
+    assert gap["mean"].tolist() == [0, 0]
+    assert gap[["low", "high"]].isna().all(axis=None)
 
 
 def test_the_answer_of_a_study_with_folds(tmp_path):
@@ -177,7 +182,7 @@ def test_a_loss_is_judged_by_the_ends_of_its_interval(low, high, seeds, word):
 def test_few_seeds_decide_nothing(tmp_path):
     answer = regret.answer(gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}))
     assert {verdict.word for verdict in answer.verdicts} == {"undecided"}
-    assert "3 tuning seeds decide no difference: give the study 5 or more." in answer.summary
+    assert "No difference is decided: that needs 5 tuning seeds or more, and the study has 3." in answer.summary
 
 
 def test_controls_have_no_lambda_to_choose(tmp_path):
@@ -200,6 +205,34 @@ def test_one_penalty_has_the_variance_of_nadeau_and_bengio():
     assert np.isnan(regret.over_held_out(np.full((4, 3), 0.2)).interval().low)
 
 
+def test_what_differs_by_rounding_alone_has_no_interval():
+    sweep = sweep_of(lambdas=6, seeds=10, folds=5, seed=1)
+    for scores in (sweep.folds, sweep.val, sweep.test):
+        scores[2] += 100  # chosen by every way, at every seed
+    losses = [found_of(sweep, held_out) for held_out in range(10)]
+    ways = [key for key in losses[0] if key[0] in (regret.GRID, regret.ONE_SE, regret.KFOLD)]
+    values = np.array([[each[way][1] for way in ways] for each in losses])
+    assert (values != 0).any()
+    assert np.abs(values).max() < 1e-9
+    assert all(np.isnan(regret.over_held_out(values[:, [place]]).se) for place in range(len(ways)))
+    assert np.isnan(regret.over_held_out(values).se)
+
+
+def test_one_penalty_is_told_as_one(tmp_path):
+    answer = regret.answer(gathered(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}}))
+    assert answer.verdicts
+    assert not [verdict.sentence for verdict in answer.verdicts if "penalties" in verdict.sentence]
+
+
+def test_penalties_that_share_no_seed_have_no_common_mean(tmp_path):
+    scores = gathered(tmp_path)
+    sweep = sweep_of(seeds=2)
+    later = replace(sweep, seeds=(2, 3))
+    found = regret.regrets({("brain", "convnet", "l1"): sweep, ("brain", "convnet", "l2"): later})
+    assert set(regret.means(scores, found)["penalty"]) == {"l1", "l2"}
+    assert regret.comparisons(scores, found).empty
+
+
 def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
     scores = gathered(tmp_path)
     sweep = sweep_of(lambdas=6, seeds=4)
@@ -217,3 +250,13 @@ def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
         assert compared.loc[pair, "budget"] == budget
         assert compared.loc[pair, "mean"] == pytest.approx(np.mean(saved))
     assert (regret.KFOLD, regret.GRID) not in compared.index
+
+
+def test_folds_are_compared_with_as_many_networks_of_more_seeds(tmp_path):
+    sweep = sweep_of(lambdas=5, seeds=5, folds=2)
+    found = regret.regrets({("brain", "convnet", "l1"): sweep})
+    compared = regret.comparisons(gathered(tmp_path), found).set_index(["strategy", "against"])
+    losses = [found_of(sweep, held_out) for held_out in range(5)]
+    saved = [each[regret.GRID, 4][1] - each[regret.KFOLD, 2][1] for each in losses]
+    assert compared.loc[(regret.KFOLD, regret.GRID), "budget"] == 20  # 5 λ × 2 folds × 2 seeds
+    assert compared.loc[(regret.KFOLD, regret.GRID), "mean"] == pytest.approx(np.mean(saved))

@@ -53,7 +53,8 @@ def _draw_dataset(scores: Scores, rows: pd.DataFrame, dataset: str, folder: Path
 
 
 def _draw_panels(scores: Scores, rows: pd.DataFrame) -> Figure:
-    """Panels one above the other, seconds, their ratio and memory; those that have a value."""
+    """Panels one above the other, seconds, their ratio and memory; those that have a value that can be trusted."""
+    rows = rows.assign(seconds_ratio=rows["seconds_ratio"].mask(_not_in_turn(rows)))
     panels = [name for name in _PANELS if rows[name].notna().any()]
     penalties = [name for name in scores.penalties if name in set(rows["penalty"])]
     handles = _handles(scores, rows, penalties)
@@ -175,8 +176,8 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
         text += " The small dense network, of another size at each strength, is left out."
     if _not_in_turn(rows).any():
         text += (
-            " A ratio without a bar is of cells that, as far as their times tell, were not trained in turn with the "
-            "unpenalised ones: what else the machine did then is not told apart from the penalty."
+            " Ratios of cells that, as far as their times tell, were not trained in turn with the unpenalised ones are "
+            "not shown: what else the machine did then is not told apart from the penalty."
         )
     devices = sorted({device for devices in rows["device"] for device in str(devices).split("; ")})
     text += f" Times are as the cells recorded them on {'; '.join(devices)}, noisy where a machine is shared."
@@ -189,7 +190,7 @@ def _intervals(rows: pd.DataFrame) -> str:
     """What bars the ratios of time have, to follow their n."""
     reached = rows["seconds_confidence"].min()
     if np.isnan(reached):
-        return ", no interval" if _not_in_turn(rows).any() else ", hence no interval"
+        return "" if _not_in_turn(rows).any() else ", hence no interval"
     return f", with the sign test's interval, of {100 * reached:.0f} % or more"
 
 

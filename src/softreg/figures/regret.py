@@ -128,6 +128,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
         "trained for it: test mIoU of the λ that the test scores of the other tuning seeds choose, less that of the λ "
         f"chosen, both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties "
         "with 95 % intervals (seeds and penalties crossed; test images held fixed); thin lines: single penalties. "
+        "The axis is linear up to one point and logarithmic beyond. "
         f"Grey: the region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one."
     )
     if regret.KFOLD not in set(points["strategy"]):

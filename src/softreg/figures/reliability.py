@@ -48,6 +48,14 @@ def panels_of(points: pd.DataFrame, models: list[str], shares: list[list[str]]) 
     ]
 
 
+def title_of(scores: Scores, panels: list[tuple[str, list[str]]], place: int) -> str:
+    """The model of the panel at ``place``, and which of its panels it is where it has several."""
+    model = panels[place][0]
+    mine = [at for at, (name, _) in enumerate(panels) if name == model]
+    which = f" ({mine.index(place) + 1} of {len(mine)})" if len(mine) > 1 else ""
+    return scores.label(model) + which
+
+
 def handles_of(scores: Scores, penalties: Collection[str]) -> list[Line2D]:
     """What a legend shows of ``penalties``, in the order to show."""
     looks = style.looks_of(scores)
@@ -117,8 +125,8 @@ def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares
         layout="constrained",
         height_ratios=[3, 1] * blocks,
     )
-    for above, below, (model, share) in zip(axes[::2].flat, axes[1::2].flat, panels, strict=False):
-        above.set_title(style.wrapped(scores.label(model), 26))
+    for place, (above, below, (model, share)) in enumerate(zip(axes[::2].flat, axes[1::2].flat, panels, strict=False)):
+        above.set_title(style.wrapped(title_of(scores, panels, place), 26))
         _draw_panel(above, below, scores, points[points["model"] == model], share)
     bottom = 10.0 ** math.floor(math.log10(points["share"].min()))
     for axis in axes[1::2].flat:

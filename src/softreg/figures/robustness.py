@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from softreg import stats
 from softreg.figures import style
-from softreg.figures.reliability import add_legend, handles_of, panels_of, shares_of
+from softreg.figures.reliability import add_legend, handles_of, panels_of, shares_of, title_of
 from softreg.figures.style import Absent, Drawn
 from softreg.questions.robustness import NO_CORRUPTION, conditions
 from softreg.scores import Scores
@@ -85,11 +85,11 @@ def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares
         squeeze=False,
         layout="constrained",
     )
-    for (model, share), line in zip(rows, axes, strict=True):
+    for place, ((model, share), line) in enumerate(zip(rows, axes, strict=True)):
         for axis, corruption in zip(line, corruptions, strict=True):
             mine = points[(points["model"] == model) & (points["corruption"] == corruption)]
             _draw_panel(axis, scores, mine, share)
-        line[0].set_ylabel(f"{style.wrapped(scores.label(model), 14)}\nmIoU")
+        line[0].set_ylabel(f"{style.wrapped(title_of(scores, rows, place), 14)}\nmIoU")
     for axis, corruption in zip(axes[0], corruptions, strict=True):
         axis.set_title(corruption)
     for axis in axes[-1]:

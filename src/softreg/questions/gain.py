@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from softreg import stats
-from softreg.questions.answer import WORDS, Answer, Verdict, adjusted
+from softreg.questions.answer import UNDECIDED, WORDS, Answer, Verdict, adjusted
 from softreg.questions.complexity import label_noise_pairs
 from softreg.scores import Counts, Scores
 from softreg.select import GROUP
@@ -67,6 +67,8 @@ COLUMNS = [
     "lambda",
     "reference_lambda",
 ]
+FEWEST_BLOCKS = 5
+"""Pairs of data set and model from which on they decide something together."""
 FITTED = ["penalty", "reference", "difference", "low", "high", "p"]
 POOLED = [*FITTED, "p_holm", "word", "blocks", "rank", "critical_difference"]
 
@@ -275,14 +277,20 @@ def pooled(scores: Scores) -> pd.DataFrame:
     frame["rank"] = frame["penalty"].map(ranks.mean)
     frame["blocks"] = frame["penalty"].map(table.notna().sum())
     frame["p_holm"] = stats.holm(frame["p"].to_numpy(float))
-    frame["word"] = [
-        # The 95 % interval in the place of the 90 % one: equivalence is then claimed more rarely, never more often.
-        adjusted(stats.verdict(row.low, row.high, row.low, row.high, scores.rope), row.p_holm)
-        if row.blocks > 1 and row.low < row.high
-        else ""
-        for row in rows_of(frame)
-    ]
+    frame["word"] = [_pooled_word(row, scores.rope) for row in rows_of(frame)]
     return frame.assign(critical_difference=ranks.critical_difference)[POOLED]
+
+
+def _pooled_word(row: Any, rope: float) -> str:
+    """The verdict of a row of `pooled`; "" where there is no interval.
+
+    Two or three blocks may agree by chance, and their interval then knows nothing of seeds and images: undecided.
+    """
+    if not (row.blocks > 1 and row.low < row.high):
+        return ""
+    # The 95 % interval in the place of the 90 % one: equivalence is then claimed more rarely, never more often.
+    judged = stats.verdict(row.low, row.high, row.low, row.high, rope)
+    return adjusted(judged, row.p_holm) if row.blocks >= FEWEST_BLOCKS else UNDECIDED
 
 
 def distinct_tests(scores: Scores) -> pd.DataFrame:
