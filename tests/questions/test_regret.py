@@ -110,7 +110,7 @@ def test_the_answer_of_a_study_with_hold_out(tmp_path):
     assert words == {
         ("hold-out, whole grid, 3 networks", "undecided"),
         ("hold-out, whole grid, 12 networks", "undecided"),
-        ("one-SE rule, whole grid, 6 networks", "supported"),
+        ("one-SE rule, whole grid, 6 networks", "undecided"),
         ("one-SE rule, whole grid, 12 networks", "undecided"),
         ("random search, one seed, 1 network", "contradicted"),
         ("one-SE rule, whole grid above hold-out, whole grid", "undecided"),
@@ -182,7 +182,7 @@ def test_a_loss_is_judged_by_the_ends_of_its_interval(low, high, seeds, word):
 def test_few_seeds_decide_nothing(tmp_path):
     answer = regret.answer(gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}))
     assert {verdict.word for verdict in answer.verdicts} == {"undecided"}
-    assert "No difference is decided: that needs 5 tuning seeds or more, and the study has 3." in answer.summary
+    assert "No difference is decided: that needs 5 tuning seeds or more, and there are 3." in answer.summary
 
 
 def test_controls_have_no_lambda_to_choose(tmp_path):
@@ -219,9 +219,16 @@ def test_what_differs_by_rounding_alone_has_no_interval():
 
 
 def test_one_penalty_is_told_as_one(tmp_path):
-    answer = regret.answer(gathered(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}}))
-    assert answer.verdicts
+    changes = {"penalties": {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}}}
+    answer = regret.answer(gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}, **changes))
+    assert "one-SE rule, whole grid above hold-out, whole grid" in {verdict.subject for verdict in answer.verdicts}
     assert not [verdict.sentence for verdict in answer.verdicts if "penalties" in verdict.sentence]
+
+
+def test_a_budget_that_differs_between_penalties_is_told_as_a_mean(tmp_path):
+    penalties = {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "l2": {"lambda": [1e-5, 1e-4]}}
+    subjects = {verdict.subject for verdict in regret.answer(gathered(tmp_path, penalties=penalties)).verdicts}
+    assert subjects == {"hold-out, whole grid, a mean of 2.5 networks", "random search, one seed, 1 network"}
 
 
 def test_penalties_that_share_no_seed_have_no_common_mean(tmp_path):

@@ -134,6 +134,8 @@ def test_text_filters_rows_and_reset_brings_all_back(page, made):
     assert {tuple(row[:3]) for row in shown_rows(page, "scores")} == {
         (name, "U-Net", "soft (article)") for name in ("brain", "shapes")
     }
+    element(page, "[name=text]").send_keys(" nowhere")
+    until(page, lambda _: element(page, "[data-count=scores]").text == "no row matches the filters")
     element(page, "#filters [type=reset]").click()
     until(page, lambda _: len(shown_rows(page, "scores")) == len(made.frame))
 
@@ -346,7 +348,7 @@ def test_what_is_folded_is_printed_and_folded_again(page, tmp_path):
     text = " ".join(printed.stdout.split())
     assert text.count("Mean difference in test mIoU, in points") == 6
     assert "Caption of lambda_curves-brain." in text
-    assert "Rows with" not in text
+    assert "rows with" not in text
     assert until(page, lambda _: page.execute_script("return !document.querySelector('.card details[open]')"))
 
 

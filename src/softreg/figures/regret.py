@@ -16,6 +16,7 @@ from softreg.figures import style
 from softreg.figures.reliability import add_legend
 from softreg.figures.style import Absent, Drawn
 from softreg.questions import regret
+from softreg.questions.estimates import number
 from softreg.scores import Scores
 
 TITLE = "What a choice of λ loses, against its budget"
@@ -123,13 +124,19 @@ def _handles(points: pd.DataFrame) -> list[Line2D]:
 def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     pooled = points[points["penalty"] == ""]
     penalties, seeds = pooled["penalties"].max(), pooled["seeds"].max()
+    means = (
+        f"Thick lines: means over {seeds} held-out seeds and {penalties} penalties, with 95 % intervals (seeds and "
+        "penalties crossed; test images held fixed); thin lines: single penalties. "
+        if penalties > 1
+        else f"Means over {seeds} held-out seeds, with 95 % intervals (over seeds; test images held fixed). "
+    )
     text = (
         f"Loss of test mIoU on {scores.label(dataset)} by the way of choosing λ, against the number of networks "
         "trained for it: test mIoU of the λ that the test scores of the other tuning seeds choose, less that of the λ "
-        f"chosen, both on a held-out seed. Thick lines: means over {seeds} held-out seeds and {penalties} penalties "
-        "with 95 % intervals (seeds and penalties crossed; test images held fixed); thin lines: single penalties. "
+        f"chosen, both on a held-out seed. {means}"
         "The axis is linear up to one point and logarithmic beyond. "
-        f"Grey: the region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one."
+        f"Grey: the region of practical equivalence, ±{scores.rope:g} points. Below 0 the λ chosen was the better one, "
+        "for a choice by test scores of a few seeds is a noisy one too."
     )
     if regret.KFOLD not in set(points["strategy"]):
         text += " The study has no K-fold scores, so that is not shown."
@@ -141,6 +148,6 @@ def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     last = pooled.groupby(["model", "strategy"], sort=False)[["budget", "mean"]].last().reset_index()
     rows = last[["model", "strategy", "budget", "mean"]].to_numpy()
     listed = "; ".join(
-        f"{scores.label(m)}, {strategy} {mean:.2f} at {budget:.0f}" for m, strategy, budget, mean in rows
+        f"{scores.label(m)}, {strategy} {number(mean)} at {budget:.0f}" for m, strategy, budget, mean in rows
     )
     return f"Line plots of test mIoU lost against networks trained on {scores.label(dataset)}, in points. {listed}."

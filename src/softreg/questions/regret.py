@@ -28,6 +28,9 @@ from softreg.treatment import CONTROLS
 
 Floats = NDArray[np.float64]
 
+ROUNDING = 1e-9
+"""Points of mIoU. Means of equal scores differ by some 1e-14."""
+
 SUBSETS = 200
 """At most so many subsets of the tuning seeds are tried: all of them where there are no more."""
 
@@ -79,9 +82,7 @@ def answer(scores: Scores) -> Answer:
     table, gap, compared = means(scores, found), gaps(scores, replayed), comparisons(scores, found)
     verdicts = [_verdict(scores, row) for row in claims(table).to_dict("records")]
     between = [_compared(scores, row) for row in compared.to_dict("records")]
-    summary = " ".join(filter(None, [_summary(scores, table), _compared_summary(between), _gap_summary(gap)]))
-    if (seeds := int(table["seeds"].max())) < words.FEWEST_SEEDS:
-        summary += f" {seeds} tuning seeds decide no difference: give the study {words.FEWEST_SEEDS} or more."
+    summary = f"{_summary(scores, table, gap)} {_compared_summary(between, int(table['seeds'].max()))}".rstrip()
     if scores.study["selection"]["scorer"] != "kfold":
         summary += f" {NO_FOLDS}"
     numbers = pd.concat([table, compared, gap], ignore_index=True)
@@ -242,10 +243,10 @@ def _mean_rows(part: pd.DataFrame, each: bool) -> Iterator[dict[str, object]]:
         for place, penalty in enumerate(wide.columns.get_level_values("penalty") if each else ()):
             budget = float(mine.loc[mine["penalty"] == penalty, "budget"].iloc[0])
             own = names | {"penalty": penalty, "budget": budget, "penalties": 1}
-            yield own | columns_of(over_held_out(wide.iloc[:, [place]].to_numpy()))
-        if wide.shape[1] == groups:
+            yield own | columns_of(over_held_out(wide.iloc[:, [place]].dropna().to_numpy()))
+        if wide.shape[1] == groups and len(common := wide.dropna()):
             over = names | {"penalty": "", "budget": float(mine["budget"].mean()), "penalties": groups}
-            yield over | columns_of(over_held_out(wide.dropna().to_numpy()))
+            yield over | columns_of(over_held_out(common.to_numpy()))
 
 
 def over_held_out(values: Floats) -> Estimate:
@@ -260,7 +261,7 @@ def over_held_out(values: Floats) -> Estimate:
         estimate = over_seeds(values[:, 0])
         widened = np.sqrt(1 + estimate.seeds / (estimate.seeds - 1)) if estimate.seeds > 1 else 1.0
         estimate = replace(estimate, se=estimate.se * widened)
-    return replace(estimate, se=float("nan")) if np.ptp(values) == 0 else estimate
+    return replace(estimate, se=float("nan")) if np.ptp(values) < ROUNDING else estimate
 
 
 def comparisons(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
@@ -276,9 +277,9 @@ def comparisons(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
             part = found[(found["dataset"] == dataset) & (found["model"] == model)]
             for first, second in CONTRASTS:
                 both = _at_equal_budgets(part, first, second)
-                if both.empty:
-                    continue
                 wide = both.pivot(index="seed", columns="penalty", values="saved").dropna()
+                if wide.empty:
+                    continue
                 names = {"dataset": dataset, "model": model, "penalty": "", "strategy": first, "against": second}
                 names |= {"budget": float(both["budget"].mean()), "penalties": wide.shape[1]}
                 estimate = over_held_out(wide.to_numpy())
@@ -308,7 +309,10 @@ def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.Data
         if chosen.get(group) not in sweep.lambdas:
             continue
         gap = stats.oracle_gap(sweep.test, sweep.lambdas.index(chosen[group]))
-        honest = {"mean": gap.honest.mean, "low": gap.honest.low, "high": gap.honest.high, "seeds": gap.honest.n}
+        low, high = gap.honest.low, gap.honest.high
+        if high - low < ROUNDING:  # all equal, as in `over_held_out`
+            low = high = float("nan")
+        honest = {"mean": gap.honest.mean, "low": low, "high": high, "seeds": gap.honest.n}
         names = dict(zip(select.GROUP, group, strict=True)) | {"strategy": AT_CHOSEN, "penalties": 1}
         rows.append(names | honest | {"apparent": gap.apparent})
     return pd.DataFrame(rows)
@@ -340,36 +344,46 @@ def word_of_loss(low: float, high: float, rope: float, seeds: int) -> str:
 
 
 def _verdict(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
-    count, mean, low, high = (row[name] for name in ("penalties", "mean", "low", "high"))
-    networks = f"{row['budget']:.0f} network{'s' * (row['budget'] > 1)}"
-    ends = "" if np.isnan(low) else f"95 % interval {number(low)} to {number(high)}, "
-    over = "combinations of penalty, model and data set" if row["dataset"] == ALL[0] else "penalties"
-    n = f"{row['seeds']} held-out tuning seeds" + (f" and {count} {over}, crossed" if count > 1 else "")
+    networks = _networks(row["budget"])
     name = str(row["strategy"])
     sentence = (
         f"{name[0].upper()}{name[1:]}, with {networks} a choice: test mIoU of the λ that the other seeds' test scores "
-        f"choose, less that of its own, is {number(mean)} points ({ends}{n}; test images held fixed); {scores.rope:g} "
-        "points would matter."
+        f"choose, less that of its own, is {_told(row)}; {scores.rope:g} points would matter."
     )
-    word = word_of_loss(low, high, scores.rope, row["seeds"])
+    word = word_of_loss(row["low"], row["high"], scores.rope, row["seeds"])
     return Verdict(row["dataset"], row["model"], f"{name}, {networks}", word, sentence)
 
 
 def _compared(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
-    low, high = row["low"], row["high"]
-    ends = "no interval, as none differs, " if np.isnan(low) else f"95 % interval {number(low)} to {number(high)}, "
     first, second = row["strategy"], row["against"]
     sentence = (
-        f"At {row['budget']:.0f} networks a choice, test mIoU of the λ chosen by {first} less that of the λ chosen by "
-        f"{second} is {number(row['mean'])} points ({ends}{row['seeds']} held-out tuning seeds and {row['penalties']} "
-        "penalties, crossed; test images held fixed)."
+        f"At {_networks(row['budget'])} a choice, test mIoU of the λ chosen by {first} less that of the λ chosen by "
+        f"{second} is {_told(row)}."
     )
-    judged = stats.verdict(low, high, row["low90"], row["high90"], scores.rope)
+    judged = stats.verdict(row["low"], row["high"], row["low90"], row["high90"], scores.rope)
     word = judged if row["seeds"] >= words.FEWEST_SEEDS else words.UNDECIDED
     return Verdict(row["dataset"], row["model"], f"{first} above {second}", word, sentence)
 
 
-def _summary(scores: Scores, table: pd.DataFrame) -> str:
+def _networks(budget: float) -> str:
+    """A budget in prose; where grids differ in size it is a mean over penalties."""
+    if budget != round(budget):
+        return f"a mean of {budget:.1f} networks"
+    return f"{budget:.0f} network{'s' * (budget > 1)}"
+
+
+def _told(row: Mapping[Any, Any]) -> str:
+    """The mean of a row in prose, with its interval and n."""
+    low, high, seeds, count = (row[name] for name in ("low", "high", "seeds", "penalties"))
+    ends = f"95 % interval {number(low)} to {number(high)}"
+    if np.isnan(low):
+        ends = "no interval, as all are equal" if seeds > 1 else "no interval"
+    over = "combinations of penalty, model and data set" if row["dataset"] == ALL[0] else "penalties"
+    n = f"{seeds} held-out tuning seed{'s' * (seeds > 1)}" + (f" and {count} {over}, crossed" if count > 1 else "")
+    return f"{number(row['mean'])} points ({ends}, {n}; test images held fixed)"
+
+
+def _summary(scores: Scores, table: pd.DataFrame, gap: pd.DataFrame) -> str:
     judged_rows = claims(table)
     texts = []
     for strategy in STRATEGIES:
@@ -380,29 +394,24 @@ def _summary(scores: Scores, table: pd.DataFrame) -> str:
         judged = [word_of_loss(low, high, scores.rope, seeds) for low, high, seeds in ends]
         lowest, highest = number(mine["mean"].min()), number(mine["mean"].max())
         range_ = lowest if lowest == highest else f"{lowest} to {highest}"
-        texts.append(f"{strategy} {range_} points ({judged.count(words.SUPPORTED)} of {len(judged)})")
+        texts.append(f"{strategy} {range_} ({judged.count(words.SUPPORTED)} of {len(judged)})")
+    if len(gap):
+        texts.append(f"the λ̂ selected from all seeds {number(gap['mean'].mean())}, a mean over {len(gap)} choices")
     return (
-        "Test mIoU lost against a choice by test scores, a mean by data set, model and budget, and in how many of them "
-        f"it is shown to be below the {scores.rope:g} points that matter: {'; '.join(texts)}."
+        "Points of test mIoU lost against a choice by test scores, itself a noisy one, over data sets, models and "
+        f"budgets (and how often shown to be below the {scores.rope:g} that matter): {'; '.join(texts)}."
     )
 
 
-def _compared_summary(verdicts: list[Verdict]) -> str:
-    """How often each contrast of two strategies got which word."""
+def _compared_summary(verdicts: list[Verdict], seeds: int) -> str:
+    """How often each contrast of two strategies got which word, or how many seeds that needs."""
+    if seeds < words.FEWEST_SEEDS:
+        return f"No difference is decided: that needs {words.FEWEST_SEEDS} tuning seeds or more, and there are {seeds}."
     subjects: dict[str, list[str]] = {}
     for verdict in verdicts:
         subjects.setdefault(verdict.subject, []).append(verdict.word)
     told = [
-        f"{subject} {', '.join(f'{word} in {found.count(word)}' for word in words.WORDS if word in found)}"
+        f"{subject}: {', '.join(f'{word} in {found.count(word)}' for word in words.WORDS if word in found)}"
         for subject, found in subjects.items()
     ]
-    return f"At equal budgets: {'; '.join(told)}." if told else ""
-
-
-def _gap_summary(gap: pd.DataFrame) -> str:
-    if gap.empty:
-        return ""
-    return (
-        f"For the λ̂ selected from all seeds it is {number(gap['mean'].mean())} points, a mean over {len(gap)} choices "
-        f"({number(gap['apparent'].mean())} if the best λ is picked from the very scores that it is told by)."
-    )
+    return f"At equal budgets, {'; '.join(told)}." if told else ""

@@ -70,7 +70,7 @@
     const counted = (rows) => [[...rows].filter((row) => !row.hidden).length, rows.length];
     for (const place of document.querySelectorAll("[data-count]")) {
       const [shown, all] = counted(document.querySelectorAll(`#${place.dataset.count}-table tbody tr`));
-      place.textContent = all ? `${shown} of ${all} rows` : "";
+      place.textContent = !all ? "" : shown ? `${shown} of ${all} rows` : "no row matches the filters";
     }
     const [rows, allRows] = counted(document.querySelectorAll("#scores-table tbody tr"));
     const [panels, allPanels] = counted(document.querySelectorAll(".panel"));
