@@ -402,4 +402,4 @@ def _png(pixels: np.ndarray[Any, Any]) -> bytes:
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", compression_level=records.LEVEL)
