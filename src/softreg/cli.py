@@ -209,7 +209,10 @@ def _diff(options: argparse.Namespace) -> None:
 def _write_paper(options: argparse.Namespace) -> None:
     folder = options.results / "scores"
     if not folder.is_dir():
-        raise UserError(f"{folder} is missing; run `snakemake scores` first, or fetch the published scores there")
+        raise UserError(
+            f"{folder} is missing; give the folder of a study's results, such as results/published/wbc, and run "
+            "`snakemake scores` first or put published scores there"
+        )
     from softreg.scores import Scores
 
     scores = Scores(folder)

@@ -369,6 +369,7 @@
   }).observe(form);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", applyFilters);
+  form.addEventListener("change", applyFilters);
   form.addEventListener("reset", () => setTimeout(applyFilters));
   document.getElementById("no-penalty").addEventListener("click", () => {
     for (const box of form.querySelectorAll("[name=penalty]")) box.checked = false;
