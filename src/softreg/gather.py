@@ -26,7 +26,7 @@ from softreg import __version__, complexity, matrix, metrics, records, select
 from softreg.config import Study
 from softreg.datasets import prepared_folder
 from softreg.errors import UserError
-from softreg.files import read_json, whole_file, write_json, write_text
+from softreg.files import read_json, write_json, write_text
 
 NOT_RUN = "not run"
 """Status, in ``cells.parquet``, of a cell that the study asks for and that has not ended."""
@@ -283,11 +283,11 @@ def _expected_cells(study: Study, root: Path, selection: pd.DataFrame) -> Iterat
 def _gather_cells(cells: list[_Cell], scores: Path, partial: bool) -> None:
     facts = [_facts(cell) for cell in cells]
     rows = [_flat(cell, fact) for cell, fact in zip(cells, facts, strict=True)]
-    _write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
+    records.write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
     ended = [(cell, fact) for cell, fact in zip(cells, facts, strict=True) if fact]
     finished = [(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
-    _write_parquet(_layers([cell for cell, _ in finished]), scores / "layers.parquet")
-    _write_parquet(_histories([cell for cell, _ in finished]), scores / "histories.parquet")
+    records.write_parquet(_layers([cell for cell, _ in finished]), scores / "layers.parquet")
+    records.write_parquet(_histories([cell for cell, _ in finished]), scores / "histories.parquet")
     timings = pd.DataFrame([_timing(cell, fact) for cell, fact in finished], columns=TIMINGS)
     write_text(scores / "timings.csv", timings.to_csv(index=False, lineterminator="\n"))
     provenance = _provenance([fact["provenance"] for _, fact in ended])
@@ -380,8 +380,8 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataF
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
         pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)
-    _write_parquet(pa.concat_tables(images), scores / "images.parquet")
-    _write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
+    records.write_parquet(pa.concat_tables(images), scores / "images.parquet")
+    records.write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
 
 
 def _pictures(dataset: str, folder: Path, ids: list[str], examples: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -398,8 +398,3 @@ def _png(pixels: np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=records.LEVEL)

@@ -101,6 +101,11 @@ def write(table: pa.Table, path: Path, schema: pa.Schema = SCHEMA) -> None:
     Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit ``schema``.
     """
     table = table.select(schema.names).cast(schema).sort_by(_ORDERS[schema]).combine_chunks()
+    write_parquet(table, path)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write any ``table``: whole or not at all, and packed as everything that is published."""
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", compression_level=LEVEL)
 

@@ -330,9 +330,8 @@ def oracle_gap(scores: ArrayLike, chosen: int) -> OracleGap:
     """Test score at the best λ minus that at the λ chosen: scores (L, S) of L values of λ, position of the chosen.
 
     The apparent gap takes the best mean of the same scores, so noise alone makes it positive. The honest one picks,
-    for each seed, the λ that is best on the other seeds, and scores it on that seed. These S gaps share most of the
-    seeds that picked, so their t-interval takes the variance s² · (1/S + 1/(S−1)) of Nadeau and Bengio (2003, Machine
-    Learning 52, 239–281). Seeds that lack a score are left out; with one seed there is no honest gap.
+    for each seed, the λ that is best on the other seeds, and scores it on that seed: see `held_out_mean`. Seeds that
+    lack a score are left out; with one seed there is no honest gap.
     """
     given = np.asarray(scores, dtype=np.float64)
     complete = given[:, ~np.isnan(given).any(0)]
@@ -346,8 +345,18 @@ def oracle_gap(scores: ArrayLike, chosen: int) -> OracleGap:
         return OracleGap(apparent, Interval(nan, nan, nan, seeds))
     best_elsewhere = (complete.sum(1, keepdims=True) - complete).argmax(0)
     gaps = complete[best_elsewhere, np.arange(seeds)] - complete[chosen]
-    error = float(gaps.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1)))
-    return OracleGap(apparent, Estimate(float(gaps.mean()), error, seeds - 1, seeds, 0).interval())
+    return OracleGap(apparent, held_out_mean(gaps).interval())
+
+
+def held_out_mean(values: Floats) -> Estimate:
+    """Mean of one value for each of S held-out seeds, (S,), where the other seeds have picked what is scored.
+
+    The values share most of the seeds that picked, so the variance is s² · (1/S + 1/(S−1)) of Nadeau and Bengio (2003,
+    Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan for one seed.
+    """
+    seeds = len(values)
+    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1))) if seeds > 1 else float("nan")
+    return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
 
 
 def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:

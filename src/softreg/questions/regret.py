@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from softreg import records, select, stats
 from softreg.questions import answer as words
 from softreg.questions.answer import Answer, Verdict
-from softreg.questions.estimates import columns_of, crossed_mean, number, over_seeds
+from softreg.questions.estimates import columns_of, crossed_mean, number
 from softreg.scores import Scores
 from softreg.stats import Estimate
 from softreg.treatment import CONTROLS
@@ -250,17 +250,12 @@ def _mean_rows(part: pd.DataFrame, each: bool) -> Iterator[dict[str, object]]:
 
 
 def over_held_out(values: Floats) -> Estimate:
-    """Mean of ``values`` (S, P) over held-out seeds and penalties; for one penalty by Nadeau and Bengio's variance.
+    """Mean of ``values`` (S, P) over held-out seeds and penalties; for one penalty `softreg.stats.held_out_mean`.
 
-    See `softreg.stats.oracle_gap`. Where no value differs there is no interval: that a choice was the same for these
+    Where no value differs there is no interval: that a choice was the same for these
     seeds does not show that it always is.
     """
-    if values.shape[1] > 1:
-        estimate = crossed_mean(values)
-    else:
-        estimate = over_seeds(values[:, 0])
-        widened = np.sqrt(1 + estimate.seeds / (estimate.seeds - 1)) if estimate.seeds > 1 else 1.0
-        estimate = replace(estimate, se=estimate.se * widened)
+    estimate = crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
     return replace(estimate, se=float("nan")) if np.ptp(values) < ROUNDING else estimate
 
 

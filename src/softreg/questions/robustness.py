@@ -58,6 +58,9 @@ NO_LABEL_NOISE = (
 ALL = "all"
 """In the place of a corruption: the mean over all of them."""
 
+PARTS = {"miou": "miou under corruption", "drop": "drop under corruption"}
+"""What the numbers call the measures under corruption."""
+
 CALIBRATION = {"ece": ("ECE", "points"), "nll": ("NLL", "nats")}
 """Measures of calibration, of which less is better, and how they are told."""
 SCALE = {"ece": 100.0, "nll": 1.0}
@@ -111,24 +114,19 @@ def changes_by_corruption(scores: Scores) -> pd.DataFrame:
 
 def _corruptions(scores: Scores) -> _Part:
     changes = changes_by_corruption(scores)
-    rows, estimates = [], []
+    rows, over_all = [], []
     for dataset in scores.study["datasets"]:
         for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
             for corruption, values in mine.groupby("corruption", sort=False):
-                estimates.append({name: over_seeds(values[name].to_numpy()) for name in ("miou", "drop")})
+                found = {name: over_seeds(values[name].to_numpy()) for name in ("miou", "drop")}
                 names = {"dataset": dataset, "model": model, "penalty": penalty, "quantity": str(corruption)}
-                rows += [
-                    {"part": f"{name} under corruption"} | names | columns_of(estimate)
-                    for name, estimate in estimates[-1].items()
-                ]
+                rows += [{"part": PARTS[name]} | names | columns_of(estimate) for name, estimate in found.items()]
+                over_all += [found] if corruption == ALL else []
     numbers = with_holm(pd.DataFrame(rows), ["part", "dataset", "quantity"])
-    verdicts = [
-        _of_corruption(scores, row, **found)
-        for row, found in zip(numbers.to_dict("records")[::2], estimates, strict=True)
-        if row["quantity"] == ALL
-    ]
-    if not verdicts:
-        return _Part(numbers, verdicts, NO_CORRUPTION)
+    if numbers.empty:
+        return _Part(numbers, [], NO_CORRUPTION)
+    judged = numbers[(numbers["part"] == PARTS["miou"]) & (numbers["quantity"] == ALL)].to_dict("records")
+    verdicts = [_of_corruption(scores, row, **found) for row, found in zip(judged, over_all, strict=True)]
     text = "An entry's networks score more than those without a penalty on corrupted test images"
     return _Part(numbers, verdicts, f"{text}: {counted(verdicts, CORRUPTED)} contrasts.")
 
@@ -184,31 +182,33 @@ def _calibration(scores: Scores) -> _Part:
     final = scores.final_test
     scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
     changes = relative(scores, scaled, [*CALIBRATION])
-    rows = []
+    rows, estimates = [], []
     for dataset in scores.study["datasets"]:
         for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
             names = {"part": "calibration", "dataset": dataset, "model": model, "penalty": penalty}
             for measure in CALIBRATION:
-                rows.append(names | {"quantity": measure} | columns_of(over_seeds(mine[measure].to_numpy())))
+                estimates.append(over_seeds(mine[measure].to_numpy()))
+                rows.append(names | {"quantity": measure} | columns_of(estimates[-1]))
     numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
-    verdicts = [_of_calibration(scores, changes, row) for _, row in numbers.iterrows() if row["seeds"]]
+    verdicts = [
+        _of_calibration(scores, row, estimate)
+        for row, estimate in zip(numbers.to_dict("records"), estimates, strict=True)
+        if estimate.seeds
+    ]
     if not verdicts:
         return _Part(numbers, verdicts, NOTHING_PAIRED)
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
     return _Part(numbers, verdicts, f"{text}: {counted(verdicts)} contrasts.")
 
 
-def _of_calibration(scores: Scores, changes: pd.DataFrame, row: pd.Series[float]) -> Verdict:
-    """The verdict on one row of the calibration's numbers, from the values behind it."""
-    dataset, model, penalty, measure = (str(row[name]) for name in ("dataset", "model", "penalty", "quantity"))
-    mine = changes[(changes["dataset"] == dataset) & (changes["model"] == model) & (changes["penalty"] == penalty)]
-    estimate, p = over_seeds(mine[measure].to_numpy()), float(row["p_holm"])
+def _of_calibration(scores: Scores, row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
+    p = row["p_holm"]
     word = words.UNDECIDED
     if p < 0.05:
         word = words.SUPPORTED if estimate.mean < 0 else words.CONTRADICTED
-    label, unit = CALIBRATION[measure]
-    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+    label, unit = CALIBRATION[row["quantity"]]
+    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
     sentence = (
         f"Relative to {reference}, {name} changes {label} on test by {told(estimate, unit, 3)}{holm_of(p)}. {HELD}"
     )
-    return Verdict(dataset, model, f"{label} with {name}", word, sentence)
+    return Verdict(row["dataset"], row["model"], f"{label} with {name}", word, sentence)
