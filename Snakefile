@@ -1,5 +1,5 @@
 # One study, from its archives to its report: snakemake [target] --config study=config/NAME.yaml
-# Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished).
+# Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished), pack (for DVC).
 
 from pathlib import Path
 
@@ -26,6 +26,16 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 stages.set_environment(STUDY)
+
+if waiting := stages.waiting_packs(STUDY):
+    logger.warning(waiting)
+
+
+# Only now are the targets known. What only waits to be unpacked is not trained again.
+onstart:
+    if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
+        raise WorkflowError(waiting)
+
 
 RESULTS = stages.results_folder(STUDY).as_posix()
 LOGS = f"logs/{STUDY.name}"
@@ -65,6 +75,7 @@ localrules:
     list_selection,
     gather_scores,
     write_paper,
+    pack,
 
 
 rule all:
@@ -96,3 +107,4 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/pack.smk"

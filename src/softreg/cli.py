@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, list λ̂ of all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
+    _study_command(commands, "pack", "pack a finished study's networks, one archive a path, to version them", _pack)
+    _study_command(commands, "unpack", "make again what a study's packs hold", _unpack)
     diff = commands.add_parser("diff", help="what changed between two versions of a study", description=_DIFF)
     diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
     diff.add_argument("b", type=Path, help="results of the later version")
@@ -198,6 +200,22 @@ def _gather(options: argparse.Namespace) -> None:
     folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
     if told := unfinished(folder):
         print(told)
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+
+    stages.pack(load_study(options.study))
+
+
+def _unpack(options: argparse.Namespace) -> None:
+    from softreg import stages
+    from softreg.config import load_study
+
+    study = load_study(options.study)
+    if not stages.unpack(study):
+        print(f"{study.name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
 
 
 def _diff(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softreg import packs
 from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
@@ -246,6 +247,27 @@ def reveal(study: Study, group: tuple[str, str, str]) -> None:
         tables.append(evaluator.revealed(cells))
     place = results.joinpath("sweep", *group) / "sums.parquet"
     records.write(records.joined(tables, records.SUMS), place, records.SUMS)
+
+
+def pack(study: Study) -> None:
+    """Bring the packs of a finished study up to date; see `softreg.packs`."""
+    packs.pack(study, results_folder(study), _data_files(study))
+
+
+def unpack(study: Study) -> bool:
+    """Make again what a study's packs hold; whether there was anything to unpack. See `softreg.packs`."""
+    return packs.unpack(study, results_folder(study))
+
+
+def waiting_packs(study: Study) -> str:
+    """A sentence where a study's packs are not unpacked, so that Snakemake knows nothing of what they hold; else ""."""
+    return packs.waiting(study, results_folder(study))
+
+
+def _data_files(study: Study) -> list[Path]:
+    """The files that stand for a study's data: its archives, and what says that each set is prepared."""
+    archives = [file for dataset in study.datasets for file in archive_files(study, dataset)]
+    return [Path(file) for file in (*archives, *(description(study, dataset) for dataset in study.datasets))]
 
 
 def _evaluator(study: Study, path: TrainingPath) -> tuple[Evaluator, list[Cell]]:
