@@ -1,9 +1,10 @@
 # make demo: install, run the default study, say where the report is.   make test: install, run the tests.
-# make paper: install, write tables, figures and report of each published study again, from its scores.
+# make paper: install, write tables, figures and report of each study that has scores here, published or not.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
+SCORED = $(dir $(wildcard results/published/*/scores results/*/scores))
 REPORT = results/$(basename $(notdir $(STUDY)))/report.html
 
 .PHONY: demo paper test lint install
@@ -13,7 +14,7 @@ demo: install
 	@echo "The report is in $(REPORT)"
 
 paper: install
-	@for study in results/published/*/; do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
+	@for study in $(SCORED); do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
 
 test: install
 	$(BIN)/pytest --numprocesses auto --dist loadscope

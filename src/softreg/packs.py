@@ -63,6 +63,8 @@ def unpack(study: Study, results: Path) -> bool:
     for file in sorted(packs.rglob("*.zip")):
         _unpack(file, results / file.relative_to(packs).with_suffix("") if file.parent != packs else results)
     _restore(read_json(packs / "records.json"))
+    # What was noted of other packs that lay here before.
+    _note_file((packs / "records.json").as_posix()).unlink(missing_ok=True)
     _mark(results)
     return True
 

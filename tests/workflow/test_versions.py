@@ -1,0 +1,234 @@
+"""A study under DVC, in fresh clones: what is rebuilt, what is trained, and what is not."""
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from versioned import (
+    BIN,
+    STUDY,
+    clone,
+    commit,
+    files_of,
+    is_clean,
+    make_project,
+    nothing_to_do,
+    ran,
+    run,
+    snakemake,
+    stages,
+    write_study,
+)
+
+RESULTS = "results/tiny"
+CELLS = (f"{RESULTS}/sweep", f"{RESULTS}/final")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The tiny study, run by DVC and pushed to a folder beside the project."""
+    project = make_project(tmp_path_factory.mktemp("origin") / "project")
+    output = run(project, "dvc", "repro")
+    assert stages(output) == ["data", "benchmark@tiny", "paper@tiny"]
+    assert ran(output)["train_path"] == 4
+    assert is_clean(project)
+    assert nothing_to_do(project)
+    commit(project, "Results of the tiny study")
+    run(project, "dvc", "push")
+    return project
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    """A fresh clone, with all results fetched and none unpacked."""
+    return clone(published, tmp_path / "copy")
+
+
+def weights(folder):
+    return {
+        name: content for name, content in files_of(folder, *CELLS).items() if name.endswith("/weights.safetensors")
+    }
+
+
+def test_a_reader_rebuilds_the_paper_and_trains_nothing(published, copy):
+    for name in files_of(copy, f"{RESULTS}/tables"):
+        (copy / name).write_bytes(b"")
+    (copy / RESULTS / "metrics.json").unlink()
+    run(copy, "make", "--old-file=install", f"BIN={BIN}", "paper")
+    assert files_of(copy, f"{RESULTS}/tables") == files_of(published, f"{RESULTS}/tables")
+    assert is_clean(copy)
+    assert weights(copy) == {}
+    assert not (copy / "logs").exists()
+
+
+def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_results_back(published, copy):
+    write_study(copy, penalties={"none": {}, "l1": {"lambda": ["1e-4", "1e-3", "1e-2"]}})
+    output = run(copy, "dvc", "repro")
+    assert stages(output) == ["benchmark@tiny", "paper@tiny"]
+    done = ran(output)
+    # The path that it belongs to, and that of λ̂, which may be another one now.
+    assert (done["train_path"], done["evaluate_sweep"], done["reveal_sweep"]) == (2, 1, 1)
+    assert "prepare_dataset" not in done
+    before, after = files_of(published, *CELLS), files_of(copy, *CELLS)
+    cells = {name for name in before if name.endswith("/cell.json")}
+    assert {name: after[name] for name in cells} == {name: before[name] for name in cells}
+    new = {name for name in after if name.endswith("/cell.json")} - cells
+    assert f"{RESULTS}/sweep/shapes/convnet/l1/seed0/lambda-1e-3/cell.json" in new
+    assert {name.split("/lambda-")[1] for name in new} == {"1e-3/cell.json"}
+    assert is_clean(copy)
+    assert nothing_to_do(copy)
+
+    commit(copy, "One more strength")
+    run(copy, "git", "checkout", "--quiet", "HEAD~1")
+    run(copy, "dvc", "checkout")
+    assert is_clean(copy)
+    for name in files_of(copy, f"{RESULTS}/tables"):
+        (copy / name).write_bytes(b"")
+    output = snakemake(copy, "paper")
+    assert ran(output) == {"paper": 1}
+    for place in (f"{RESULTS}/tables", f"{RESULTS}/scores"):
+        assert files_of(copy, place) == files_of(published, place)
+    assert is_clean(copy)
+    run(copy, "softreg", "unpack", "config/tiny.yaml")
+    assert nothing_to_do(copy)
+    old = {name: content for name, content in files_of(copy, *CELLS).items() if name in before}
+    assert old == before
+
+
+def test_dvc_and_snakemake_agree_in_either_order(copy):
+    assert stages(run(copy, "dvc", "repro")) == []
+    run(copy, "softreg", "unpack", "config/tiny.yaml")
+    assert nothing_to_do(copy)
+    assert is_clean(copy)
+    write_study(copy, title="Another title")
+    assert ran(snakemake(copy, "pack")) == {"gather_scores": 1, "write_paper": 1, "pack": 1}
+    assert not is_clean(copy)
+    # Not told of it, DVC runs its commands, which find nothing to do.
+    output = run(copy, "dvc", "repro")
+    assert stages(output) == ["benchmark@tiny", "paper@tiny"]
+    assert ran(output) == {}
+    assert is_clean(copy)
+    assert nothing_to_do(copy)
+
+
+def test_dvc_is_told_of_what_snakemake_has_made(copy):
+    run(copy, "softreg", "unpack", "config/tiny.yaml")
+    write_study(copy, title="Another title")
+    snakemake(copy, "pack")
+    run(copy, "dvc", "commit", "--force")
+    assert is_clean(copy)
+    assert stages(run(copy, "dvc", "repro")) == []
+
+
+def test_what_is_not_unpacked_is_not_trained_again(copy):
+    write_study(copy, title="Another title", seeds={"tuning": [0], "evaluation": [100, 101]})
+    output = snakemake(copy, check=False)
+    (said,) = {line for line in output.splitlines() if "softreg unpack config/tiny.yaml" in line}
+    assert "results/tiny/packs holds networks that are not unpacked" in said
+    assert "Traceback" not in output
+    assert ran(output) == {}
+    assert weights(copy) == {}
+
+
+def test_networks_that_are_not_packed_are_not_overwritten(published, copy):
+    run(copy, "softreg", "unpack", "config/tiny.yaml")
+    write_study(copy, training={**STUDY["training"], "lr": 2e-3})
+    snakemake(copy, f"{RESULTS}/sweep/shapes/convnet/l1/seed0/path.json")
+    trained = weights(copy)
+    assert trained != weights(published)
+    (copy / RESULTS / "packed.json").unlink()
+    output = run(copy, "softreg", "unpack", "config/tiny.yaml", check=False)
+    assert len(output.splitlines()) == 1
+    assert "l1/seed0/path.json is newer than what was last packed" in output
+    assert weights(copy) == trained
+
+
+def test_a_damaged_pack_is_told_in_one_sentence(copy):
+    pack = copy / RESULTS / "packs/sweep/shapes/convnet/l1/seed0.zip"
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.chmod(0o644)
+    pack.write_bytes(content)
+    output = run(copy, "softreg", "unpack", "config/tiny.yaml", check=False)
+    assert len(output.splitlines()) == 1
+    assert "seed0.zip" in output
+    assert "damaged" in output
+
+
+def test_only_packs_whose_content_changes_are_written(published, tmp_path):
+    project = shutil.copytree(published, tmp_path / "project")
+    packs = project / RESULTS / "packs"
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in packs.rglob("*.zip")}
+    history = project / RESULTS / "final/shapes/convnet/none/seed100/lambda-0/history.csv"
+    history.write_text(history.read_text() + "\n")
+    run(project, "softreg", "pack", "config/tiny.yaml")
+    written = {file for file in packs.rglob("*.zip") if file.stat().st_mtime_ns != before[file][0]}
+    assert written == {packs / "final/shapes/convnet/none/seed100.zip"}
+    # The same content gives the same bytes, whenever it is packed.
+    history.write_text(history.read_text()[:-1])
+    for file in packs.rglob("*.zip"):
+        file.unlink()
+    run(project, "softreg", "pack", "config/tiny.yaml")
+    assert {file: file.read_bytes() for file in packs.rglob("*.zip")} == {
+        file: old for file, (_, old) in before.items()
+    }
+
+
+def test_an_experiment_changes_one_key_of_the_study(copy):
+    before = (copy / "config/tiny.yaml").read_text()
+    change = "config/tiny.yaml:penalties.l1.lambda=['1e-4']"
+    output = run(copy, "dvc", "exp", "run", "--set-param", change, "--name", "weak")
+    # λ̂ was the other one: it is trained with fresh seeds, and nothing else is trained.
+    assert ran(output)["train_path"] == 2
+    after = (copy / "config/tiny.yaml").read_text().splitlines()
+    assert [line.strip() for line in before.splitlines() if line not in after] == ["- '1e-2'"]
+    assert [line for line in after if line not in before.splitlines()] == []
+    shown = run(copy, "dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", "Experiment|.*test_miou|.*lambda")
+    assert "weak" in shown
+    assert "datasets.shapes.convnet.l1.test_miou" in shown.splitlines()[0]
+    assert "penalties.l1.lambda" in run(copy, "dvc", "params", "diff")
+    page = run(copy, "dvc", "plots", "diff", "HEAD").strip().split("file://")[1]
+    assert "validation curves" in Path(page).read_text()
+    assert nothing_to_do(copy)
+
+
+@pytest.fixture
+def ssh_server(tmp_path):
+    """A real sshd on the loopback interface that lets this user in by a key; its port and the key."""
+    if shutil.which("sshd") is None and not Path("/usr/sbin/sshd").exists():
+        pytest.skip("there is no sshd here: apt-get install openssh-server")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\n"
+        f"PidFile none\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nUsePAM no\n"
+        "Subsystem sftp internal-sftp\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    command = ["/usr/sbin/sshd", "-D", "-e", "-f", tmp_path / "sshd_config"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert "listening" in server.stderr.readline()
+            yield port, tmp_path / "user"
+        finally:
+            server.terminate()
+
+
+def test_results_travel_over_ssh(published, tmp_path, ssh_server):
+    port, key = ssh_server
+    project = shutil.copytree(published, tmp_path / "project")
+    remote = f"ssh://127.0.0.1:{port}{tmp_path}/store"
+    run(project, "dvc", "remote", "modify", "store", "url", remote)
+    run(project, "dvc", "remote", "modify", "store", "keyfile", str(key))
+    commit(project, "Results are kept on a server")
+    run(project, "dvc", "push")
+    other = tmp_path / "other"
+    run(project, "git", "clone", "--quiet", str(project), str(other))
+    run(other, "dvc", "pull", "--quiet")
+    assert is_clean(other)
+    assert files_of(other, f"{RESULTS}/packs") == files_of(published, f"{RESULTS}/packs")
