@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 DEADLINE = 60.0
-OPTIONS = {"devices": ["a"], "jobs": 1, "alone": False, "turns": 1, "hold": None, "memory": {}, "seed": 0}
+OPTIONS = {"devices": ["a"], "jobs": 1, "alone": False, "turns": 1, "hold": None, "memory": {}, "seed": 0, "user": None}
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,17 @@ def waits(events: list[Event]) -> list[float]:
     return found
 
 
-def trial(log: Log, devices: list[str], jobs: int, workers: int, turns: int, kills: int, seed: int) -> list[int]:
+def trial(
+    log: Log, devices: list[str], jobs: int, workers: int, turns: int, kills: int, seed: int, hold: float = 0.2
+) -> list[int]:
     """Run ``workers`` to their end but ``kills``, half of them holders and half waiters; the processes killed.
 
-    Each takes ``turns`` turns of up to 0.2 s. Whom to kill, and after how many turns of all, is drawn with ``seed``.
+    Each takes ``turns`` turns of up to ``hold`` seconds. Whom to kill, and after how many turns of all, is drawn with
+    ``seed``.
     """
     draws = random.Random(seed)
     started = [
-        log.start(devices=devices, jobs=jobs, turns=turns, hold=0.2, seed=seed * 1000 + i) for i in range(workers)
+        log.start(devices=devices, jobs=jobs, turns=turns, hold=hold, seed=seed * 1000 + i) for i in range(workers)
     ]
     killed: list[int] = []
     for number, turn in enumerate(sorted(draws.sample(range(workers, workers * turns // 2), kills))):
@@ -178,6 +181,10 @@ def _work(options: dict) -> None:
         kind = "alone" if request.alone else request.jobs
         os.write(log, f"{time.monotonic()!r} {os.getpid()} {event} {device} {kind}\n".encode())
 
+    if options["user"] is not None:
+        os.umask(0o077)
+        os.setgid(options["user"])
+        os.setuid(options["user"])
     for _ in range(options["turns"]):
         tell("asks")
         lease = acquire(request, Path(options["folder"]), lambda: options["memory"], lambda text: tell("waits"))

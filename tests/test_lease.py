@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -128,7 +128,12 @@ def test_a_holder_knows_whether_it_had_a_neighbour(log):
     fourth = log.start(jobs=2, hold=0.01)
     log.leave(fourth)
     told = {event.process: event.name for event in log.events() if event.name.endswith("shared")}
-    assert [told[worker.pid] for worker in (first, second, third, fourth)] == ["unshared", "shared", "shared", "unshared"]
+    assert [told[worker.pid] for worker in (first, second, third, fourth)] == [
+        "unshared",
+        "shared",
+        "shared",
+        "unshared",
+    ]
 
 
 def test_a_neighbour_that_came_and_went_counts(log):
@@ -161,10 +166,25 @@ os.kill(os.getpid(), 9)
     holder.stdin.close()
 
 
-def test_one_user_s_folder_serves_another(tmp_path):
-    """As on any machine with a sticky folder and a narrow umask; needs to be root to be two others."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can be two users")
-    folder = tmp_path / "leases"
-    for parent in (tmp_path, *tmp_path.parents):
-        parent.chmod(parent.stat().st_mode | 0o011)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
+def test_all_users_share_one_folder():
+    """Whatever their umask; each can be the first, and none can remove another's files."""
+    with tempfile.TemporaryDirectory(prefix="softreg-test-") as place:
+        folder = Path(place)
+        folder.chmod(0o1777)
+        log = Log(folder)
+        one, other = log.start(user=1), log.start(user=2)
+        until(lambda: [event.name for event in log.events()].count("enters") == 1)
+        holder, waiter = (one, other) if [e.name for e in log.events(one)][-1] == "enters" else (other, one)
+        log.wait(waiter, "waits")
+        log.leave(holder)
+        log.wait(waiter, "enters")
+        assert {file.stat().st_uid for file in (folder / "leases").iterdir()} <= {1, 2}
+        assert (folder / "leases").stat().st_mode & 0o7777 == 0o1777
+        log.leave(waiter)
+
+
+def test_a_folder_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "leases").touch()
+    with pytest.raises(UserError, match=r"leases keeps the leases .*Not a directory.* SOFTREG_LEASES"):
+        acquire(Request(["a"]), tmp_path / "leases", dict, print)
