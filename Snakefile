@@ -29,8 +29,8 @@ stages.set_environment(STUDY)
 
 # A cluster's scheduler shares out its GPUs; there, a number of jobs is given.
 if STUDY.resources["gpu"] and workflow.nodes is None:
-    LIMIT = workflow.global_resources.get("gpu")
-    workflow.register_resource("gpu", gpu.share_out(LIMIT and LIMIT.value))
+    GPU_JOBS = gpu.share_out(workflow.global_resources.get("gpu").value)
+    workflow.register_resource("gpu", GPU_JOBS)
 
 RESULTS = stages.results_folder(STUDY).as_posix()
 LOGS = f"logs/{STUDY.name}"

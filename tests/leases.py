@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -154,14 +155,31 @@ def trial(
     for number, turn in enumerate(sorted(draws.sample(range(workers, workers * turns // 2), kills))):
         until(lambda turn=turn: sum(event.name == "enters" for event in log.events()) >= turn)
         state = "enters" if number % 2 else "asks waits"
-        until(lambda state=state: bool(_in_state(log, state, killed)))
-        victim = draws.choice(_in_state(log, state, killed))
-        log.kill(victim)
-        killed.append(victim.pid)
+        until(lambda state=state: _kill_one(log, state, killed, draws))
     for worker in started:
         if worker.pid not in killed:
             log.leave(worker)
     return killed
+
+
+def _kill_one(log: Log, names: str, killed: list[int], draws: random.Random) -> bool:
+    """Kill one whose last event is one of ``names``; whether there was any, and it did nothing else meanwhile."""
+    found = _in_state(log, names, killed)
+    if not found:
+        return False
+    victim = draws.choice(found)
+    victim.send_signal(signal.SIGSTOP)
+    until(
+        lambda: (
+            victim.poll() is not None or Path(f"/proc/{victim.pid}/stat").read_text().rsplit(")")[-1].split()[0] == "T"
+        )
+    )
+    if victim not in _in_state(log, names, killed):
+        victim.send_signal(signal.SIGCONT)
+        return False
+    log.kill(victim)
+    killed.append(victim.pid)
+    return True
 
 
 def _in_state(log: Log, names: str, killed: list[int]) -> list[subprocess.Popen[str]]:

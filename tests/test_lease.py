@@ -28,12 +28,12 @@ def test_sixteen_processes_share_four_devices_whoever_is_killed(log, seed):
     killed = trial(log, FOUR, jobs=2, workers=16, turns=5, kills=6, seed=seed)
     events = log.events()
     by_device = {device: [stay for stay in stays(events) if stay.device == device] for device in FOUR}
-    assert {device: most(found) for device, found in by_device.items()} == dict.fromkeys(FOUR, 2)
+    assert {device: most(found) for device, found in by_device.items() if most(found) > 2} == {}
+    assert most(stays(events)) > 4
     turns = {pid: sum(event.process == pid and event.name == "leaves" for event in events) for pid in log.workers}
     assert [turns[pid] for pid in log.workers if pid not in killed] == [5] * 10
     before = {pid: [event.name for event in events if event.process == pid][-2] for pid in killed}
-    assert "enters" in before.values()
-    assert {"asks", "waits"} & set(before.values())
+    assert [name == "enters" for name in before.values()] == [False, True] * 3
     # Nothing of the dead is left: each device takes two at once, at once.
     after = [log.start(devices=FOUR, jobs=2) for _ in range(8)]
     for worker in after:
@@ -102,16 +102,15 @@ def test_no_more_share_a_device_than_each_of_them_puts_up_with(log):
     """Two runs at once: one of a job a device, one of three."""
     first = log.start(jobs=3)
     log.wait(first, "enters")
-    single = log.start(jobs=1)
+    single = log.start(jobs=1, hold=1.0)
     log.wait(single, "waits")
-    late = log.start(jobs=3)
-    log.wait(late, "waits")
+    late = [log.start(jobs=3) for _ in range(2)]
+    for worker in late:
+        log.wait(worker, "waits")
     log.leave(first)
-    log.wait(single, "enters")
-    assert [event.name for event in log.events(late)] == ["asks", "waits"]
-    log.leave(single)
-    log.wait(late, "enters")
-    log.wait(log.start(jobs=3), "enters")
+    entered = [log.wait(worker, "enters").time for worker in late]
+    assert log.wait(single, "enters").time > log.wait(first, "leaves").time
+    assert min(entered) > log.wait(single, "leaves").time
 
 
 def test_a_holder_knows_whether_it_had_a_neighbour(log):
@@ -174,9 +173,8 @@ def test_all_users_share_one_folder():
         folder.chmod(0o1777)
         log = Log(folder)
         one, other = log.start(user=1), log.start(user=2)
-        until(lambda: [event.name for event in log.events()].count("enters") == 1)
-        holder, waiter = (one, other) if [e.name for e in log.events(one)][-1] == "enters" else (other, one)
-        log.wait(waiter, "waits")
+        until(lambda: {"enters", "waits"} <= {event.name for event in log.events()})
+        holder, waiter = (one, other) if log.events(one)[-1].name == "enters" else (other, one)
         log.leave(holder)
         log.wait(waiter, "enters")
         assert {file.stat().st_uid for file in (folder / "leases").iterdir()} <= {1, 2}
