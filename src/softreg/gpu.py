@@ -19,7 +19,7 @@ from pathlib import Path
 
 from softreg.errors import UserError
 from softreg.lease import MOST, Lease, Request, acquire
-from softreg.stopping import stopping_at_once
+from softreg.stopping import StopRequest, stopping_at_once
 
 _JOBS = "SOFTREG_JOBS_PER_GPU"
 _ALONE = "SOFTREG_ALONE"
@@ -34,23 +34,29 @@ class Turn:
 
     lease: Lease | None
     environment: dict[str, str]
+    stop: StopRequest
 
     def out_of_memory(self) -> None:
-        """Start the command again, alone on a device, if there was anybody else on this one; return if not."""
+        """Start the command again, alone on a device, if there was anybody else on this one; return if not.
+
+        Raises Interrupted where a stop has been asked for: the command that starts would not know.
+        """
         if self.lease is None or not self.lease.shared():
             return
+        self.stop.check()
         _say(f"ran out of memory beside another job on {self.lease.device}; tries again alone")
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**self.environment, _ALONE: "1"})
 
 
 @contextmanager
-def turn(gpus: int) -> Iterator[Turn]:
+def turn(gpus: int, stop: StopRequest | None = None) -> Iterator[Turn]:
     """Wait for a device, if any of ``gpus`` is asked for, and show CUDA no other. First come, first served.
 
-    What runs out of memory beside another job is run again, from the start of the command, alone on a device.
-    Raises Interrupted where a signal comes while it waits.
+    What runs out of memory beside another job is run again, from the start of the command, alone on a device, unless
+    ``stop`` asks for none of it. Raises Interrupted where a signal comes while it waits.
     """
-    taken = _take() if gpus else Turn(None, {})
+    lease, environment = _take() if gpus else (None, {})
+    taken = Turn(lease, environment, stop or StopRequest())
     try:
         yield taken
     except Exception as error:
@@ -60,18 +66,19 @@ def turn(gpus: int) -> Iterator[Turn]:
 
 
 @cache
-def _take() -> Turn:
+def _take() -> tuple[Lease | None, dict[str, str]]:
+    """This process's lease, for life, if there is anything to share out; and the environment before."""
     before = dict(os.environ)
     names = devices()
     # A cluster's job has been given its device; only several are left to be shared out among its processes.
     if not names or ("SLURM_JOB_ID" in before and len(names) == 1):
-        return Turn(None, before)
+        return None, before
     request = Request(names, _jobs(), before.get(_ALONE) == "1")
     with stopping_at_once("stopped by a signal while it waited for a GPU"):
         lease = acquire(request, Path(before.get("SOFTREG_LEASES") or _FOLDER), _memory, _say)
     _say(f"runs on GPU {lease.device}{' alone' if lease.alone else ''}")
     os.environ["CUDA_VISIBLE_DEVICES"] = lease.device
-    return Turn(lease, before)
+    return lease, before
 
 
 def share_out(limit: int | None) -> int:

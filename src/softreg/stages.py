@@ -20,6 +20,7 @@ from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.fingerprint import code_fingerprint, module_of
 from softreg.matrix import TrainingPath, parse_path, sweep_paths
 from softreg.plugins import describe, is_plugin, slug
+from softreg.stopping import StopRequest
 
 if TYPE_CHECKING:
     from softreg.evaluate import Evaluator
@@ -209,16 +210,13 @@ def train(study: Study, path: TrainingPath) -> None:
 
 def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], data: Path, classes: int) -> None:
     """Train ``cells``; those that ran out of memory beside another job on their GPU, once more and alone."""
-    from softreg.stopping import StopRequest
-
-    with gpu.turn(study.resources["gpu"]) as turn:
+    stop = StopRequest()
+    with gpu.turn(study.resources["gpu"], stop) as turn:
         from softreg.train_path import train_cells
 
-        stop = StopRequest()
         stop.install()
         train_cells(study, path, cells, data, classes, stop)
         if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
-            stop.check()
             turn.out_of_memory()
 
 
