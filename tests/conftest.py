@@ -8,7 +8,8 @@ import pytest
 # Small tensors on several threads wait for each other longer than they compute; set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 # A process has its GPU for life, and the tests of several are one process: they would wait for each other for ever.
-os.environ["SOFTREG_LEASES"] = tempfile.mkdtemp(prefix="softreg-leases-")
+LEASES = tempfile.TemporaryDirectory(prefix="softreg-leases-")
+os.environ["SOFTREG_LEASES"] = LEASES.name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
