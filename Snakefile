@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, matrix, stages
+from softreg import cells, datasets, gpu, matrix, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 
@@ -26,6 +26,11 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 stages.set_environment(STUDY)
+
+# A cluster's scheduler shares out its GPUs; there, a number of jobs is given.
+if STUDY.resources["gpu"] and workflow.nodes is None:
+    GPU_JOBS = gpu.share_out(workflow.global_resources.get("gpu").value)
+    workflow.register_resource("gpu", GPU_JOBS)
 
 if waiting := stages.waiting_packs(STUDY):
     logger.warning(waiting)

@@ -1,11 +1,15 @@
 """What all tests share."""
 
 import os
+import tempfile
 
 import pytest
 
 # Small tensors on several threads wait for each other longer than they compute; set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A process has its GPU for life, and the tests of several are one process: they would wait for each other for ever.
+LEASES = tempfile.TemporaryDirectory(prefix="softreg-leases-")
+os.environ["SOFTREG_LEASES"] = LEASES.name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"softreg: {error}", file=sys.stderr)
         return 2
-    except Interrupted:
-        print("softreg: stopped by a signal; the checkpoint is written, run it again to go on", file=sys.stderr)
+    except Interrupted as interrupted:
+        text = str(interrupted) or "stopped by a signal; the checkpoint is written, run it again to go on"
+        print(f"softreg: {text}", file=sys.stderr)
         return _INTERRUPTED
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softreg import packs
+from softreg import gpu, packs
 from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
@@ -20,6 +20,7 @@ from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.fingerprint import code_fingerprint, module_of
 from softreg.matrix import TrainingPath, parse_path, sweep_paths
 from softreg.plugins import describe, is_plugin, slug
+from softreg.stopping import StopRequest
 
 if TYPE_CHECKING:
     from softreg.evaluate import Evaluator
@@ -202,14 +203,21 @@ def train(study: Study, path: TrainingPath) -> None:
     cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
     waiting = [cell for cell in cells if not cell.settled()]
     if waiting:
-        from softreg.stopping import StopRequest
-        from softreg.train_path import train_cells
-
-        stop = StopRequest()
-        stop.install()
-        train_cells(study, path, waiting, data, len(description["classes"]), stop)
+        _train_cells(study, path, waiting, data, len(description["classes"]))
     folder = path_folder(results_folder(study), path)
     write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+
+
+def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], data: Path, classes: int) -> None:
+    """Train ``cells``; those that ran out of memory beside another job on their GPU, once more and alone."""
+    stop = StopRequest()
+    with gpu.turn(study.resources["gpu"], stop) as turn:
+        from softreg.train_path import train_cells
+
+        stop.install()
+        train_cells(study, path, cells, data, classes, stop)
+        if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
+            turn.out_of_memory()
 
 
 def evaluate(study: Study, path: TrainingPath) -> None:
@@ -217,9 +225,15 @@ def evaluate(study: Study, path: TrainingPath) -> None:
 
     Writes ``val.parquet``, and in the final ``test.parquet`` and ``sums.parquet``, into the path's folder.
     """
+    prepared = _prepared(study, path.dataset)
+    with gpu.turn(study.resources["gpu"]):
+        _evaluate(study, path, prepared)
+
+
+def _evaluate(study: Study, path: TrainingPath, prepared: tuple[Path, dict[str, Any]]) -> None:
     from softreg import records
 
-    evaluator, cells = _evaluator(study, path)
+    evaluator, cells = _evaluator(study, path, prepared)
     folder = path_folder(results_folder(study), path)
     if path.phase == "sweep":
         records.write(evaluator.validation(cells), folder / "val.parquet")
@@ -236,16 +250,22 @@ def reveal(study: Study, group: tuple[str, str, str]) -> None:
     For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
     Raises UserError where λ̂ of the group has not been selected yet.
     """
-    from softreg import records
     from softreg.select import selected_lambda
 
-    results = results_folder(study)
-    selected_lambda(results, *group)
+    selected_lambda(results_folder(study), *group)
+    prepared = _prepared(study, group[0])
+    with gpu.turn(study.resources["gpu"]):
+        _reveal(study, group, prepared)
+
+
+def _reveal(study: Study, group: tuple[str, str, str], prepared: tuple[Path, dict[str, Any]]) -> None:
+    from softreg import records
+
     tables = []
     for path in sweep_paths(study, group):
-        evaluator, cells = _evaluator(study, path)
+        evaluator, cells = _evaluator(study, path, prepared)
         tables.append(evaluator.revealed(cells))
-    place = results.joinpath("sweep", *group) / "sums.parquet"
+    place = results_folder(study).joinpath("sweep", *group) / "sums.parquet"
     records.write(records.joined(tables, records.SUMS), place, records.SUMS)
 
 
@@ -270,11 +290,11 @@ def _data_files(study: Study) -> list[Path]:
     return [Path(file) for file in (*archives, *(description(study, dataset) for dataset in study.datasets))]
 
 
-def _evaluator(study: Study, path: TrainingPath) -> tuple[Evaluator, list[Cell]]:
-    """What scores a path, and its finished cells."""
+def _evaluator(study: Study, path: TrainingPath, prepared: tuple[Path, dict[str, Any]]) -> tuple[Evaluator, list[Cell]]:
+    """What scores a path on its ``prepared`` data, and its finished cells."""
     from softreg.evaluate import Evaluator
 
-    data, description = _prepared(study, path.dataset)
+    data, description = prepared
     folder = path_folder(results_folder(study), path)
     cells = [
         Cell(folder / f"lambda-{entry['lambda']}", entry["lambda"], entry["key"])

@@ -1,13 +1,17 @@
-"""Stopping when the scheduler asks: SIGTERM and SIGINT are noted, and obeyed at the next safe place."""
+"""Stopping when the scheduler asks: SIGTERM and SIGINT are noted, and obeyed at the next safe place, or at once."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """A signal asked the process to stop; what was done so far is in a checkpoint."""
+    """A signal asked the process to stop; what was done so far is in a checkpoint, where the text says nothing else."""
 
 
 class StopRequest:
@@ -18,7 +22,7 @@ class StopRequest:
 
     def install(self) -> None:
         """Take over SIGTERM and SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, self._note)
 
     def check(self) -> None:
@@ -28,3 +32,18 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
+
+
+@contextmanager
+def stopping_at_once(text: str) -> Iterator[None]:
+    """Raise Interrupted with ``text`` as soon as a stop is asked for, from whatever is being done meanwhile."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(text)
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
