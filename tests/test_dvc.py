@@ -1,33 +1,25 @@
-"""dvc.yaml holds what the demo is made from: its data's folder, its code, its targets."""
+"""dvc.yaml holds what a study is made from: its data, its code, its targets."""
 
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
-from softreg import fingerprint, stages
-from softreg.config import load_study
+from softreg import fingerprint
 
 ROOT = Path(__file__).parents[1]
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-DEMO = load_study(ROOT / "config" / "demo.yaml")
+FILE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STUDIES = FILE["vars"][0]["studies"]
+STAGES = {name: stage.get("do", stage) for name, stage in FILE["stages"].items()}
 CODE = {
-    "data": ["softreg.prepare", "softreg.datasets.brain"],
     "benchmark": ["softreg.train_path", "softreg.evaluate", "softreg.select", "softreg.gather"],
     "paper": ["softreg.tables", "softreg.figures", "softreg.report"],
 }
 #: Code of an earlier stage, whose output the stage depends on, or that only checks a study.
 ELSEWHERE = {
-    "data": ("archives.py", "datasets/__init__.py", "schema.py", "strict_yaml.py"),
     "benchmark": ("archives.py", "datasets/", "schema.py", "strict_yaml.py"),
     "paper": ("archives.py", "datasets/", "gather.py", "schema.py", "strict_yaml.py"),
 }
-
-
-def paths_of(entries):
-    """The paths of a list of outputs, each a path or a path with options."""
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
 def reached(modules):
@@ -41,18 +33,10 @@ def reached(modules):
     return {source.file.relative_to(fingerprint._PACKAGE).as_posix() for source in seen}
 
 
-def test_the_prepared_data_is_the_demos():
-    folder = Path(stages.description(DEMO, "brain")).parent.as_posix()
-    assert paths_of(STAGES["data"]["outs"]) == [folder]
-    assert folder in STAGES["benchmark"]["deps"]
-
-
-def test_the_demo_is_the_default_study_of_the_commands():
-    assert [shlex.split(stage["cmd"]) for stage in STAGES.values()] == [
-        ["snakemake", "data"],
-        ["snakemake", "scores"],
-        ["snakemake", "paper"],
-    ]
+def test_the_demo_is_the_study_that_is_versioned_and_the_default_of_snakemake():
+    assert STUDIES == ["demo"]
+    assert "snakemake data --config study=config/demo.yaml" in STAGES["data"]["cmd"]
+    assert [next(iter(entry)) for entry in STAGES["data"]["params"]] == ["config/demo.yaml"]
     assert '"config/demo.yaml"' in (ROOT / "Snakefile").read_text(encoding="utf-8")
 
 
@@ -69,6 +53,8 @@ def test_a_stage_depends_on_its_code(stage):
     assert [dep for dep in listed if not (ROOT / "src" / "softreg" / dep).exists()] == []
 
 
-@pytest.mark.parametrize("stage", ["data", "benchmark"])
-def test_what_took_long_to_make_survives_a_new_run(stage):
-    assert all(options["persist"] for entry in STAGES[stage]["outs"] for options in entry.values())
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_a_stage_makes_survives_a_new_run(stage):
+    """Else DVC would delete it first, and Snakemake make all of it again."""
+    made = [*STAGES[stage]["outs"], *STAGES[stage].get("metrics", [])]
+    assert all(options["persist"] for entry in made for options in entry.values())
