@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, matrix, stages
+from softreg import cells, datasets, forecast, matrix, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 
@@ -51,6 +51,12 @@ SCORES = multiext(
 wildcard_constraints:
     phase="sweep|final",
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
+
+
+# Not run by the jobs that a cluster starts, which read this file again.
+onstart:
+    if any(job.rule.name == "train_path" for job in workflow.dag.needrun_jobs()):
+        forecast.announce(STUDY, workflow.nodes, workflow.cores)
 
 
 localrules:

@@ -37,6 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
     )
     _new_command(commands)
+    plan = _study_command(commands, "plan", "tell what is left of a study and what it will take", _plan)
+    plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
+    plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
@@ -92,6 +95,14 @@ def _study_command(
     return parser
 
 
+def _count(text: str) -> int:
+    """A number of jobs. Raises what argparse tells as a wrong value."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "write a first file of your own penalty, model or data set"
     parser = commands.add_parser("new", help=text, description=text)
@@ -130,6 +141,18 @@ def _check_study(file: Path) -> None:
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
         f"paths, {count_cells(study)} cells"
     )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from softreg.calibrate import calibrate
+    from softreg.config import load_study
+    from softreg.forecast import forecast
+    from softreg.plan import allowed, plan
+
+    study = load_study(options.study)
+    if options.calibrate:
+        calibrate(study, options.jobs or allowed(study))
+    print(forecast(plan(study), options.jobs), end="")
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -179,23 +202,29 @@ def _reveal(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
+    from softreg.jobs import timed
     from softreg.matrix import find_group
-    from softreg.select import select, select_group
 
     study = load_study(options.study)
-    if options.group is None:
-        select(study, stages.results_folder(study))
-        return
-    select_group(study, stages.results_folder(study), find_group(study, options.group))
+    with timed(study.name, "select", options.group or ""):
+        from softreg.select import select, select_group
+
+        if options.group is None:
+            select(study, stages.results_folder(study))
+        else:
+            select_group(study, stages.results_folder(study), find_group(study, options.group))
 
 
 def _gather(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.gather import gather, unfinished
+    from softreg.jobs import timed
 
     study = load_study(options.study)
-    folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
+    with timed(study.name, "partial" if options.partial else "gather"):
+        from softreg.gather import gather, unfinished
+
+        folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
     if told := unfinished(folder):
         print(told)
 

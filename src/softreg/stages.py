@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from softreg import jobs
 from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 RESULTS = Path("results")
+Prepared = tuple[Path, dict[str, Any]]
+"""A prepared data set: its folder, and what its ``dataset.json`` says."""
 SCORING_PRIORITY = 1_000_000
 """Of what scores and selects: above all training, so that a λ̂ is had as soon as it can be."""
 
@@ -198,17 +201,23 @@ def train(study: Study, path: TrainingPath) -> None:
     """Train the cells of a path that are not settled yet, and list them all in its ``path.json``."""
     data, description = _prepared(study, path.dataset)
     lambdas = _lambdas(study, path)
-    cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
-    waiting = [cell for cell in cells if not cell.settled()]
-    if waiting:
-        from softreg.stopping import StopRequest
-        from softreg.train_path import train_cells
+    with jobs.job(study.name, "train", f"{path.phase}/{path.name}", path_key(study, path.phase, path.name)):
+        cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
+        _train(study, path, [cell for cell in cells if not cell.settled()], data, len(description["classes"]))
+        folder = path_folder(results_folder(study), path)
+        write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
 
-        stop = StopRequest()
-        stop.install()
-        train_cells(study, path, waiting, data, len(description["classes"]), stop)
-    folder = path_folder(results_folder(study), path)
-    write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+
+def _train(study: Study, path: TrainingPath, cells: list[Cell], data: Path, classes: int) -> None:
+    if not cells:
+        return
+    from softreg.stopping import StopRequest
+    from softreg.train_path import train_cells
+
+    stop = StopRequest()
+    stop.install()
+    jobs.tell_ready(len(cells))
+    train_cells(study, path, cells, data, classes, stop)
 
 
 def evaluate(study: Study, path: TrainingPath) -> None:
@@ -216,9 +225,15 @@ def evaluate(study: Study, path: TrainingPath) -> None:
 
     Writes ``val.parquet``, and in the final ``test.parquet`` and ``sums.parquet``, into the path's folder.
     """
+    prepared = _prepared(study, path.dataset)
+    with jobs.job(study.name, "evaluate", f"{path.phase}/{path.name}", scoring_key(study, path.phase, path.name)):
+        _evaluate(study, path, prepared)
+
+
+def _evaluate(study: Study, path: TrainingPath, prepared: Prepared) -> None:
     from softreg import records
 
-    evaluator, cells = _evaluator(study, path)
+    evaluator, cells = _evaluator(study, path, prepared)
     folder = path_folder(results_folder(study), path)
     if path.phase == "sweep":
         records.write(evaluator.validation(cells), folder / "val.parquet")
@@ -240,30 +255,32 @@ def reveal(study: Study, group: tuple[str, str, str]) -> None:
 
     results = results_folder(study)
     selected_lambda(results, *group)
-    tables = []
-    for path in sweep_paths(study, group):
-        evaluator, cells = _evaluator(study, path)
-        tables.append(evaluator.revealed(cells))
-    place = results.joinpath("sweep", *group) / "sums.parquet"
-    records.write(records.joined(tables, records.SUMS), place, records.SUMS)
+    prepared = _prepared(study, group[0])
+    with jobs.job(study.name, "reveal", "/".join(group), revealing_key(study, *group)):
+        tables = []
+        for path in sweep_paths(study, group):
+            evaluator, cells = _evaluator(study, path, prepared)
+            tables.append(evaluator.revealed(cells))
+        place = results.joinpath("sweep", *group) / "sums.parquet"
+        records.write(records.joined(tables, records.SUMS), place, records.SUMS)
 
 
-def _evaluator(study: Study, path: TrainingPath) -> tuple[Evaluator, list[Cell]]:
+def _evaluator(study: Study, path: TrainingPath, prepared: Prepared) -> tuple[Evaluator, list[Cell]]:
     """What scores a path, and its finished cells."""
     from softreg.evaluate import Evaluator
 
-    data, description = _prepared(study, path.dataset)
+    data, description = prepared
     folder = path_folder(results_folder(study), path)
     cells = [
         Cell(folder / f"lambda-{entry['lambda']}", entry["lambda"], entry["key"])
         for entry in read_json(folder / "path.json")["cells"]
         if entry["status"] == "finished"
     ]
+    jobs.tell_ready(len(cells))
     return Evaluator(study, path, data, len(description["classes"])), cells
 
 
-def _prepared(study: Study, dataset: str) -> tuple[Path, dict[str, Any]]:
-
+def _prepared(study: Study, dataset: str) -> Prepared:
     folder = prepared_folder(study, dataset)
     file = folder / "dataset.json"
     if not file.is_file():
