@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = _study_command(commands, "plan", "tell what is left of a study and what it will take", _plan)
     plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
     plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
+    status = _study_command(commands, "status", "tell what of a study runs, waits and has failed", _status)
+    status.add_argument("--watch", action="store_true", help="again every few seconds, until nothing runs")
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
@@ -96,11 +98,10 @@ def _study_command(
 
 
 def _count(text: str) -> int:
-    """A number of jobs. Raises what argparse tells as a wrong value."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    """A number of jobs at a time."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of jobs; give 1 or more")
+    return int(text)
 
 
 def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -153,6 +154,20 @@ def _plan(options: argparse.Namespace) -> None:
     if options.calibrate:
         calibrate(study, options.jobs or allowed(study))
     print(forecast(plan(study), options.jobs), end="")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from softreg.config import load_study
+    from softreg.status import status, text, watch
+
+    study = load_study(options.study)
+    try:
+        seen = watch(study) if options.watch else status(study)
+    except KeyboardInterrupt:
+        return 0
+    if not options.watch:
+        print(text(seen), end="")
+    return 1 if seen.failures else 0
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -92,7 +92,7 @@ def costs(survey: Survey, records: Sequence[dict[str, Any]]) -> Costs:
     calibrated = _calibrated(study)
     ended = [record for record in records if record["state"] == "finished"]
     ran = _ran(ended, cells)
-    told = [f"jobs that ran here ({len(ended)})"] * bool(ran) + [calibrated.beside_source] * bool(calibrated.beside)
+    told = [f"{len(ended)} jobs here"] * bool(ran) + [calibrated.beside_source] * bool(calibrated.beside)
     seen = {command: [record["seconds"] for record in ended if record["command"] == command] for command in _ASSUMED}
     published = stages.RESULTS / "published" / study.name
     return Costs(

@@ -115,9 +115,9 @@ def _sources(planned: Plan) -> list[str]:
         if job.command == "train" and job.cells:
             figure = planned.costs.cell(job.group)
             counts[figure.source if figure else "unknown"] += job.cells
-    told = [f"Training as {source} ({count} cells)" for source, count in counts.items()]
+    told = [f"Training of {count} cells: {source}" for source, count in counts.items()]
     rest = planned.costs.beside_source
-    told.append(f"The rest (start-up, validation, scoring, report) as {rest}")
+    told.append(f"The rest, such as start-up and scoring: {rest}")
     if "unknown" in (*counts, rest):
         told.append(f"To measure what is unknown: softreg plan {planned.study.file} --calibrate")
     return told

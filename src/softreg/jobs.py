@@ -58,7 +58,7 @@ class _Sign:
         self.ended.set()
         if self.thread.is_alive():
             self.thread.join()
-        self.facts |= facts | {"seconds": self.seconds(), "peak_memory": _peak_memory()}
+        self.facts |= facts | {"peak_memory": _peak_memory()}
         self._write()
 
     def seconds(self) -> float:
@@ -76,7 +76,7 @@ class _Sign:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}.", suffix=".tmp")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(self.facts, file, ensure_ascii=False)
+                json.dump(self.facts | {"seconds": self.seconds()}, file, ensure_ascii=False)
             Path(name).replace(self.file)
 
 

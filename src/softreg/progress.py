@@ -16,12 +16,13 @@ class PathProgress:
     def __init__(self, path: str, cells: int, epochs: int) -> None:
         self.path, self.epochs = path, epochs
         self.bar = tqdm(total=cells * epochs, desc=path, unit="epoch", disable=not sys.stderr.isatty())
-        self.lambda_ = ""
+        self.lambda_, self.cell = "", 0
 
     def begin(self, lambda_: str, epochs_done: int) -> None:
         """A cell begins, or goes on after ``epochs_done`` epochs."""
         self.lambda_ = lambda_
-        jobs.tell(lambda_=lambda_, epoch=epochs_done, epochs=self.epochs)
+        self.cell += 1
+        jobs.tell(cell=self.cell, strength=lambda_, epoch=epochs_done, epochs=self.epochs)
         self.bar.update(epochs_done)
         if epochs_done:
             self.say(f"λ={lambda_}: goes on after epoch {epochs_done}")
