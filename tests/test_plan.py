@@ -13,13 +13,11 @@ from softreg import calibrate, matrix, stages
 from softreg.cells import make_cells
 from softreg.cli import main
 from softreg.config import load_study
-from softreg.costs import costs
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
 from softreg.forecast import announce, forecast, span
-from softreg.jobs import file_of, records
+from softreg.jobs import file_of
 from softreg.plan import plan
-from softreg.survey import survey
 
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}, "l2": {"lambda": [1e-3]}}
 
@@ -60,7 +58,7 @@ def _description(study, dataset):
 
 
 def known(study):
-    return costs(survey(study), records(study.name))
+    return plan(study).costs
 
 
 def group(penalty):
@@ -128,9 +126,15 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     study = prepared_study(tmp_path)
     write_cells(study, sweep_path("l1"), ["1e-4", "1e-2"], [10.0, 14.0])
     write_job(study, "train", "sweep/shapes/convnet/l1/seed0", startup=3.0, cells=2, seconds=3 + 24 + 8.0)
-    write_job(study, "evaluate", "sweep/shapes/convnet/l1/seed0", startup=2.0, cells=2, seconds=2 + 5.0)
-    write_job(study, "reveal", "shapes/convnet/l1", startup=2.5, cells=2, seconds=2.5 + 1.0)
+    key = stages.scoring_key(study, "sweep", "shapes/convnet/l1/seed0")
+    write_job(study, "evaluate", "sweep/shapes/convnet/l1/seed0", key=key, startup=2.0, cells=2, seconds=2 + 5.0)
+    key = stages.revealing_key(study, *group("l1"))
+    write_job(study, "reveal", "shapes/convnet/l1", key=key, startup=2.5, cells=2, seconds=2.5 + 1.0)
     write_job(study, "select", "shapes/convnet/l1", seconds=1.25)
+    results = stages.results_folder(study)
+    write_text(results / "sweep/shapes/convnet/l1/seed0/val.parquet", "")
+    write_text(results / "selection/shapes/convnet/l1.csv", "lambda\n1e-4\n")
+    write_text(results / "sweep/shapes/convnet/l1/sums.parquet", "")
     found = known(study)
     between = found.rest("select", "", group("l1"), 0) - 1.25
     assert 0 < between <= 1
@@ -138,6 +142,13 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     assert found.rest("evaluate", "sweep", group("none"), 3) == pytest.approx(2 + 3 * 2.5 + between)
     assert found.rest("reveal", "sweep", group("none"), 3) == pytest.approx(2.5 + 3 * 0.5 + between)
     assert found.rest("train", "final", group("none"), 1) is None
+
+    # Scored in larger batches, both are to be done again, and what they took says nothing.
+    changed = load_study(write_study(tmp_path, evaluation={"batch_size": 9}))
+    assert known(changed).rest("evaluate", "sweep", group("none"), 1) is None
+    assert known(changed).rest("reveal", "sweep", group("none"), 1) is None
+    assert known(changed).rest("train", "sweep", group("none"), 3) == pytest.approx(3 + 3 * 4 + between)
+    assert ("evaluate", "sweep/shapes/convnet/l1/seed0") in {(job.command, job.name) for job in plan(changed).work}
 
 
 def test_a_job_that_went_on_from_another_s_cells_tells_nothing(tmp_path):

@@ -78,8 +78,12 @@ class Plan:
 
 def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
     """Look at what a study has made, and plan the rest; ``records`` are those of its jobs, where they are at hand."""
-    looked = survey(study)
-    return Plan(looked, costs(looked, jobs.records(study.name) if records is None else records), left(looked))
+    records = jobs.records(study.name) if records is None else records
+    looked = survey(study, {(record["command"], record["name"]): record["key"] for record in records})
+    work = left(looked)
+    again = {(job.command, job.name) for job in work if job.cells}
+    # What a job took whose work is to be done again, as the study has changed, says nothing.
+    return Plan(looked, costs(looked, [each for each in records if (each["command"], each["name"]) not in again]), work)
 
 
 def left(survey: Survey) -> list[Work]:

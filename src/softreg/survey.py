@@ -1,12 +1,12 @@
 """What of a study has been made, told from its files alone: as Snakemake would see it, but without Snakemake or torch.
 
-A result stands where it is there, is no older than what it is made from, and, if trained, has the present key.
+A result stands where it is there, is no older than what it is made from, and has the present key.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,26 +53,32 @@ class Survey:
     reported: bool
 
 
-def survey(study: Study) -> Survey:
-    """Look at everything that a study has made."""
+def survey(study: Study, keys: Mapping[tuple[str, str], str]) -> Survey:
+    """Look at everything that a study has made; ``keys`` are those that jobs ran under, by their command and name."""
     contents = {dataset: _content(study, dataset) for dataset in study.datasets}
     paths: list[PathState] = []
     selected, revealed = set(), set()
     for group in matrix.groups(study):
         grid = study.penalties[group[2]]["lambda"]
-        sweep = [_state(study, path, grid, contents[group[0]]) for path in matrix.sweep_paths(study, group)]
+        sweep = [_state(study, path, grid, contents[group[0]], keys) for path in matrix.sweep_paths(study, group)]
         chosen = Path(f"{stages.selection_stem(study)}{'/'.join(group)}.csv")
         if all(state.scored for state in sweep) and _stands([chosen], map(Path, stages.group_scores(study, *group))):
             selected.add(group)
-            if _stands([_revealed(study, group)], [chosen, *map(Path, stages.group_paths(study, *group))]):
+            if _is_revealed(study, group, chosen, keys):
                 revealed.add(group)
         lambdas = _selected(chosen) if group in selected else None
         finals = [TrainingPath("final", *group, seed) for seed in study.seeds["evaluation"]]
-        paths += [*sweep, *(_state(study, path, lambdas, contents[group[0]]) for path in finals)]
+        paths += [*sweep, *(_state(study, path, lambdas, contents[group[0]], keys) for path in finals)]
     return Survey(study, paths, frozenset(selected), frozenset(revealed), *_report(study, paths, revealed))
 
 
-def _state(study: Study, path: TrainingPath, lambdas: list[str] | None, content: str | None) -> PathState:
+def _state(
+    study: Study,
+    path: TrainingPath,
+    lambdas: list[str] | None,
+    content: str | None,
+    keys: Mapping[tuple[str, str], str],
+) -> PathState:
     """The state of a path that holds ``lambdas``, None while they are not known; ``content`` as `_content` says."""
     if lambdas is None or content is None:
         return PathState(path, False, False, ("",) if lambdas is None else tuple(lambdas), {})
@@ -83,9 +89,17 @@ def _state(study: Study, path: TrainingPath, lambdas: list[str] | None, content:
     inputs = stages.training_inputs(study, path.phase, path.name).values()
     if current and _stands([folder / "path.json"], map(Path, inputs)):
         scored = _stands(_records(study, path), [folder / "path.json"])
-        return PathState(path, True, scored, (), listed)
+        key = keys.get(("evaluate", f"{path.phase}/{path.name}"))
+        same = key is None or key == stages.scoring_key(study, path.phase, path.name)
+        return PathState(path, True, scored and same, (), listed)
     ended = {cell.lambda_: cell.record() or {} for cell in cells if cell.settled()}
     return PathState(path, False, False, tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended), ended)
+
+
+def _is_revealed(study: Study, group: Group, chosen: Path, keys: Mapping[tuple[str, str], str]) -> bool:
+    key = keys.get(("reveal", "/".join(group)))
+    same = key is None or key == stages.revealing_key(study, *group)
+    return same and _stands([_revealed(study, group)], [chosen, *map(Path, stages.group_paths(study, *group))])
 
 
 def _report(study: Study, paths: list[PathState], revealed: set[Group]) -> tuple[bool, bool]:
