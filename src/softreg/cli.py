@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from softreg import __version__
+from softreg import __version__, jobs
 from softreg.errors import UserError
 from softreg.stopping import Interrupted
 
@@ -17,6 +18,7 @@ _INTERRUPTED = 143
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 where a user's file breaks its contract, 2 for bad input."""
+    jobs.begin()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -217,11 +219,10 @@ def _reveal(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.jobs import timed
     from softreg.matrix import find_group
 
     study = load_study(options.study)
-    with timed(study.name, "select", options.group or ""):
+    with jobs.timed(study.name, "select", options.group or ""):
         from softreg.select import select, select_group
 
         if options.group is None:
@@ -233,10 +234,9 @@ def _select(options: argparse.Namespace) -> None:
 def _gather(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.jobs import timed
 
     study = load_study(options.study)
-    with timed(study.name, "partial" if options.partial else "gather"):
+    with jobs.timed(study.name, "partial" if options.partial else "gather"):
         from softreg.gather import gather, unfinished
 
         folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
@@ -257,21 +257,31 @@ def _write_paper(options: argparse.Namespace) -> None:
             f"{folder} is missing; give the folder of a study's results, such as results/published/wbc, and run "
             "`snakemake scores` first or put published scores there"
         )
+    if options.stage != "paper":
+        _write_from_scores(options.results, (options.stage,))
+        return
+    # Published scores are another place's: what their paper takes is told by no study's jobs.
+    own = options.results.parent == Path("results")
+    with jobs.timed(options.results.name, "paper") if own else nullcontext():
+        _write_from_scores(options.results, ("tables", "figures", "report"))
+
+
+def _write_from_scores(results: Path, parts: Sequence[str]) -> None:
     from softreg.scores import Scores
 
-    scores = Scores(folder)
-    if options.stage in ("tables", "paper"):
+    scores = Scores(results / "scores")
+    if "tables" in parts:
         from softreg.tables import write_tables
 
-        write_tables(scores, options.results)
-    if options.stage in ("figures", "paper"):
+        write_tables(scores, results)
+    if "figures" in parts:
         from softreg.figures import write_figures
 
-        write_figures(scores, options.results)
-    if options.stage in ("report", "paper"):
+        write_figures(scores, results)
+    if "report" in parts:
         from softreg.report import write_report
 
-        write_report(scores, options.results)
+        write_report(scores, results)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class _Sign:
 
     def __init__(self, file: Path, facts: dict[str, Any]) -> None:
         self.file, self.facts = file, facts
-        self.started = time.monotonic()
+        self.started = time.monotonic() if _begun is None else _begun
         self.written = -_SHORTEST
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
@@ -81,6 +81,13 @@ class _Sign:
 
 
 _current: _Sign | None = None
+_begun: float | None = None
+
+
+def begin() -> None:
+    """A command begins now: its imports and the reading of its study count as its job's seconds."""
+    global _begun
+    _begun = time.monotonic()
 
 
 @contextmanager
