@@ -186,12 +186,13 @@ def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     study = prepared_study(tmp_path)
     scoring = {"plain": 0.1, "pictures": 0.1}
     part = {"startup": 1.0, "steps": {"none": 2.0}, "cell": 1.0, "epoch": 1.0, "validation": 0.1, "scoring": scoring}
-    part |= {"weights_bytes": 5000, "key": calibrate.key(study, "shapes", "convnet")}
+    part |= {"weights_bytes": 5000, "share": 0.5, "key": calibrate.key(study, "shapes", "convnet")}
     write_json(
         calibrate.file_of(study),
         {"time": "2026-01-01T00:00:00", "device": "D", "jobs": 2, "parts": {"shapes/convnet": part}},
     )
     assert known(study).cell(group("l1")).value == 3 * 3 * 2.0
+    assert "slowed to 50% by other work" in known(study).cell(group("l1")).source
     more = load_study(write_study(tmp_path, training={**study.training, "epochs": 7}))
     assert known(more).cell(group("l1")).value == 7 * 3 * 2.0
     others = load_study(write_study(tmp_path, training={**study.training, "batch_size": 2}))

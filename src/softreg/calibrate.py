@@ -33,7 +33,8 @@ def calibrate(study: Study, jobs: int) -> None:
 
     The file holds ``time``, ``device``, ``jobs`` and, for each data set × model, seconds: of ``startup``; ``steps``,
     one step with each penalty; ``cell`` and ``epoch``, what comes with each beside; ``validation`` of an image;
-    ``scoring`` of an image; and ``weights_bytes`` and ``peak_memory``. Raises UserError where data are not prepared.
+    ``scoring`` of an image; and ``weights_bytes``, ``peak_memory``, and the ``share`` of its core that training had.
+    Raises UserError where data are not prepared.
     """
     for dataset in study.datasets:
         if not Path(stages.description(study, dataset)).is_file():

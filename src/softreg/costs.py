@@ -28,6 +28,8 @@ from softreg.survey import Group, PathState, Survey
 _ASSUMED = {"select": 3.0, "gather": 5.0, "paper": 20.0}
 #: Seconds between two jobs: Snakemake, and a process that starts, before the job counts its own.
 _BETWEEN = 0.5
+#: Below this share of its core, a calibration says that other work slowed it.
+_SHARED = 0.8
 #: Paths of a dataset × model whose files are looked at for their sizes.
 _SIZED = 3
 
@@ -218,7 +220,10 @@ def _calibrated(study: Study) -> _Calibrated:
     }
     if read is None or not parts:
         return _Calibrated([], {}, "", {})
+    share = fmean(part["share"] for part in parts.values())
     label = f"calibration of {read['time'][:10]} on {read['device']}, {read['jobs']} at a time"
+    if share < _SHARED and not study.resources["gpu"]:
+        label += f", slowed to {share:.0%} by other work"
     seconds: dict[Group, list[float]] = {}
     beside: dict[Job, tuple[float, float]] = {}
     for pair, part in parts.items():

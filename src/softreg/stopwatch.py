@@ -118,27 +118,30 @@ def _train_each(
             # A network that cannot be trained is recorded as failed, in no time; the others tell the cost.
             print(f"softreg: {path.penalty}: {error}", file=sys.stderr)
             continue
-        costs, network = {**found, **costs}, bench.model
+        costs, network = {**costs, **found}, bench.model
     return steps, costs, network
 
 
 def _train(bench: Bench, strength: float, budget: float) -> tuple[float, dict[str, float]]:
-    """Seconds a step, and of what comes with a cell and an epoch; bytes of the weights."""
+    """Seconds a step, and of what comes with a cell and an epoch; bytes of the weights; the share of a core had."""
     stop = _Stopwatch(budget)
     with tempfile.TemporaryDirectory() as folder:
         file, weights = Path(folder) / "checkpoint.pt", Path(folder) / "weights.safetensors"
         began = time.perf_counter()
         stop.trainer = trainer = CellTrainer(bench, strength, file, "", stop, lambda row: None)
         made = time.perf_counter() - began
+        running, computing = time.perf_counter(), time.thread_time()
         with suppress(Interrupted):
             trainer.run()
+        share = (time.thread_time() - computing) / (time.perf_counter() - running)
         save = _seconds(lambda: checkpoint.save(file, "", trainer.progress, bench.model, trainer.optimizer))
         look = _seconds(lambda: (weight_summary(bench.regulariser.weights), bench.regulariser.value()))
         rates = [None] * len(bench.layers.layers)
         rows = _seconds(lambda: layer_rows(bench.layers, bench.regulariser, strength, rates))
         store = _seconds(lambda: save_weights(bench.model, weights))
         size = weights.stat().st_size
-    return stop.seconds_a_step(), {"cell": made + rows + store, "epoch": save + look, "weights_bytes": size}
+    costs = {"cell": made + rows + store, "epoch": save + look, "weights_bytes": size, "share": share}
+    return stop.seconds_a_step(), costs
 
 
 def _validation(network: Segmenter, images: Batches, batch_size: int) -> float:
