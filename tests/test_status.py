@@ -154,7 +154,7 @@ def test_a_finished_path_is_told_as_such(tmp_path):
         assert record["peak_memory"] > 50e6
     assert trained["epoch"] == 3
     # What was measured now tells what the rest will take.
-    assert "left: about " in told
+    assert "left: over " in told
 
 
 def test_the_cells_of_another_version_of_the_study_wait(tmp_path):

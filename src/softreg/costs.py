@@ -83,7 +83,11 @@ class Costs:
         """Seconds of a job with ``cells`` cells, without training them; None where nothing tells."""
         if command in self.short:
             return self.short[command] + _BETWEEN
-        known = self.beside.get((command, phase, group[0], group[1]))
+        known = self.beside.get((command, phase, *group[:2]))
+        if command == "train" and known is None:
+            # Validation and checkpoints are those of the other phase.
+            other = "final" if phase == "sweep" else "sweep"
+            known = self.beside.get((command, other, *group[:2]))
         return None if known is None else known[0] + cells * known[1] + _BETWEEN
 
 

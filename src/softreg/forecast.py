@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from softreg.config import Study
 from softreg.plan import Plan, Work, allowed, plan
 
 _JOBS = (1, 2, 4, 8, 16)
+_WIDTH = 100
 #: Seconds from which a unit is used, its seconds, its name.
 _UNITS = ((172_800, 86_400, "days"), (5_400, 3_600, "h"), (90, 60, "min"))
 
@@ -19,7 +21,8 @@ def forecast(planned: Plan, jobs: int | None) -> str:
     """All that a plan says, for ``jobs`` at a time; None takes what this machine allows."""
     if not planned.work:
         return f"{planned.study.name}: all is made, nothing is left\n"
-    lines = [_left(planned), "", *_table(planned), "", *_sources(planned), "", *_walls(planned, jobs), _disk(planned)]
+    sources = [line for source in _sources(planned) for line in textwrap.wrap(source, _WIDTH, subsequent_indent="  ")]
+    lines = [_left(planned), "", *_table(planned), "", *sources, "", *_walls(planned, jobs), _disk(planned)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -33,10 +36,9 @@ def announce(study: Study, jobs: int | None, cores: int) -> None:
         if not planned.work:
             return
         workers = jobs or allowed(study, cores)
-        wall = _wall(planned, workers)
         lines = [
-            f"{_left(planned)}; {_together(planned)}",
-            f"{_at_a_time(workers)}: {wall if wall == 'unknown' else f'about {wall}'}",
+            _left(planned),
+            f"{_together(planned)}; {_at_a_time(workers)}: {_wall(planned, workers)}",
             *_sources(planned)[:1],
             f"More: softreg plan {study.file}; how far it is: softreg status {study.file}",
         ]
@@ -117,7 +119,7 @@ def _sources(planned: Plan) -> list[str]:
             counts[figure.source if figure else "unknown"] += job.cells
     told = [f"Training of {count} cells: {source}" for source, count in counts.items()]
     rest = planned.costs.beside_source
-    told.append(f"The rest, such as start-up and scoring: {rest}")
+    told.append(f"The rest (start-up, validation, scoring, report): {rest}")
     if "unknown" in (*counts, rest):
         told.append(f"To measure what is unknown: softreg plan {planned.study.file} --calibrate")
     return told
@@ -148,7 +150,7 @@ def _wall(planned: Plan, workers: int) -> str:
     seconds = planned.wall(workers)
     if seconds is None:
         return "unknown"
-    return span(seconds) if planned.costs.beside else f"over {span(seconds)}"
+    return span(seconds) if planned.complete else f"over {span(seconds)}"
 
 
 def _disk(planned: Plan) -> str:

@@ -57,6 +57,11 @@ class Plan:
         """Seconds that a job takes beside training; None where nothing tells."""
         return self.costs.rest(job.command, job.phase, job.group, job.cells)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the costs of all jobs are known."""
+        return all(self.training(job) is not None and self.rest(job) is not None for job in self.work)
+
     def wall(self, workers: int, done: Mapping[str, float] | None = None) -> float | None:
         """Seconds until all is made, ``workers`` jobs at a time; None where the training of some job is unknown.
 
@@ -105,7 +110,7 @@ def _add_group(work: list[Work], survey: Survey, group: Group, states: Sequence[
     scores = [place for state in sweep for place in _add_path(work, study, state, ())]
     chosen = []
     if group not in survey.selected:
-        chosen = [_add(work, "select", scores, name, group, priority=stages.SCORING_PRIORITY)]
+        chosen = [_add(work, "select", scores, name, group, "sweep", 0, stages.SCORING_PRIORITY)]
     for state in states:
         if state.path.phase == "final":
             _add_path(work, study, state, chosen)

@@ -187,7 +187,8 @@ def _eta(seen: Status) -> str:
     at = f"with {workers} job{'s' * (workers > 1)} at a time"
     if seconds is None:
         return f"left: unknown, as nothing has been measured; softreg plan {seen.study.file} --calibrate"
-    return f"left: about {span(seconds)} {at}" + ("" if seen.running else ", but none runs now")
+    about = "about" if seen.planned.complete else "over"
+    return f"left: {about} {span(seconds)} {at}" + ("" if seen.running else ", but none runs now")
 
 
 def _done(planned: Plan, record: dict[str, Any]) -> float:
