@@ -27,7 +27,7 @@ from softreg.survey import Group, PathState, Survey
 #: Seconds of the short commands where none has run here: mostly what their libraries take to load.
 _ASSUMED = {"select": 3.0, "gather": 5.0, "paper": 20.0}
 #: Seconds between two jobs: Snakemake, and a process that starts, before the job counts its own.
-_BETWEEN = 0.5
+_BETWEEN = 1.0
 #: Below this share of its core, a calibration says that other work slowed it.
 _SHARED = 0.8
 #: Paths of a dataset × model whose files are looked at for their sizes.

@@ -166,8 +166,10 @@ def _run_line(record: dict[str, Any]) -> str:
         parts.append(f"epoch {record['epoch']}/{record['epochs']}")
     if "images_per_second" in record:
         parts.append(f"{record['images_per_second']:.0f} images/s")
-    place = f"SLURM job {record['slurm_job']}" if record["slurm_job"] else f"process {record['pid']}"
-    return "  ".join([*parts, f"{span(record['seconds'] + record['age'])} so far", f"{place} on {record['host']}"])
+    place = f"{record['host']}:{record['pid']}"
+    if record["slurm_job"]:
+        place = f"SLURM {record['slurm_job']} on {record['host']}"
+    return "  ".join([*parts, span(record["seconds"] + record["age"]), place])
 
 
 def _stop_line(state: PathState, record: dict[str, Any]) -> str:
