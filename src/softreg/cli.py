@@ -236,7 +236,7 @@ def _gather(options: argparse.Namespace) -> None:
     from softreg.config import load_study
 
     study = load_study(options.study)
-    with jobs.timed(study.name, "partial" if options.partial else "gather"):
+    with nullcontext() if options.partial else jobs.timed(study.name, "gather"):
         from softreg.gather import gather, unfinished
 
         folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
