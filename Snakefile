@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, gpu, matrix, stages
+from softreg import cells, datasets, forecast, gpu, matrix, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 
@@ -28,18 +28,13 @@ except UserError as error:
 stages.set_environment(STUDY)
 
 # A cluster's scheduler shares out its GPUs; there, a number of jobs is given.
+GPU_JOBS = None
 if STUDY.resources["gpu"] and workflow.nodes is None:
     GPU_JOBS = gpu.share_out(workflow.global_resources.get("gpu").value)
     workflow.register_resource("gpu", GPU_JOBS)
 
 if waiting := stages.waiting_packs(STUDY):
     logger.warning(waiting)
-
-
-# Only now are the targets known. What only waits to be unpacked is not trained again.
-onstart:
-    if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
-        raise WorkflowError(waiting)
 
 
 RESULTS = stages.results_folder(STUDY).as_posix()
@@ -66,6 +61,14 @@ SCORES = multiext(
 wildcard_constraints:
     phase="sweep|final",
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
+
+
+# Only now are the targets known. Not run by the jobs that a cluster starts, which read this file again.
+onstart:
+    if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
+        raise WorkflowError(waiting)
+    if any(job.rule.name == "train_path" for job in workflow.dag.needrun_jobs()):
+        forecast.announce(STUDY, workflow.nodes or GPU_JOBS, workflow.cores)
 
 
 localrules:

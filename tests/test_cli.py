@@ -15,6 +15,8 @@ COMMAND = Path(sys.executable).with_name("softreg")
 COMMANDS = (
     "check",
     "new",
+    "plan",
+    "status",
     "fetch",
     "prepare",
     "train",
@@ -43,6 +45,9 @@ MISTAKES = {
     "fetch tiny.yaml moon moon.zip": ["'moon'", "camvid"],
     "fetch tiny.yaml wbc moon.zip": ["wbc", "'moon.zip'", ".zip"],
     "select tiny.yaml": ["results/tiny/sweep", "val.parquet", "sweep"],
+    "plan nowhere.yaml": ["nowhere.yaml", "no such file", "tiny.yaml"],
+    "plan tiny.yaml --calibrate": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
+    "status nowhere.yaml --watch": ["nowhere.yaml", "no such file", "tiny.yaml"],
     "gather tiny.yaml": ["results/tiny/selection.csv", "select"],
     "paper results/tiny": ["results/tiny/scores is missing", "snakemake scores"],
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from softreg import __version__
+from softreg import __version__, jobs
 from softreg.errors import UserError
 from softreg.stopping import Interrupted
 
@@ -17,6 +18,7 @@ _INTERRUPTED = 143
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 where a user's file breaks its contract, 2 for bad input."""
+    jobs.begin()
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -38,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
     )
     _new_command(commands)
+    plan = _study_command(commands, "plan", "tell what is left of a study and what it will take", _plan)
+    plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
+    plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
+    status = _study_command(commands, "status", "tell what of a study runs, waits and has failed", _status)
+    status.add_argument("--watch", action="store_true", help="again every few seconds, until nothing runs")
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
     _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
@@ -95,6 +102,13 @@ def _study_command(
     return parser
 
 
+def _count(text: str) -> int:
+    """A number of jobs at a time."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of jobs; give 1 or more")
+    return int(text)
+
+
 def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = "write a first file of your own penalty, model or data set"
     parser = commands.add_parser("new", help=text, description=text)
@@ -133,6 +147,32 @@ def _check_study(file: Path) -> None:
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
         f"paths, {count_cells(study)} cells"
     )
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from softreg.calibrate import calibrate
+    from softreg.config import load_study
+    from softreg.forecast import forecast
+    from softreg.plan import allowed, plan
+
+    study = load_study(options.study)
+    if options.calibrate:
+        calibrate(study, options.jobs or allowed(study))
+    print(forecast(plan(study), options.jobs), end="")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from softreg.config import load_study
+    from softreg.status import status, text, watch
+
+    study = load_study(options.study)
+    try:
+        seen = watch(study) if options.watch else status(study)
+    except KeyboardInterrupt:
+        return 0
+    if not options.watch:
+        print(text(seen), end="")
+    return 1 if seen.failures else 0
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -183,22 +223,26 @@ def _select(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
     from softreg.matrix import find_group
-    from softreg.select import select, select_group
 
     study = load_study(options.study)
-    if options.group is None:
-        select(study, stages.results_folder(study))
-        return
-    select_group(study, stages.results_folder(study), find_group(study, options.group))
+    with jobs.timed(study.name, "select", options.group or ""):
+        from softreg.select import select, select_group
+
+        if options.group is None:
+            select(study, stages.results_folder(study))
+        else:
+            select_group(study, stages.results_folder(study), find_group(study, options.group))
 
 
 def _gather(options: argparse.Namespace) -> None:
     from softreg import stages
     from softreg.config import load_study
-    from softreg.gather import gather, unfinished
 
     study = load_study(options.study)
-    folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
+    with nullcontext() if options.partial else jobs.timed(study.name, "gather"):
+        from softreg.gather import gather, unfinished
+
+        folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
     if told := unfinished(folder):
         print(told)
 
@@ -232,21 +276,31 @@ def _write_paper(options: argparse.Namespace) -> None:
             f"{folder} is missing; give the folder of a study's results, such as results/published/wbc, and run "
             "`snakemake scores` first or put published scores there"
         )
+    if options.stage != "paper":
+        _write_from_scores(options.results, (options.stage,))
+        return
+    # Published scores are another place's: what their paper takes is told by no study's jobs.
+    own = options.results.parent == Path("results")
+    with jobs.timed(options.results.name, "paper") if own else nullcontext():
+        _write_from_scores(options.results, ("tables", "figures", "report"))
+
+
+def _write_from_scores(results: Path, parts: Sequence[str]) -> None:
     from softreg.scores import Scores
 
-    scores = Scores(folder)
-    if options.stage in ("tables", "paper"):
+    scores = Scores(results / "scores")
+    if "tables" in parts:
         from softreg.tables import write_tables
 
-        write_tables(scores, options.results)
-    if options.stage in ("figures", "paper"):
+        write_tables(scores, results)
+    if "figures" in parts:
         from softreg.figures import write_figures
 
-        write_figures(scores, options.results)
-    if options.stage in ("report", "paper"):
+        write_figures(scores, results)
+    if "report" in parts:
         from softreg.report import write_report
 
-        write_report(scores, options.results)
+        write_report(scores, results)
 
 
 if __name__ == "__main__":

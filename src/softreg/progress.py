@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from softreg import jobs
+
 
 class PathProgress:
     """Progress over all epochs of a path's cells, on standard error."""
@@ -14,11 +16,13 @@ class PathProgress:
     def __init__(self, path: str, cells: int, epochs: int) -> None:
         self.path, self.epochs = path, epochs
         self.bar = tqdm(total=cells * epochs, desc=path, unit="epoch", disable=not sys.stderr.isatty())
-        self.lambda_ = ""
+        self.lambda_, self.cell = "", 0
 
     def begin(self, lambda_: str, epochs_done: int) -> None:
         """A cell begins, or goes on after ``epochs_done`` epochs."""
         self.lambda_ = lambda_
+        self.cell += 1
+        jobs.tell(cell=self.cell, strength=lambda_, epoch=epochs_done, epochs=self.epochs)
         self.bar.update(epochs_done)
         if epochs_done:
             self.say(f"λ={lambda_}: goes on after epoch {epochs_done}")
@@ -26,6 +30,7 @@ class PathProgress:
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch has ended with this row of the history."""
         self.bar.update()
+        jobs.tell(epoch=row["epoch"], images_per_second=row["images_per_second"])
         miou = "" if row["val_miou"] is None else f"  val mIoU {row['val_miou']:.4f}"
         text = (
             f"λ={self.lambda_}  epoch {row['epoch']}/{self.epochs}  data term {row['data_term']:.4f}  "

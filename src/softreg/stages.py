@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from softreg import gpu, packs
+from softreg import gpu, jobs, packs
 from softreg.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.config import Study
 from softreg.datasets import archives_of, prepared_folder
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 RESULTS = Path("results")
+Prepared = tuple[Path, dict[str, Any]]
+"""A prepared data set: its folder, and what its ``dataset.json`` says."""
 SCORING_PRIORITY = 1_000_000
 """Of what scores and selects: above all training, so that a λ̂ is had as soon as it can be."""
 
@@ -200,12 +202,13 @@ def train(study: Study, path: TrainingPath) -> None:
     """Train the cells of a path that are not settled yet, and list them all in its ``path.json``."""
     data, description = _prepared(study, path.dataset)
     lambdas = _lambdas(study, path)
-    cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
-    waiting = [cell for cell in cells if not cell.settled()]
-    if waiting:
-        _train_cells(study, path, waiting, data, len(description["classes"]))
-    folder = path_folder(results_folder(study), path)
-    write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+    with jobs.job(study.name, "train", f"{path.phase}/{path.name}", path_key(study, path.phase, path.name)):
+        cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
+        waiting = [cell for cell in cells if not cell.settled()]
+        if waiting:
+            _train_cells(study, path, waiting, data, len(description["classes"]))
+        folder = path_folder(results_folder(study), path)
+        write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
 
 
 def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], data: Path, classes: int) -> None:
@@ -215,6 +218,7 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], data: Path
         from softreg.train_path import train_cells
 
         stop.install()
+        jobs.tell_ready(len(cells))
         train_cells(study, path, cells, data, classes, stop)
         if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
             turn.out_of_memory()
@@ -226,11 +230,12 @@ def evaluate(study: Study, path: TrainingPath) -> None:
     Writes ``val.parquet``, and in the final ``test.parquet`` and ``sums.parquet``, into the path's folder.
     """
     prepared = _prepared(study, path.dataset)
-    with gpu.turn(study.resources["gpu"]):
+    job = jobs.job(study.name, "evaluate", f"{path.phase}/{path.name}", scoring_key(study, path.phase, path.name))
+    with job, gpu.turn(study.resources["gpu"]):
         _evaluate(study, path, prepared)
 
 
-def _evaluate(study: Study, path: TrainingPath, prepared: tuple[Path, dict[str, Any]]) -> None:
+def _evaluate(study: Study, path: TrainingPath, prepared: Prepared) -> None:
     from softreg import records
 
     evaluator, cells = _evaluator(study, path, prepared)
@@ -254,11 +259,12 @@ def reveal(study: Study, group: tuple[str, str, str]) -> None:
 
     selected_lambda(results_folder(study), *group)
     prepared = _prepared(study, group[0])
-    with gpu.turn(study.resources["gpu"]):
+    job = jobs.job(study.name, "reveal", "/".join(group), revealing_key(study, *group))
+    with job, gpu.turn(study.resources["gpu"]):
         _reveal(study, group, prepared)
 
 
-def _reveal(study: Study, group: tuple[str, str, str], prepared: tuple[Path, dict[str, Any]]) -> None:
+def _reveal(study: Study, group: tuple[str, str, str], prepared: Prepared) -> None:
     from softreg import records
 
     tables = []
@@ -290,7 +296,7 @@ def _data_files(study: Study) -> list[Path]:
     return [Path(file) for file in (*archives, *(description(study, dataset) for dataset in study.datasets))]
 
 
-def _evaluator(study: Study, path: TrainingPath, prepared: tuple[Path, dict[str, Any]]) -> tuple[Evaluator, list[Cell]]:
+def _evaluator(study: Study, path: TrainingPath, prepared: Prepared) -> tuple[Evaluator, list[Cell]]:
     """What scores a path on its ``prepared`` data, and its finished cells."""
     from softreg.evaluate import Evaluator
 
@@ -301,11 +307,11 @@ def _evaluator(study: Study, path: TrainingPath, prepared: tuple[Path, dict[str,
         for entry in read_json(folder / "path.json")["cells"]
         if entry["status"] == "finished"
     ]
+    jobs.tell_ready(len(cells))
     return Evaluator(study, path, data, len(description["classes"])), cells
 
 
-def _prepared(study: Study, dataset: str) -> tuple[Path, dict[str, Any]]:
-
+def _prepared(study: Study, dataset: str) -> Prepared:
     folder = prepared_folder(study, dataset)
     file = folder / "dataset.json"
     if not file.is_file():
