@@ -61,7 +61,7 @@ def test_a_reader_rebuilds_the_paper_and_trains_nothing(published, copy):
     assert files_of(copy, f"{RESULTS}/tables") == files_of(published, f"{RESULTS}/tables")
     assert is_clean(copy)
     assert weights(copy) == {}
-    assert not (copy / "logs").exists()
+    assert not (copy / "logs/tiny/train").exists()
 
 
 def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_results_back(published, copy):
