@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, matrix, stages
+from softreg import cells, datasets, matrix, slurm, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 
@@ -65,6 +65,19 @@ localrules:
     list_selection,
     gather_scores,
     write_paper,
+
+
+onstart:
+    if workflow.executor_plugin.name == "slurm":
+        asked = [
+            (job.rule.name, job.resources)
+            for job in workflow.dag.needrun_jobs()
+            if not job.is_local
+        ]
+        try:
+            slurm.check_jobs(str(STUDY.file), asked)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
 
 
 rule all:
