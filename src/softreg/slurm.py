@@ -117,6 +117,8 @@ def _place(study: str, rule: str) -> str:
 def _check_partition(partition: str, minutes: float, study: str, rule: str, resources: Mapping[str, Any]) -> None:
     """Of what a job can be queued for all the same, unless the site's EnforcePartLimits forbids it."""
     nodes = _run("sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%l %c").stdout.splitlines()
+    if not nodes:  # hidden from this user
+        return
     limits, cpus = zip(*(node.split() for node in nodes), strict=True)
     asked = [
         ("runtime", minutes, max(map(_minutes, limits)), "minutes"),
