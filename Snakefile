@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, forecast, gpu, matrix, stages
+from softreg import cells, datasets, forecast, gpu, matrix, slurm, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 
@@ -67,7 +67,15 @@ wildcard_constraints:
 onstart:
     if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
         raise WorkflowError(waiting)
-    if any(job.rule.name == "train_path" for job in workflow.dag.needrun_jobs()):
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if workflow.executor_plugin.name == "slurm":
+        try:
+            slurm.check_jobs(
+                str(STUDY.file), [(job.rule.name, job.resources) for job in jobs]
+            )
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+    if any(job.rule.name == "train_path" for job in jobs):
         forecast.announce(STUDY, workflow.nodes or GPU_JOBS, workflow.cores)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ DATA = Path("data")
 RESULTS = Path("results")
 Prepared = tuple[Path, dict[str, Any]]
 """A prepared data set: its folder, and what its ``dataset.json`` says."""
+#: Of a job that needs no GPU, whatever a site's profile says of its GPUs.
+NO_GPU = {"gpu": 0, "gpu_model": None, "gres": None}
 SCORING_PRIORITY = 1_000_000
 """Of what scores and selects: above all training, so that a λ̂ is had as soon as it can be."""
 
@@ -136,6 +139,17 @@ def _scoring_key(study: Study, model: str, options: dict[str, Any]) -> str:
 def preparing_code(study: Study, dataset: str) -> str:
     """The fingerprint of the code that prepares a data set."""
     return code("softreg.prepare", module_of("datasets", study.datasets[dataset]["kind"]))
+
+
+def job_resources(study: Study) -> Mapping[str, int | None]:
+    """What a job on a path's networks asks of a scheduler.
+
+    Its processors are named a second time, as Snakemake cuts ``threads`` down to the cores of the machine it runs on,
+    which on a cluster is not the one that trains.
+    """
+    resources = study.resources
+    asked = {"cpus_per_task": resources["threads"], "mem_mb": resources["mem_mb"], "runtime": resources["runtime"]}
+    return asked | ({"gpu": resources["gpu"]} if resources["gpu"] else NO_GPU)
 
 
 def code(*modules: str) -> str:

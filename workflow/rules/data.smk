@@ -17,6 +17,8 @@ rule prepare_dataset:
     wildcard_constraints:
         digest="[0-9a-f]{12}",
     threads: workflow.cores or 1
+    resources:
+        **stages.NO_GPU,
     params:
         code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
         source=lambda wildcards: stages.source_state(STUDY, wildcards.dataset),

@@ -9,9 +9,7 @@ rule evaluate_sweep:
     priority: stages.SCORING_PRIORITY
     threads: STUDY.resources["threads"]
     resources:
-        gpu=STUDY.resources["gpu"],
-        mem_mb=STUDY.resources["mem_mb"],
-        runtime=STUDY.resources["runtime"],
+        **stages.job_resources(STUDY),
     params:
         phase="sweep",
         key=lambda wildcards: stages.scoring_key(STUDY, "sweep", wildcards.path),
@@ -47,9 +45,7 @@ rule reveal_sweep:
         f"{LOGS}/reveal/{{dataset}}/{{model}}/{{penalty}}.log",
     threads: STUDY.resources["threads"]
     resources:
-        gpu=STUDY.resources["gpu"],
-        mem_mb=STUDY.resources["mem_mb"],
-        runtime=STUDY.resources["runtime"],
+        **stages.job_resources(STUDY),
     params:
         key=lambda wildcards: stages.revealing_key(
             STUDY, wildcards.dataset, wildcards.model, wildcards.penalty

@@ -12,9 +12,7 @@ rule train_path:
     priority: lambda wildcards: stages.seed_priority(STUDY, wildcards.phase, wildcards.path)
     threads: STUDY.resources["threads"]
     resources:
-        gpu=STUDY.resources["gpu"],
-        mem_mb=STUDY.resources["mem_mb"],
-        runtime=STUDY.resources["runtime"],
+        **stages.job_resources(STUDY),
     params:
         key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
     shell:
