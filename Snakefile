@@ -67,12 +67,11 @@ wildcard_constraints:
 onstart:
     if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
         raise WorkflowError(waiting)
-    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    jobs = list(workflow.dag.needrun_jobs())
     if workflow.executor_plugin.name == "slurm":
+        asked = [(job.rule.name, job.resources) for job in jobs if not job.is_local]
         try:
-            slurm.check_jobs(
-                str(STUDY.file), [(job.rule.name, job.resources) for job in jobs]
-            )
+            slurm.check_jobs(str(STUDY.file), asked)
         except UserError as error:
             raise WorkflowError(str(error)) from None
     if any(job.rule.name == "train_path" for job in jobs):
