@@ -63,11 +63,16 @@ wildcard_constraints:
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
 
 
-# Only now are the targets known. Not run by the jobs that a cluster starts, which read this file again.
+# Rules that may run while a study's networks wait in packs.
+NEED_NO_NETWORKS = {"all", "data", "fetch_archive", "prepare_dataset"}
+NEED_NO_NETWORKS |= {"paper", "partial", "write_paper"}
+
+
+# Only now are the jobs known. Not run by the jobs that a cluster starts, which read this file again.
 onstart:
-    if waiting and not set(workflow.dag_settings.targets) & {"data", "paper"}:
-        raise WorkflowError(waiting)
     jobs = list(workflow.dag.needrun_jobs())
+    if waiting and {job.rule.name for job in jobs} - NEED_NO_NETWORKS:
+        raise WorkflowError(waiting)
     if workflow.executor_plugin.name == "slurm":
         asked = [(job.rule.name, job.resources) for job in jobs if not job.is_local]
         try:
@@ -75,7 +80,10 @@ onstart:
         except UserError as error:
             raise WorkflowError(str(error)) from None
     if any(job.rule.name == "train_path" for job in jobs):
-        forecast.announce(STUDY, workflow.nodes or GPU_JOBS, workflow.cores)
+        here = workflow.executor_plugin.common_settings.local_exec
+        forecast.announce(
+            STUDY, GPU_JOBS if here else workflow.nodes, workflow.cores
+        )
 
 
 localrules:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from softreg import matrix, stages
+from softreg import gpu, matrix, stages
 from softreg.cells import path_spec
 from softreg.config import Study
 from softreg.errors import UserError
@@ -44,9 +44,11 @@ def calibrate(study: Study, jobs: int) -> None:
             )
     count = 1 if study.resources["gpu"] else max(1, min(jobs, _MOST_AT_ONCE))
     parts = {}
-    for dataset, model in pairs(study):
-        print(f"calibrating {dataset} × {model}", file=sys.stderr)
-        parts[f"{dataset}/{model}"] = {"key": key(study, dataset, model), **_measured(study, dataset, model, count)}
+    # The processes that measure see the one device that is leased here.
+    with gpu.turn(study.resources["gpu"]):
+        for dataset, model in pairs(study):
+            print(f"calibrating {dataset} × {model}", file=sys.stderr)
+            parts[f"{dataset}/{model}"] = {"key": key(study, dataset, model), **_measured(study, dataset, model, count)}
     device = next(iter(parts.values()))["device"]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(file_of(study), {"time": now, "device": device, "jobs": count, "parts": parts})

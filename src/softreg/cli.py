@@ -225,7 +225,7 @@ def _select(options: argparse.Namespace) -> None:
     from softreg.matrix import find_group
 
     study = load_study(options.study)
-    with jobs.timed(study.name, "select", options.group or ""):
+    with jobs.timed(study.name, "select", options.group or "", stages.selecting_key(study)):
         from softreg.select import select, select_group
 
         if options.group is None:
@@ -239,7 +239,7 @@ def _gather(options: argparse.Namespace) -> None:
     from softreg.config import load_study
 
     study = load_study(options.study)
-    with nullcontext() if options.partial else jobs.timed(study.name, "gather"):
+    with nullcontext() if options.partial else jobs.timed(study.name, "gather", "", stages.gathering_key(study)):
         from softreg.gather import gather, unfinished
 
         folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
@@ -279,9 +279,11 @@ def _write_paper(options: argparse.Namespace) -> None:
     if options.stage != "paper":
         _write_from_scores(options.results, (options.stage,))
         return
+    from softreg import stages
+
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results")
-    with jobs.timed(options.results.name, "paper") if own else nullcontext():
+    with jobs.timed(options.results.name, "paper", "", stages.paper_code()) if own else nullcontext():
         _write_from_scores(options.results, ("tables", "figures", "report"))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -123,8 +124,10 @@ def _finished(study: Study, state: PathState) -> Iterator[_Row]:
     folder = path_folder(stages.results_folder(study), state.path)
     for lambda_, ended in state.ended.items():
         if ended["status"] == "finished":
-            record = read_json(folder / f"lambda-{lambda_}" / "cell.json")
-            yield state.group, record["seconds"], record["provenance"]["device"]
+            with suppress(FileNotFoundError):
+                # Deleted by hand, or replaced this moment.
+                record = read_json(folder / f"lambda-{lambda_}" / "cell.json")
+                yield state.group, record["seconds"], record["provenance"]["device"]
 
 
 def _measured(label: str, rows: Sequence[_Row]) -> list[Source]:
@@ -232,7 +235,8 @@ def _calibrated(study: Study) -> _Calibrated:
     beside: dict[Job, tuple[float, float]] = {}
     for pair, part in parts.items():
         images = {phase: _images(study, pair[0], phase) for phase in ("sweep", "final")}
-        for penalty, step in part["steps"].items():
+        for penalty in part["steps"].keys() & study.penalties.keys():
+            step = part["steps"][penalty]
             training = study.training_of(pair[1], penalty)
             steps = images["final"]["train"] // min(training["batch_size"], images["final"]["train"])
             seconds[*pair, penalty] = [training["epochs"] * steps * step]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +15,8 @@ from typing import Any
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, synced to disk.
+def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, synced to disk if ``sync``.
 
     A reader sees the old file or the new one, never a part; on an error nothing is left behind.
     """
@@ -25,8 +27,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -54,13 +57,24 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def crc32_file(path: Path) -> int:
+    """CRC-32 of a file's bytes, as zip archives keep it."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return value
+
+
 def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+@functools.cache
 def _umask() -> int:
+    """The process's; once, as it can only be read by setting it, which other threads would see."""
     current = os.umask(0)
     os.umask(current)
     return current

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
+from softreg import jobs
 from softreg.errors import UserError
 from softreg.lease import MOST, Lease, Request, acquire
 from softreg.stopping import StopRequest, stopping_at_once
@@ -70,12 +72,15 @@ def _take() -> tuple[Lease | None, dict[str, str]]:
     """This process's lease, for life, if there is anything to share out; and the environment before."""
     before = dict(os.environ)
     names = devices()
-    # A cluster's job has been given its device; only several are left to be shared out among its processes.
-    if not names or ("SLURM_JOB_ID" in before and len(names) == 1):
+    # A cluster's job has been given its device; its processes share only several, or where they are told to.
+    if not names or ("SLURM_JOB_ID" in before and len(names) == _jobs() == 1):
         return None, before
     request = Request(names, _jobs(), before.get(_ALONE) == "1")
+    jobs.tell(waits=True)
+    began = time.monotonic()
     with stopping_at_once("stopped by a signal while it waited for a GPU"):
         lease = acquire(request, Path(before.get("SOFTREG_LEASES") or _FOLDER), _memory, _say)
+    jobs.tell_waited(time.monotonic() - began)
     _say(f"runs on GPU {lease.device}{' alone' if lease.alone else ''}")
     os.environ["CUDA_VISIBLE_DEVICES"] = lease.device
     return lease, before

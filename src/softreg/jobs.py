@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from softreg.errors import UserError
+from softreg.files import whole_file
 from softreg.stopping import Interrupted
 
 LOGS = Path("logs")
@@ -70,14 +71,11 @@ class _Sign:
                 self._write()
 
     def _write(self) -> None:
-        # Not synced to disk, as files.write_json would: after a power cut there is no job to tell of.
+        # Not synced to disk: after a power cut there is no job to tell of.
         self.written = time.monotonic()
-        with suppress(OSError):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}.", suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(self.facts | {"seconds": self.seconds()}, file, ensure_ascii=False)
-            Path(name).replace(self.file)
+        with suppress(OSError), whole_file(self.file, sync=False) as temporary:
+            text = json.dumps(self.facts | {"seconds": self.seconds()}, ensure_ascii=False)
+            temporary.write_text(text, encoding="utf-8")
 
 
 _current: _Sign | None = None
@@ -119,9 +117,9 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def timed(study: str, command: str, name: str = "") -> Iterator[None]:
+def timed(study: str, command: str, name: str, key: str) -> Iterator[None]:
     """As `job`, of a short command: what it took is told once it has succeeded, and nothing before."""
-    sign = _Sign(file_of(study, command, name), _first_facts(command, name, ""))
+    sign = _Sign(file_of(study, command, name), _first_facts(command, name, key))
     yield
     sign.end({"state": "finished"})
 
@@ -130,6 +128,13 @@ def tell(**facts: Any) -> None:
     """Note ``facts`` of the job that this process runs; of none, do nothing."""
     if _current is not None:
         _current.update(facts)
+
+
+def tell_waited(seconds: float) -> None:
+    """The job has waited so long for its turn: that is nothing that it takes."""
+    if _current is not None:
+        _current.started += seconds
+        _current.update({"waits": False})
 
 
 def tell_ready(cells: int) -> None:
@@ -170,7 +175,8 @@ def _peak_memory() -> int:
 
 
 def records(study: str) -> list[dict[str, Any]]:
-    """What the jobs of a study have left, those that run and those that have ended, with ``file`` and ``age``.
+    """What the jobs of a study have left, those that run and those that have ended, with ``file``, when it was
+    ``written``, and its ``age``.
 
     ``age`` is the seconds since the last sign, by the file system's own clock, as those of nodes may differ.
     """
@@ -180,14 +186,14 @@ def records(study: str) -> list[dict[str, Any]]:
     for folder, _, names in os.walk(root):
         for name in names:
             if name.endswith(".json") and (record := _read(Path(folder, name))) is not None:
-                found.append(record | {"age": now - record["age"]})
+                found.append(record | {"age": now - record["written"]})
     return found
 
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return record | {"file": file, "age": file.stat().st_mtime} if "command" in record else None
+        return record | {"file": file, "written": file.stat().st_mtime} if "command" in record else None
     except (OSError, ValueError, TypeError):
         # Replaced this moment, or damaged; the next look will tell.
         return None

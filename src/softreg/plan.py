@@ -82,7 +82,7 @@ class Plan:
 def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
     """Look at what a study has made, and plan the rest; ``records`` are those of its jobs, where they are at hand."""
     records = jobs.records(study.name) if records is None else records
-    looked = survey(study, {(record["command"], record["name"]): record["key"] for record in records})
+    looked = survey(study, {(record["command"], record["name"]): record for record in records})
     work = left(looked)
     again = {(job.command, job.name) for job in work if job.cells}
     # What a job took whose work is to be done again, as the study has changed, says nothing.
@@ -147,6 +147,6 @@ def _add(
 
 
 def allowed(study: Study, cores: int | None = None) -> int:
-    """How many jobs run at a time here: as many as there are GPUs, or ``cores`` (None: all) for their threads."""
-    cores = cores or len(os.sched_getaffinity(0))
-    return max(1, len(gpu.devices()) if study.resources["gpu"] else cores // int(study.resources["threads"]))
+    """How many jobs run at a time here: as many as ``cores`` (None: all) have threads for, and there are GPUs for."""
+    by_cores = (cores or len(os.sched_getaffinity(0))) // int(study.resources["threads"])
+    return max(1, min(by_cores, len(gpu.devices())) if study.resources["gpu"] else by_cores)

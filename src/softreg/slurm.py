@@ -46,13 +46,18 @@ def check_jobs(study: str, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Non
     Each distinct demand is submitted once, to begin in an hour, and cancelled. `sbatch --test-only` will not do: it
     refuses jobs for nodes that are down at the moment, which a submission takes. ``study`` is named in remedies.
     """
-    demands = {tuple(submission(resources)): (rule, resources) for rule, resources in jobs}
+    demands = {tuple(_submission(resources)): (rule, resources) for rule, resources in jobs}
     for _, resources in demands.values():
         _check_accounting(resources.get("slurm_account"))
     for options, (rule, resources) in demands.items():
         job = _submit(options, study, rule, resources)
-        partition, limit = _run("squeue", "--noheader", f"--jobs={job}", "--format=%P %l").stdout.split()
-        _run("scancel", job)
+        try:
+            told = _run("squeue", "--noheader", f"--jobs={job}", "--format=%P %l")
+        finally:
+            _run("scancel", job)
+        if len(told.stdout.split()) != 2:
+            raise UserError(f"squeue does not answer ({told.stderr.strip() or 'nothing'}); try again in a moment")
+        partition, limit = told.stdout.split()
         _check_partition(partition, _minutes(limit), study, rule, resources)
 
 
@@ -77,7 +82,7 @@ def _check_accounting(account: str | None) -> None:
         )
 
 
-def submission(resources: Mapping[str, Any]) -> list[str]:
+def _submission(resources: Mapping[str, Any]) -> list[str]:
     """The options of sbatch for a job with these resources, as the engine's plugin gives them."""
     options = [f"--{option}={resources[name]}" for name, option in _OPTIONS.items() if resources.get(name)]
     if gpus := resources.get("gpu"):

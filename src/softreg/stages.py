@@ -152,6 +152,16 @@ def job_resources(study: Study) -> Mapping[str, int | None]:
     return asked | ({"gpu": resources["gpu"]} if resources["gpu"] else NO_GPU)
 
 
+def selecting_key(study: Study) -> str:
+    """Changes when a group's λ̂ must be chosen again."""
+    return digest([study.selection, code("softreg.select")])
+
+
+def gathering_key(study: Study) -> str:
+    """Changes when the scores must be gathered again."""
+    return digest([study.to_dict(), code("softreg.gather")])
+
+
 def code(*modules: str) -> str:
     """The fingerprint of a stage's code."""
     return code_fingerprint(*modules)
@@ -296,7 +306,7 @@ def pack(study: Study) -> None:
 
 def unpack(study: Study) -> bool:
     """Make again what a study's packs hold; whether there was anything to unpack. See `softreg.packs`."""
-    return packs.unpack(study, results_folder(study))
+    return packs.unpack(study, results_folder(study), _data_files(study))
 
 
 def waiting_packs(study: Study) -> str:

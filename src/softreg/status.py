@@ -17,6 +17,7 @@ from softreg import jobs, stages
 from softreg.cells import path_folder
 from softreg.config import Study
 from softreg.forecast import span
+from softreg.jobs import LIVE
 from softreg.plan import Plan, allowed, plan
 from softreg.survey import PathState
 
@@ -161,6 +162,8 @@ def _listed(head: str, lines: Sequence[str]) -> list[str]:
 def _run_line(record: dict[str, Any]) -> str:
     """A running job: what it works on, how far and how fast, where."""
     parts = [f"{record['command']} {record['name']}"]
+    if record.get("waits"):
+        parts.append("waits for a GPU")
     if "strength" in record:
         parts.append(f"λ={record['strength']} ({record['cell']} of {record['cells']})")
         parts.append(f"epoch {record['epoch']}/{record['epochs']}")
@@ -205,11 +208,19 @@ def _done(planned: Plan, record: dict[str, Any]) -> float:
 
 
 def watch(study: Study) -> Status:
-    """Show the status anew every few seconds until all is done, or nothing runs any more; return the last."""
+    """Show the status anew every few seconds until all is done or nothing runs any more; return the last."""
     terminal = sys.stdout.isatty()
+    idle = 0.0
     while True:
-        seen = status(study)
+        try:
+            seen = status(study)
+        except FileNotFoundError:
+            # A job has just replaced what was being read.
+            continue
         print(_CLEAR + text(seen) if terminal else text(seen), end="", flush=True)
-        if not seen.planned.work or not (seen.running or any(_LOCKS.glob("*"))):
+        # Between two jobs, Snakemake's lock tells that it goes on; one that a crash has left tells so for ever.
+        if not seen.planned.work or not (seen.running or (any(_LOCKS.glob("*")) and idle < LIVE)):
             return seen
-        time.sleep(_REDRAW if terminal else _REPEAT)
+        pause = _REDRAW if terminal else _REPEAT
+        idle = 0.0 if seen.running else idle + pause
+        time.sleep(pause)

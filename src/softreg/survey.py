@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from softreg.files import read_json
 from softreg.matrix import TrainingPath
 
 Group = tuple[str, str, str]
+#: Seconds between what a job writes last and its own word that it has ended, and of clocks.
+_LEEWAY = 2.0
 _RECORDS = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
 
 
@@ -53,23 +56,27 @@ class Survey:
     reported: bool
 
 
-def survey(study: Study, keys: Mapping[tuple[str, str], str]) -> Survey:
-    """Look at everything that a study has made; ``keys`` are those that jobs ran under, by their command and name."""
+Signs = Mapping[tuple[str, str], Mapping[str, Any]]
+"""What jobs have left of themselves (`softreg.jobs.records`), by their command and name."""
+
+
+def survey(study: Study, signs: Signs) -> Survey:
+    """Look at everything that a study has made; ``signs`` tell the keys that it was made under."""
     contents = {dataset: _content(study, dataset) for dataset in study.datasets}
     paths: list[PathState] = []
     selected, revealed = set(), set()
     for group in matrix.groups(study):
         grid = study.penalties[group[2]]["lambda"]
-        sweep = [_state(study, path, grid, contents[group[0]], keys) for path in matrix.sweep_paths(study, group)]
+        sweep = [_state(study, path, grid, contents[group[0]], signs) for path in matrix.sweep_paths(study, group)]
         chosen = Path(f"{stages.selection_stem(study)}{'/'.join(group)}.csv")
-        if all(state.scored for state in sweep) and _stands([chosen], map(Path, stages.group_scores(study, *group))):
+        if all(state.scored for state in sweep) and _is_selected(study, group, chosen, signs):
             selected.add(group)
-            if _is_revealed(study, group, chosen, keys):
+            if _is_revealed(study, group, chosen, signs):
                 revealed.add(group)
         lambdas = _selected(chosen) if group in selected else None
         finals = [TrainingPath("final", *group, seed) for seed in study.seeds["evaluation"]]
-        paths += [*sweep, *(_state(study, path, lambdas, contents[group[0]], keys) for path in finals)]
-    return Survey(study, paths, frozenset(selected), frozenset(revealed), *_report(study, paths, revealed))
+        paths += [*sweep, *(_state(study, path, lambdas, contents[group[0]], signs) for path in finals)]
+    return Survey(study, paths, frozenset(selected), frozenset(revealed), *_report(study, paths, revealed, signs))
 
 
 def _state(
@@ -77,7 +84,7 @@ def _state(
     path: TrainingPath,
     lambdas: list[str] | None,
     content: str | None,
-    keys: Mapping[tuple[str, str], str],
+    signs: Signs,
 ) -> PathState:
     """The state of a path that holds ``lambdas``, None while they are not known; ``content`` as `_content` says."""
     if lambdas is None or content is None:
@@ -89,20 +96,37 @@ def _state(
     inputs = stages.training_inputs(study, path.phase, path.name).values()
     if current and _stands([folder / "path.json"], map(Path, inputs)):
         scored = _stands(_records(study, path), [folder / "path.json"])
-        key = keys.get(("evaluate", f"{path.phase}/{path.name}"))
-        same = key is None or key == stages.scoring_key(study, path.phase, path.name)
-        return PathState(path, True, scored and same, (), listed)
+        sign = signs.get(("evaluate", f"{path.phase}/{path.name}"))
+        same = scored and _is_of(sign, stages.scoring_key(study, path.phase, path.name), _records(study, path)[0])
+        return PathState(path, True, same, (), listed)
     ended = {cell.lambda_: cell.record() or {} for cell in cells if cell.settled()}
     return PathState(path, False, False, tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended), ended)
 
 
-def _is_revealed(study: Study, group: Group, chosen: Path, keys: Mapping[tuple[str, str], str]) -> bool:
-    key = keys.get(("reveal", "/".join(group)))
-    same = key is None or key == stages.revealing_key(study, *group)
-    return same and _stands([_revealed(study, group)], [chosen, *map(Path, stages.group_paths(study, *group))])
+def _is_selected(study: Study, group: Group, chosen: Path, signs: Signs) -> bool:
+    stands = _stands([chosen], map(Path, stages.group_scores(study, *group)))
+    return stands and _is_of(signs.get(("select", "/".join(group))), stages.selecting_key(study), chosen)
 
 
-def _report(study: Study, paths: list[PathState], revealed: set[Group]) -> tuple[bool, bool]:
+def _is_revealed(study: Study, group: Group, chosen: Path, signs: Signs) -> bool:
+    file = _revealed(study, group)
+    stands = _stands([file], [chosen, *map(Path, stages.group_paths(study, *group))])
+    return stands and _is_of(signs.get(("reveal", "/".join(group))), stages.revealing_key(study, *group), file)
+
+
+def _is_of(sign: Mapping[str, Any] | None, key: str, output: Path) -> bool:
+    """Whether an output was made under this key, as far as the sign of the job that made it tells.
+
+    The sign is that of another job where the output has been unpacked since, with the time that it had.
+    """
+    if sign is None or not sign["key"]:
+        return True
+    made = output.stat().st_mtime
+    spoke = sign["written"] - sign["seconds"] - _LEEWAY <= made <= sign["written"] + _LEEWAY
+    return bool(not spoke or sign["key"] == key)
+
+
+def _report(study: Study, paths: list[PathState], revealed: set[Group], signs: Signs) -> tuple[bool, bool]:
     """Whether the gathered scores stand, and whether the report does."""
     results = stages.results_folder(study)
     scores = results / "scores" / "provenance.json"
@@ -110,7 +134,10 @@ def _report(study: Study, paths: list[PathState], revealed: set[Group]) -> tuple
         return False, False
     files = [file for state in paths for file in _records(study, state.path)]
     gathered = _stands([scores], [*files, *(_revealed(study, group) for group in revealed)])
-    return gathered, gathered and _stands([results / "report.html"], [scores])
+    gathered = gathered and _is_of(signs.get(("gather", "")), stages.gathering_key(study), scores)
+    report = results / "report.html"
+    reported = gathered and _stands([report], [scores])
+    return gathered, reported and _is_of(signs.get(("paper", "")), stages.paper_code(), report)
 
 
 def _records(study: Study, path: TrainingPath) -> list[Path]:
@@ -137,7 +164,9 @@ def _selected(file: Path) -> list[str]:
 
 def _listed(file: Path) -> dict[str, dict[str, Any]]:
     """The cells that a ``path.json`` lists, by λ."""
-    return {entry["lambda"]: entry for entry in read_json(file)["cells"]} if file.is_file() else {}
+    with suppress(FileNotFoundError):
+        return {entry["lambda"]: entry for entry in read_json(file)["cells"]}
+    return {}
 
 
 def _stands(outputs: list[Path], inputs: Iterable[Path]) -> bool:
