@@ -167,7 +167,7 @@ def test_two_versions_can_be_gone_between(study):
     assert all(text.startswith(("first", "{")) for text in content(study).values())
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "lambda-1/evil.py", "weights.safetensors"])
+@pytest.mark.parametrize("name", ["../../escaped", "/etc/hostname", "lambda-1/evil.py", "weights.safetensors"])
 def test_a_pack_holds_nothing_but_what_packs_hold(study, name):
     stages.pack(study)
     bring(study, "second")

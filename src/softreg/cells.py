@@ -33,10 +33,10 @@ class Cell:
 
     def record(self) -> dict[str, Any] | None:
         """The content of ``cell.json`` if it was made under this key, else None."""
-        file = self.folder / "cell.json"
-        if not file.is_file():
+        try:
+            record: dict[str, Any] = read_json(self.folder / "cell.json")
+        except FileNotFoundError:
             return None
-        record: dict[str, Any] = read_json(file)
         return record if record["key"] == self.key else None
 
     def settled(self) -> bool:

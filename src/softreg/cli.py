@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from softreg import __version__, jobs
 from softreg.errors import UserError
 from softreg.stopping import Interrupted
+
+if TYPE_CHECKING:
+    from softreg.config import Study
 
 #: Exit status after a signal, as shells count it: 128 + SIGTERM.
 _INTERRUPTED = 143
@@ -158,7 +162,16 @@ def _plan(options: argparse.Namespace) -> None:
     study = load_study(options.study)
     if options.calibrate:
         calibrate(study, options.jobs or allowed(study))
+    _say_waiting_packs(study)
     print(forecast(plan(study), options.jobs), end="")
+
+
+def _say_waiting_packs(study: Study) -> None:
+    """Warn that what the packs hold counts as not made."""
+    from softreg import stages
+
+    if waiting := stages.waiting_packs(study):
+        print(f"softreg: {waiting}", file=sys.stderr)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -166,6 +179,7 @@ def _status(options: argparse.Namespace) -> int:
     from softreg.status import status, text, watch
 
     study = load_study(options.study)
+    _say_waiting_packs(study)
     try:
         seen = watch(study) if options.watch else status(study)
     except KeyboardInterrupt:

@@ -200,10 +200,18 @@ def _sizes(survey: Survey) -> dict[tuple[str, str], Figure]:
     found = {}
     for pair, states in scored.items():
         few = states[:_SIZED] + states[-_SIZED:]
-        files = [file for state in few for file in path_folder(results, state.path).rglob("*") if file.is_file()]
-        size = sum(file.stat().st_size for file in files) / sum(len(state.ended) for state in few)
+        files = [file for state in few for file in path_folder(results, state.path).rglob("*")]
+        size = sum(map(_bytes, files)) / sum(len(state.ended) for state in few)
         found[pair] = Figure(size, "finished cells")
     return found
+
+
+def _bytes(file: Path) -> int:
+    """The size of a file, which may have been temporary; of a folder none."""
+    try:
+        return 0 if file.is_dir() else file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @dataclass(frozen=True)

@@ -57,17 +57,18 @@ class _Pack:
 
     def differing(self) -> list[str]:
         """The members whose file is missing in the folder, or holds something else. Raises UserError for a bad one."""
+        allowed = _MEMBERS[self.file.name == _OTHERS]
         try:
             held = self.held()
         except zipfile.BadZipFile:
-            held = {"": ""}
-        changed = [name for name, content in held.items() if not name or self.state(name)[1] != content]
-        allowed = _MEMBERS[self.file.name == _OTHERS]
-        if changed:
-            # Reads all of it, and says what is wrong with it.
-            content_digest(self.file, self.archive())
+            held = {}
+        # Before anything outside the folder is looked at.
         if strange := [name for name in held if not allowed.fullmatch(name)]:
             raise UserError(f"{self.file} holds {strange[0]!r}, which is in no pack; fetch it from where it is kept")
+        changed = [name for name, content in held.items() if self.state(name)[1] != content]
+        if changed or not held:
+            # Reads all of it, and says what is wrong with it.
+            content_digest(self.file, self.archive())
         return changed
 
     def archive(self) -> Archive:
@@ -204,8 +205,9 @@ def _refuse_unknown(study: Study, results: Path, changed: dict[_Pack, list[str]]
         for place, content in map(one.state, names):
             if content and content not in known.get(place, ()):
                 raise UserError(
-                    f"{results / place} has been made here and lies in no pack, and unpacking would overwrite it; "
-                    f"keep it by `softreg pack {study.file}`, or remove {results / 'sweep'} and {results / 'final'}"
+                    f"{results / place} has been made here and lies in no pack, and unpacking would overwrite it; move "
+                    f"{results / 'sweep'} and {results / 'final'} elsewhere, or, to keep what is there, go back to the "
+                    "commit that it was made under"
                 )
 
 

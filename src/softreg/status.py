@@ -17,7 +17,6 @@ from softreg import jobs, stages
 from softreg.cells import path_folder
 from softreg.config import Study
 from softreg.forecast import span
-from softreg.jobs import LIVE
 from softreg.plan import Plan, allowed, plan
 from softreg.survey import PathState
 
@@ -210,17 +209,10 @@ def _done(planned: Plan, record: dict[str, Any]) -> float:
 def watch(study: Study) -> Status:
     """Show the status anew every few seconds until all is done or nothing runs any more; return the last."""
     terminal = sys.stdout.isatty()
-    idle = 0.0
     while True:
-        try:
-            seen = status(study)
-        except FileNotFoundError:
-            # A job has just replaced what was being read.
-            continue
+        seen = status(study)
         print(_CLEAR + text(seen) if terminal else text(seen), end="", flush=True)
-        # Between two jobs, Snakemake's lock tells that it goes on; one that a crash has left tells so for ever.
-        if not seen.planned.work or not (seen.running or (any(_LOCKS.glob("*")) and idle < LIVE)):
+        # Between two jobs, and while all wait in a cluster's queue, Snakemake's lock tells that it goes on.
+        if not seen.planned.work or not (seen.running or any(_LOCKS.glob("*"))):
             return seen
-        pause = _REDRAW if terminal else _REPEAT
-        idle = 0.0 if seen.running else idle + pause
-        time.sleep(pause)
+        time.sleep(_REDRAW if terminal else _REPEAT)

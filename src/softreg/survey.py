@@ -19,8 +19,8 @@ from softreg.files import read_json
 from softreg.matrix import TrainingPath
 
 Group = tuple[str, str, str]
-#: Seconds between what a job writes last and its own word that it has ended, and of clocks.
-_LEEWAY = 2.0
+#: Seconds from a job's own word that it has ended until Snakemake, which gives outputs their last time, learns of it.
+_NOTICED = 600.0
 _RECORDS = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
 
 
@@ -122,7 +122,7 @@ def _is_of(sign: Mapping[str, Any] | None, key: str, output: Path) -> bool:
     if sign is None or not sign["key"]:
         return True
     made = output.stat().st_mtime
-    spoke = sign["written"] - sign["seconds"] - _LEEWAY <= made <= sign["written"] + _LEEWAY
+    spoke = sign["written"] - sign["seconds"] <= made <= sign["written"] + _NOTICED
     return bool(not spoke or sign["key"] == key)
 
 

@@ -56,6 +56,12 @@ def test_a_plan_lists_what_a_dry_run_lists(tmp_path, monkeypatch):
     assert dry_run(folder) == commands_left() == Counter()
     assert text(status(load_study(STUDY))).endswith("nothing is left\n")
 
+    write_study(folder, title="Another title")
+    assert dry_run(folder) == commands_left() == Counter(gather=1, paper=1)
+    write_study(folder, selection={"rule": "one_se"})
+    assert dry_run(folder) == commands_left()
+    assert commands_left()["select"] == 2
+
     write_study(folder, evaluation={"corruptions": ["noise"], "severities": [1]})
     assert dry_run(folder) == commands_left() == Counter(evaluate=2, gather=1, paper=1)
 

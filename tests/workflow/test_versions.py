@@ -107,10 +107,10 @@ def test_dvc_and_snakemake_agree_in_either_order(copy):
     write_study(copy, title="Another title")
     assert ran(snakemake(copy, "pack")) == {"gather_scores": 1, "write_paper": 1, "pack": 1}
     assert not is_clean(copy)
-    # Not told of it, DVC runs its commands, which find nothing to do.
+    # Not told of it, DVC runs its commands, which find nothing to do but the report.
     output = run(copy, "dvc", "repro")
     assert stages(output) == ["benchmark@tiny", "paper@tiny"]
-    assert ran(output) == {}
+    assert ran(output) == {"write_paper": 1}
     assert is_clean(copy)
     assert nothing_to_do(copy)
     # Told of it, DVC runs none.
@@ -128,51 +128,32 @@ def test_what_is_not_unpacked_is_not_trained_again(copy):
     assert "results/tiny/packs holds networks that are not unpacked" in said
     assert "Traceback" not in output
     assert ran(output) == {}
+    output = snakemake(copy, "data", f"{RESULTS}/final/shapes/convnet/none/seed101/path.json", check=False)
+    assert "holds networks that are not unpacked" in output
     assert weights(copy) == {}
 
 
-def test_networks_that_are_not_packed_are_not_overwritten(published, copy):
+def test_a_run_that_was_interrupted_goes_on(copy):
+    """DVC unpacks first, which must not bring back what is being made anew."""
     run(copy, "softreg", "unpack", "config/tiny.yaml")
-    write_study(copy, training={**STUDY["training"], "lr": 2e-3})
-    snakemake(copy, f"{RESULTS}/sweep/shapes/convnet/l1/seed0/path.json")
-    trained = weights(copy)
-    assert trained != weights(published)
-    (copy / RESULTS / "packed.json").unlink()
-    output = run(copy, "softreg", "unpack", "config/tiny.yaml", check=False)
-    assert len(output.splitlines()) == 1
-    assert "l1/seed0/path.json is newer than what was last packed" in output
-    assert weights(copy) == trained
+    write_study(copy, seeds={"tuning": [0], "evaluation": [100, 101, 102]})
+    finals = [f"{RESULTS}/final/shapes/convnet/none/seed{seed}/path.json" for seed in (100, 101, 102)]
+    snakemake(copy, finals[1])
+    (copy / finals[0]).unlink()
+    assert "nothing to unpack" in run(copy, "softreg", "unpack", "config/tiny.yaml")
+    assert not (copy / finals[0]).exists()
+    planned = snakemake(copy, "--dry-run", "pack")
+    assert [f"output: {final}\n" in planned for final in finals[1:]] == [False, True]
 
 
-def test_a_damaged_pack_is_told_in_one_sentence(copy):
-    pack = copy / RESULTS / "packs/sweep/shapes/convnet/l1/seed0.zip"
-    content = bytearray(pack.read_bytes())
-    content[len(content) // 2] ^= 1
-    pack.chmod(0o644)
-    pack.write_bytes(content)
-    output = run(copy, "softreg", "unpack", "config/tiny.yaml", check=False)
-    assert len(output.splitlines()) == 1
-    assert "seed0.zip" in output
-    assert "damaged" in output
-
-
-def test_only_packs_whose_content_changes_are_written(published, tmp_path):
-    project = shutil.copytree(published, tmp_path / "project")
-    packs = project / RESULTS / "packs"
-    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in packs.rglob("*.zip")}
-    history = project / RESULTS / "final/shapes/convnet/none/seed100/lambda-0/history.csv"
-    history.write_text(history.read_text() + "\n")
-    run(project, "softreg", "pack", "config/tiny.yaml")
-    written = {file for file in packs.rglob("*.zip") if file.stat().st_mtime_ns != before[file][0]}
-    assert written == {packs / "final/shapes/convnet/none/seed100.zip"}
-    # The same content gives the same bytes, whenever it is packed.
-    history.write_text(history.read_text()[:-1])
-    for file in packs.rglob("*.zip"):
-        file.unlink()
-    run(project, "softreg", "pack", "config/tiny.yaml")
-    assert {file: file.read_bytes() for file in packs.rglob("*.zip")} == {
-        file: old for file, (_, old) in before.items()
-    }
+def test_a_figure_is_drawn_again_in_a_clone_that_has_unpacked_nothing(copy):
+    with (copy / "src/softreg/figures/style.py").open("a") as file:
+        file.write("# Other colours.\n")
+    output = run(copy, "dvc", "repro")
+    assert stages(output) == ["paper@tiny"]
+    assert ran(output) == {"write_paper": 1}
+    assert is_clean(copy)
+    assert weights(copy) == {}
 
 
 def test_an_experiment_changes_one_key_of_the_study(copy):
