@@ -63,15 +63,16 @@ wildcard_constraints:
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
 
 
-# Rules that may run while a study's networks wait in packs.
-NEED_NO_NETWORKS = {"all", "data", "fetch_archive", "prepare_dataset"}
-NEED_NO_NETWORKS |= {"paper", "partial", "write_paper"}
+# What may be asked for while a study's networks wait in packs: of all else, Snakemake cannot tell what is current.
+NEED_NO_NETWORKS = {"data", "paper", "partial", f"{RESULTS}/report.html"}
 
 
-# Only now are the jobs known. Not run by the jobs that a cluster starts, which read this file again.
+# Only now are targets and jobs known. Not run by the jobs that a cluster starts, which read this file again.
 onstart:
     jobs = list(workflow.dag.needrun_jobs())
-    if waiting and {job.rule.name for job in jobs} - NEED_NO_NETWORKS:
+    targets = set(workflow.dag_settings.targets)
+    trains = any(job.rule.name == "train_path" for job in jobs)
+    if waiting and (trains or not targets or targets - NEED_NO_NETWORKS):
         raise WorkflowError(waiting)
     if workflow.executor_plugin.name == "slurm":
         asked = [(job.rule.name, job.resources) for job in jobs if not job.is_local]
@@ -79,7 +80,7 @@ onstart:
             slurm.check_jobs(str(STUDY.file), asked)
         except UserError as error:
             raise WorkflowError(str(error)) from None
-    if any(job.rule.name == "train_path" for job in jobs):
+    if trains:
         here = workflow.executor_plugin.common_settings.local_exec
         forecast.announce(
             STUDY, GPU_JOBS if here else workflow.nodes, workflow.cores
