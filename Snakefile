@@ -80,8 +80,12 @@ onstart:
             slurm.check_jobs(str(STUDY.file), asked)
         except UserError as error:
             raise WorkflowError(str(error)) from None
+    here = workflow.executor_plugin.common_settings.local_exec
+    if trains and here and STUDY.resources["gpu"] and gpu.absent():
+        raise WorkflowError(
+            f"{STUDY.file}: resources.gpu is set, but this machine has no GPU; set it to 0 to train on the CPU"
+        )
     if trains:
-        here = workflow.executor_plugin.common_settings.local_exec
         forecast.announce(
             STUDY, GPU_JOBS if here else workflow.nodes, workflow.cores
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from projects import sweep_path, write_study
 
-from softreg import matrix, stages
+from softreg import matrix, packs, stages
 from softreg.config import load_study
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
@@ -49,6 +49,11 @@ def make(study, tag):
     write_text(results / "selection.csv", tag)
 
 
+def pack(study):
+    """Without asking whether the files are those of the study as it is: they are of none."""
+    packs.pack(study, stages.results_folder(study), [])
+
+
 def content(study):
     """All but the packs and what is known of them."""
     results = stages.results_folder(study)
@@ -61,8 +66,8 @@ def bring(study, tag):
     results = stages.results_folder(study)
     kept = results.rename("kept")
     make(study, tag)
-    stages.pack(study)
-    packs = (results / "packs").rename("brought")
+    pack(study)
+    brought = (results / "packs").rename("brought")
     for file in sorted(results.rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     results.rmdir()
@@ -70,13 +75,13 @@ def bring(study, tag):
     for file in sorted((results / "packs").rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     (results / "packs").rmdir()
-    packs.rename(results / "packs")
+    brought.rename(results / "packs")
     # No notes here: such records differ by what they would hold.
     write_json(results / "packs" / "records.json", {"jobs": [], "version": tag})
 
 
 def test_what_is_packed_comes_out_again(study):
-    stages.pack(study)
+    pack(study)
     before = content(study)
     bring(study, "second")
     assert "softreg unpack" in stages.waiting_packs(study)
@@ -89,11 +94,11 @@ def test_what_is_packed_comes_out_again(study):
 
 def test_a_file_of_the_same_length_is_packed_again(study):
     """Whatever its time says."""
-    stages.pack(study)
+    pack(study)
     place = folder_of(study, paths(study)[0]) / "val.parquet"
     write_text(place, "other")
     os.utime(place, (0, 0))
-    stages.pack(study)
+    pack(study)
     with zipfile.ZipFile(stages.results_folder(study) / f"packs/sweep/{paths(study)[0].name}.zip") as archive:
         assert archive.read("val.parquet") == b"other"
 
@@ -102,12 +107,12 @@ def test_a_file_of_the_same_length_is_packed_again(study):
 def test_nothing_is_packed_with_a_part_missing(study, name):
     (folder_of(study, paths(study)[-1]) / name).unlink()
     with pytest.raises(UserError, match=rf"seed101/{name} is missing"):
-        stages.pack(study)
+        pack(study)
 
 
 def test_a_path_in_training_is_left_alone(study):
     """Its list is deleted before it is trained again; some of its networks may be new already."""
-    stages.pack(study)
+    pack(study)
     folder = folder_of(study, L1)
     (folder / "path.json").unlink()
     write_text(folder / "lambda-1e-4/weights.safetensors", "new")
@@ -116,7 +121,7 @@ def test_a_path_in_training_is_left_alone(study):
 
 
 def test_a_folder_that_is_gone_comes_back(study):
-    stages.pack(study)
+    pack(study)
     before = content(study)
     folder = folder_of(study, L1)
     folder.rename("elsewhere")
@@ -126,7 +131,7 @@ def test_a_folder_that_is_gone_comes_back(study):
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_what_lies_in_no_pack_is_not_overwritten(study, listed):
-    stages.pack(study)
+    pack(study)
     folder = folder_of(study, L1)
     write_text(folder / "lambda-1e-4/weights.safetensors", "new")
     if not listed:
@@ -139,16 +144,16 @@ def test_what_lies_in_no_pack_is_not_overwritten(study, listed):
 
 
 def test_an_unpacking_that_fails_can_be_repeated(study):
-    stages.pack(study)
+    pack(study)
     bring(study, "second")
-    pack = stages.results_folder(study) / f"packs/final/{paths(study)[-1].name}.zip"
-    whole = pack.read_bytes()
-    pack.write_bytes(whole.replace(b"second 1e-2 weights", b"sec0nd 1e-2 weights"))
+    file = stages.results_folder(study) / f"packs/final/{paths(study)[-1].name}.zip"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"second 1e-2 weights", b"sec0nd 1e-2 weights"))
     before = content(study)
     with pytest.raises(UserError, match=r"seed101\.zip.*damaged"):
         stages.unpack(study)
     assert content(study) == before
-    pack.write_bytes(whole)
+    file.write_bytes(whole)
     # Cut short by something else: some packs are out already.
     with zipfile.ZipFile(stages.results_folder(study) / f"packs/sweep/{paths(study)[0].name}.zip") as archive:
         archive.extractall(folder_of(study, paths(study)[0]))
@@ -157,7 +162,7 @@ def test_an_unpacking_that_fails_can_be_repeated(study):
 
 
 def test_two_versions_can_be_gone_between(study):
-    stages.pack(study)
+    pack(study)
     bring(study, "second")
     stages.unpack(study)
     bring(study, "third")
@@ -169,7 +174,7 @@ def test_two_versions_can_be_gone_between(study):
 
 @pytest.mark.parametrize("name", ["../../escaped", "/etc/hostname", "lambda-1/evil.py", "weights.safetensors"])
 def test_a_pack_holds_nothing_but_what_packs_hold(study, name):
-    stages.pack(study)
+    pack(study)
     bring(study, "second")
     with zipfile.ZipFile(stages.results_folder(study) / f"packs/sweep/{paths(study)[0].name}.zip", "a") as archive:
         archive.writestr(name, "anything")
@@ -182,7 +187,7 @@ def test_a_pack_holds_nothing_but_what_packs_hold(study, name):
 
 @pytest.mark.parametrize("text", ["", "[]", '{"jobs": [{"outputs": {"a": {}}, "note": {}}]}'])
 def test_damaged_records_get_one_sentence(study, text):
-    stages.pack(study)
+    pack(study)
     bring(study, "second")
     write_text(stages.results_folder(study) / "packs" / "records.json", text)
     with pytest.raises(UserError, match=r"records\.json is damaged"):
@@ -190,9 +195,9 @@ def test_damaged_records_get_one_sentence(study, text):
 
 
 def test_packs_of_what_is_no_more_in_the_study_go(study):
-    stages.pack(study)
+    pack(study)
     folder = stages.results_folder(study) / "packs/sweep/shapes/convnet/old"
     write_text(folder / "seed0.zip", "of a penalty that has been taken out")
-    stages.pack(study)
+    pack(study)
     assert not (folder / "seed0.zip").exists()
     assert read_json(stages.results_folder(study) / "packs" / "records.json") == {"jobs": []}

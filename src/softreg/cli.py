@@ -273,7 +273,9 @@ def _unpack(options: argparse.Namespace) -> None:
     from softreg.config import load_study
 
     study = load_study(options.study)
-    if not stages.unpack(study):
+    if count := stages.unpack(study):
+        print(f"{study.name}: {count} archives unpacked")
+    else:
         print(f"{study.name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
 
 

@@ -26,6 +26,8 @@ from softreg.stopping import StopRequest, stopping_at_once
 _JOBS = "SOFTREG_JOBS_PER_GPU"
 _ALONE = "SOFTREG_ALONE"
 _FOLDER = Path("/tmp/softreg-gpu")
+#: Of NVIDIA's, AMD's and Windows' drivers.
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 #: Signs in an error's text that a GPU's memory was full.
 _MEMORY = ("out of memory", "ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
 
@@ -95,6 +97,11 @@ def share_out(limit: int | None) -> int:
     most = found if limit is None else limit
     os.environ[_JOBS] = str(math.ceil(most / found))
     return most
+
+
+def absent() -> bool:
+    """Whether this machine surely has no GPU: no driver that torch knows how to use has left a trace."""
+    return not (os.environ.get("SOFTREG_DEVICES") or _query() or any(map(os.path.exists, _DRIVERS)))
 
 
 def devices() -> list[str]:

@@ -92,22 +92,22 @@ def pack(study: Study, results: Path, data: Iterable[Path]) -> None:
     _mark(results, contents)
 
 
-def unpack(study: Study, results: Path, data: Iterable[Path]) -> bool:
+def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     """Make the files of ``packs/`` again, with times and notes by which Snakemake takes them for made here.
 
-    Returns whether there was anything to unpack. Packs that were packed here, or have been unpacked, give back only
-    folders that are gone. Raises UserError, before anything is written, where one is damaged, or what it would
+    Returns how many archives were unpacked. Those that were packed here, or have been unpacked, give back only folders
+    that are gone. Raises UserError, before anything is written, where one is damaged, or what it would
     overwrite lies in no pack.
     """
     if not (results / "packs" / "records.json").is_file():
-        return False
+        return 0
     found = [_Pack(file, _folder(results, file), results) for file in sorted((results / "packs").rglob("*.zip"))]
     current = _current(results)
     if current:
         found = [one for one in found if not one.folder.exists()]
     changed = {one: names for one in found if (names := one.differing())}
     if current and not changed:
-        return False
+        return 0
     _refuse_unknown(study, results, changed)
     entries = notes.read(results / "packs" / "records.json")
     # From here on, what the packs hold is known too, should unpacking be cut short.
@@ -119,7 +119,7 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> bool:
     # What was noted of other packs that lay there before.
     notes.forget((results / "packs" / "records.json").as_posix())
     _mark(results, found)
-    return True
+    return len(changed)
 
 
 def waiting(study: Study, results: Path) -> str:

@@ -46,6 +46,8 @@ def check_jobs(study: str, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Non
     Each distinct demand is submitted once, to begin in an hour, and cancelled. `sbatch --test-only` will not do: it
     refuses jobs for nodes that are down at the moment, which a submission takes. ``study`` is named in remedies.
     """
+    if _run("sinfo", "--noheader").returncode:
+        raise UserError("SLURM cannot be reached from here; run this on a login node, where `sinfo` answers")
     demands = {tuple(_submission(resources)): (rule, resources) for rule, resources in jobs}
     for _, resources in demands.values():
         _check_accounting(resources.get("slurm_account"))

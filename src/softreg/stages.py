@@ -19,7 +19,7 @@ from softreg.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.fingerprint import code_fingerprint, module_of
-from softreg.matrix import TrainingPath, parse_path, sweep_paths
+from softreg.matrix import TrainingPath, final_paths, parse_path, sweep_paths
 from softreg.plugins import describe, is_plugin, slug
 from softreg.stopping import StopRequest
 
@@ -300,12 +300,30 @@ def _reveal(study: Study, group: tuple[str, str, str], prepared: Prepared) -> No
 
 
 def pack(study: Study) -> None:
-    """Bring the packs of a finished study up to date; see `softreg.packs`."""
+    """Bring the packs of a finished study up to date; see `softreg.packs`.
+
+    Raises UserError where a path is missing, or was trained under another version of the study or the code.
+    """
+    for path in (*sweep_paths(study), *final_paths(study)):
+        _demand_current(study, path)
     packs.pack(study, results_folder(study), _data_files(study))
 
 
-def unpack(study: Study) -> bool:
-    """Make again what a study's packs hold; whether there was anything to unpack. See `softreg.packs`."""
+def _demand_current(study: Study, path: TrainingPath) -> None:
+    listing = path_folder(results_folder(study), path) / "path.json"
+    if not listing.is_file():
+        raise UserError(f"{listing} is missing; run `snakemake` to the end before you pack")
+    _, description = _prepared(study, path.dataset)
+    cells = make_cells(study, path, _lambdas(study, path), results_folder(study), description["content_digest"])
+    if {entry["lambda"]: entry["key"] for entry in read_json(listing)["cells"]} != {c.lambda_: c.key for c in cells}:
+        raise UserError(
+            f"{listing} was made under another version of {study.file}, the data or the code; run `snakemake` to the "
+            "end before you pack, or go back to the commit that it was made under"
+        )
+
+
+def unpack(study: Study) -> int:
+    """Make again what a study's packs hold; how many of them were unpacked. See `softreg.packs`."""
     return packs.unpack(study, results_folder(study), _data_files(study))
 
 

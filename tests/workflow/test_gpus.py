@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from test_workflow import STUDY, make_project, snakemake
 
+from softreg import gpu
+
 #: Jobs that want a GPU, and write down what the environment says.
 PROBES = """
 rule probe:
@@ -29,6 +31,15 @@ def test_jobs_at_a_time_and_on_each_gpu(tmp_path, monkeypatch, devices, argument
     said = snakemake(folder, "--cores", "1", "probe-0", *arguments).stderr
     assert re.search(r"^Provided resources: .*?(\d+)", said, re.MULTILINE)[1] == str(limit)
     assert (folder / "probe-0").read_text() == f"{jobs}\n"
+
+
+def test_a_machine_without_a_gpu_is_told_of_before_any_job(tmp_path, monkeypatch):
+    if not gpu.absent():
+        pytest.skip("this machine has the GPU that must be missing here")
+    folder = make_project(tmp_path, resources={**STUDY["resources"], "gpu": 1})
+    done = snakemake(folder, "--cores", "1", check=False)
+    assert "config/tiny.yaml: resources.gpu is set, but this machine has no GPU" in done.stderr
+    assert not (folder / "results").exists()
 
 
 def test_a_study_without_gpus_has_nothing_to_share_out(tmp_path, monkeypatch):

@@ -142,6 +142,11 @@ def test_a_run_that_was_interrupted_goes_on(copy):
     (copy / finals[0]).unlink()
     assert "nothing to unpack" in run(copy, "softreg", "unpack", "config/tiny.yaml")
     assert not (copy / finals[0]).exists()
+    assert "is missing; run `snakemake` to the end" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
+    write_study(copy, training={**STUDY["training"], "lr": 2e-3})
+    refused = run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
+    assert "was made under another version of config/tiny.yaml" in refused
+    write_study(copy, seeds={"tuning": [0], "evaluation": [100, 101, 102]})
     planned = snakemake(copy, "--dry-run", "pack")
     assert [f"output: {final}\n" in planned for final in finals[1:]] == [False, True]
 
