@@ -76,7 +76,7 @@ def test_the_emptiest_device_comes_first_then_the_least_memory(log):
 
 def test_alone_excludes_others_and_is_not_starved(log):
     """A stream of ordinary requests for two devices; one process wants one of them alone."""
-    stream = [log.start(devices=["a", "b"], jobs=2, turns=40, hold=0.05, seed=i) for i in range(6)]
+    stream = [log.start(devices=["a", "b"], jobs=2, turns=10_000, hold=0.05, seed=i) for i in range(6)]
     for worker in stream:
         log.wait(worker, "enters")
     alone = log.start(devices=["a", "b"], alone=True, turns=3, hold=0.3)
@@ -84,7 +84,7 @@ def test_alone_excludes_others_and_is_not_starved(log):
     # It was served while the stream went on, and the other device served the stream meanwhile.
     assert all(worker.poll() is None for worker in stream)
     for worker in stream:
-        log.leave(worker)
+        log.kill(worker)
     found = stays(log.events())
     own = [stay for stay in found if stay.process == alone.pid]
     overlapping = [
