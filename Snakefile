@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from softreg import cells, datasets, forecast, gpu, matrix, slurm, stages
 from softreg.config import load_study
 from softreg.errors import UserError
+from softreg.plan import allowed
 
 min_version("9.27")
 
@@ -86,9 +87,8 @@ onstart:
             f"{STUDY.file}: resources.gpu is set, but this machine has no GPU; set it to 0 to train on the CPU"
         )
     if trains:
-        forecast.announce(
-            STUDY, GPU_JOBS if here else workflow.nodes, workflow.cores
-        )
+        jobs_here = allowed(STUDY, workflow.cores, GPU_JOBS)
+        forecast.announce(STUDY, jobs_here if here else workflow.nodes)
 
 
 localrules:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,32 @@ def test_wrong_arguments_show_the_usage(folder, arguments):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: softreg")
     assert "Traceback" not in done.stderr
+
+
+def test_what_has_not_been_trained_cannot_be_scored(folder):
+    assert softreg(folder, "prepare", "tiny.yaml", "shapes").returncode == 0
+    done = softreg(folder, "evaluate", "tiny.yaml", "sweep", PATH)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"softreg: results/tiny/sweep/{PATH}/path.json is missing; run `softreg train tiny.yaml sweep {PATH}` first\n"
+    )
+
+
+def test_ctrl_c_is_told_in_a_sentence(folder):
+    assert softreg(folder, "prepare", "tiny.yaml", "shapes").returncode == 0
+    process = subprocess.Popen(
+        [COMMAND, "plan", "tiny.yaml", "--calibrate"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr.readline() == "calibrating shapes × convnet\n"
+    # As a terminal does it: to all processes in the foreground.
+    os.killpg(process.pid, signal.SIGINT)
+    output, told = process.communicate()
+    assert (process.returncode, output, told) == (130, "", "softreg: stopped by a signal\n")
 
 
 def test_prepare_prints_the_class_shares(folder):

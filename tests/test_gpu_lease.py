@@ -235,6 +235,7 @@ def smi(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     for name in ("SOFTREG_DEVICES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
+    return program
 
 
 @pytest.mark.parametrize(
@@ -271,9 +272,19 @@ def test_the_least_memory_in_use_decides_between_empty_devices(smi, log, tmp_pat
     ("limit", "most", "jobs"), [(None, 3, 1), (1, 1, 1), (3, 3, 1), (4, 4, 2), (6, 6, 2), (7, 7, 3)]
 )
 def test_a_limit_of_jobs_becomes_jobs_on_each_gpu(smi, monkeypatch, limit, most, jobs):
-    monkeypatch.setenv("SOFTREG_JOBS_PER_GPU", "")
+    for name in ("SOFTREG_JOBS_PER_GPU", "SOFTREG_DEVICES"):
+        monkeypatch.setenv(name, "")
     assert gpu.share_out(limit) == most
     assert os.environ["SOFTREG_JOBS_PER_GPU"] == str(jobs)
+
+
+def test_jobs_know_the_devices_though_nvidia_smi_fails_later(smi, monkeypatch):
+    monkeypatch.setenv("SOFTREG_JOBS_PER_GPU", "")
+    monkeypatch.setenv("SOFTREG_DEVICES", "")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2")
+    gpu.share_out(None)
+    smi.write_text("#!/bin/sh\nexit 9\n")
+    assert gpu.devices() == ["GPU-aa11", "GPU-cc33"]
 
 
 def test_a_wrong_number_of_jobs_is_told_in_a_sentence(log, tmp_path):

@@ -1,13 +1,16 @@
 """Packs: what goes in, what comes out, and what is never overwritten; on files written by hand."""
 
+import json
 import os
 import zipfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
 from projects import sweep_path, write_study
 
 from softreg import matrix, packs, stages
+from softreg.cli import main
 from softreg.config import load_study
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
@@ -52,6 +55,13 @@ def make(study, tag):
 def pack(study):
     """Without asking whether the files are those of the study as it is: they are of none."""
     packs.pack(study, stages.results_folder(study), [])
+
+
+def note(*files):
+    """As Snakemake notes that it has made them."""
+    for file in files:
+        name = urlsafe_b64encode(file.as_posix().encode()).decode()
+        write_text(Path(".snakemake/metadata") / name, json.dumps({"rule": "select_lambda"}))
 
 
 def content(study):
@@ -127,6 +137,44 @@ def test_a_folder_that_is_gone_comes_back(study):
     folder.rename("elsewhere")
     assert stages.unpack(study)
     assert content(study) == before
+
+
+def test_lambda_is_chosen_again_where_it_came_of_other_networks(study):
+    """After an edit that was taken back; else a choice that others led to would pass for one made of the packs'."""
+    results = stages.results_folder(study)
+    chosen = [results / f"selection/shapes/convnet/{penalty}.csv" for penalty in ("none", "l1")]
+    scores = folder_of(study, L1) / "val.parquet"
+    note(*chosen, scores)
+    pack(study)
+    made = [file.stat().st_mtime_ns for file in chosen]
+    write_text(chosen[1], "second")
+    (results / "sweep").rename("elsewhere")
+    assert stages.unpack(study)
+    assert chosen[0].stat().st_mtime_ns == made[0]
+    assert chosen[1].stat().st_mtime_ns < scores.stat().st_mtime_ns < made[1]
+
+
+def test_packs_that_are_not_what_lies_there_are_told(study, capsys):
+    assert stages.differing_packs(study) == 0
+    pack(study)
+    assert stages.differing_packs(study) == 0
+    write_json(folder_of(study, L1) / "path.json", {"cells": [{"lambda": "1e-4", "status": "diverged"}]})
+    (folder_of(study, paths(study)[-1]) / "path.json").unlink()
+    assert stages.differing_packs(study) == 2
+    assert main(["unpack", str(study.file)]) == 0
+    assert "2 paths are not as in its packs" in capsys.readouterr().out
+
+
+def test_the_remedy_for_what_lies_in_no_pack_is_one(study):
+    pack(study)
+    make(study, "own")
+    bring(study, "second")
+    with pytest.raises(UserError, match=r"move results/tiny/sweep and results/tiny/final elsewhere"):
+        stages.unpack(study)
+    for phase in ("sweep", "final"):
+        (stages.results_folder(study) / phase).rename(f"my-{phase}")
+    assert stages.unpack(study)
+    assert all(text.startswith(("second", "{")) for text in content(study).values())
 
 
 @pytest.mark.parametrize("listed", [True, False])

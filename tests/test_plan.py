@@ -1,6 +1,7 @@
 """What a study will take: costs from what was measured, wherever that is, and the jobs that are left."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -17,7 +18,8 @@ from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
 from softreg.forecast import announce, forecast, span
 from softreg.jobs import file_of
-from softreg.plan import plan
+from softreg.plan import allowed, plan
+from softreg.status import status, text
 
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}, "l2": {"lambda": [1e-3]}}
 
@@ -185,6 +187,13 @@ def test_a_calibration_times_the_real_training(tmp_path):
     assert "unknown" not in forecast(plan(study), 2)
 
 
+def test_a_calibration_runs_no_more_processes_than_jobs_will_run_here(tmp_path):
+    """A plan may be for a cluster of a hundred nodes."""
+    study = prepared_study(tmp_path, resources={"threads": max(1, len(os.sched_getaffinity(0)))})
+    assert main(["plan", str(study.file), "--calibrate", "--jobs", "100"]) == 0
+    assert read_json(calibrate.file_of(study))["jobs"] == 1
+
+
 def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     study = prepared_study(tmp_path)
     scoring = {"plain": 0.1, "pictures": 0.1}
@@ -202,19 +211,42 @@ def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     assert known(others).cell(group("l1")) is None
 
 
-def test_a_forecast_of_known_costs_adds_up(tmp_path):
+def known_costs(tmp_path):
+    """A study of which a cell has been trained, for an hour, and all else takes next to nothing."""
     study = prepared_study(tmp_path)
     write_cells(study, sweep_path("none"), ["0"], [3600.0])
     write_job(study, "train", "sweep/shapes/convnet/none/seed0", startup=0.0, cells=1, seconds=3600.0)
     for phase in ("sweep", "final"):
         write_job(study, "evaluate", f"{phase}/shapes/convnet/none/seed9", startup=0.0, cells=1, seconds=0.0)
     write_job(study, "reveal", "shapes/convnet/former", startup=0.0, cells=1, seconds=0.0)
-    told = forecast(plan(study), 1)
+    return study
+
+
+def test_a_forecast_of_known_costs_adds_up(tmp_path):
+    told = forecast(plan(known_costs(tmp_path)), 1)
     # Left are 2 + 4 cells of an hour each; 1000 bytes of weights and little more a cell.
     assert "tiny: 6 of 7 cells and 5 of 6 paths are left to train" in told
     assert "6.00" in told
     assert "1 job at a time: 6." in told
     assert max(map(len, told.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("waits", "left"), [(True, "6."), (False, "4.")])
+def test_waiting_for_a_gpu_is_no_work_done(tmp_path, waits, left):
+    study = known_costs(tmp_path)
+    name = "sweep/shapes/convnet/l1/seed0"
+    key = stages.path_key(study, *name.split("/", 1))
+    write_job(study, "train", name, state="running", key=key, waits=waits, startup=0.0, seconds=7200.0)
+    assert f"left: about {left}" in text(status(study))
+
+
+def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTREG_DEVICES", "0,1,2")
+    study = load_study(write_study(tmp_path, resources={"gpu": 1, "threads": 4}))
+    assert [allowed(study, cores) for cores in (3, 8, 16)] == [1, 2, 3]
+    assert [allowed(study, cores, 6) for cores in (8, 40)] == [2, 6]
+    on_cpu = load_study(write_study(tmp_path, resources={"gpu": 0, "threads": 4}))
+    assert allowed(on_cpu, 40) == 10
 
 
 def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
@@ -248,10 +280,10 @@ def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
 
 def test_a_forecast_never_stops_a_run(tmp_path, capsys):
     study = prepared_study(tmp_path)
-    announce(study, None, 2)
+    announce(study, 2)
     assert "tiny: 7 of 7 cells" in capsys.readouterr().err
     write_text(calibrate.file_of(study), json.dumps({"time": None}))
-    announce(study, None, 2)
+    announce(study, 2)
     assert capsys.readouterr().err.startswith("No forecast: ")
 
 

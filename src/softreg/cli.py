@@ -16,8 +16,9 @@ from softreg.stopping import Interrupted
 if TYPE_CHECKING:
     from softreg.config import Study
 
-#: Exit status after a signal, as shells count it: 128 + SIGTERM.
+#: Exit statuses after a signal, as shells count them: 128 + SIGTERM, 128 + SIGINT.
 _INTERRUPTED = 143
+_CTRL_C = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = str(interrupted) or "stopped by a signal; the checkpoint is written, run it again to go on"
         print(f"softreg: {text}", file=sys.stderr)
         return _INTERRUPTED
+    except KeyboardInterrupt:
+        print("softreg: stopped by a signal", file=sys.stderr)
+        return _CTRL_C
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -161,7 +165,8 @@ def _plan(options: argparse.Namespace) -> None:
 
     study = load_study(options.study)
     if options.calibrate:
-        calibrate(study, options.jobs or allowed(study))
+        # What this machine allows at most: with --jobs, a plan may be for another.
+        calibrate(study, min(options.jobs or allowed(study), allowed(study)))
     _say_waiting_packs(study)
     print(forecast(plan(study), options.jobs), end="")
 
@@ -275,6 +280,13 @@ def _unpack(options: argparse.Namespace) -> None:
     study = load_study(options.study)
     if count := stages.unpack(study):
         print(f"{study.name}: {count} archives unpacked")
+    elif count := stages.differing_packs(study):
+        results = stages.results_folder(study)
+        print(
+            f"{study.name} has nothing to unpack, though {count} paths are not as in its packs: they have been trained "
+            f"anew here, or their training has begun. To have the packs' back, move their folders out of "
+            f"{results / 'sweep'} and {results / 'final'} and run this again"
+        )
     else:
         print(f"{study.name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
 

@@ -26,16 +26,15 @@ def forecast(planned: Plan, jobs: int | None) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def announce(study: Study, jobs: int | None, cores: int) -> None:
+def announce(study: Study, workers: int) -> None:
     """Say on standard error, in a few lines, what a run that begins has before it; whatever happens, let it run.
 
-    It has ``jobs`` at a time on a cluster, or, where that is None, this machine's ``cores``.
+    It has ``workers`` jobs at a time.
     """
     try:
         planned = plan(study)
         if not planned.work:
             return
-        workers = jobs or allowed(study, cores)
         lines = [
             _left(planned),
             f"{_together(planned)}; {_at_a_time(workers)}: {_wall(planned, workers)}",

@@ -91,9 +91,13 @@ def _take() -> tuple[Lease | None, dict[str, str]]:
 def share_out(limit: int | None) -> int:
     """The most GPU jobs at a time on this machine: ``limit``, or without one as many as it has devices, or 1.
 
-    Tells jobs, through the environment, how many of them share a device.
+    Tells jobs, through the environment, which devices there are and how many jobs share one.
     """
-    found = max(1, len(devices()))
+    names = devices()
+    if names:
+        # A job for which `nvidia-smi` does not answer in time would find none, and take the first without a lease.
+        os.environ["SOFTREG_DEVICES"] = ",".join(names)
+    found = max(1, len(names))
     most = found if limit is None else limit
     os.environ[_JOBS] = str(math.ceil(most / found))
     return most

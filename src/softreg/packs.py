@@ -28,6 +28,7 @@ from softreg.matrix import TrainingPath, final_paths, groups, sweep_paths
 
 _SCORES = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
 _CELL = ("cell.json", "weights.safetensors", "history.csv", "layers.csv")
+_LIST = "path.json"
 _OTHERS = "selection.zip"
 #: All that an archive may hold: packs may be anybody's.
 _MEMBERS = {
@@ -96,12 +97,12 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     """Make the files of ``packs/`` again, with times and notes by which Snakemake takes them for made here.
 
     Returns how many archives were unpacked. Those that were packed here, or have been unpacked, give back only folders
-    that are gone. Raises UserError, before anything is written, where one is damaged, or what it would
-    overwrite lies in no pack.
+    that are gone; a λ̂ that other networks have led to since is then chosen again. Raises UserError, before anything is
+    written, where one is damaged, or what it would overwrite lies in no pack.
     """
     if not (results / "packs" / "records.json").is_file():
         return 0
-    found = [_Pack(file, _folder(results, file), results) for file in sorted((results / "packs").rglob("*.zip"))]
+    found = _found(results)
     current = _current(results)
     if current:
         found = [one for one in found if not one.folder.exists()]
@@ -114,7 +115,7 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     _know(results, found, "")
     for one in changed:
         _unpack(one)
-    places = [one.folder for one in found] if current else [results, *data]
+    places = [*(one.folder for one in found), *_chosen(results)] if current else [results, *data]
     notes.restore(entries, results, places)
     # What was noted of other packs that lay there before.
     notes.forget((results / "packs" / "records.json").as_posix())
@@ -132,9 +133,25 @@ def waiting(study: Study, results: Path) -> str:
     )
 
 
+def differing(results: Path) -> int:
+    """How many paths lie there, whole or in part, otherwise than in their packs: by their lists, which hold keys."""
+    paths = [one for one in _found(results) if one.file.name != _OTHERS and one.folder.exists()]
+    return sum(one.state(_LIST)[1] != one.held().get(_LIST) for one in paths)
+
+
+def _found(results: Path) -> list[_Pack]:
+    packs = results / "packs"
+    return [_Pack(file, _folder(results, file), results) for file in sorted(packs.rglob("*.zip"))]
+
+
 def _folder(results: Path, file: Path) -> Path:
     packs = results / "packs"
     return results if file.parent == packs else results / file.relative_to(packs).with_suffix("")
+
+
+def _chosen(results: Path) -> list[Path]:
+    """What follows from networks and is no path's own: λ̂, and scores that are told once it is chosen."""
+    return [results / name for name in _Pack(results / "packs" / _OTHERS, results, results).held()]
 
 
 def _contents(study: Study, results: Path) -> Iterator[tuple[_Pack, list[str]]]:
@@ -149,7 +166,7 @@ def _contents(study: Study, results: Path) -> Iterator[tuple[_Pack, list[str]]]:
 
 def _members(path: TrainingPath, folder: Path) -> list[str]:
     """What is kept of a path: the cells that it lists, those that have finished with their networks, and its scores."""
-    listing = folder / "path.json"
+    listing = folder / _LIST
     if not listing.is_file():
         raise _missing(listing)
     cells = [
@@ -157,7 +174,7 @@ def _members(path: TrainingPath, folder: Path) -> list[str]:
         for cell in read_json(listing)["cells"]
         for name in (_CELL if cell["status"] == "finished" else _CELL[:1])
     ]
-    return ["path.json", *_SCORES[path.phase], *cells]
+    return [_LIST, *_SCORES[path.phase], *cells]
 
 
 def _missing(file: Path) -> UserError:
@@ -202,6 +219,9 @@ def _refuse_unknown(study: Study, results: Path, changed: dict[_Pack, list[str]]
     """Stop where a file that would be overwritten is not as it was last packed or unpacked here."""
     known = _marked(results)["contents"]
     for one, names in changed.items():
+        if one.file.name == _OTHERS:
+            # Follows from the networks, in seconds.
+            continue
         for place, content in map(one.state, names):
             if content and content not in known.get(place, ()):
                 raise UserError(

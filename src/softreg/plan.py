@@ -146,7 +146,10 @@ def _add(
     return len(work) - 1
 
 
-def allowed(study: Study, cores: int | None = None) -> int:
-    """How many jobs run at a time here: as many as ``cores`` (None: all) have threads for, and there are GPUs for."""
+def allowed(study: Study, cores: int | None = None, gpu_jobs: int | None = None) -> int:
+    """How many jobs run at a time here: as many as ``cores`` (None: all) have threads for, and there are GPUs for.
+
+    With ``gpu_jobs``, so many share the GPUs; without, one has each.
+    """
     by_cores = (cores or len(os.sched_getaffinity(0))) // int(study.resources["threads"])
-    return max(1, min(by_cores, len(gpu.devices())) if study.resources["gpu"] else by_cores)
+    return max(1, min(by_cores, gpu_jobs or len(gpu.devices())) if study.resources["gpu"] else by_cores)

@@ -327,6 +327,11 @@ def unpack(study: Study) -> int:
     return packs.unpack(study, results_folder(study), _data_files(study))
 
 
+def differing_packs(study: Study) -> int:
+    """How many paths of a study lie there otherwise than in its packs; see `softreg.packs`."""
+    return packs.differing(results_folder(study))
+
+
 def waiting_packs(study: Study) -> str:
     """A sentence where a study's packs are not unpacked, so that Snakemake knows nothing of what they hold; else ""."""
     return packs.waiting(study, results_folder(study))
@@ -344,9 +349,12 @@ def _evaluator(study: Study, path: TrainingPath, prepared: Prepared) -> tuple[Ev
 
     data, description = prepared
     folder = path_folder(results_folder(study), path)
+    listing = folder / "path.json"
+    if not listing.is_file():
+        raise UserError(f"{listing} is missing; run `softreg train {study.file} {path.phase} {path.name}` first")
     cells = [
         Cell(folder / f"lambda-{entry['lambda']}", entry["lambda"], entry["key"])
-        for entry in read_json(folder / "path.json")["cells"]
+        for entry in read_json(listing)["cells"]
         if entry["status"] == "finished"
     ]
     jobs.tell_ready(len(cells))

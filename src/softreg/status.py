@@ -198,6 +198,8 @@ def _eta(seen: Status) -> str:
 def _done(planned: Plan, record: dict[str, Any]) -> float:
     """Seconds that a running job has behind it, of those that its plan counts."""
     elapsed = float(record["seconds"] + record["age"])
+    if record.get("waits"):
+        return 0.0
     if record["command"] != "train" or not record.get("epochs"):
         return elapsed
     _, dataset, model, penalty, _ = record["name"].split("/")
