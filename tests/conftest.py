@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -10,6 +11,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # A process has its GPU for life, and the tests of several are one process: they would wait for each other for ever.
 LEASES = tempfile.TemporaryDirectory(prefix="softreg-leases-")
 os.environ["SOFTREG_LEASES"] = LEASES.name
+# A script's background command has Ctrl-C ignored, and so would all that it starts, whatever the tests send.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
