@@ -139,7 +139,7 @@ def test_a_folder_that_is_gone_comes_back(study):
     assert content(study) == before
 
 
-def test_lambda_is_chosen_again_where_it_came_of_other_networks(study):
+def test_lambda_comes_back_with_the_networks_that_led_to_it(study):
     """After an edit that was taken back; else a choice that others led to would pass for one made of the packs'."""
     results = stages.results_folder(study)
     chosen = [results / f"selection/shapes/convnet/{penalty}.csv" for penalty in ("none", "l1")]
@@ -150,8 +150,9 @@ def test_lambda_is_chosen_again_where_it_came_of_other_networks(study):
     write_text(chosen[1], "second")
     (results / "sweep").rename("elsewhere")
     assert stages.unpack(study)
-    assert chosen[0].stat().st_mtime_ns == made[0]
-    assert chosen[1].stat().st_mtime_ns < scores.stat().st_mtime_ns < made[1]
+    assert [file.read_text() for file in chosen] == ["first", "first"]
+    assert [file.stat().st_mtime_ns for file in chosen] == made
+    assert scores.stat().st_mtime_ns < made[1]
 
 
 def test_packs_that_are_not_what_lies_there_are_told(study, capsys):

@@ -97,7 +97,7 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     """Make the files of ``packs/`` again, with times and notes by which Snakemake takes them for made here.
 
     Returns how many archives were unpacked. Those that were packed here, or have been unpacked, give back only folders
-    that are gone; a λ̂ that other networks have led to since is then chosen again. Raises UserError, before anything is
+    that are gone, and with them the λ̂ that they led to. Raises UserError, before anything is
     written, where one is damaged, or what it would overwrite lies in no pack.
     """
     if not (results / "packs" / "records.json").is_file():
@@ -105,7 +105,9 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     found = _found(results)
     current = _current(results)
     if current:
-        found = [one for one in found if not one.folder.exists()]
+        gone = {one.folder for one in found if not one.folder.exists()}
+        # With them what was chosen from them: Snakemake would not see that it came of others.
+        found = [one for one in found if one.folder in gone or (gone and one.file.name == _OTHERS)]
     changed = {one: names for one in found if (names := one.differing())}
     if current and not changed:
         return 0
@@ -115,7 +117,7 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     _know(results, found, "")
     for one in changed:
         _unpack(one)
-    places = [*(one.folder for one in found), *_chosen(results)] if current else [results, *data]
+    places = [*gone, *_chosen(results)] if current else [results, *data]
     notes.restore(entries, results, places)
     # What was noted of other packs that lay there before.
     notes.forget((results / "packs" / "records.json").as_posix())
