@@ -87,8 +87,8 @@ onstart:
             f"{STUDY.file}: resources.gpu is set, but this machine has no GPU; set it to 0 to train on the CPU"
         )
     if trains:
-        jobs_here = allowed(STUDY, workflow.cores, GPU_JOBS)
-        forecast.announce(STUDY, jobs_here if here else workflow.nodes)
+        at_once = allowed(STUDY, workflow.cores, GPU_JOBS) if here else workflow.nodes
+        forecast.announce(STUDY, at_once)
 
 
 localrules:

@@ -166,7 +166,8 @@ def _plan(options: argparse.Namespace) -> None:
     study = load_study(options.study)
     if options.calibrate:
         # What this machine allows at most: with --jobs, a plan may be for another.
-        calibrate(study, min(options.jobs or allowed(study), allowed(study)))
+        here = allowed(study)
+        calibrate(study, min(options.jobs or here, here))
     _say_waiting_packs(study)
     print(forecast(plan(study), options.jobs), end="")
 

@@ -97,8 +97,8 @@ def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
     """Make the files of ``packs/`` again, with times and notes by which Snakemake takes them for made here.
 
     Returns how many archives were unpacked. Those that were packed here, or have been unpacked, give back only folders
-    that are gone, and with them the λ̂ that they led to. Raises UserError, before anything is
-    written, where one is damaged, or what it would overwrite lies in no pack.
+    that are gone, and with them the λ̂ that they led to. Raises UserError, before anything is written, where one is
+    damaged, or what it would overwrite lies in no pack.
     """
     if not (results / "packs" / "records.json").is_file():
         return 0
@@ -170,7 +170,7 @@ def _members(path: TrainingPath, folder: Path) -> list[str]:
     """What is kept of a path: the cells that it lists, those that have finished with their networks, and its scores."""
     listing = folder / _LIST
     if not listing.is_file():
-        raise _missing(listing)
+        raise missing(listing)
     cells = [
         f"lambda-{cell['lambda']}/{name}"
         for cell in read_json(listing)["cells"]
@@ -179,7 +179,8 @@ def _members(path: TrainingPath, folder: Path) -> list[str]:
     return [_LIST, *_SCORES[path.phase], *cells]
 
 
-def _missing(file: Path) -> UserError:
+def missing(file: Path) -> UserError:
+    """What is told of a file without which a study is not finished, and is not packed."""
     return UserError(f"{file} is missing; run `snakemake` to the end before you pack")
 
 
@@ -188,7 +189,7 @@ def _write(one: _Pack, members: list[str]) -> None:
     for name in members:
         wanted[name] = one.state(name)[1]
         if not wanted[name]:
-            raise _missing(one.folder / name)
+            raise missing(one.folder / name)
     if one.file.is_file() and zipfile.is_zipfile(one.file) and one.held() == wanted:
         return
     with whole_file(one.file) as temporary, zipfile.ZipFile(temporary, "w") as archive:

@@ -312,7 +312,7 @@ def pack(study: Study) -> None:
 def _demand_current(study: Study, path: TrainingPath) -> None:
     listing = path_folder(results_folder(study), path) / "path.json"
     if not listing.is_file():
-        raise UserError(f"{listing} is missing; run `snakemake` to the end before you pack")
+        raise packs.missing(listing)
     _, description = _prepared(study, path.dataset)
     cells = make_cells(study, path, _lambdas(study, path), results_folder(study), description["content_digest"])
     if {entry["lambda"]: entry["key"] for entry in read_json(listing)["cells"]} != {c.lambda_: c.key for c in cells}:
