@@ -87,7 +87,9 @@ onstart:
             f"{STUDY.file}: resources.gpu is set, but this machine has no GPU; set it to 0 to train on the CPU"
         )
     if trains:
-        at_once = allowed(STUDY, workflow.cores, GPU_JOBS) if here else workflow.nodes
+        at_once = (
+            allowed(STUDY, workflow.cores, GPU_JOBS) if here else workflow.nodes
+        )
         forecast.announce(STUDY, at_once)
 
 
