@@ -6,10 +6,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from softreg import cells, datasets, forecast, gpu, matrix, slurm, stages
-from softreg.config import load_study
 from softreg.errors import UserError
-from softreg.plan import allowed
+from softreg.running import forecast, gpu, slurm, stages
+from softreg.running.plan import allowed
+from softreg.study import matrix
+from softreg.study.config import load_study
 
 min_version("9.27")
 

@@ -15,7 +15,7 @@ import numpy as np
 from common import print_table, ratio
 from numpy.typing import NDArray
 
-from softreg import metrics, stats
+from softreg.scoring import metrics, stats
 
 SHAPE = (8, 10, 233, 11)
 RESAMPLES = 10_000

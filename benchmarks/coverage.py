@@ -1,4 +1,4 @@
-"""How often the intervals of `softreg.stats` hold the truth, and how often its tests reject what is true.
+"""How often the intervals of `softreg.scoring.stats` hold the truth, and how often its tests reject what is true.
 
     python benchmarks/coverage.py [--studies 2000]
 
@@ -27,7 +27,7 @@ import numpy as np
 from common import print_table
 from numpy.typing import NDArray
 
-from softreg import metrics, stats
+from softreg.scoring import metrics, stats
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from statistics import median
 
 from common import BIN, CHECKOUT, measure, print_table, temporary_project, write_study
 
-from softreg.config import load_study
-from softreg.matrix import count_cells, final_paths, sweep_paths
+from softreg.study.config import load_study
+from softreg.study.matrix import count_cells, final_paths, sweep_paths
 
 TURNS = 3
 GRID = [1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4]

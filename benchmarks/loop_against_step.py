@@ -19,18 +19,18 @@ from statistics import median
 import torch
 from common import measure, print_table, ratio, temporary_project, write_study
 
-from softreg import stages
-from softreg.augment import augment
-from softreg.checkpoint import Progress
-from softreg.config import Study, load_study
-from softreg.device import open_device
-from softreg.matrix import TrainingPath
-from softreg.optim import make_optimizer
-from softreg.randomness import generator
-from softreg.scoring import autocast, to_layout
-from softreg.stopping import StopRequest
-from softreg.train import Bench, CellTrainer
-from softreg.train_path import make_bench
+from softreg.networks.randomness import generator
+from softreg.running import stages
+from softreg.study.config import Study, load_study
+from softreg.study.matrix import TrainingPath
+from softreg.training.augment import augment
+from softreg.training.cell import Bench, CellTrainer
+from softreg.training.checkpoint import Progress
+from softreg.training.device import open_device
+from softreg.training.optim import make_optimizer
+from softreg.training.path import make_bench
+from softreg.training.stopping import StopRequest
+from softreg.training.validation import autocast, to_layout
 
 BATCH, TURNS = 16, 15
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}

@@ -12,7 +12,7 @@ from statistics import median
 
 from common import CHECKOUT, Run, measure, print_table, temporary_project
 
-from softreg.matrix import count_cells
+from softreg.study.matrix import count_cells
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 from synthetic import make_results, make_study

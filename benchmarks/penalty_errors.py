@@ -17,8 +17,8 @@ from torch import Tensor
 from softreg.contract.penalty import STRENGTHS, check_penalty
 from softreg.penalties import make
 from softreg.penalties.base import Penalty
-from softreg.schema import filled, study_schema
-from softreg.treatment import CONTROLS
+from softreg.study.schema import filled, study_schema
+from softreg.study.treatment import CONTROLS
 
 SIZES = (1e-3, 0.05, 0.3, 1.0, 3.0)
 RULES = {

@@ -23,16 +23,16 @@ from statistics import median
 import torch
 from common import print_table, temporary_project, write_study
 
-from softreg import models, penalties
-from softreg.config import load_study
-from softreg.device import open_device
-from softreg.models.probe import reached
-from softreg.objectives import cross_entropy
-from softreg.optim import RegularisedStep, make_optimizer
-from softreg.regulariser import Regulariser
-from softreg.schema import study_schema
-from softreg.scoring import autocast, to_layout
-from softreg.treatment import CONTROLS
+from softreg import networks, penalties
+from softreg.networks.probe import reached
+from softreg.study.config import load_study
+from softreg.study.schema import study_schema
+from softreg.study.treatment import CONTROLS
+from softreg.training.device import open_device
+from softreg.training.objectives import cross_entropy
+from softreg.training.optim import RegularisedStep, make_optimizer
+from softreg.training.regulariser import Regulariser
+from softreg.training.validation import autocast, to_layout
 
 TURNS = 7
 BATCH = 8
@@ -55,7 +55,7 @@ class Setting:
 
     def __init__(self, study, optimizer: str, device: torch.device, side: int) -> None:
         self.device = device
-        self.model = models.build(study.models["unet"], classes=4).to(device)
+        self.model = networks.build(study.models["unet"], classes=4).to(device)
         if device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
         training = {**study.training, "optimizer": optimizer}

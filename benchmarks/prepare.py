@@ -17,7 +17,7 @@ from pathlib import Path
 from common import measure, print_table, temporary_project, write_study
 from PIL import Image
 
-from softreg.datasets import archives_of
+from softreg.data.datasets import archives_of
 
 
 def archive() -> Path | None:

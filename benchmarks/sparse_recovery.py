@@ -21,10 +21,10 @@ import torch
 from common import print_table
 from sklearn.linear_model import Lasso
 
-from softreg.models.layers import Layer
-from softreg.optim import RegularisedStep, learning_rate, make_optimizer
+from softreg.networks.layers import Layer
 from softreg.penalties import make
-from softreg.regulariser import Regulariser
+from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
+from softreg.training.regulariser import Regulariser
 
 SAMPLES, FEATURES, TRUE, NOISE, DRAWS = 200, 50, 5, 0.2, 3
 LAMBDA, MOMENTUM = 0.1, 0.9

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from common import CHECKOUT, measure, print_table, temporary_project
 
-from softreg.config import load_study
-from softreg.matrix import count_cells
+from softreg.study.config import load_study
+from softreg.study.matrix import count_cells
 
 STUDY = Path("config/many.yaml")
 PENALTIES = ("l1", "l2", "soft", "elastic_net", "group_lasso", "berhu")

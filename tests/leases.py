@@ -189,7 +189,7 @@ def _in_state(log: Log, names: str, killed: list[int]) -> list[subprocess.Popen[
 
 
 def _work(options: dict) -> None:
-    from softreg.lease import Request, acquire
+    from softreg.running.lease import Request, acquire
 
     log = os.open(options["log"], os.O_WRONLY | os.O_APPEND)
     draws = random.Random(options["seed"])

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import synthetic
 
-from softreg import gather
-from softreg.scores import Scores
+from softreg.paper.scores import Scores
+from softreg.scoring import gather
 
 Row = dict[str, Any]
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from softreg import stages
-from softreg.config import Study, load_study
-from softreg.matrix import TrainingPath
+from softreg.running import stages
+from softreg.study.config import Study, load_study
+from softreg.study.matrix import TrainingPath
 
 TINY = {
     "datasets": {"shapes": {"images": 24, "size": [16, 24], "split": {"val": 0.25, "test": 0.25}}},

@@ -12,12 +12,13 @@ import pyarrow as pa
 import yaml
 from PIL import Image
 
-from softreg import matrix, records
-from softreg.config import Study, load_study
-from softreg.datasets import prepared_folder
+from softreg.data.datasets import prepared_folder
 from softreg.files import write_json, write_text
-from softreg.matrix import TrainingPath
-from softreg.select import select, selected_lambda
+from softreg.scoring import records
+from softreg.scoring.select import select, selected_lambda
+from softreg.study import matrix
+from softreg.study.config import Study, load_study
+from softreg.study.matrix import TrainingPath
 
 BINS = 15
 CORRUPTED = [("noise", 1), ("noise", 3), ("noise", 5), ("blur", 1), ("blur", 3), ("blur", 5)]

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from softreg import datasets
 from softreg.cli import main
-from softreg.config import load_study
-from softreg.schema import study_schema
+from softreg.data import datasets
+from softreg.study.config import load_study
+from softreg.study.schema import study_schema
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -5,22 +5,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from softreg import fingerprint
+from softreg.study import fingerprint
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STUDIES = FILE["vars"][0]["studies"]
 STAGES = {name: stage.get("do", stage) for name, stage in FILE["stages"].items()}
 CODE = {
-    "data": ["softreg.prepare", "softreg.datasets.brain"],
-    "benchmark": ["softreg.train_path", "softreg.evaluate", "softreg.select", "softreg.gather"],
-    "paper": ["softreg.tables", "softreg.figures", "softreg.report"],
+    "data": ["softreg.data.prepare", "softreg.data.datasets.brain"],
+    "benchmark": [
+        "softreg.training.path",
+        "softreg.scoring.evaluate",
+        "softreg.scoring.select",
+        "softreg.scoring.gather",
+    ],
+    "paper": ["softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report"],
 }
 #: Code of an earlier stage, whose output the stage depends on, or that only checks a study.
 ELSEWHERE = {
-    "data": ("schema.py", "strict_yaml.py"),
-    "benchmark": ("archives.py", "datasets/", "schema.py", "strict_yaml.py"),
-    "paper": ("archives.py", "datasets/", "gather.py", "schema.py", "strict_yaml.py"),
+    "data": ("own/", "study/"),
+    "benchmark": ("data/", "own/", "study/"),
+    "paper": ("data/", "own/", "study/"),
 }
 
 

@@ -133,8 +133,8 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_package_was_found():
-    assert {"softreg.config", "softreg.cli", "softreg.penalties.l1", "softreg.datasets"} <= FILES.keys()
-    assert "softreg.config" in IMPORTS["softreg.matrix"]
+    assert {"softreg.study.config", "softreg.cli", "softreg.penalties.l1", "softreg.data.datasets"} <= FILES.keys()
+    assert "softreg.study.config" in IMPORTS["softreg.study.matrix"]
     assert "torch" in reached("softreg.cli")
 
 

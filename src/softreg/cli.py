@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softreg import __version__, jobs
+from softreg import __version__
 from softreg.errors import UserError
-from softreg.stopping import Interrupted
+from softreg.running import jobs
+from softreg.training.stopping import Interrupted
 
 if TYPE_CHECKING:
-    from softreg.config import Study
+    from softreg.study.config import Study
 
 #: Exit statuses after a signal, as shells count them: 128 + SIGTERM, 128 + SIGINT.
 _INTERRUPTED = 143
@@ -126,7 +127,7 @@ def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _new(options: argparse.Namespace) -> None:
-    from softreg.new import new
+    from softreg.contract.new import new
 
     print(new(options.noun, options.name), end="")
 
@@ -144,8 +145,8 @@ def _check(options: argparse.Namespace) -> int | None:
 
 
 def _check_study(file: Path) -> None:
-    from softreg.config import load_study
-    from softreg.matrix import count_cells, final_paths, sweep_paths
+    from softreg.study.config import load_study
+    from softreg.study.matrix import count_cells, final_paths, sweep_paths
 
     study = load_study(file)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
@@ -158,10 +159,10 @@ def _check_study(file: Path) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from softreg.calibrate import calibrate
-    from softreg.config import load_study
-    from softreg.forecast import forecast
-    from softreg.plan import allowed, plan
+    from softreg.running.calibrate import calibrate
+    from softreg.running.forecast import forecast
+    from softreg.running.plan import allowed, plan
+    from softreg.study.config import load_study
 
     study = load_study(options.study)
     if options.calibrate:
@@ -174,15 +175,15 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _say_waiting_packs(study: Study) -> None:
     """Warn that what the packs hold counts as not made."""
-    from softreg import stages
+    from softreg.running import stages
 
     if waiting := stages.waiting_packs(study):
         print(f"softreg: {waiting}", file=sys.stderr)
 
 
 def _status(options: argparse.Namespace) -> int:
-    from softreg.config import load_study
-    from softreg.status import status, text, watch
+    from softreg.running.status import status, text, watch
+    from softreg.study.config import load_study
 
     study = load_study(options.study)
     _say_waiting_packs(study)
@@ -196,15 +197,15 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
+    from softreg.running import stages
+    from softreg.study.config import load_study
 
     stages.fetch(load_study(options.study), options.kind, options.archive)
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
+    from softreg.running import stages
+    from softreg.study.config import load_study
 
     study = load_study(options.study)
     if options.dataset not in study.datasets:
@@ -213,40 +214,40 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
-    from softreg.matrix import find_path
+    from softreg.running import stages
+    from softreg.study.config import load_study
+    from softreg.study.matrix import find_path
 
     study = load_study(options.study)
     stages.train(study, find_path(study, options.phase, options.path))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
-    from softreg.matrix import find_path
+    from softreg.running import stages
+    from softreg.study.config import load_study
+    from softreg.study.matrix import find_path
 
     study = load_study(options.study)
     stages.evaluate(study, find_path(study, options.phase, options.path))
 
 
 def _reveal(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
-    from softreg.matrix import find_group
+    from softreg.running import stages
+    from softreg.study.config import load_study
+    from softreg.study.matrix import find_group
 
     study = load_study(options.study)
     stages.reveal(study, find_group(study, options.group))
 
 
 def _select(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
-    from softreg.matrix import find_group
+    from softreg.running import stages
+    from softreg.study.config import load_study
+    from softreg.study.matrix import find_group
 
     study = load_study(options.study)
     with jobs.timed(study.name, "select", options.group or "", stages.selecting_key(study)):
-        from softreg.select import select, select_group
+        from softreg.scoring.select import select, select_group
 
         if options.group is None:
             select(study, stages.results_folder(study))
@@ -255,12 +256,12 @@ def _select(options: argparse.Namespace) -> None:
 
 
 def _gather(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
+    from softreg.running import stages
+    from softreg.study.config import load_study
 
     study = load_study(options.study)
     with nullcontext() if options.partial else jobs.timed(study.name, "gather", "", stages.gathering_key(study)):
-        from softreg.gather import gather, unfinished
+        from softreg.scoring.gather import gather, unfinished
 
         folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
     if told := unfinished(folder):
@@ -268,15 +269,15 @@ def _gather(options: argparse.Namespace) -> None:
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
+    from softreg.running import stages
+    from softreg.study.config import load_study
 
     stages.pack(load_study(options.study))
 
 
 def _unpack(options: argparse.Namespace) -> None:
-    from softreg import stages
-    from softreg.config import load_study
+    from softreg.running import stages
+    from softreg.study.config import load_study
 
     study = load_study(options.study)
     if count := stages.unpack(study):
@@ -293,7 +294,7 @@ def _unpack(options: argparse.Namespace) -> None:
 
 
 def _diff(options: argparse.Namespace) -> None:
-    from softreg.diff import diff
+    from softreg.paper.diff import diff
 
     print(diff(options.a, options.b), end="")
 
@@ -308,7 +309,7 @@ def _write_paper(options: argparse.Namespace) -> None:
     if options.stage != "paper":
         _write_from_scores(options.results, (options.stage,))
         return
-    from softreg import stages
+    from softreg.running import stages
 
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results")
@@ -317,19 +318,19 @@ def _write_paper(options: argparse.Namespace) -> None:
 
 
 def _write_from_scores(results: Path, parts: Sequence[str]) -> None:
-    from softreg.scores import Scores
+    from softreg.paper.scores import Scores
 
     scores = Scores(results / "scores")
     if "tables" in parts:
-        from softreg.tables import write_tables
+        from softreg.paper.tables import write_tables
 
         write_tables(scores, results)
     if "figures" in parts:
-        from softreg.figures import write_figures
+        from softreg.paper.figures import write_figures
 
         write_figures(scores, results)
     if "report" in parts:
-        from softreg.report import write_report
+        from softreg.paper.report import write_report
 
         write_report(scores, results)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softreg import datasets
 from softreg.contract.dataset import READ, check_dataset, spread
-from softreg.datasets.base import Dataset, Sample
+from softreg.data import datasets
+from softreg.data.base import Dataset, Sample
 
 OPTIONS = {"kind": "own.py:Own", "size": None, "fit": "pad", "split": {}}
 _CALLS = count()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from softreg.contract.model import check_model
-from softreg.models import build
-from softreg.models.segmenter import Segmenter
+from softreg.networks import build
+from softreg.networks.segmenter import Segmenter
 
 
 class Net(nn.Module):

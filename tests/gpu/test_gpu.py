@@ -4,16 +4,17 @@ import pytest
 import torch
 from projects import TINY, cell_folder, prepared_study, sweep_path
 
-from softreg import models, penalties, stages
+from softreg import networks, penalties
 from softreg.contract.penalty import check_penalty
 from softreg.files import read_json, sha256_file
-from softreg.imageset import Batches, open_split
-from softreg.models.probe import normalised
-from softreg.scoring import count, predict
-from softreg.stopping import Interrupted, StopRequest
-from softreg.train import CellTrainer
-from softreg.train_path import make_bench
-from softreg.treatment import CONTROLS
+from softreg.networks.probe import normalised
+from softreg.running import stages
+from softreg.study.treatment import CONTROLS
+from softreg.training.cell import CellTrainer
+from softreg.training.imageset import Batches, open_split
+from softreg.training.path import make_bench
+from softreg.training.stopping import Interrupted, StopRequest
+from softreg.training.validation import count, predict
 
 pytestmark = pytest.mark.gpu
 
@@ -77,7 +78,7 @@ def test_scores_agree_with_the_cpus_up_to_bfloat16(tmp_path):
     study = prepared_study(tmp_path, **STUDY)
     images = open_split(stages.prepared_folder(study, "shapes"), "test")
     torch.manual_seed(0)
-    model = models.build({"kind": "convnet", "dropout": 0.5}, 4)
+    model = networks.build({"kind": "convnet", "dropout": 0.5}, 4)
     pixels = len(images) * 64 * 64
     hits = []
     for device in (torch.device("cpu"), torch.device("cuda")):
@@ -145,7 +146,7 @@ def test_penalties_keep_their_contract_on_the_gpu(tmp_path, kind):
 
 def test_the_gpu_finds_the_same_normalised_layers(tmp_path):
     """Its convolutions round more coarsely."""
-    model = models.build({**UNET, "weights": "none", "options": {}}, 4)
+    model = networks.build({**UNET, "weights": "none", "options": {}}, 4)
     wanted = normalised(model, model.layers(), (64, 64))
     model = model.cuda()
     assert normalised(model, model.layers(), (64, 64)) == wanted

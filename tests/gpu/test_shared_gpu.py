@@ -23,7 +23,7 @@ STUDY = {
 #: Takes all memory but 400 MB of a GPU that others may share, until its standard input is closed.
 HOG = """
 import sys
-from softreg import gpu
+from softreg.running import gpu
 with gpu.turn(1):
     import torch
     free, _ = torch.cuda.mem_get_info()

@@ -10,8 +10,8 @@ from scipy.optimize import minimize, minimize_scalar
 
 from softreg.contract.penalty import check_penalty
 from softreg.penalties import make
-from softreg.schema import filled, study_schema
-from softreg.treatment import CONTROLS
+from softreg.study.schema import filled, study_schema
+from softreg.study.treatment import CONTROLS
 
 DEFINITIONS = {
     name.removeprefix("penalty_"): definition

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_workflow import STUDY, make_project, snakemake
 
-from softreg import gpu
+from softreg.running import gpu
 
 #: Jobs that want a GPU, and write down what the environment says.
 PROBES = """

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from test_workflow import make_project, planned, snakemake, write_study
 
-from softreg.config import load_study
-from softreg.plan import plan
-from softreg.status import status, text
+from softreg.running.plan import plan
+from softreg.running.status import status, text
+from softreg.study.config import load_study
 
 STUDY = Path("config/tiny.yaml")
 #: The command of each rule that a plan counts.

@@ -169,7 +169,7 @@ def test_an_edit_that_is_taken_back_leaves_no_lambda_behind(copy):
 
 
 def test_a_figure_is_drawn_again_in_a_clone_that_has_unpacked_nothing(copy):
-    with (copy / "src/softreg/figures/style.py").open("a") as file:
+    with (copy / "src/softreg/paper/figures/style.py").open("a") as file:
         file.write("# Other colours.\n")
     output = run(copy, "dvc", "repro")
     assert stages(output) == ["paper@tiny"]

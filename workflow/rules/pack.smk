@@ -10,6 +10,6 @@ rule pack:
     log:
         f"{LOGS}/pack.log",
     params:
-        code=stages.code("softreg.packs"),
+        code=stages.code("softreg.running.packs"),
     shell:
         'softreg pack "$SOFTREG_STUDY" 2>&1 | tee {log:q}'

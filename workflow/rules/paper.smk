@@ -17,7 +17,7 @@ rule gather_scores:
         f"{LOGS}/gather.log",
     params:
         content=STUDY.to_dict(),
-        code=stages.code("softreg.gather"),
+        code=stages.code("softreg.scoring.gather"),
     shell:
         'softreg gather "$SOFTREG_STUDY" 2> {log:q}'
 

@@ -10,7 +10,7 @@ rule select_lambda:
     priority: stages.SCORING_PRIORITY
     params:
         selection=STUDY.selection,
-        code=stages.code("softreg.select"),
+        code=stages.code("softreg.scoring.select"),
     shell:
         'softreg select "$SOFTREG_STUDY" {wildcards.dataset:q}/{wildcards.model:q}/{wildcards.penalty:q} 2> {log:q}'
 

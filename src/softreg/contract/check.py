@@ -10,16 +10,16 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from softreg import strict_yaml
 from softreg.contract.findings import Finding, table
 from softreg.errors import UserError
-from softreg.plugins import REQUIRED, Plugin, classes_of, create, describe, entry_schema, is_plugin, load
-from softreg.schema import filled, study_schema, suggestion
+from softreg.own.plugins import REQUIRED, Plugin, classes_of, create, describe, entry_schema, is_plugin, load
+from softreg.study import strict_yaml
+from softreg.study.schema import filled, study_schema, suggestion
 
 #: What a class inherits from, where it is defined, and the noun for it.
 _BASES = {
     "softreg.penalties.base.Penalty": "penalty",
-    "softreg.datasets.base.Dataset": "data set",
+    "softreg.data.base.Dataset": "data set",
     "torch.nn.modules.module.Module": "model",
 }
 
@@ -60,7 +60,7 @@ def _nouns(target: str) -> dict[str, str]:
     if not found:
         raise UserError(
             f"{target} has no penalty, data set or model; derive the class from softreg.penalties.base.Penalty or "
-            "softreg.datasets.base.Dataset, or from torch.nn.Module with `classes` as its constructor's first parameter"
+            "softreg.data.base.Dataset, or from torch.nn.Module with `classes` as its constructor's first parameter"
         )
     return found
 
@@ -116,7 +116,7 @@ def _check_penalty(entry: dict[str, Any]) -> list[Finding]:
 
 def _check_model(entry: dict[str, Any]) -> list[Finding]:
     from softreg.contract.model import check_model
-    from softreg.models import build
+    from softreg.networks import build
 
     # One that cannot be built at all breaks no rule in particular.
     build(entry, 2)
@@ -125,7 +125,7 @@ def _check_model(entry: dict[str, Any]) -> list[Finding]:
 
 def _check_dataset(entry: dict[str, Any]) -> list[Finding]:
     from softreg.contract.dataset import check_dataset
-    from softreg.datasets.base import Dataset
+    from softreg.data.base import Dataset
 
     dataset = create(entry, Dataset)  # type: ignore[type-abstract]
     with tempfile.TemporaryDirectory() as root:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from softreg.contract.findings import Finding, guarded
-from softreg.datasets.base import IGNORE, PARTS, Dataset, Options, Sample
-from softreg.datasets.own import STATED, flaw
+from softreg.data.base import IGNORE, PARTS, Dataset, Options, Sample
+from softreg.data.own import STATED, flaw
 
 #: At most so many samples are read, evenly spaced over all.
 READ = 20

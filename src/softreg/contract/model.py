@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from softreg.contract.findings import Finding, guarded, within
-from softreg.models.segmenter import Segmenter
-from softreg.randomness import generator, seed_global
+from softreg.networks.randomness import generator, seed_global
+from softreg.networks.segmenter import Segmenter
 
 #: Draws the weights of a network with so many classes from torch's global generator.
 Build = Callable[[int], Segmenter]

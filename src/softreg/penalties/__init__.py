@@ -10,9 +10,9 @@ import importlib
 import inspect
 from typing import Any
 
-from softreg import plugins
+from softreg.own import plugins
 from softreg.penalties.base import Penalty
-from softreg.treatment import CONTROLS
+from softreg.study.treatment import CONTROLS
 
 #: Keys of a penalty in a study that belong to the matrix, not to the formula.
 _KEYS_OUTSIDE_THE_FORMULA = frozenset({"kind", "lambda", "realisation", "weights", "models", "training"})

@@ -1,0 +1,426 @@
+"""Fetching published archives, whole and verified, from where they are published or from a mirror.
+
+A download that stops is resumed, also by a later run: its beginning waits beside the target as
+``<name>.part``, with its source and version in ``<name>.part.json``. The target appears only when it is
+whole and verified.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import fcntl
+import http.client
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from email.message import Message
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlsplit
+
+from tqdm import tqdm
+
+from softreg.data.archives import Archive, ArchiveError, verify
+from softreg.errors import UserError
+from softreg.files import read_json, whole_file, write_json, write_text
+
+MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
+
+BLOCK = 1 << 18  # bytes asked of the connection at a time
+TIMEOUT = 20.0  # seconds without a byte
+TRIES = 4  # in a row that bring no new byte
+BACKOFF = 1.0  # seconds before the second try; doubled before each further one
+LONGEST_WAIT = 120.0  # seconds; a server that asks for more is given up
+pause: Callable[[float], None] = time.sleep
+
+TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+
+
+def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = (), progress: bool | None = None) -> str:
+    """Make ``target`` the published file ``archive``; the content digest of its used members.
+
+    A target that exists is verified and left alone. Otherwise the sources are, in this order: mirrors that
+    are folders, since they answer at once and a machine without network should not wait for time-outs; the
+    official address; mirrors that are addresses. The order cannot change what is fetched, because every
+    file is verified. Mirrors are those given and then those in the environment variable SOFTREG_MIRRORS,
+    separated by ``;`` or new lines. A folder holds ``<filename>`` or ``<dataset>/<filename>``, where the
+    dataset is the name of the target's folder; an address (http or https) is a base to which
+    ``/<filename>`` is added.
+
+    Where ``archive`` gives no checksum and no digest, the content digest found first is recorded in
+    ``<target>.content_sha256``, and every later fetch is held to it.
+
+    ``progress`` None shows a bar on a terminal, otherwise a line for every tenth, True a bar, False none.
+
+    Raises:
+        ArchiveError: if the target exists and is not the published file.
+        UserError: if every source fails (it names each with its reason), a mirror is neither folder nor
+            address, or the target cannot be written.
+    """
+    try:
+        held = _held_to_record(archive, target)
+        if not target.exists():
+            with _alone(target):
+                digest = _obtain(held, target, mirrors, progress)
+        else:
+            digest = verify(target, held)
+        if not _is_pinned(held):
+            _record(digest, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be fetched because of the disk or folder ({error})") from error
+    return digest
+
+
+# -- Trust on first use --------------------------------------------------------------------------------------
+
+
+def _is_pinned(archive: Archive) -> bool:
+    return bool(archive.sha256 or archive.md5 or archive.content_sha256)
+
+
+def _record_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}.content_sha256")
+
+
+def _held_to_record(archive: Archive, target: Path) -> Archive:
+    record = _record_path(target)
+    if _is_pinned(archive) or not record.exists():
+        return archive
+    return replace(archive, content_sha256=record.read_text(encoding="utf-8").strip())
+
+
+def _record(digest: str, target: Path) -> None:
+    write_text(_record_path(target), f"{digest}\n")
+    _say(
+        f"{target.name}: its publisher gives no checksum, so its content digest {digest} was not checked but "
+        f"recorded in {_record_path(target)}"
+    )
+
+
+# -- Sources -------------------------------------------------------------------------------------------------
+
+
+class _SourceError(Exception):
+    """Why a source failed; ``temporary`` if another try may succeed, after ``wait`` s if the server said."""
+
+    def __init__(self, reason: str, *, temporary: bool = False, wait: float | None = None):
+        super().__init__(reason)
+        self.temporary = temporary
+        self.wait = wait
+
+
+def _obtain(archive: Archive, target: Path, mirrors: Sequence[str], progress: bool | None) -> str:
+    if target.exists():  # another process fetched it while this one waited
+        return verify(target, archive)
+    failures = []
+    for source in _sources(archive, target, mirrors):
+        try:
+            if isinstance(source, Path):
+                return _copy(source, archive, target)
+            return _download(source, archive, target, progress)
+        except _SourceError as error:
+            failures.append(f"{source} {error}")
+            _say(f"{target.name}: {failures[-1]}")
+    raise UserError(_all_failed(archive, target, failures))
+
+
+def _all_failed(archive: Archive, target: Path, failures: list[str]) -> str:
+    record = _record_path(target)
+    changed = f", or delete {record} if the publisher has changed the file" if record.exists() else ""
+    return (
+        f"{target}: could not be fetched: {'; '.join(failures)}; put the file named {archive.filename} in a "
+        f"folder and name the folder under `mirrors:` in the study or in {MIRRORS_VARIABLE}{changed}"
+    )
+
+
+def _sources(archive: Archive, target: Path, mirrors: Sequence[str]) -> list[Path | str]:
+    """The files in folders, then the official address, then the addresses of mirrors."""
+    named = [*mirrors, *re.split(r"[;\n]", os.environ.get(MIRRORS_VARIABLE, ""))]
+    named = [mirror.strip() for mirror in named if mirror.strip()]
+    addresses = [mirror for mirror in named if "://" in mirror]
+    for address in addresses:
+        _check_address(address)
+    folders = [Path(mirror).expanduser() for mirror in named if "://" not in mirror]
+    return [
+        *(_file_in(folder, target.parent.name, archive.filename) for folder in folders),
+        archive.url,
+        *(f"{address.rstrip('/')}/{quote(archive.filename)}" for address in addresses),
+    ]
+
+
+def _check_address(address: str) -> None:
+    parts = urlsplit(address)
+    shown = address.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    if parts.scheme not in ("http", "https"):
+        raise UserError(f"mirror {shown}: is neither a folder nor an http or https address")
+    if "@" in parts.netloc:
+        raise UserError(f"mirror {shown}: carries a password, which logs would show; name an open address or a folder")
+
+
+def _file_in(folder: Path, dataset: str, filename: str) -> Path:
+    below = folder / dataset / filename
+    return below if below.is_file() else folder / filename
+
+
+def _copy(source: Path, archive: Archive, target: Path) -> str:
+    if not source.is_file():
+        raise _SourceError("does not exist")
+    try:
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+            return verify(temporary, archive)
+    except PermissionError as error:
+        if error.filename != str(source):
+            raise
+        raise _SourceError("cannot be read (permission denied)") from error
+    except ArchiveError as error:
+        raise _SourceError(f"is damaged or another file: {error.fault}") from error
+
+
+# -- Downloads -----------------------------------------------------------------------------------------------
+
+
+class _Part:
+    """The beginning of a download, and the source and version it belongs to."""
+
+    def __init__(self, target: Path):
+        self.path = target.with_name(f"{target.name}.part")
+        self.origin_path = target.with_name(f"{target.name}.part.json")
+
+    def size(self) -> int:
+        """Bytes received so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def version(self, url: str) -> str | None:
+        """The version (ETag or date) of which ``url`` sent this part; None if that cannot be resumed."""
+        try:
+            origin = read_json(self.origin_path)
+            version = origin["version"] if origin["url"] == url and self.size() else None
+        except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: the part is of no use
+            return None
+        return version if isinstance(version, str) else None
+
+    def is_whole(self) -> bool:
+        """Whether every byte has come, and only the check was cut short."""
+        return bool(self.size() == read_json(self.origin_path).get("total"))
+
+    def start(self, url: str, version: str | None, total: int | None) -> None:
+        """Begin anew; the old part goes first, so that it can never be taken for the new version's."""
+        self.discard()
+        write_json(self.origin_path, {"url": url, "version": version, "total": total})
+
+    def discard(self) -> None:
+        """Remove the part."""
+        self.path.unlink(missing_ok=True)
+        self.origin_path.unlink(missing_ok=True)
+
+    def place(self, target: Path) -> None:
+        """Give the finished part its final name."""
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.replace(target)
+        self.origin_path.unlink(missing_ok=True)
+
+
+def _download(url: str, archive: Archive, target: Path, progress: bool | None) -> str:
+    """Try until the file is whole and verified; a try that brought new bytes starts the count afresh."""
+    part = _Part(target)
+    furthest = part.size()
+    failures = 0
+    while True:
+        try:
+            digest = _try_download(url, archive, part, progress)
+            part.place(target)
+            return digest
+        except _SourceError as error:
+            failures = 1 if part.size() > furthest else failures + 1
+            furthest = max(furthest, part.size())
+            _wait_to_retry(url, error, failures)
+
+
+def _wait_to_retry(url: str, error: _SourceError, failures: int) -> None:
+    if not error.temporary or failures == TRIES:
+        raise error
+    wait = BACKOFF * 2 ** (failures - 1) if error.wait is None else error.wait
+    if wait > LONGEST_WAIT:
+        raise _SourceError(f"{error} and asks to wait {wait:.0f} s")
+    _say(f"{url} {error}; trying again in {wait:g} s")
+    pause(wait)
+
+
+def _try_download(url: str, archive: Archive, part: _Part, progress: bool | None) -> str:
+    resumed = _receive(url, part, progress)
+    try:
+        return verify(part.path, archive)
+    except ArchiveError as error:
+        part.discard()
+        # What was resumed may have been spoilt before this run, for instance by a loss of power: try again.
+        raise _SourceError(f"sent a damaged or another file: {error.fault}", temporary=resumed) from error
+
+
+def _receive(url: str, part: _Part, progress: bool | None) -> bool:
+    """Receive what is missing of the file; whether some of it was there before.
+
+    A range is asked for with If-Range (RFC 9110, section 13.1.5), so that a server whose file has changed, or
+    that knows no ranges, sends the whole file.
+    """
+    version = part.version(url)
+    offset = part.size() if version else 0
+    if version and part.is_whole():
+        return True
+    with _open(url, {"Range": f"bytes={offset}-", "If-Range": version} if version else {}) as reply:
+        if reply.status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            total = _check_range(reply.headers, offset, version, part)
+        else:
+            offset = 0
+            length = reply.headers.get("Content-Length", "")
+            total = int(length) if length.isdecimal() else None
+            part.start(url, _version(reply.headers), total)
+        _append(reply, part, total, progress)
+    if total is not None and part.size() < total:
+        raise _SourceError(f"closed the connection after {part.size()} of {total} bytes", temporary=True)
+    return offset > 0
+
+
+def _open(url: str, headers: dict[str, str]) -> Any:
+    # Without these, an archive may arrive compressed once more, and some servers refuse Python's own name.
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "softreg", **headers})
+    try:
+        return _opener().open(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return error
+        error.close()
+        wait = _retry_after(error.headers)
+        raise _SourceError(
+            f"answered {error.code} {error.reason}", temporary=error.code in TEMPORARY, wait=wait
+        ) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _SourceError(f"could not be reached ({_cause(error)})", temporary=True) from error
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """`urllib.request.build_opener` less files, FTP and data URLs, to which a redirect might lead."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _retry_after(headers: Message) -> float | None:
+    """Seconds to wait, given as seconds or as a date (RFC 9110, section 10.2.3)."""
+    value = headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    with suppress(ValueError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return None
+
+
+def _cause(error: Exception) -> str:
+    cause = error.reason if isinstance(error, URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"nothing came for {TIMEOUT:g} s"
+    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+
+
+def _version(headers: Message) -> str | None:
+    """What If-Range accepts: a strong ETag, or else the date of the file."""
+    etag = headers.get("ETag", "W/")
+    version = headers.get("Last-Modified") if etag.startswith("W/") else etag
+    return version if isinstance(version, str) else None
+
+
+def _check_range(headers: Message, offset: int, version: str | None, part: _Part) -> int | None:
+    """The length of the whole file, from an answer that must continue the part."""
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    if match is None or int(match[1]) != offset or _version(headers) not in (None, version):
+        part.discard()
+        raise _SourceError("sent another part of the file than was asked for", temporary=True)
+    return None if match[2] == "*" else int(match[2])
+
+
+def _append(reply: Any, part: _Part, total: int | None, progress: bool | None) -> None:
+    name = part.path.stem
+    with part.path.open("ab") as file, _meter(name, part.size(), total, progress) as add:
+        for block in _blocks(reply):
+            file.write(block)
+            file.flush()  # a kill may lose nothing that was reported
+            add(len(block))
+
+
+def _blocks(reply: Any) -> Iterator[bytes]:
+    try:
+        while block := reply.read1(BLOCK):  # what has come so far, so that a lost connection loses none of it
+            yield block
+    except (OSError, http.client.HTTPException) as error:
+        raise _SourceError(f"stopped in the middle ({_cause(error)})", temporary=True) from error
+
+
+# -- Reporting and locking -----------------------------------------------------------------------------------
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _meter(name: str, done: int, total: int | None, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    if progress is None and not sys.stderr.isatty():
+        yield _Tenths(name, done, total).add
+        return
+    with tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True, disable=progress is False) as bar:
+        yield bar.update
+
+
+class _Tenths:
+    """Progress for a log: a line for each tenth, or for each 64 MiB of a file of unknown length."""
+
+    def __init__(self, name: str, done: int, total: int | None):
+        self.name = name
+        self.done = done
+        self.total = total
+        self.step = max(1, total // 10) if total else 1 << 26
+        self.shown = done // self.step
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self.done // self.step > self.shown:
+            self.shown = self.done // self.step
+            share = f"{100 * self.done // self.total} % of {self.total} bytes" if self.total else f"{self.done} bytes"
+            _say(f"{self.name}: {share}")
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Hold off other processes that fetch the same target: two that append to one part would spoil it.
+
+    The lock is a file of its own, because the part is renamed while it is held, and it stays behind, because
+    removing it would let a third process in. A file system without locks is used without.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"{target.name}: waiting for another process that fetches it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            _say(f"{target.name}: fetched without a lock ({error.strerror}); let no other process fetch it now")
+        yield

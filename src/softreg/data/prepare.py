@@ -1,0 +1,330 @@
+"""Preparing a data set: its published files become arrays of one size that training reads as memory maps.
+
+Images are streamed: a worker reads one, fits it and writes its row, so that memory does not grow with the
+data set. All sums are of integers, so that the result does not depend on the number of workers. The folder
+appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from softreg.data import archives, datasets
+from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
+from softreg.data.split import Parts, assign
+from softreg.errors import UserError
+from softreg.files import digest, sha256_file, write_json
+
+#: Starting a worker takes about as long as reading this many images.
+IMAGES_PER_WORKER = 32
+_CHUNK = 8  # images sent to a worker at once
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the rows of one part go, and how an image becomes a row; starts are byte offsets of row 0."""
+
+    images: Path
+    masks: Path
+    images_start: int
+    masks_start: int
+    size: tuple[int, int]
+    fit: str
+    classes: int
+
+    def write(self, index: int, image: Array, mask: Array) -> None:
+        """Write row ``index``; other processes write other rows of the same files."""
+        places = (self.images, self.images_start, image), (self.masks, self.masks_start, mask)
+        for path, start, row in places:
+            with path.open("r+b") as file:
+                file.seek(start + index * row.nbytes)
+                file.write(row.tobytes())
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Exact sums over images: pixels of each mask value (256), and of each level of each channel (3, 256)."""
+
+    values: NDArray[np.int64]
+    levels: NDArray[np.int64]
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.values + other.values, self.levels + other.levels)
+
+
+Task = tuple[Target, int, Sample]
+_NOTHING = Counts(np.zeros(256, np.int64), np.zeros((3, 256), np.int64))
+
+
+def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None) -> dict[str, Any]:
+    """Prepare the data set ``name`` of a study into ``folder`` and print its class shares.
+
+    ``options`` are its options with all defaults; ``raw`` is the folder of its archives under their published
+    names; ``jobs`` is the number of processes, by default one for each core. Returns what ``dataset.json``
+    says.
+
+    Raises :class:`UserError` where a file is missing or wrong, an image does not fit, a part is empty, or a
+    class has no training pixel.
+    """
+    dataset = datasets.load(options["kind"], options)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+        root, sources = _extracted(name, dataset, raw, Path(scratch))
+        samples = datasets.samples_of(dataset, options, root)
+        _check_ids(name, samples)
+        parts, rule = assign(name, samples, options["split"])
+        about = _described(name, dataset, options, rule)
+        size, whole = _common_size(name, samples, options), Path(scratch) / "prepared"
+        _check_space(name, folder.parent, len(samples), size)
+        fitting = size, options["fit"], len(about["classes"])
+        targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
+        counts = _write_arrays(name, parts, targets, jobs or _cores())
+        _check_classes(name, about["classes"], counts["train"])
+        about |= _measured(parts, counts, size, len(about["classes"]))
+        about["content_digest"] = digest([sources, _array_digests(targets), about["ids"], about["groups"]])
+        write_json(whole / "dataset.json", about)
+        _install(whole, folder)
+    print(class_table(about))
+    return about
+
+
+def class_table(about: dict[str, Any]) -> str:
+    """The shares of each class among the valid pixels of each part, as text, from the contents of
+    ``dataset.json``.
+    """
+    images = ", ".join(f"{len(about['ids'][part])} {part}" for part in PARTS)
+    height, width = about["size"]
+    rows = [[name, *(about["class_shares"][part][i] for part in PARTS)] for i, name in enumerate(about["classes"])]
+    rows.append(["(ignored, of all)", *(about["ignore_share"][part] for part in PARTS)])
+    wide = max(len(row[0]) for row in rows)
+    lines = [f"{about['name']}: {images} images of {height} × {width}; split: {about['split_rule']}"]
+    lines.append(f"{'class':{wide}}" + "".join(f"{part:>10}" for part in PARTS))
+    lines += [f"{row[0]:{wide}}" + "".join(f"{100 * share:8.2f} %" for share in row[1:]) for row in rows]
+    return "\n".join(lines)
+
+
+def fit_to(image: Array, mask: Array, size: tuple[int, int], fit: str) -> tuple[Array, Array]:
+    """Image (h, w, 3) and mask (h, w) at ``size`` (H, W).
+
+    ``pad`` keeps the image at the top left; its edge pixels are repeated below and to the right, so that no
+    dark frame is learnt, and the mask there is ignored. ``resize`` scales the image bilinearly, averaging
+    where it shrinks, and takes the nearest pixel of the mask.
+    """
+    if mask.shape == size:
+        return image, mask
+    if fit == "pad":
+        below, right = size[0] - mask.shape[0], size[1] - mask.shape[1]
+        return (
+            np.pad(image, ((0, below), (0, right), (0, 0)), mode="edge"),
+            np.pad(mask, ((0, below), (0, right)), constant_values=IGNORE),
+        )
+    scaled = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(scaled), np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
+    """The folder of the used members of all archives, laid out as published, and the archives' content
+    digests.
+    """
+    root, sources = scratch / "members", {}
+    root.mkdir()
+    for number, archive in enumerate(dataset.archives):
+        path = raw / archive.filename
+        if not path.is_file():
+            raise UserError(f"{path} is missing: fetch the archives of {name} first (softreg fetch)")
+        sources[archive.filename] = archives.verify(path, archive)
+        archives.extract(path, archive, scratch / str(number))
+        for member in (scratch / str(number)).iterdir():
+            member.replace(root / member.name)
+    return root, sources
+
+
+def _check_ids(name: str, samples: Sequence[Sample]) -> None:
+    if not samples:
+        raise UserError(f"`datasets.{name}` holds no images: its archive or folder has none where they should be")
+    seen: set[str] = set()
+    for sample in samples:
+        if sample.id in seen:
+            raise UserError(f"`datasets.{name}` names the image {sample.id!r} twice: ids must be unique")
+        seen.add(sample.id)
+
+
+def _common_size(name: str, samples: Sequence[Sample], options: Options) -> tuple[int, int]:
+    """The size (H, W) of all prepared images: as the study says, else the largest height and width."""
+    largest = max(sample.size[0] for sample in samples), max(sample.size[1] for sample in samples)
+    if options["size"] is None:
+        if options["fit"] == "resize" and len({sample.size for sample in samples}) > 1:
+            raise UserError(f"`datasets.{name}` resizes images of several sizes: give `size`, as [height, width]")
+        return largest
+    height, width = options["size"]
+    if options["fit"] == "pad" and (largest[0] > height or largest[1] > width):
+        raise UserError(
+            f"`datasets.{name}.size` is [{height}, {width}], smaller than images of up to "
+            f"{largest[0]} × {largest[1]}: enlarge it or set `fit: resize`"
+        )
+    return height, width
+
+
+def _check_space(name: str, folder: Path, images: int, size: tuple[int, int]) -> None:
+    """Refuse at once what would fill the disk: photographs of all sizes, padded to the largest, easily do."""
+    needed, free = images * size[0] * size[1] * 4, shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"`datasets.{name}` needs {needed / 1e9:.1f} GB for {images} images of {size[0]} × {size[1]}, "
+            f"and {folder} has {free / 1e9:.1f} GB free: give a smaller `size`, and `fit: resize`"
+        )
+
+
+def _write_arrays(name: str, parts: Parts, targets: dict[str, Target], jobs: int) -> dict[str, Counts]:
+    """Read, fit and write every image; the counts of each part."""
+    total = sum(map(len, parts.values()))
+    counts = {}
+    with _workers(min(jobs, total // IMAGES_PER_WORKER)) as run, _progress(name, total) as progress:
+        for part, samples in parts.items():
+            tasks = [(targets[part], index, sample) for index, sample in enumerate(samples)]
+            counts[part] = _NOTHING
+            for done in run(tasks):
+                counts[part] += done
+                progress.update()
+    return counts
+
+
+def _allocate(folder: Path, count: int, size: tuple[int, int], fit: str, classes: int) -> Target:
+    """Create the two files of a part at their full length, so that rows can be written in any order."""
+    folder.mkdir(parents=True)
+    images, masks = folder / "images.npy", folder / "masks.npy"
+    images_start = _create(images, (count, *size, 3))
+    return Target(images, masks, images_start, _create(masks, (count, *size)), size, fit, classes)
+
+
+def _create(path: Path, shape: tuple[int, ...]) -> int:
+    """An .npy file of zeros, uint8, and the byte at which its data start."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[Counts]]]:
+    """A map over tasks in ``jobs`` processes, in order; in this process where there is work for one only."""
+    if jobs <= 1:
+        yield lambda tasks: map(_work, tasks)
+        return
+    # A forked process would inherit the threads' locks of the numerical libraries without their threads.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        yield lambda tasks: pool.map(_work, tasks, chunksize=_CHUNK)
+
+
+def _work(task: Task) -> Counts:
+    """Prepare one image: read, check, fit and write it, and count what it holds."""
+    target, index, sample = task
+    image, mask = sample.read()
+    _check_mask(sample, mask, target.classes)
+    fitted, fitted_mask = fit_to(image, mask, target.size, target.fit)
+    target.write(index, fitted, fitted_mask)
+    # Padding is no part of the picture: the channels' mean and standard deviation leave it out.
+    picture = image if target.fit == "pad" else fitted
+    return Counts(_histogram(fitted_mask), _histogram(picture).reshape(3, 256))
+
+
+def _histogram(image: Array) -> NDArray[np.int64]:
+    """Pixels of each level, one channel after the other; Pillow counts bytes faster than NumPy."""
+    return np.array(Image.fromarray(image).histogram(), np.int64)
+
+
+def _check_mask(sample: Sample, mask: Array, classes: int) -> None:
+    valid = mask[mask != IGNORE]
+    if valid.size and valid.max() >= classes:
+        raise UserError(
+            f"the mask of {sample.id} has the value {valid.max()}: accepted are 0 to {classes - 1} and {IGNORE}"
+        )
+
+
+def _check_classes(name: str, classes: Sequence[str], train: Counts) -> None:
+    if missing := [label for index, label in enumerate(classes) if train.values[index] == 0]:
+        raise UserError(
+            f"`datasets.{name}` has no training pixel of the class {missing[0]!r}: change `split` so that "
+            "train holds every class, or take the class out"
+        )
+
+
+def _described(name: str, dataset: Dataset, options: Options, rule: str) -> dict[str, Any]:
+    """The part of ``dataset.json`` that is known before any image is read."""
+    return {
+        "name": name,
+        "kind": dataset.kind,
+        "title": dataset.title,
+        "citation": dataset.citation,
+        "licence": dataset.licence,
+        "note": dataset.note,
+        "split_rule": rule,
+        "classes": list(dataset.labels(options)),
+        "palette": [list(colour) for colour in dataset.labels(options).values()],
+        "options": dict(options),
+    }
+
+
+def _measured(parts: Parts, counts: dict[str, Counts], size: tuple[int, int], classes: int) -> dict[str, Any]:
+    """The part of ``dataset.json`` that comes from the images; mean and std are in 0…1, of train."""
+    moments = [_moments(channel) for channel in counts["train"].levels]
+    return {
+        "size": list(size),
+        "mean": [mean for mean, _ in moments],
+        "std": [std for _, std in moments],
+        "ids": {part: [sample.id for sample in samples] for part, samples in parts.items()},
+        "groups": {part: [sample.group for sample in samples] for part, samples in parts.items()},
+        "class_shares": {part: _shares(counts[part].values[:classes]) for part in PARTS},
+        "ignore_share": {part: _shares(counts[part].values)[IGNORE] for part in PARTS},
+    }
+
+
+def _moments(levels: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and standard deviation, in 0…1, of a channel from the counts of its 256 levels."""
+    counts = levels.tolist()
+    n, total, squares = (sum(count * level**power for level, count in enumerate(counts)) for power in range(3))
+    # In exact integers up to the division: n·Σx² − (Σx)² cancels nothing.
+    return total / n / 255, math.sqrt(n * squares - total**2) / n / 255
+
+
+def _shares(pixels: NDArray[np.int64]) -> list[float]:
+    """Each count over their sum; zeros where there is nothing, as in a part that is ignored throughout."""
+    total = max(int(pixels.sum()), 1)
+    return [int(count) / total for count in pixels]
+
+
+def _array_digests(targets: dict[str, Target]) -> dict[str, list[str]]:
+    return {part: [sha256_file(target.images), sha256_file(target.masks)] for part, target in targets.items()}
+
+
+def _install(whole: Path, folder: Path) -> None:
+    """Put the finished folder in its place, in one step and after its files have reached the disk."""
+    for path in whole.rglob("*.npy"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        # Into the scratch folder, which goes with it.
+        folder.replace(whole.parent / "replaced")
+    whole.replace(folder)
+
+
+def _progress(name: str, total: int) -> tqdm[NoReturn]:
+    """A bar on a terminal, silence in a log."""
+    return tqdm(total=total, desc=name, unit="image", disable=None)
+
+
+def _cores() -> int:
+    """The cores that this process may use, which in a batch job are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,134 @@
+"""Splitting the samples of a data set into train, val and test. Every rule is a function of the ids and the
+seed alone.
+
+Random orders come from SHA-256 of seed and id, not from a random generator: they are the same on every
+platform and with every library version, and adding an image moves no other image to another part except at
+the two borders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from softreg.data.base import PARTS, Options, Sample, lines_of
+from softreg.errors import UserError
+
+Parts = dict[str, list[Sample]]
+
+#: Random orders of the groups that are tried; the one whose parts come nearest to the fractions is taken.
+GROUP_TRIALS = 200
+
+
+def assign(name: str, samples: Sequence[Sample], split: Options) -> tuple[Parts, str]:
+    """The samples of each part, in their given order, and the rule in words; ``split`` as in a study.
+
+    Raises :class:`UserError` where the rule lacks a split, group or image that it needs, and for an empty part.
+    """
+    part_of, words = _RULES[split["rule"]](name, samples, split)
+    parts: Parts = {part: [sample for sample in samples if part_of.get(sample.id) == part] for part in PARTS}
+    for part, members in parts.items():
+        if not members:
+            raise UserError(
+                f"`datasets.{name}.split` ({words}) leaves no image of {len(samples)} for {part}: "
+                "change the shares, the rule or the seed"
+            )
+    return parts, words
+
+
+def shuffled(ids: Sequence[str], seed: int | str) -> list[str]:
+    """The ids in a random order that depends on the set of ids and the seed only."""
+    return sorted(ids, key=lambda id_: (hashlib.sha256(f"{seed}:{id_}".encode()).digest(), id_))
+
+
+def shares(split: Options) -> tuple[float, float]:
+    """The shares of val and test."""
+    return float(split["val"]), float(split["test"])
+
+
+def _official(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
+    part_of = {sample.id: sample.split for sample in samples if sample.split is not None}
+    if not part_of:
+        raise UserError(
+            f"`datasets.{name}.split.rule` is 'official', but this data set has no published split: "
+            "use fraction, list or group"
+        )
+    if without := [sample.id for sample in samples if sample.split is None]:
+        raise UserError(f"`datasets.{name}` has no split for the image {without[0]}: name one for all or for none")
+    if "val" in part_of.values():
+        return part_of, "official"
+    val, seed = float(split["val"]), int(split["seed"])
+    train = shuffled([id_ for id_, part in part_of.items() if part == "train"], seed)
+    part_of |= dict.fromkeys(train[: round(val * len(train))], "val")
+    return part_of, f"official test; val is a share of {val:g} of the published training part, seed {seed}"
+
+
+def _fraction(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
+    (val, test), seed = shares(split), int(split["seed"])
+    order = shuffled([sample.id for sample in samples], seed)
+    first, second = round(val * len(order)), round((val + test) * len(order))
+    part_of = dict.fromkeys(order[:first], "val") | dict.fromkeys(order[first:second], "test")
+    part_of |= dict.fromkeys(order[second:], "train")
+    return part_of, f"random, val {val:g} and test {test:g}, seed {seed}"
+
+
+def _list(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
+    known = {sample.id for sample in samples}
+    part_of: dict[str, str] = {}
+    for part in PARTS:
+        path = Path(split[f"{part}_list"])
+        for id_ in lines_of(path):
+            if id_ not in known:
+                example = min(known, default="none")
+                raise UserError(f"{path} names {id_!r}, which is no image of {name} (an id looks like {example!r})")
+            if id_ in part_of:
+                raise UserError(f"{path} names {id_!r}, which is already in {part_of[id_]}: list each image once")
+            part_of[id_] = part
+    return part_of, "lists; images in no list are left out"
+
+
+def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
+    (val, test), seed = shares(split), int(split["seed"])
+    sizes: dict[str, int] = {}
+    for sample in samples:
+        if sample.group is None:
+            raise UserError(f"`datasets.{name}.split.rule` is 'group', but the image {sample.id} has no group")
+        sizes[sample.group] = sizes.get(sample.group, 0) + 1
+    if len(sizes) < len(PARTS):
+        raise UserError(f"`datasets.{name}.split.rule` is 'group', which needs three groups: there are {len(sizes)}")
+    targets = {
+        "train": (1 - val - test) * len(samples),
+        "val": val * len(samples),
+        "test": test * len(samples),
+    }
+    trials = (_deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS))
+    best = min(trials, key=lambda dealt: _distance(dealt, sizes, targets))
+    part_of = {sample.id: best[sample.group] for sample in samples if sample.group is not None}
+    return part_of, f"whole groups, val {val:g} and test {test:g}, seed {seed}"
+
+
+def _deal(order: Sequence[str], sizes: dict[str, int], targets: dict[str, float]) -> dict[str, str]:
+    """Give each group, in order, to the part that lacks most."""
+    lacking, dealt = dict(targets), {}
+    for group in order:
+        part = max(PARTS, key=lambda part: lacking[part])
+        dealt[group] = part
+        lacking[part] -= sizes[group]
+    return dealt
+
+
+def _distance(dealt: dict[str, str], sizes: dict[str, int], targets: dict[str, float]) -> tuple[int, float]:
+    """How far the parts are from their targets: empty parts first, then images."""
+    got = dict.fromkeys(PARTS, 0)
+    for group, part in dealt.items():
+        got[part] += sizes[group]
+    return sum(size == 0 for size in got.values()), sum(abs(got[part] - targets[part]) for part in PARTS)
+
+
+_RULES: dict[str, Callable[[str, Sequence[Sample], Options], tuple[dict[str, str], str]]] = {
+    "official": _official,
+    "fraction": _fraction,
+    "list": _list,
+    "group": _group,
+}

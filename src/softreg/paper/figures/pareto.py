@@ -1,0 +1,207 @@
+"""Test mIoU against the share of non-zero weights, over the sweep: one figure a data set, one panel a model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from softreg.paper.figures import style
+from softreg.paper.figures.style import Absent, Drawn, Look
+from softreg.paper.questions import sparsity
+from softreg.paper.scores import Scores
+from softreg.study.treatment import CONTROLS
+
+TITLE = "Test mIoU against non-zero weights"
+LOSS = 15.0
+"""How many points below no penalty the axis of mIoU ends, so that networks that a penalty has ruined do not set it."""
+
+_COLUMNS = 2
+_TICK = 0.155
+_STEPS = (
+    (1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5),
+    (1, 2, 3, 4, 5, 6, 7, 8, 9),
+    (1, 2, 4, 6, 8),
+    (1, 3, 4, 6),
+    (1, 2, 4, 7),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
+_FRONT = "#999999"
+
+
+def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+    """One figure for each data set; see `softreg.paper.figures`."""
+    swept = sparsity.points(scores)
+    return [
+        _draw_dataset(scores, swept[swept["dataset"] == dataset], dataset, folder)
+        for dataset in scores.study["datasets"]
+    ]
+
+
+def _draw_dataset(scores: Scores, points: pd.DataFrame, dataset: str, folder: Path) -> Drawn | Absent:
+    label = scores.label(dataset)
+    title = f"{TITLE}: {label}"
+    if not (points["kind"] != "none").any():
+        return Absent(title, f"No network of the sweep on {label} has been scored on test yet: finish the sweep.")
+    models = [name for name in scores.study["models"] if name in set(points["model"])]
+    name = f"pareto-{dataset}"
+    with style.paper(name):
+        figure = _draw_panels(scores, points, models)
+        width = style.save(figure, folder, name, points)
+    return Drawn(name, width, title, _caption(scores, points, models, label), _alt(scores, points, label))
+
+
+def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Figure:
+    columns = min(_COLUMNS, len(models))
+    rows = math.ceil(len(models) / columns)
+    width = style.PAGE if columns > 1 else style.COLUMN
+    handles = _handles(scores, points)
+    legend = style.columns_for([str(handle.get_label()) for handle in handles], width)
+    height = 1.95 * rows + 0.17 * math.ceil(len(handles) / legend) + 0.3
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
+    for axis, model in zip(axes.flat, models, strict=False):
+        _draw_panel(axis, scores, points[points["model"] == model])
+        axis.set_title(style.wrapped(scores.label(model), 26))
+    left, lowest = style.outer(axes)
+    for axis in left:
+        axis.set_ylabel("test mIoU")
+    for axis in lowest:
+        axis.set_xlabel("non-zero weights (share of all)")
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend, frameon=False)
+    return figure
+
+
+def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
+    axis.set_xscale("log")
+    looks = style.looks_of(scores)
+    for penalty in [name for name in scores.penalties if name in set(points["penalty"])]:
+        _draw_penalty(axis, points[points["penalty"] == penalty], looks[penalty])
+    front = points[points["front"]].sort_values("nonzero")
+    limits = _limits(points)
+    axis.set_ylim(limits)
+    low = float(points.loc[points["test_miou"] >= limits[0], "share"].min())
+    axis.set_xlim(low / max((1 / low) ** 0.06, 1.05), max((1 / low) ** 0.06, 1.05))
+    # To the right edge: no more weights are needed for what the last point scores.
+    ends = np.append(front["share"], axis.get_xlim()[1]), np.append(front["test_miou"], front["test_miou"].iloc[-1:])
+    axis.step(*ends, where="post", color=_FRONT, lw=2.2, alpha=0.6, zorder=1)
+    for value in _dense(points):
+        axis.axhline(value - sparsity.MARGIN, color=style.REFERENCE_COLOUR, lw=0.7, ls=(0, (5, 3)), zorder=1)
+    _ticks(axis)
+    sns.despine(ax=axis)
+
+
+def _draw_penalty(axis: Axes, points: pd.DataFrame, look: Look) -> None:
+    """A line through one entry's strengths, from the weakest; open markers for a control, a ring about the chosen."""
+    control = points["kind"].iloc[0] in CONTROLS
+    x, y = points["share"].to_numpy(), points["test_miou"].to_numpy()
+    face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
+    axis.errorbar(
+        x,
+        y,
+        points["test_se"].fillna(0),
+        color=look.colour,
+        ls=look.line,
+        lw=0.7,
+        marker=look.marker,
+        ms=3.8 if control else 3.2,
+        elinewidth=0.5,
+        zorder=7 if points["kind"].iloc[0] == "none" else 3 if control else 4,
+        **face,
+    )
+    chosen = points["chosen"].to_numpy()
+    if chosen.any():
+        fill, size = ("none", 6.5) if control else (look.colour, 5)
+        axis.plot(x[chosen], y[chosen], look.marker, ms=size, mfc=fill, mec="black", mew=0.7, zorder=6)
+
+
+def _dense(points: pd.DataFrame) -> list[float]:
+    """Mean test mIoU of each unpenalised entry."""
+    return [float(value) for value in points.loc[points["kind"] == "none", "test_miou"]]
+
+
+def _limits(points: pd.DataFrame) -> tuple[float, float]:
+    """The axis of mIoU: all points, but none further than `LOSS` below no penalty."""
+    error = points["test_se"].fillna(0)
+    low, high = float((points["test_miou"] - error).min()), float((points["test_miou"] + error).max())
+    low = max([low, *(min(_dense(points)) - LOSS for _ in _dense(points)[:1])])
+    margin = max(0.05 * (high - low), 0.2)
+    return low - margin, high + margin
+
+
+def _ticks(axis: Axes) -> None:
+    """Shares as per cent: the finest of `_STEPS` whose labels, `_TICK` of the axis wide, do not touch."""
+    low, high = axis.get_xlim()
+    powers = range(math.floor(math.log10(low)), 1)
+    for steps in _STEPS:
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= 1]
+        if not ticks or np.diff(np.log(ticks)).min(initial=np.inf) >= _TICK * math.log(high / low):
+            break
+    axis.set_xticks(ticks, [f"{100 * tick:.3g} %" for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.locator_params(axis="y", nbins=6)
+
+
+def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
+    looks, kinds = style.looks_of(scores), dict(zip(points["penalty"], points["kind"], strict=True))
+    handles = []
+    for name in [name for name in scores.penalties if name in kinds]:
+        look, control = looks[name], kinds[name] in CONTROLS
+        face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
+        line = look.line if kinds[name] != "none" else ""
+        handles.append(
+            Line2D(
+                [], [], color=look.colour, ls=line, lw=0.7, marker=look.marker, ms=4, label=scores.label(name), **face
+            )
+        )
+    handles.append(Line2D([], [], color=_FRONT, lw=2.2, alpha=0.6, label="Pareto front"))
+    if _dense(points):
+        text = f"{sparsity.MARGIN:g} point below"
+        handles.append(Line2D([], [], color=style.REFERENCE_COLOUR, lw=0.7, ls=(0, (5, 3)), label=text))
+    if points["chosen"].any():
+        handles.append(Line2D([], [], ls="", marker="o", ms=5.5, mfc="none", mec="black", mew=0.7, label="chosen"))
+    return handles
+
+
+def _caption(scores: Scores, points: pd.DataFrame, models: list[str], label: str) -> str:
+    n = int(points["seeds"].max())
+    error = f"mean ± standard error over {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
+    text = (
+        f"Test mIoU (points, 0 to 100) on {label} against the share of the dense network's weights that are not zero, "
+        f"over all layers, on a log scale: each point is one strength of the sweep ({error}), the line of an entry "
+        "joins its strengths in order, open markers are controls. Grey steps: the Pareto front, the best mean test "
+        "mIoU with at most so many weights, which is descriptive as it is picked on test."
+    )
+    if points["chosen"].any():
+        text += (
+            f" Ringed in black: of each entry the sparsest strength within {sparsity.MARGIN:g} point of no penalty on "
+            "validation."
+        )
+    if _dense(points):
+        text += f" Dashed: the test mIoU without a penalty, less {sparsity.MARGIN:g} point."
+    hidden = sum(int((part["test_miou"] < _limits(part)[0]).sum()) for _, part in points.groupby("model", sort=False))
+    if hidden:
+        text += f" Left out: {hidden} points more than {LOSS:g} points below no penalty."
+    few = points[~points["complete"]]
+    if len(few):
+        text += f" {len(few)} points have fewer seeds, as cells of theirs did not finish, and are not on the front."
+    lacking = [scores.label(name) for name in scores.study["models"] if name not in models]
+    return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
+
+
+def _alt(scores: Scores, points: pd.DataFrame, label: str) -> str:
+    fronts = []
+    for model, part in points[points["front"]].groupby("model", sort=False):
+        names = ", ".join(dict.fromkeys(map(scores.label, part["penalty"])))
+        fronts.append(f"{scores.label(str(model))}: {names}")
+    return f"Scatter of test mIoU against the share of non-zero weights on {label}. On the front: {'; '.join(fronts)}."

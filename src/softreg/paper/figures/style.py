@@ -1,0 +1,204 @@
+"""One look for all figures: sizes as printed, 8-point type, colours and markers for the colour-blind too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from softreg.files import whole_file, write_text
+from softreg.paper.scores import Scores
+
+T = TypeVar("T")
+
+COLUMN, PAGE = 3.25, 6.75
+"""Widths of a figure, in inches: one column of a two-column page, or the page."""
+
+TALL = 8.6
+"""The height, in inches, that a page has for a figure and leaves room for its caption."""
+
+DPI = 300
+"""Dots an inch of PNG files, and of photographs within the others."""
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "mathtext.fontset": "dejavusans",
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.5,
+    "lines.linewidth": 1.0,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "axes.unicode_minus": True,
+    "hatch.linewidth": 0.6,
+    "backend": "Agg",
+}
+
+_COLOURS = [sns.color_palette("colorblind").as_hex()[index] for index in (0, 3, 2, 4, 1, 9)]
+DISTINCT = len(_COLOURS)
+"""Lines that one panel can hold and a reader still tell apart."""
+
+_MARKERS = "osD^vPX*<>hd"
+_LINES = ["-", "--", ":", "-."]
+REFERENCE_COLOUR = "#333333"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that was drawn, ``width`` inches wide: the files ``name`` .pdf, .svg, .png and .csv."""
+
+    name: str
+    width: float
+    title: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A figure that was not drawn, and why, in one sentence."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one penalty is drawn, the same in every figure of a study."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[str, Look]:
+    """A look for each penalty, by its place; colours repeat after `DISTINCT` with another line and marker."""
+    colours = palette or _COLOURS
+    # After so many, colour, line and marker would all be those of the first again: markers are moved on by one.
+    period = math.lcm(len(colours) * len(_LINES), len(_MARKERS))
+    return {
+        name: Look(
+            colours[place % len(colours)],
+            _MARKERS[(place + place // period) % len(_MARKERS)],
+            _LINES[place // len(colours) % len(_LINES)],
+        )
+        for place, name in enumerate(penalties)
+    }
+
+
+def looks_of(scores: Scores) -> dict[str, Look]:
+    """The look of each penalty of a study, the same in all its figures; without a penalty it is grey."""
+    entries, palette = scores.study["penalties"], scores.study["figures"]["style"]["palette"]
+    penalised = [name for name in scores.penalties if entries[name]["kind"] != "none"]
+    plain = [name for name in scores.penalties if entries[name]["kind"] == "none"]
+    grey = {
+        name: Look(REFERENCE_COLOUR, _MARKERS[-2 - place % 10], _LINES[place % 4]) for place, name in enumerate(plain)
+    }
+    return grey | looks(penalised, palette)
+
+
+@contextmanager
+def paper(name: str) -> Iterator[None]:
+    """Within it, matplotlib draws in this style, without a display, and gives the same bytes each time."""
+    with (
+        sns.axes_style("ticks"),
+        matplotlib.rc_context(RC | {"svg.hashsalt": name}),
+    ):
+        try:
+            yield
+        finally:
+            plt.close("all")
+
+
+def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> float:
+    """Write ``figure`` as PDF, SVG and PNG (300 dpi) and ``numbers`` as CSV, without dates.
+
+    Returns its width in inches.
+    """
+    lay_out(figure)
+    for ending, metadata in (
+        ("pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
+        ("svg", {"Date": None, "Creator": None}),
+        ("png", {"Software": None}),
+    ):
+        with whole_file(folder / f"{name}.{ending}") as temporary:
+            figure.savefig(temporary, format=ending, dpi=DPI, metadata=metadata)
+    write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    plt.close(figure)
+    return float(figure.get_size_inches()[0])
+
+
+def lay_out(figure: Figure) -> None:
+    """Place everything, once and not once for each file; what has been placed by hand stays."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def pages(items: Sequence[T], most: int) -> list[list[T]]:
+    """``items`` in parts of at most ``most``, as even as they can be: the last is not a single straggler."""
+    count = math.ceil(len(items) / most)
+    size = math.ceil(len(items) / max(1, count))
+    return [list(items[start : start + size]) for start in range(0, len(items), size)] if items else []
+
+
+def numbered(stem: str, place: int, count: int) -> str:
+    """The name of one of ``count`` figures that show one thing between them."""
+    return stem if count == 1 else f"{stem}-{place + 1}"
+
+
+def grid_of(panels: int) -> tuple[int, int]:
+    """Rows and columns for so many panels: at most three columns, rows as even as they can be."""
+    rows = math.ceil(panels / 3)
+    return rows, math.ceil(panels / rows)
+
+
+def outer(axes: NDArray[Any]) -> tuple[list[Axes], list[Axes]]:
+    """The leftmost panel of each row and the lowest of each column; panels without content are removed."""
+    for axis in axes.flat:
+        if not axis.has_data():
+            axis.remove()
+    left = [row[0] for row in axes if row[0].has_data()]
+    lowest = [next(axis for axis in column[::-1] if axis.has_data()) for column in axes.T]
+    for axis in lowest:
+        axis.tick_params(axis="x", labelbottom=True)
+    return left, lowest
+
+
+def wrapped(text: str, width: int = 18) -> str:
+    """A long name as at most two lines, broken after a hyphen, an underscore or a space near its middle."""
+    if len(text) <= width:
+        return text
+    breaks = [place + 1 for place, character in enumerate(text[:-1]) if character in "-_ "]
+    if not breaks:
+        return text
+    at = min(breaks, key=lambda place: abs(place - len(text) / 2))
+    return f"{text[:at]}\n{text[at:]}"
+
+
+def columns_for(labels: list[str], width: float, handle: float = 0.55) -> int:
+    """How many legend columns of the longest of ``labels`` fit into ``width`` inches of 8-point type."""
+    longest = max(map(len, labels), default=1) * 0.068 + handle
+    fit = max(1, min(len(labels), int(width / longest)))
+    return math.ceil(len(labels) / math.ceil(len(labels) / fit))

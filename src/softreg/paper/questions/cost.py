@@ -1,0 +1,311 @@
+"""H5: what does a penalty cost in time and memory, and does that grow with the number of weights?
+
+Times are those that each cell recorded while it trained, on whatever else the machine was doing; they are not a
+benchmark. A penalty's cell is compared with the unpenalised one of the same seed on the same kind of device; where the
+two kinds were not trained in turn (`in_turn`), the ratio of their times has no interval and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from softreg.paper.questions.answer import WORDS, Answer, Verdict
+from softreg.paper.scores import Scores
+from softreg.scoring import stats
+
+FEWEST_SIZES = 3
+"""Numbers of penalised weights that a slope needs."""
+
+SLOPE_ROPE = 0.02
+"""Half width of the slopes that do not matter: over a tenfold number of weights the ratio changes by under 5 %."""
+
+MEASURES = {"seconds": "seconds per step", "memory": "peak memory"}
+"""What is compared, and what it is called."""
+
+_DECIDES = {"seconds": "seconds_low", "memory": "memory_ratio"}
+"""The column that is known where a ratio may enter a slope: a time needs its interval."""
+
+GROUP = ["dataset", "model", "penalty"]
+_PAIR = ["phase", "dataset", "model", "seed", "fold", "device"]
+_KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
+_QUESTION = "Is a penalty costly in high dimension?"
+_ESTIMAND = (
+    "Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same data "
+    "set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of "
+    "the number of penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
+    f"±{SLOPE_ROPE:g} does not matter: the ratio then changes by under 5 % over ten times the weights."
+)
+_STATISTIC = "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
+_INTERVAL = (
+    "Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds on and "
+    "the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom. Where, "
+    "in the order in which cells ended, the two sides alternate less often than there are pairs, what else the machine "
+    "did is not told apart from the penalty: such a ratio of times has no interval and enters no slope."
+)
+
+
+@dataclass(frozen=True)
+class MedianInterval:
+    """A median of ``n`` values, and order statistics that hold the population's with at least ``confidence``."""
+
+    median: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+
+
+def median_interval(values: ArrayLike, confidence: float = 0.95) -> MedianInterval:
+    """The sign test's interval of a median, free of any assumption on the spread; nan values are left out.
+
+    The k-th smallest and k-th largest value, for the largest k with P(B < k) ≤ (1 − confidence)/2 where B is binomial
+    (n, ½). With too few values for that (under 6 at 95 %), the smallest and the largest: the ``confidence`` returned
+    is what is reached, 1 − 2 P(B < k). Of one value there is no interval.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    sample = np.sort(given[~np.isnan(given)])
+    n = len(sample)
+    if n < 2:
+        nan = float("nan")
+        return MedianInterval(float(sample[0]) if n else nan, nan, nan, nan, n)
+    below = scipy_stats.binom.cdf(np.arange(n), n, 0.5)  # P(B ≤ k − 1) for k = 1, 2, …
+    k = max(1, int((below <= (1 - confidence) / 2 + 1e-12).sum()))
+    reached = float(1 - 2 * below[k - 1])
+    return MedianInterval(float(np.median(sample)), float(sample[k - 1]), float(sample[n - k]), reached, n)
+
+
+def in_turn(treated: pd.Series[pd.Timestamp], reference: pd.Series[pd.Timestamp]) -> bool:
+    """Whether paired cells, in the order in which they ended, alternate between the sides as often as there are pairs.
+
+    Pairs trained one after the other do, whichever cell of each comes first, and two blocks alternate once. It is false
+    of a single pair, and where a time is unknown.
+    """
+    times = pd.concat([treated, reference])
+    if len(treated) < 2 or times.isna().any():
+        return False
+    sides = np.repeat([0, 1], [len(treated), len(reference)])[times.argsort(kind="stable")]
+    return int(np.count_nonzero(np.diff(sides))) >= len(treated)
+
+
+def cells(scores: Scores) -> pd.DataFrame:
+    """One row for each finished cell of the final: its names, device, time, penalised, seconds (a step), memory (B).
+
+    Of the final alone, whose processes train one cell each: a path of the sweep warms up once, and its peak of memory
+    can only rise from one λ to the next. ``memory`` is nan where no peak was recorded; ``time`` is when the cell ended
+    (UTC), NaT where that was not recorded.
+    """
+    timings = scores.timings[scores.timings["phase"] == "final"].reset_index(drop=True)
+    ended = pd.to_datetime(timings.reindex(columns=["time"])["time"], utc=True, format="ISO8601", errors="coerce")
+    measured = {name: pd.to_numeric(timings[name], errors="coerce") for name in ("seconds", "peak_memory")}
+    facts = scores.cells[[*_KEYS, "steps", "penalised"]].dropna()
+    frame = timings[[*_KEYS, "device"]].assign(time=ended, **measured).merge(facts, on=_KEYS)
+    frame["seconds"] = (frame["seconds"] / frame["steps"].where(frame["steps"] > 0)).where(frame["seconds"] > 0)
+    frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int})
+    known = frame[frame["seconds"].notna()]
+    return known[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
+
+
+def ratios(scores: Scores) -> pd.DataFrame:
+    """One row for each data set, model, penalty and number of penalised weights, in the order to show.
+
+    Columns: dataset, model, penalty, kind, reference, penalised, device; and for seconds and memory (`MEASURES`) the
+    median over all cells (s, bytes), ``…_ratio`` to the reference with ``…_low``, ``…_high``, ``…_confidence`` and
+    ``…_n`` (seeds), nan where there is no pair. The interval of seconds is nan too where cells were not trained
+    `in_turn`. Only small_dense has several sizes: its ratio is that of a smaller network.
+    """
+    measured = cells(scores)
+    pairs = _pairs(scores, measured)
+    keys = [*GROUP, "penalised"]
+    rows = [
+        dict(zip(keys, key, strict=True)) | _summarised(part, pairs, dict(zip(keys, key, strict=True)))
+        for key, part in measured.groupby(keys)
+    ]
+    entries = scores.study["penalties"]
+    columns = [*keys, "device", *(name for measure in MEASURES for name in _columns(measure))]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.insert(3, "kind", frame["penalty"].map({name: entry["kind"] for name, entry in entries.items()}))
+    frame.insert(4, "reference", frame["penalty"].map({name: scores.reference_of(name) or "" for name in entries}))
+    for column, names in zip(GROUP, (scores.study["datasets"], scores.study["models"], scores.penalties), strict=True):
+        frame[column] = pd.Categorical(frame[column], list(names))
+    return frame.sort_values(keys, kind="stable").astype(dict.fromkeys(GROUP, str)).reset_index(drop=True)
+
+
+def slopes(compared: pd.DataFrame) -> pd.DataFrame:
+    """Of `ratios`, for each data set, penalty and measure over at least `FEWEST_SIZES` sizes of models.
+
+    Ratios of seconds without an interval are left out.
+    Columns: dataset, penalty, measure, slope, low, high (95 %), low90, high90, models.
+    """
+    rows = []
+    penalised = compared[~compared["kind"].isin(["none", "small_dense"])]
+    for (dataset, penalty), part in penalised.groupby(["dataset", "penalty"], sort=False):
+        for measure in MEASURES:
+            known = part[part[_DECIDES[measure]].notna()]
+            if known["penalised"].nunique() >= FEWEST_SIZES:
+                names = {"dataset": dataset, "penalty": penalty, "measure": measure}
+                rows.append(names | _slope(known["penalised"], known[f"{measure}_ratio"]))
+    return pd.DataFrame(
+        rows, columns=["dataset", "penalty", "measure", "slope", "low", "high", "low90", "high90", "models"]
+    )
+
+
+def answer(scores: Scores) -> Answer:
+    """The answer to H5; see `softreg.paper.questions`. Without a slope, the ratios are told all the same."""
+    told = Answer("H5", _QUESTION, _ESTIMAND, _STATISTIC, _INTERVAL)
+    if scores.reference is None:
+        return replace(told, absent="The study has no entry of kind none to compare times with: add one to penalties.")
+    compared = ratios(scores)
+    if not compared["seconds_ratio"].notna().any():
+        reason = (
+            "No penalty has a finished cell and an unpenalised one of its seed, update rule and device: train both."
+        )
+        return replace(told, absent=reason)
+    found = slopes(compared)
+    told = replace(told, numbers=_numbers(compared, found), figures=("cost",))
+    summary = f"{_ratios_told(scores, compared)} {_caveat(compared)}"
+    if found.empty:
+        return replace(told, summary=summary, absent=_no_slope(compared))
+    verdicts = [_judged(scores, row) for _, row in found.iterrows()]
+    words = Counter(verdict.word for verdict in verdicts)
+    counts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+    summary = f"That the relative cost grows with the number of weights is, by penalty and measure: {counts}. {summary}"
+    return replace(told, summary=summary, verdicts=verdicts)
+
+
+def _columns(measure: str) -> list[str]:
+    return [measure, *(f"{measure}_{name}" for name in ("ratio", "low", "high", "confidence", "n"))]
+
+
+def _pairs(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
+    """One row for each cell that has a reference.
+
+    Columns: `GROUP`, penalised, seed, time, time_plain (the reference's), and seconds and memory, the logarithm of the
+    ratio to the reference.
+    """
+    entries = scores.study["penalties"]
+    unpenalised = measured["penalty"].isin([name for name, entry in entries.items() if entry["kind"] == "none"])
+    plain = measured[unpenalised].rename(columns={"penalty": "reference"})[[*_PAIR, "reference", "time", *MEASURES]]
+    treated = measured[~unpenalised]
+    treated = treated.assign(reference=treated["penalty"].map({name: scores.reference_of(name) for name in entries}))
+    both = treated.merge(plain, on=[*_PAIR, "reference"], suffixes=("", "_plain"))
+    logs = {name: np.log(both[name] / both[f"{name}_plain"]) for name in MEASURES}
+    return both[[*GROUP, "penalised", "seed", "time", "time_plain"]].assign(**logs)
+
+
+def _summarised(part: pd.DataFrame, pairs: pd.DataFrame, key: dict[str, object]) -> dict[str, object]:
+    mine = pairs[(pairs[list(key)] == pd.Series(key)).all(axis=1)]
+    by_seed = mine.groupby("seed")[[*MEASURES]].mean()
+    row: dict[str, object] = {"device": "; ".join(sorted(set(part["device"])))}
+    for measure in MEASURES:
+        found = median_interval(by_seed[measure])
+        if measure == "seconds" and not in_turn(mine["time"], mine["time_plain"]):
+            found = replace(found, low=float("nan"), high=float("nan"), confidence=float("nan"))
+        ends = np.exp([found.median, found.low, found.high]).tolist()
+        values = (float(part[measure].median()), *ends, found.confidence, found.n)
+        row |= dict(zip(_columns(measure), values, strict=True))
+    return row
+
+
+def _slope(weights: pd.Series[int], ratio: pd.Series[float]) -> dict[str, float]:
+    """Least squares of log10 ratio on log10 weights, with t-intervals of 95 % and 90 %."""
+    fit = scipy_stats.linregress(np.log10(weights), np.log10(ratio))
+    error = float(np.nan_to_num(fit.stderr))  # SciPy has nan where all ratios are equal
+    half, half90 = (float(scipy_stats.t.ppf(level, len(weights) - 2)) * error for level in (0.975, 0.95))
+    slope = float(fit.slope)
+    ends = {"low": slope - half, "high": slope + half, "low90": slope - half90, "high90": slope + half90}
+    return {"slope": slope, **ends, "models": len(weights)}
+
+
+def _numbers(compared: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """The ratios, each with the slopes of its data set and penalty."""
+    numbers = compared
+    for measure in MEASURES:
+        mine = found[found["measure"] == measure].drop(columns=["measure", "low90", "high90"])
+        names = {name: f"{measure}_slope{'_' + name if name != 'slope' else ''}" for name in mine.columns[2:]}
+        numbers = numbers.merge(mine.rename(columns=names), on=["dataset", "penalty"], how="left")
+    return numbers
+
+
+def _judged(scores: Scores, row: pd.Series[Any]) -> Verdict:
+    low, high, slope, models = float(row["low"]), float(row["high"]), float(row["slope"]), int(row["models"])
+    word = stats.verdict(low, high, float(row["low90"]), float(row["high90"]), SLOPE_ROPE)
+    label, measure = scores.label(str(row["penalty"])), MEASURES[str(row["measure"])]
+    sentence = (
+        f"Over {models} models on {scores.label(str(row['dataset']))}, ten times the penalised weights multiply the "
+        f"ratio of {measure} of {label} to that without a penalty by {10**slope:.3g} (slope {slope:+.3f}, 95 % "
+        f"t-interval {low:+.3f} to {high:+.3f}, n = {models} models)."
+    )
+    return Verdict(str(row["dataset"]), f"{models} models", f"{label}, {measure}", word, sentence)
+
+
+def _ratios_told(scores: Scores, compared: pd.DataFrame) -> str:
+    """The least and the most that a penalty costs, of its medians over seeds, and why times are left out."""
+    known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
+    if known.empty:
+        return "No entry but small_dense has a ratio."
+    ordered = known[known["seconds_low"].notna()].sort_values("seconds_ratio", kind="stable")
+    sentences = []
+    if len(ordered):
+        sentences.append(
+            "The time of a step, as a multiple of that without a penalty, is least with "
+            f"{_ratio(scores, ordered.iloc[0], 'seconds')} and most with {_ratio(scores, ordered.iloc[-1], 'seconds')}."
+        )
+    if len(ordered) < len(known):
+        some = f"{len(known) - len(ordered)} of {len(known)} time ratios have no interval and are left out"
+        sentences.append(f"{some if len(ordered) else 'No time ratio can be trusted'}: {_why_no_interval(known)}.")
+    text = " ".join(sentences)
+    memory = known[known["memory_ratio"].notna()]
+    if memory.empty:
+        return f"{text} No peak of memory was recorded."
+    top = memory.sort_values("memory_ratio", kind="stable").iloc[-1]
+    return f"{text} Peak memory is most with {_ratio(scores, top, 'memory')}."
+
+
+def _ratio(scores: Scores, row: pd.Series[Any], measure: str) -> str:
+    value, n = row[f"{measure}_ratio"], int(row[f"{measure}_n"])
+    low, high, confidence = (row[f"{measure}_{name}"] for name in ("low", "high", "confidence"))
+    place = f"{scores.label(row['penalty'])}, {scores.label(row['model'])} on {scores.label(row['dataset'])}"
+    interval = f"{low:.3g} to {high:.3g}, a {100 * confidence:.0f} % interval by the sign test, n = {n} seeds"
+    return f"{place}: {value:.3g} ({interval if n > 1 else 'one seed, so no interval'})"
+
+
+def _why_no_interval(known: pd.DataFrame) -> str:
+    """Of ratios of which some have no interval of seconds."""
+    if known.loc[known["seconds_low"].isna(), "seconds_n"].max() < 2:
+        return "one evaluation seed has no interval; add seeds"
+    return (
+        "as far as their times tell, cells with a penalty were trained at other times than those without, so that "
+        "what else the machine did then is not told apart from the penalty; train them in turn, see config/cost.yaml"
+    )
+
+
+def _no_slope(compared: pd.DataFrame) -> str:
+    """Why there is no slope: too few sizes of models or, with enough of them, no times to be trusted."""
+    known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
+    sizes = known.groupby(["dataset", "penalty"])["penalised"].nunique()
+    most = int(sizes.max()) if len(sizes) else 0
+    if most >= FEWEST_SIZES:
+        why = f"is not known: {_why_no_interval(known)}."
+    else:
+        why = (
+            f"can be told only where a penalty is trained on models of at least {FEWEST_SIZES} different sizes, and "
+            f"here the most is {most}: add models, such as smp encoders of other sizes."
+        )
+    return f"Whether the relative cost grows with the number of weights {why}"
+
+
+def _caveat(compared: pd.DataFrame) -> str:
+    devices = sorted({device for devices in compared["device"] for device in str(devices).split("; ")})
+    text = f"Times are as the cells recorded them on {'; '.join(devices)}, noisy where a machine is shared."
+    if any(device.startswith("CPU") for device in devices):
+        text += (
+            " On a CPU, peak memory is that of the whole process with its libraries, so that ratios are nearer to 1."
+        )
+    return text

@@ -1,0 +1,256 @@
+"""H2: are penalties that are one at the size of a network's weights one in practice, where a study trains both?
+
+The pairs: soft and L1 at the same λ; smooth L1 of λ, β and L2 of λ/β, which are the same function while no weight
+exceeds β; soft(λ) and the elastic net (2λ, α ½), which are the same formula. All else of the two entries is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softreg.paper.questions.answer import CONTRADICTED, SUPPORTED, UNDECIDED, Answer, Verdict
+from softreg.paper.questions.gain import counted, p_text, signed
+from softreg.paper.scores import Scores
+from softreg.scoring import stats
+
+KEY = "H2"
+QUESTION = "Are penalties that are one at the size of a network's weights one in practice, at matching strengths?"
+ESTIMAND = (
+    "Mean difference in validation mIoU (points, 0 to 100) between two entries at matching strengths, over training "
+    "runs like those drawn, on these validation images, within one data set and model, at each strength."
+)
+STATISTIC = (
+    "Mean paired difference over tuning seeds at each matching strength, by two one-sided t-tests against the region "
+    "of practical equivalence. A pair is one (supported) where that holds at every strength, and is not "
+    "(contradicted) where at some strength the interval, widened by Bonferroni's rule for the number of strengths, "
+    "lies outside the region. Beside it, how many pairs of networks have the same bits."
+)
+INTERVAL = (
+    "95 % t-interval of the paired differences; the seed (a training run) is resampled, validation images are fixed."
+)
+
+SOFT_L1, HUBER_L2, IDENTITY = "soft − L1", "smooth L1 − L2", "soft(λ) − elastic net(2λ, α ½)"
+UNDER_BETA = 0.01
+"""Smooth L1 counts as quadratic where its measured value is less than this share below that of its quadratic branch."""
+
+SIDES = ["penalty_a", "lambda_a", "penalty_b", "lambda_b"]
+POINTS = [
+    "dataset",
+    "model",
+    "pair",
+    "beta",
+    "strength",
+    *SIDES,
+    "seed",
+    "difference",
+    "norm",
+    "zeros",
+    "beyond",
+    "same",
+]
+_SAME = ("realisation", "weights", "training")
+_CLAIMS = {
+    SOFT_L1: "the two are practically one at the same λ",
+    HUBER_L2: "the two are one while the weights stay under β",
+    IDENTITY: "the two are one formula",
+}
+
+
+def matches(penalties: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Pairs of (entry, λ) that should be one: pair, beta (nan without one), strength (of the second), and `SIDES`."""
+    rows = [row for a in penalties for b in penalties for row in _matches(a, penalties[a], b, penalties[b])]
+    return pd.DataFrame(rows, columns=["pair", "beta", "strength", *SIDES])
+
+
+def _matches(first: str, a: dict[str, Any], second: str, b: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    if any(a.get(key) != b.get(key) for key in _SAME):
+        return
+    kinds, beta = (a["kind"], b["kind"]), math.nan
+    # In decimals, as they are written: 3e-5/0.03 is 1e-3, but not so in binary fractions.
+    if kinds == ("soft", "l1"):
+        pair, factor = SOFT_L1, Decimal(1)
+    elif kinds == ("soft", "elastic_net") and b["alpha"] == 0.5:
+        pair, factor = IDENTITY, Decimal("0.5")
+    elif kinds == ("smooth_l1", "l2"):
+        pair, beta, factor = HUBER_L2, a["beta"], Decimal(str(a["beta"]))
+    else:
+        return
+    for x in a["lambda"]:
+        yield from ((pair, beta, y, first, x, second, y) for y in b["lambda"] if Decimal(x) == factor * Decimal(y))
+
+
+def points(scores: Scores) -> pd.DataFrame:
+    """For each pair, data set, model and tuning seed with both cells, by what they differ: columns `POINTS`.
+
+    ``difference`` is in points of validation mIoU; ``norm`` the relative difference of ‖w‖₂; ``zeros`` that of the
+    share of exact zeros in points; ``beyond`` by what share smooth L1 is less than its quadratic branch λ‖w‖²/2β, 0
+    while no weight exceeds β and nan for the other pairs; ``same`` whether the weights are the same bits. Where folds
+    score, a seed has several networks: norm, zeros and beyond are of their sums, ``same`` of all of them.
+    """
+    keys = ["dataset", "model", "penalty", "lambda", "seed"]
+    measured = scores.sweep_seeds[[*keys, "miou"]].merge(_networks(scores, keys), on=keys)
+    a, b = (
+        measured.rename(columns={"penalty": f"penalty_{side}", "lambda": f"lambda_{side}"}).rename(
+            columns={name: f"{name}_{side}" for name in ("miou", "squares", "value", "zeros", "bits")}
+        )
+        for side in "ab"
+    )
+    both = (
+        matches(scores.study["penalties"]).merge(a, on=SIDES[:2]).merge(b, on=[*SIDES[2:], "dataset", "model", "seed"])
+    )
+    quadratic = both["lambda_a"].astype(float) * both["squares_a"] / (2 * both["beta"].astype(float))
+    return both.assign(
+        difference=100 * (both["miou_a"] - both["miou_b"]),
+        norm=np.sqrt(both["squares_a"] / both["squares_b"]) - 1,
+        zeros=100 * (both["zeros_a"] - both["zeros_b"]),
+        beyond=1 - both["value_a"] / quadratic,
+        same=both["bits_a"] == both["bits_b"],
+    )[POINTS]
+
+
+def _networks(scores: Scores, keys: list[str]) -> pd.DataFrame:
+    """Of each finished cell of the sweep, its folds together: ‖w‖², λP(w), share of zeros, and digests of the bits."""
+    cells = scores.cells[(scores.cells["phase"] == "sweep") & (scores.cells["status"] == "finished")]
+    cells = cells.assign(squares=cells["norm_l2"] ** 2).sort_values("fold")
+    grouped = cells.groupby(keys)
+    sums = grouped[["squares", "penalty_value", "exact_zeros", "penalised"]].sum()
+    frame = sums.assign(zeros=sums["exact_zeros"] / sums["penalised"], bits=grouped["weights_sha256"].agg(" ".join))
+    return frame.rename(columns={"penalty_value": "value"})[["squares", "value", "zeros", "bits"]].reset_index()
+
+
+def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
+    """A row for each dataset, model, pair and strength of `points`, with what its seeds say of "practically one".
+
+    Columns: dataset, model, pair, beta, strength, `SIDES`; n (tuning seeds), difference, low, high (95 %), low90,
+    high90, p_equivalence; norm, zeros, beyond (means); same (pairs of networks that are the same bits); word.
+    """
+    by = ["dataset", "model", "pair", "beta", "strength", *SIDES]
+    grouped = found.groupby(by, sort=False, dropna=False)
+    return pd.DataFrame(
+        [dict(zip(by, names, strict=True)) | _estimate(part, scores.rope) for names, part in grouped],
+        columns=[*by, *_ESTIMATES],
+    )
+
+
+_ESTIMATES = ["n", "difference", "low", "high", "low90", "high90", "p_equivalence"]
+_ESTIMATES += ["norm", "zeros", "beyond", "same", "word"]
+
+
+def _estimate(part: pd.DataFrame, rope: float) -> dict[str, Any]:
+    values = part["difference"].to_numpy()
+    wide, narrow = stats.mean_interval(values), stats.mean_interval(values, 0.9)
+    return {
+        **{"n": wide.n, "difference": wide.mean, "low": wide.low, "high": wide.high},
+        **{"low90": narrow.low, "high90": narrow.high, "p_equivalence": stats.paired_equivalence_p(values, rope)},
+        **{name: part[name].mean() for name in ("norm", "zeros", "beyond")},
+        "same": int(part["same"].sum()),
+        "word": _word([values], rope),
+    }
+
+
+def _word(samples: list[Any], rope: float) -> str:
+    """The verdict on "practically one" at all of these strengths, each an array of paired differences.
+
+    Equivalence has to hold at each, so needs no correction; a gap at any would contradict, so is corrected.
+    """
+    narrow = [stats.mean_interval(values, 0.9) for values in samples]
+    if all(-rope < each.low and each.high < rope for each in narrow):
+        return SUPPORTED
+    wide = [stats.mean_interval(values, 1 - 0.05 / len(samples)) for values in samples]
+    return CONTRADICTED if any(each.low > rope or each.high < -rope for each in wide) else UNDECIDED
+
+
+def answer(scores: Scores) -> Answer:
+    """The answer to H2; see `softreg.paper.questions`."""
+    head = Answer(KEY, QUESTION, ESTIMAND, STATISTIC, INTERVAL)
+    if matches(scores.study["penalties"]).empty:
+        return replace(head, absent=ABSENT)
+    found = points(scores)
+    if found.empty:
+        return replace(head, absent="No pair of matching cells has finished yet: finish the study's sweep.")
+    by = ["dataset", "model", "pair", "beta", "penalty_a", "penalty_b"]
+    verdicts = [_verdict(scores, part) for _, part in found.groupby(by, sort=False, dropna=False)]
+    numbers, summary = estimates(scores, found), _summary(scores, found, verdicts)
+    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("degeneracy",))
+
+
+ABSENT = (
+    "The study trains no two entries at matching strengths: add l1 with the λ of soft, or smooth_l1 with β times the λ "
+    "of l2."
+)
+
+
+def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
+    """Of two entries on one data set and model, all their matching strengths together."""
+    dataset, model, pair, a, b = (part[name].iloc[0] for name in ("dataset", "model", "pair", "penalty_a", "penalty_b"))
+    subject = f"{scores.label(a)} and {scores.label(b)}"
+    place = f"On {scores.label(dataset)} with {scores.label(model)}, {subject}"
+    within = part if pair != HUBER_L2 else part[part["beyond"] < UNDER_BETA]
+    if within.empty:
+        said = (
+            f"{place}: weights exceed β at every matching strength, so that the claim, {_CLAIMS[pair]}, is not tested; "
+            f"the mean difference in validation mIoU is {signed(part['difference'].mean())} points "
+            f"({_n(part)}), in ‖w‖₂ {100 * part['norm'].mean():+.1f} %: {UNDECIDED}."
+        )
+        return Verdict(dataset, model, subject, UNDECIDED, said)
+    samples = [each["difference"].to_numpy() for _, each in within.groupby("strength", sort=False)]
+    word = SUPPORTED if within["same"].all() else _word(samples, scores.rope)
+    told = [_bits(within), *([] if within["same"].all() else _numbers(scores, samples))]
+    if len(within) < len(part):
+        told.append(f"{len(part) - len(within)} of {len(part)} pairs are left out, as their weights exceed β")
+    return Verdict(
+        dataset, model, subject, word, f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}: {word}."
+    )
+
+
+def _n(part: pd.DataFrame) -> str:
+    seeds, strengths = part["seed"].nunique(), part["strength"].nunique()
+    return f"{counted(seeds, 'tuning seed')} at {strengths} matching strength{'s' * (strengths != 1)}"
+
+
+def _bits(part: pd.DataFrame) -> str:
+    same, n = int(part["same"].sum()), len(part)
+    if same == n:
+        return f"all {counted(n, 'pair')} of networks have the same weights, bit for bit"
+    return f"{same or 'none'} of {counted(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
+
+
+def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
+    """The equivalence at each strength, and the strength that is furthest from it.
+
+    Its interval is the one that `_word` goes by: of all strengths together, by Bonferroni.
+    """
+    rope, level = scores.rope, 1 - 0.05 / len(samples)
+    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level)) for values in samples]
+    held = sum(p < 0.05 for p, _ in tests)
+    told = [f"equivalent within ±{rope:g} points at {held} of {counted(len(tests), 'strength')}"]
+    p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))
+    text = f"furthest from it: {signed(worst.mean)} points"
+    if not math.isnan(worst.low):
+        jointly = f" for all {len(tests)} strengths jointly" if len(tests) > 1 else ""
+        text += f" (95 % interval{jointly} {signed(worst.low)} to {signed(worst.high)}, p of equivalence {p_text(p)})"
+    else:
+        text += f" from {counted(worst.n, 'seed')}, which gives no interval"
+    return [*told, text]
+
+
+def _summary(scores: Scores, found: pd.DataFrame, verdicts: list[Verdict]) -> str:
+    words = pd.Series([each.word for each in verdicts]).value_counts()
+    counts = ", ".join(f"{words[word]} {word}" for word in (SUPPORTED, CONTRADICTED, UNDECIDED) if word in words)
+    n = found.groupby(["dataset", "model"])["seed"].nunique()
+    seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    seeds += f" tuning seed{'s' if n.max() > 1 else ''}"
+    text = f"Of {counted(len(verdicts), 'pair')} of entries at matching strengths: {counts} ({seeds})."
+    identity = found[found["pair"] == IDENTITY]
+    if len(identity):
+        text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."
+    if UNDECIDED in words and n.max() < 5:
+        text += " So few seeds show what is exact or gross, and cannot tell a small difference."
+    return text

@@ -1,0 +1,437 @@
+"""H1: does a penalty at λ̂ improve test mIoU over none, and the article's soft over L1, L2 and decoupled decay?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from softreg.paper.questions.answer import UNDECIDED, WORDS, Answer, Verdict, adjusted
+from softreg.paper.questions.complexity import label_noise_pairs
+from softreg.paper.scores import Counts, Scores
+from softreg.scoring import stats
+from softreg.scoring.select import GROUP
+from softreg.study.treatment import CONTROLS
+
+Table = NDArray[np.int64]
+
+KEY = "H1"
+QUESTION = "Does a penalty at its chosen λ̂ improve test mIoU over none, and the article's soft over L1, L2 and decay?"
+ESTIMAND = (
+    "Mean difference in test mIoU (points, 0 to 100) between two entries of the study, each at its λ̂, over training "
+    "runs and test images like those drawn, within one data set and model."
+)
+STATISTIC = (
+    "Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is taken. "
+    "p from its t statistic, adjusted by Holm within the primary contrasts of one data set and model, and within the "
+    "secondary ones; beside it the sign-flip p over seeds on these test images, and the p of two one-sided tests of "
+    "equivalence."
+)
+INTERVAL = (
+    "95 % interval over seeds and images, crossed: seeds (training runs) and test images are the units of resampling, "
+    "paired by both; the variance is that between seeds and that of leaving out each image in turn (jackknife), with t "
+    "of Satterthwaite's degrees of freedom."
+)
+
+SOFT = "soft"
+RIVALS = ("l1", "l2", "decoupled_decay")
+"""Kinds that soft is held against beside none."""
+ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
+"""In the place of names, where a verdict is over all of them; no entry of a study can have such a name."""
+
+COLUMNS = [
+    *GROUP,
+    "reference",
+    "primary",
+    "n_seeds",
+    "n_images",
+    "difference",
+    "low",
+    "high",
+    "low90",
+    "high90",
+    "p",
+    "p_seed",
+    "p_holm",
+    "p_equivalence",
+    "correlation",
+    "detectable",
+    "word",
+    "lambda",
+    "reference_lambda",
+]
+FEWEST_BLOCKS = 5
+"""Pairs of data set and model from which on they decide something together."""
+FITTED = ["penalty", "reference", "difference", "low", "high", "p"]
+POOLED = [*FITTED, "p_holm", "word", "blocks", "rank", "critical_difference"]
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The scores of one data set and model, on the test images and on these less one in turn.
+
+    The axes P and S of ``crossed``, and of the counts (tp, fp, fn) (P, S, N, C), follow ``penalties`` and ``seeds``;
+    nan where a penalty lacks the seed.
+    """
+
+    penalties: list[str]
+    seeds: list[int]
+    counts: tuple[Table, Table, Table]
+    crossed: stats.Crossed
+
+    def estimate(self, penalty: str, reference: str | None = None) -> stats.Estimate:
+        """Mean test mIoU, or its mean difference to ``reference``, in points, over the seeds that have it."""
+        scores, crossed = self.by_seed(penalty, reference), self.crossed
+        places = [self.penalties.index(name) for name in (penalty, reference) if name is not None]
+        kept = scores.notna().to_numpy()
+        if not kept.any():
+            return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.images)
+        part = replace(
+            crossed,
+            scores=crossed.scores[places][:, kept],
+            by_seed=crossed.by_seed[places][:, kept],
+        )
+        found = stats.crossed_interval(part, 0, None if reference is None else 1)
+        return replace(found, mean=100 * found.mean, se=100 * found.se)
+
+    @cached_property
+    def best(self) -> str:
+        """The penalty of the highest mean test mIoU, each over the seeds that it has; of those with two, if any has."""
+        scores = self.crossed.scores
+        several = (~np.isnan(scores)).sum(axis=1) > 1
+        means = np.nanmean(scores, axis=1)
+        return self.penalties[int(np.where(several | ~several.any(), means, -np.inf).argmax())]
+
+    @cached_property
+    def first(self) -> dict[str, float]:
+        """Share of the bootstrap's resamples in which a penalty has the best mean; a resample with a tie is divided.
+
+        Over the seeds that all penalties have; nan where they share less than two.
+        """
+        shared = ~np.isnan(self.crossed.scores).any(axis=0)
+        if shared.sum() < 2:
+            return dict.fromkeys(self.penalties, math.nan)
+        tp, fp, fn = (part[:, shared] for part in self.counts)
+        means = stats.crossed_bootstrap(tp, fp, fn).means
+        first = means == means.max(axis=0)
+        return dict(zip(self.penalties, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
+
+    def by_seed(self, penalty: str, reference: str | None = None) -> pd.Series[float]:
+        """Test mIoU by seed, or its difference to ``reference``, in points; nan where there is none."""
+        values = self.crossed.scores[self.penalties.index(penalty)]
+        if reference is not None:
+            values = values - self.crossed.scores[self.penalties.index(reference)]
+        return pd.Series(100 * values, index=self.seeds)
+
+
+def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
+    """`Resampled` of each (data set, model) that has test scores; made once for each `Scores`."""
+    # Kept with the object, as its cached properties are: an equal one may have read the folder at another time.
+    kept = vars(scores)
+    if "_resampled" not in kept:
+        found = {
+            place: scores.test_counts(*place) for place in product(scores.study["datasets"], scores.study["models"])
+        }
+        kept["_resampled"] = {place: _resampled(counts) for place, counts in found.items() if counts}
+    result: dict[tuple[str, str], Resampled] = kept["_resampled"]
+    return result
+
+
+def _resampled(counts: dict[str, Counts]) -> Resampled:
+    seeds = sorted({seed for each in counts.values() for seed in each.seeds})
+    first = next(iter(counts.values()))
+    shape = (len(counts), len(seeds), *first.tp.shape[1:])
+    tp, fp, fn = (np.zeros(shape, np.int64) for _ in range(3))
+    for place, each in enumerate(counts.values()):
+        rows = np.searchsorted(seeds, each.seeds)
+        for whole, part in ((tp, each.tp), (fp, each.fp), (fn, each.fn)):
+            whole[place, rows] = part
+    # A seed that is missing has no pixel, so that its mIoU is nan.
+    return Resampled(list(counts), seeds, (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
+
+
+def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:
+    """The contrasts of one data set and model: penalty, reference, and whether it is primary.
+
+    Each entry is held against the unpenalised one of the same update rule, and soft also against the `RIVALS` that act
+    on the same weights by the same update rule. Primary are those of soft; where there is no soft, all.
+    """
+    entries, groups = scores.study["penalties"], set(scores.groups)
+    trained = [name for name in scores.penalties if (dataset, model, name) in groups]
+    softs = [name for name in trained if entries[name]["kind"] == SOFT]
+    found = []
+    for name in trained:
+        plain = scores.reference_of(name)
+        if entries[name]["kind"] != "none" and plain in trained:
+            found.append((name, str(plain), name in softs or not softs))
+        if name in softs:
+            found += [(name, rival, True) for rival in _rivals(entries, name, trained)]
+    return found
+
+
+def _rivals(entries: dict[str, dict[str, Any]], soft: str, trained: list[str]) -> Iterator[str]:
+    for kind, name in product(RIVALS, trained):
+        same = all(entries[name][key] == entries[soft][key] for key in ("training", "weights"))
+        if entries[name]["kind"] == kind and same:
+            yield name
+
+
+def contrasts(scores: Scores) -> pd.DataFrame:
+    """A row for each contrast with a seed that both sides have; made once for each `Scores`.
+
+    Columns: dataset, model, penalty, reference, primary, n_seeds, n_images; difference in points of test mIoU with its
+    95 % interval (low, high) and its 90 % interval, over images and seeds; p of no difference by the same t statistic,
+    p_seed by sign flips over the seeds on these images, p_holm (p, adjusted within the primary or the secondary
+    contrasts of its data set and model), p_equivalence; correlation of the two over seeds; detectable (the difference
+    found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and
+    reference_lambda. nan where not defined.
+    """
+    kept = vars(scores)
+    if "_contrasts" not in kept:
+        kept["_contrasts"] = _contrasts(scores)
+    result: pd.DataFrame = kept["_contrasts"]
+    return result
+
+
+def _contrasts(scores: Scores) -> pd.DataFrame:
+    chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
+    rows = []
+    for (dataset, model), sample in resampled(scores).items():
+        for penalty, reference, primary in pairs(scores, dataset, model):
+            if not {penalty, reference} <= set(sample.penalties):
+                continue
+            row = _contrast(sample, penalty, reference, scores.rope)
+            strengths = {
+                "lambda": chosen.get((dataset, model, penalty), ""),
+                "reference_lambda": chosen.get((dataset, model, reference), ""),
+            }
+            if row["n_seeds"]:
+                rows.append({"dataset": dataset, "model": model, "primary": primary, **row, **strengths})
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    if not frame.empty:
+        families = frame.groupby(["dataset", "model", "primary"], sort=False)["p"]
+        frame["p_holm"] = families.transform(lambda family: stats.holm(family.to_numpy()))
+        frame["word"] = [adjusted(*row) for row in zip(frame["word"], frame["p_holm"], strict=True)]
+    return frame
+
+
+def _contrast(sample: Resampled, penalty: str, reference: str, rope: float) -> dict[str, Any]:
+    estimate = sample.estimate(penalty, reference)
+    wide, narrow = estimate.interval(), estimate.interval(0.9)
+    return {
+        "penalty": penalty,
+        "reference": reference,
+        "n_seeds": estimate.seeds,
+        "n_images": estimate.images,
+        "difference": estimate.mean,
+        "low": wide.low,
+        "high": wide.high,
+        "low90": narrow.low,
+        "high90": narrow.high,
+        "p": estimate.p,
+        "p_seed": stats.sign_flip_p(sample.by_seed(penalty, reference)),
+        "p_equivalence": estimate.equivalence_p(rope),
+        "correlation": stats.pair_correlation(sample.by_seed(penalty), sample.by_seed(reference)),
+        "detectable": stats.detectable_effect(estimate.se, estimate.df),
+        "word": stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope),
+    }
+
+
+def seed_differences(scores: Scores) -> pd.DataFrame:
+    """Columns dataset, model, penalty, reference, seed, difference (points): the pairs behind `contrasts`."""
+    samples, parts = resampled(scores), []
+    for row in rows_of(contrasts(scores)):
+        values = samples[row.dataset, row.model].by_seed(row.penalty, row.reference).dropna()
+        names = {name: getattr(row, name) for name in (*GROUP, "reference")}
+        parts.append(pd.DataFrame({**names, "seed": values.index, "difference": values.to_numpy()}))
+    columns = [*GROUP, "reference", "seed", "difference"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def pooled(scores: Scores) -> pd.DataFrame:
+    """The penalties over all data sets × models (blocks), empty where there is one: columns `POOLED`.
+
+    difference, low, high, p, p_holm (over the penalties) and word: of the mixed model, for each penalty against the
+    unpenalised entry of its update rule. A data set that is another's twin but for its label noise has the same test
+    images, and is left out. rank: mean over the blocks, 1 the best, of the entries that all blocks have, with Nemenyi's
+    critical_difference; descriptive only. blocks: those that have the penalty; with one there is no word. nan where not
+    defined.
+    """
+    tests = distinct_tests(scores)
+    tests = tests.assign(score=100 * tests["miou"].astype(float))
+    blocks = tests.groupby(["dataset", "model"]).ngroups
+    if blocks < 2:
+        return pd.DataFrame(columns=POOLED)
+    frame = _mixed(scores, tests)
+    table = tests.pivot_table(index=["dataset", "model"], columns="penalty", values="score", aggfunc="mean")
+    ranks = stats.ranks(table.dropna(axis=1))
+    order = [name for name in scores.penalties if name in set(frame["penalty"]) | set(ranks.mean.index)]
+    frame = frame.set_index("penalty").reindex(order).rename_axis("penalty").reset_index()
+    frame["rank"] = frame["penalty"].map(ranks.mean)
+    frame["blocks"] = frame["penalty"].map(table.notna().sum())
+    frame["p_holm"] = stats.holm(frame["p"].to_numpy(float))
+    frame["word"] = [_pooled_word(row, scores.rope) for row in rows_of(frame)]
+    return frame.assign(critical_difference=ranks.critical_difference)[POOLED]
+
+
+def _pooled_word(row: Any, rope: float) -> str:
+    """The verdict of a row of `pooled`; "" where there is no interval.
+
+    Two or three blocks may agree by chance, and their interval then knows nothing of seeds and images: undecided.
+    """
+    if not (row.blocks > 1 and row.low < row.high):
+        return ""
+    # The 95 % interval in the place of the 90 % one: equivalence is then claimed more rarely, never more often.
+    judged = stats.verdict(row.low, row.high, row.low, row.high, rope)
+    return adjusted(judged, row.p_holm) if row.blocks >= FEWEST_BLOCKS else UNDECIDED
+
+
+def distinct_tests(scores: Scores) -> pd.DataFrame:
+    """The final's test scores, but of data sets that are another's twin but for their label noise: the images are one.
+
+    What is summed up over data sets would count them twice.
+    """
+    twins = [noisy for _, noisy in label_noise_pairs(scores)]
+    return scores.final_test[~scores.final_test["dataset"].isin(twins)]
+
+
+def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
+    """The mixed model's rows. Each penalty is fitted with its reference alone.
+
+    Fitted together, penalties that resemble each other would lend each other an error that is too small for their
+    differences to none.
+    """
+    entries, found = scores.study["penalties"], [pd.DataFrame(columns=FITTED)]
+    for name in scores.penalties:
+        plain = scores.reference_of(name)
+        if plain is None or entries[name]["kind"] == "none":
+            continue
+        fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
+        if fitted.table is not None:
+            found.append(fitted.table.assign(reference=plain)[FITTED])
+    return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
+
+
+def answer(scores: Scores) -> Answer:
+    """The answer to H1; see `softreg.paper.questions`."""
+    frame, over_all = contrasts(scores), pooled(scores)
+    head = Answer(KEY, QUESTION, ESTIMAND, STATISTIC, INTERVAL)
+    if frame.empty:
+        return replace(head, absent=_absent(scores))
+    verdicts = [Verdict(r.dataset, r.model, _subject(scores, r), r.word, sentence(scores, r)) for r in rows_of(frame)]
+    verdicts += [
+        Verdict(ALL_DATASETS, ALL_MODELS, _subject(scores, r), r.word, _pooled_sentence(scores, r))
+        for r in rows_of(over_all)
+        if r.word
+    ]
+    numbers = frame.assign(role=np.where(frame["primary"], "primary", "secondary"))
+    if len(over_all):
+        names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "mixed model; rank descriptive"}
+        numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
+    summary = " ".join(filter(None, [_counted(scores, frame), _pooled_summary(scores, over_all)]))
+    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples; ``lambda``, which no attribute can be called, as ``lambda_``."""
+    yield from frame.rename(columns={"lambda": "lambda_"}).itertuples(index=False)
+
+
+def _absent(scores: Scores) -> str:
+    if not any(pairs(scores, dataset, model) for dataset, model, _ in scores.groups):
+        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
+    return "No evaluation seed has a test score on both sides of a contrast yet: finish the study's final phase."
+
+
+def _subject(scores: Scores, row: Any) -> str:
+    return f"{scores.label(row.penalty)} against {scores.label(row.reference)}"
+
+
+def sentence(scores: Scores, row: Any) -> str:
+    """A row of `contrasts` (``lambda`` renamed ``lambda_``) in words, with every number that its verdict rests on."""
+    place = f"On {scores.label(row.dataset)} with {scores.label(row.model)}"
+    parts = [
+        f"{place}, {_at(scores, row.penalty, row.lambda_)} less {_at(scores, row.reference, row.reference_lambda)}: "
+        f"{signed(row.difference)} points of test mIoU"
+    ]
+    if math.isnan(row.low):
+        seeds, images = counted(row.n_seeds, "seed"), counted(row.n_images, "test image")
+        return f"{parts[0]} from {seeds} and {images}, which gives no interval: undecided."
+    parts[0] += (
+        f" (95 % interval {signed(row.low)} to {signed(row.high)} over {counted(row.n_seeds, 'seed')} × "
+        f"{counted(row.n_images, 'image')}, crossed)"
+    )
+    family = "primary" if row.primary else "secondary"
+    parts.append(f"p {p_text(row.p)}, adjusted by Holm over the {family} contrasts p {p_text(row.p_holm)}")
+    parts.append(f"sign-flip p over seeds {p_text(row.p_seed)}")
+    parts.append(f"p of equivalence within ±{scores.rope:g} points {p_text(row.p_equivalence)}")
+    if not math.isnan(row.correlation):
+        parts.append(f"correlation of the pairs {signed(row.correlation)}")
+    if not math.isnan(row.detectable):
+        parts.append(f"80 % power at this n needs a difference of {row.detectable:.2f} points")
+    return f"{'; '.join(parts)}: {row.word}."
+
+
+def _at(scores: Scores, name: str, strength: str) -> str:
+    """An entry with its chosen strength; none has none to tell."""
+    kind = scores.study["penalties"][name]["kind"]
+    if kind == "none":
+        return scores.label(name)
+    told = f"strength {float(strength):g}" if kind in CONTROLS else f"λ̂ {strength}"
+    return f"{scores.label(name)} ({told})"
+
+
+def _pooled_sentence(scores: Scores, row: Any) -> str:
+    return (
+        f"Over {row.blocks} pairs of data set and model, {_subject(scores, row)} by a mixed model with those pairs as "
+        f"random effects: {signed(row.difference)} points (95 % interval {signed(row.low)} to {signed(row.high)}, "
+        f"p {p_text(row.p)}, adjusted by Holm over the penalties p {p_text(row.p_holm)}; the unit is a data set × "
+        f"model, seeds averaged): {row.word}."
+    )
+
+
+def _counted(scores: Scores, frame: pd.DataFrame) -> str:
+    """How often each pair of the primary contrasts got which word."""
+    told = []
+    for (penalty, reference), part in frame[frame["primary"]].groupby(["penalty", "reference"], sort=False):
+        words = part["word"].value_counts()
+        counts = ", ".join(f"{word} in {words[word]}" for word in WORDS if word in words)
+        told.append(f"{scores.label(str(penalty))} above {scores.label(str(reference))}: {counts} of {len(part)}")
+    return f"Verdicts by pair of data set and model: {'; '.join(told)}."
+
+
+def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
+    ranked = frame.dropna(subset=["rank", "critical_difference"]).sort_values("rank", kind="stable")
+    if ranked.empty:
+        return ""
+    listed = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
+    first = ranked.iloc[0]
+    return (
+        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {listed}; Nemenyi's "
+        f"critical difference is {first['critical_difference']:.1f}."
+    )
+
+
+def signed(value: float) -> str:
+    """A difference in points with its sign, two decimals; a zero that rounding made has none."""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+
+
+def p_text(p: float) -> str:
+    """A p value as it is told after the letter p."""
+    if math.isnan(p):
+        return "undefined"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
+
+
+def counted(n: int, noun: str) -> str:
+    """``n`` things: the noun in the plural unless there is one."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

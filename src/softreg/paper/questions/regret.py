@@ -1,0 +1,412 @@
+"""H6: what does choosing λ by hold-out, K-fold, one-SE or random search lose in test mIoU, at equal budgets?
+
+A budget is a number of networks trained. All is computed from the sweep, whose networks are scored on validation and,
+once λ̂ stands, on test: choices are replayed on the tuning seeds but one, and their networks of that one are tested.
+The λ that they are held against is chosen in the same way by test scores, so is a noisy one itself: the loss to it is
+no bound on the loss to the λ that is truly best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from softreg.paper.questions import answer as words
+from softreg.paper.questions.answer import Answer, Verdict
+from softreg.paper.questions.estimates import columns_of, crossed_mean, number
+from softreg.paper.scores import Scores
+from softreg.scoring import records, select, stats
+from softreg.scoring.stats import Estimate
+from softreg.study.treatment import CONTROLS
+
+Floats = NDArray[np.float64]
+
+ROUNDING = 1e-9
+"""Points of mIoU. Means of equal scores differ by some 1e-14."""
+
+SUBSETS = 200
+"""At most so many subsets of the tuning seeds are tried: all of them where there are no more."""
+
+GRID, ONE_SE, KFOLD = "hold-out, whole grid", "one-SE rule, whole grid", "K-fold, whole grid"
+RANDOM_ONE, RANDOM_ALL = "random search, one seed", "random search, all seeds"
+STRATEGIES = (GRID, ONE_SE, RANDOM_ONE, RANDOM_ALL, KFOLD)
+"""In the order to show. Random search draws from the λ of the grid, without replacement."""
+AT_CHOSEN = "λ̂ selected"
+ALL = ("all data sets", "all models")
+
+CONTRASTS = ((KFOLD, GRID), (ONE_SE, GRID), (RANDOM_ALL, GRID), (RANDOM_ALL, RANDOM_ONE))
+"""Strategies that are compared where they can spend the same; random search then draws less than the whole grid."""
+
+QUESTION = "What does the way of choosing λ lose, at equal budgets?"
+ESTIMAND = (
+    "Test mIoU (points) lost by choosing λ on validation scores instead of test scores: that of the λ whose test mIoU "
+    "is best on the other tuning seeds, less that of the λ chosen, both of a network of a seed that neither choice has "
+    "seen. The first is a choice by few seeds too, so this is no bound on what is lost to the λ that is truly best."
+)
+STATISTIC = (
+    "Mean over the held-out seeds and over the subsets of the other seeds that a budget pays for; over the draws of "
+    "random search the mean is exact. The budget is the number of networks trained; two ways are compared, paired by "
+    "held-out seed and penalty, at the largest budget that both can spend. Controls and comparators are left out. A "
+    f"difference is decided from {words.FEWEST_SEEDS} tuning seeds on."
+)
+INTERVAL = (
+    "95 % interval over held-out tuning seeds and penalties of one data set and model, crossed; with one penalty over "
+    "seeds alone, whose variance is widened for the seeds that the choices share (Nadeau and Bengio 2003). Where all "
+    "are equal there is none. Test images are held fixed."
+)
+FEW_SEEDS = (
+    "Choices of λ are replayed on some tuning seeds and tested on another: give the study at least two, "
+    "`seeds: {tuning: [0, 1]}`."
+)
+NO_TEST = "The networks of the sweep have no test scores yet, which are made once λ̂ stands: finish the study's sweep."
+ONE_LAMBDA = "No penalty has two values of λ with all their scores: give one a grid, `lambda: [1e-5, 1e-4, 1e-3]`."
+NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection: {scorer: kfold}` in the study."
+
+
+def answer(scores: Scores) -> Answer:
+    """The answer to H6; see the module."""
+    frame = ("H6", QUESTION, ESTIMAND, STATISTIC, INTERVAL)
+    if len(scores.study["seeds"]["tuning"]) < 2:
+        return Answer(*frame, absent=FEW_SEEDS)
+    replayed = sweeps(scores)
+    found = regrets(replayed)
+    if found.empty:
+        return Answer(*frame, absent=absence(scores))
+    table, gap, compared = means(scores, found), gaps(scores, replayed), comparisons(scores, found)
+    verdicts = [_verdict(scores, row) for row in claims(table).to_dict("records")]
+    between = [_compared(scores, row) for row in compared.to_dict("records")]
+    summary = f"{_summary(scores, table, gap)} {_compared_summary(between, int(table['seeds'].max()))}".rstrip()
+    if scores.study["selection"]["scorer"] != "kfold":
+        summary += f" {NO_FOLDS}"
+    numbers = pd.concat([table, compared, gap], ignore_index=True)
+    return Answer(*frame, summary, [*verdicts, *between], numbers, ["regret"])
+
+
+def absence(scores: Scores) -> str:
+    """Why no choice can be replayed, of a study that has tuning seeds enough."""
+    return ONE_LAMBDA if (scores.sums["phase"] == "sweep").any() else NO_TEST
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One group's sweep, scores in points: ``lambdas`` (L,), ascending, each of which all ``seeds`` (S,) have.
+
+    ``folds`` (L, S, K) is the validation mIoU of single cells, ``val`` (L, S) that of all folds together, and ``test``
+    (L, S) the mean over folds. Without folds K is 1.
+    """
+
+    lambdas: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folds: Floats
+    val: Floats
+    test: Floats
+
+
+def sweeps(scores: Scores) -> dict[tuple[str, str, str], Sweep]:
+    """The `Sweep` of each penalty's group that has two λ or more with all their scores, and two seeds or more.
+
+    Controls and comparators are no penalties, and choosing their strength loses points on another scale.
+    """
+    count = select.folds_of(scores.study["selection"])
+    cells = _cells(scores)
+    found = {}
+    for group in scores.groups:
+        if scores.study["penalties"][group[2]]["kind"] in CONTROLS:
+            continue
+        rows = cells[(cells[select.GROUP] == list(group)).all(axis=1)]
+        wide = rows.pivot(index="lambda", columns=["seed", "fold"], values=["val", "val_all", "test"]).dropna()
+        seeds = rows["seed"].nunique()
+        if len(wide) > 1 and seeds > 1 and wide.shape[1] == 3 * seeds * count:
+            wide = wide.iloc[np.argsort(wide.index.astype(float), kind="stable")].sort_index(axis=1)
+            shape = (len(wide), seeds, count)
+            val, every, test = (wide[name].to_numpy().reshape(shape) for name in ("val", "val_all", "test"))
+            names = tuple(sorted(rows["seed"].unique().tolist()))
+            found[group] = Sweep(tuple(map(str, wide.index)), names, val, every[:, :, 0], test.mean(2))
+    return found
+
+
+def _cells(scores: Scores) -> pd.DataFrame:
+    """Validation and test mIoU of each cell of the sweep, in points; val_all is that of a seed's folds together."""
+    keys = [*select.GROUP, "lambda", "seed"]
+    every = scores.sweep_seeds.rename(columns={"miou": "val_all"})[[*keys, "val_all"]]
+    sums = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["split"] == "test")]
+    both = every.merge(sums.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
+    if scores.study["selection"]["scorer"] == "kfold":
+        table = records.read([scores.folder / "sweep-val.parquet"], columns=select.SCORED)
+        val = records.to_cells(table, [*keys, "fold"]).rename(columns={"miou": "val"})
+        both = both.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
+    else:
+        both = both.assign(val=both["val_all"])
+    both[["val", "val_all", "test"]] *= 100
+    return both
+
+
+def regrets(replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
+    """dataset, model, penalty, seed (held out), strategy, step, budget and expected regret (points)."""
+    rows = [
+        (*group, seed, *found)
+        for group, sweep in replayed.items()
+        for place, seed in enumerate(sweep.seeds)
+        for found in regret_of(sweep, place)
+    ]
+    return pd.DataFrame(rows, columns=[*select.GROUP, "seed", "strategy", "step", "budget", "regret"])
+
+
+def regret_of(sweep: Sweep, held_out: int) -> Iterator[tuple[str, int, int, float]]:
+    """(strategy, step, budget, expected regret) without the seed at ``held_out``, for all that the sweep can pay.
+
+    ``step`` is the number of seeds, and of random search the number of λ drawn. The best λ is that of the highest mean
+    test score on the other seeds, as in `softreg.scoring.stats.oracle_gap`.
+    """
+    size, seeds, folds = sweep.folds.shape
+    others = [seed for seed in range(seeds) if seed != held_out]
+    test = sweep.test[:, held_out]
+    best = float(test[sweep.test[:, others].mean(1).argmax()])
+    for m in range(1, len(others) + 1):
+        subsets = _subsets(others, m)
+        single = [sweep.folds[:, subset, fold] for subset in subsets for fold in range(folds)]
+        yield GRID, m, size * m, best - _expected(single, test, size)
+        if m > 1:
+            yield ONE_SE, m, size * m, best - float(np.mean([test[_one_se(scores)] for scores in single]))
+        if folds > 1:
+            whole = [sweep.val[:, subset] for subset in subsets]
+            yield KFOLD, m, size * m * folds, best - _expected(whole, test, size)
+        strategy = RANDOM_ONE if m == 1 else RANDOM_ALL
+        if m in (1, len(others)):
+            yield from ((strategy, k, k * m, best - _expected(single, test, k)) for k in range(1, size + 1))
+
+
+def _subsets(others: list[int], m: int) -> list[list[int]]:
+    """Subsets of ``m`` seeds: all of them, or `SUBSETS` drawn ones where there are more."""
+    if comb(len(others), m) <= SUBSETS:
+        return [list(subset) for subset in combinations(others, m)]
+    random = np.random.default_rng(0)
+    return [sorted(random.choice(others, m, replace=False).tolist()) for _ in range(SUBSETS)]
+
+
+def _expected(choices: list[Floats], test: Floats, k: int) -> float:
+    """Mean test score of the λ with the best mean among ``k`` of the L, drawn without replacement.
+
+    ``choices`` are scores (L, m) to choose by, over which the mean is taken too. The λ of rank r (from 0) is chosen
+    where it is drawn and those before it are not: in C(L−1−r, k−1) of the C(L, k) draws.
+    """
+    size = len(test)
+    chances = np.array([comb(size - 1 - rank, k - 1) / comb(size, k) for rank in range(size)])
+    return float(np.mean([chances @ test[_ranked(scores)] for scores in choices]))
+
+
+def _ranked(scores: Floats) -> NDArray[np.int64]:
+    """Positions of λ from the best mean score to the worst; the strongest first among equals, as `select` has it."""
+    order: NDArray[np.int64] = np.lexsort((-np.arange(len(scores)), -scores.mean(1)))
+    return order
+
+
+def _one_se(scores: Floats) -> int:
+    """Position of the strongest λ whose mean is at least the best mean less its standard error, (L, m) → one."""
+    best = _ranked(scores)[0]
+    margin = stats.standard_error(scores[best])
+    return int(np.flatnonzero(scores.mean(1) >= scores[best].mean() - margin).max())
+
+
+def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret of each strategy and step, of each penalty and over penalties (``penalty`` is then empty).
+
+    Columns: dataset, model, penalty, strategy, step, budget (a mean where grids differ in size), penalties (how many),
+    and those of `columns_of`. Of one penalty the interval is over seeds, else crossed. Over penalties a step is left
+    out that one of them lacks; with several data sets or models it is also told over all, under `ALL`.
+    """
+    places = [([dataset], [model]) for dataset in scores.study["datasets"] for model in scores.study["models"]]
+    if len(places) > 1:
+        places.append((list(scores.study["datasets"]), list(scores.study["models"])))
+    rows = []
+    for datasets, models in places:
+        part = found[found["dataset"].isin(datasets) & found["model"].isin(models)]
+        one = len(datasets) == len(models) == 1
+        names = {"dataset": datasets[0] if one else ALL[0], "model": models[0] if one else ALL[1]}
+        rows += [names | row for row in _mean_rows(part, each=one)]
+    return pd.DataFrame(rows)
+
+
+def _mean_rows(part: pd.DataFrame, each: bool) -> Iterator[dict[str, object]]:
+    """The rows of `means` in one place; ``each``: those of single penalties too."""
+    groups = len(part[select.GROUP].drop_duplicates())
+    for (strategy, step), mine in part.groupby(["strategy", "step"], sort=False):
+        wide = mine.pivot(index="seed", columns=select.GROUP, values="regret")
+        names = {"strategy": strategy, "step": step}
+        for place, penalty in enumerate(wide.columns.get_level_values("penalty") if each else ()):
+            budget = float(mine.loc[mine["penalty"] == penalty, "budget"].iloc[0])
+            own = names | {"penalty": penalty, "budget": budget, "penalties": 1}
+            yield own | columns_of(over_held_out(wide.iloc[:, [place]].dropna().to_numpy()))
+        if wide.shape[1] == groups and len(common := wide.dropna()):
+            over = names | {"penalty": "", "budget": float(mine["budget"].mean()), "penalties": groups}
+            yield over | columns_of(over_held_out(common.to_numpy()))
+
+
+def over_held_out(values: Floats) -> Estimate:
+    """Mean of ``values`` (S, P) over held-out seeds and penalties; for one penalty `softreg.scoring.stats.held_out_mean`.
+
+    Where no value differs there is no interval: that a choice was the same for these
+    seeds does not show that it always is.
+    """
+    estimate = crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
+    return replace(estimate, se=float("nan")) if np.ptp(values) < ROUNDING else estimate
+
+
+def comparisons(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
+    """By how much less the first strategy of each of `CONTRASTS` loses than the second, where both can spend the same.
+
+    Columns: dataset, model, penalty (empty), strategy, against, budget (a mean over penalties), penalties, those of
+    `columns_of`, and the 90 % interval (low90, high90). Of ``found``, which is of `regrets`; each penalty at the
+    largest budget that both have.
+    """
+    rows = []
+    for dataset in scores.study["datasets"]:
+        for model in scores.study["models"]:
+            part = found[(found["dataset"] == dataset) & (found["model"] == model)]
+            for first, second in CONTRASTS:
+                both = _at_equal_budgets(part, first, second)
+                wide = both.pivot(index="seed", columns="penalty", values="saved").dropna()
+                if wide.empty:
+                    continue
+                names = {"dataset": dataset, "model": model, "penalty": "", "strategy": first, "against": second}
+                names |= {"budget": float(both["budget"].mean()), "penalties": wide.shape[1]}
+                estimate = over_held_out(wide.to_numpy())
+                narrow = estimate.interval(0.9)
+                rows.append(names | columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high})
+    return pd.DataFrame(rows)
+
+
+def _at_equal_budgets(part: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """penalty, seed, budget and saved (points): the second's regret less the first's."""
+    # Random search over the whole grid is the grid.
+    whole = part.loc[part["strategy"] == RANDOM_ONE].groupby("penalty")["step"].max()
+    random = part["strategy"].isin([RANDOM_ONE, RANDOM_ALL])
+    part = part[~random | (part["step"] < part["penalty"].map(whole))]
+    keys = ["penalty", "seed", "budget"]
+    own, other = (part.loc[part["strategy"] == name, [*keys, "regret"]] for name in (first, second))
+    both = own.merge(other, on=keys, suffixes=("", "_second"))
+    both = both[both["budget"] == both.groupby("penalty")["budget"].transform("max")]
+    return both.assign(saved=both["regret_second"] - both["regret"])
+
+
+def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
+    """The oracle gap at the λ̂ selected, of each group: `softreg.scoring.stats.oracle_gap` on all tuning seeds, in points."""
+    chosen = scores.selection.set_index(select.GROUP)["lambda"]
+    rows = []
+    for group, sweep in replayed.items():
+        if chosen.get(group) not in sweep.lambdas:
+            continue
+        gap = stats.oracle_gap(sweep.test, sweep.lambdas.index(chosen[group]))
+        low, high = gap.honest.low, gap.honest.high
+        if high - low < ROUNDING:  # all equal, as in `over_held_out`
+            low = high = float("nan")
+        honest = {"mean": gap.honest.mean, "low": low, "high": high, "seeds": gap.honest.n}
+        names = dict(zip(select.GROUP, group, strict=True)) | {"strategy": AT_CHOSEN, "penalties": 1}
+        rows.append(names | honest | {"apparent": gap.apparent})
+    return pd.DataFrame(rows)
+
+
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that get a verdict: whole grids with one seed and with all but one, random search within one grid."""
+    pooled = table[table["penalty"] == ""]
+    kept: list[pd.DataFrame] = []
+    for _, part in pooled.groupby(["dataset", "model"], sort=False):
+        grid = part.loc[(part["strategy"] == GRID) & (part["step"] == 1), "budget"].min()
+        for strategy in STRATEGIES:
+            mine = part[part["strategy"] == strategy]
+            if strategy in (RANDOM_ONE, RANDOM_ALL):
+                limit = grid / 2 if strategy == RANDOM_ONE else grid
+                kept.append(mine[mine["budget"] <= limit].tail(1))
+            else:
+                kept.append(mine[mine["step"].isin([mine["step"].min(), mine["step"].max()])])
+    return pd.concat(kept)
+
+
+def word_of_loss(low: float, high: float, rope: float, seeds: int) -> str:
+    """Of the claim that a loss is below ``rope``: by its 95 % interval; undecided without one or with few seeds."""
+    if seeds < words.FEWEST_SEEDS:
+        return words.UNDECIDED
+    if high < rope:
+        return words.SUPPORTED
+    return words.CONTRADICTED if low > rope else words.UNDECIDED
+
+
+def _verdict(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
+    networks = _networks(row["budget"])
+    name = str(row["strategy"])
+    sentence = (
+        f"{name[0].upper()}{name[1:]}, with {networks} a choice: test mIoU of the λ that the other seeds' test scores "
+        f"choose, less that of its own, is {_told(row)}; {scores.rope:g} points would matter."
+    )
+    word = word_of_loss(row["low"], row["high"], scores.rope, row["seeds"])
+    return Verdict(row["dataset"], row["model"], f"{name}, {networks}", word, sentence)
+
+
+def _compared(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
+    first, second = row["strategy"], row["against"]
+    sentence = (
+        f"At {_networks(row['budget'])} a choice, test mIoU of the λ chosen by {first} less that of the λ chosen by "
+        f"{second} is {_told(row)}."
+    )
+    judged = stats.verdict(row["low"], row["high"], row["low90"], row["high90"], scores.rope)
+    word = judged if row["seeds"] >= words.FEWEST_SEEDS else words.UNDECIDED
+    return Verdict(row["dataset"], row["model"], f"{first} above {second}", word, sentence)
+
+
+def _networks(budget: float) -> str:
+    """A budget in prose; where grids differ in size it is a mean over penalties."""
+    if budget != round(budget):
+        return f"a mean of {budget:.1f} networks"
+    return f"{budget:.0f} network{'s' * (budget > 1)}"
+
+
+def _told(row: Mapping[Any, Any]) -> str:
+    """The mean of a row in prose, with its interval and n."""
+    low, high, seeds, count = (row[name] for name in ("low", "high", "seeds", "penalties"))
+    ends = f"95 % interval {number(low)} to {number(high)}"
+    if np.isnan(low):
+        ends = "no interval, as all are equal" if seeds > 1 else "no interval"
+    over = "combinations of penalty, model and data set" if row["dataset"] == ALL[0] else "penalties"
+    n = f"{seeds} held-out tuning seed{'s' * (seeds > 1)}" + (f" and {count} {over}, crossed" if count > 1 else "")
+    return f"{number(row['mean'])} points ({ends}, {n}; test images held fixed)"
+
+
+def _summary(scores: Scores, table: pd.DataFrame, gap: pd.DataFrame) -> str:
+    judged_rows = claims(table)
+    texts = []
+    for strategy in STRATEGIES:
+        mine = judged_rows[(judged_rows["strategy"] == strategy) & (judged_rows["dataset"] != ALL[0])]
+        if mine.empty:
+            continue
+        ends = mine[["low", "high", "seeds"]].itertuples(index=False, name=None)
+        judged = [word_of_loss(low, high, scores.rope, seeds) for low, high, seeds in ends]
+        lowest, highest = number(mine["mean"].min()), number(mine["mean"].max())
+        range_ = lowest if lowest == highest else f"{lowest} to {highest}"
+        texts.append(f"{strategy} {range_} ({judged.count(words.SUPPORTED)} of {len(judged)})")
+    if len(gap):
+        texts.append(f"the λ̂ selected from all seeds {number(gap['mean'].mean())}, a mean over {len(gap)} choices")
+    return (
+        "Points of test mIoU lost against a choice by test scores, itself a noisy one, over data sets, models and "
+        f"budgets (and how often shown to be below the {scores.rope:g} that matter): {'; '.join(texts)}."
+    )
+
+
+def _compared_summary(verdicts: list[Verdict], seeds: int) -> str:
+    """How often each contrast of two strategies got which word, or how many seeds that needs."""
+    if seeds < words.FEWEST_SEEDS:
+        return f"No difference is decided: that needs {words.FEWEST_SEEDS} tuning seeds or more, and there are {seeds}."
+    subjects: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        subjects.setdefault(verdict.subject, []).append(verdict.word)
+    told = [
+        f"{subject}: {', '.join(f'{word} in {found.count(word)}' for word in words.WORDS if word in found)}"
+        for subject, found in subjects.items()
+    ]
+    return f"At equal budgets, {'; '.join(told)}." if told else ""

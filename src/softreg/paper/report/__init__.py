@@ -1,0 +1,62 @@
+"""The report of a study: one HTML file without need of a network, and metrics.json; from scores alone.
+
+`page` puts it together: `verdicts`, `results`, `coverage`, `about` and `pictures` say what its parts show, `charts` and
+`cells` what its script draws and opens. The other files of this folder are the page's template, style and script.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from softreg.files import write_json, write_text
+from softreg.paper import tables
+from softreg.paper.figures import write_figures
+from softreg.paper.questions import answers
+from softreg.paper.report import page
+from softreg.paper.scores import Scores
+
+
+def write_report(scores: Scores, out: Path) -> None:
+    """Write ``out/report.html`` and ``out/metrics.json``.
+
+    The figures are those of ``out/figures/``; where there are none yet, they are drawn first.
+    """
+    figures = out / "figures"
+    if not (figures / "figures.json").exists():
+        write_figures(scores, out)
+    frame = tables.main_frame(scores)
+    write_json(out / "metrics.json", metrics(scores, frame))
+    write_text(out / "report.html", page.render(scores, frame, answers(scores), figures))
+
+
+def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
+    """The numbers of the main table by data set, model and penalty; null where undefined.
+
+    ``test_miou``, ``low`` and ``high`` are in points (0 to 100).
+    """
+    names = [
+        "lambda",
+        "test_miou",
+        "low",
+        "high",
+        "seeds",
+        *tables.MEASURES,
+        "exact_zeros",
+        "nonzero_weights",
+        "macs_nonzero",
+        "finished",
+        "expected",
+    ]
+    nested: dict[str, Any] = {}
+    for row in frame.to_dict("records"):
+        of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
+        of_model[row["penalty"]] = {name: _json(row[name]) for name in names}
+    return {"study": scores.study["name"], "partial": scores.provenance["partial"], "datasets": nested}
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

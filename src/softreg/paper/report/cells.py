@@ -1,0 +1,152 @@
+"""What the page's dialog shows of each cell: compact, as JSON values.
+
+A table is a block of columns. A column of numbers is a list, null where undefined; a column of text has its ``values``
+and, for each row, the ``codes`` that are places in them.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from softreg.paper.report.words import plain, training
+from softreg.paper.scores import Scores
+from softreg.scoring.select import GROUP
+from softreg.study.config import Study
+
+KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
+_TEXT = ["phase", *GROUP, "lambda", "status", "reason", "log_tail", "key", "device", "commit", "time"]
+_COUNTS = ["seed", "fold", "steps", "parameters", "penalised", "exact_zeros", "filters", "dead_filters", "peak_memory"]
+_NUMBERS = ["kappa", "norm_l2", "effective_lr", "seconds", "images_per_second", "test_miou"]
+_IGNORE = 255
+_LONGEST = 160
+"""Pixels along the longer side of a picture in the dialog: a page of 400 cells holds hundreds of them."""
+
+
+def embedded(scores: Scores) -> dict[str, Any]:
+    """All that the dialog shows; each part is described where it is made."""
+    cells = _measured(scores)
+    return {
+        "cells": table(cells[[*_TEXT, *_COUNTS, *_NUMBERS]], _TEXT),
+        "histories": _histories(scores, cells),
+        "examples": _examples(scores),
+        "predictions": _predictions(scores, cells),
+        "options": _options(scores),
+    }
+
+
+def table(frame: pd.DataFrame, text: Iterable[str]) -> dict[str, Any]:
+    """``frame`` by column; the columns ``text`` hold strings, where a missing one is empty."""
+    columns: dict[str, Any] = {}
+    for name in frame.columns:
+        if name in text:
+            codes, values = pd.factorize(frame[name].fillna("").astype(str))
+            columns[name] = {"values": list(values), "codes": codes.tolist()}
+        else:
+            columns[name] = rounded(frame[name])
+    return columns
+
+
+def rounded(values: Iterable[float]) -> list[float | int | None]:
+    """``values`` with five significant digits, whole numbers as they are; None where not finite."""
+    return [_rounded(float(value)) for value in values]
+
+
+def _rounded(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else float(f"{value:.5g}")
+
+
+def _measured(scores: Scores) -> pd.DataFrame:
+    """The study's cells in their order, with what was measured of each and its test mIoU, in points."""
+    sums = scores.sums
+    tests = sums[(sums["split"] == "test") & (sums["corruption"] == "")]
+    tests = tests[KEYS].assign(test_miou=100 * tests["miou"])
+    timings = scores.timings.astype(dict.fromkeys(("device", "commit", "time"), str))
+    merged = scores.cells.merge(timings, on=KEYS, how="left", validate="1:1")
+    return merged.merge(tests, on=KEYS, how="left", validate="1:1")
+
+
+def _histories(scores: Scores, cells: pd.DataFrame) -> dict[int, list[Any]]:
+    """For each cell (its place in the table) its epochs, data terms, and validation mIoU in points."""
+    place = _places(cells)
+    return {
+        place[key]: [part["epoch"].tolist(), rounded(part["data_term"]), rounded(100 * part["val_miou"])]
+        for key, part in scores.histories.groupby(KEYS, sort=False)
+    }
+
+
+def _places(cells: pd.DataFrame) -> dict[tuple[Any, ...], int]:
+    return {key: at for at, key in enumerate(cells[KEYS].itertuples(index=False, name=None))}
+
+
+def _examples(scores: Scores) -> dict[str, list[dict[str, Any]]]:
+    """For each data set its example images and their truth, as base64 of PNG."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in scores.examples.to_pylist():
+        about = scores.datasets[row["dataset"]]
+        picture = _smaller(Image.open(io.BytesIO(row["image_png"])).convert("RGB"), Image.Resampling.LANCZOS)
+        truth = _coloured(row["truth_png"], about["palette"])
+        named = {"image": row["image"], "percentile": row["percentile"]}
+        found.setdefault(row["dataset"], []).append(named | {"picture": _base64(picture), "truth": truth})
+    return found
+
+
+def _predictions(scores: Scores, cells: pd.DataFrame) -> dict[int, dict[str, str]]:
+    """For each final cell, by image, what it predicts of the examples, as base64 of PNG."""
+    place = _places(cells)
+    found: dict[int, dict[str, str]] = {}
+    for row in scores.predictions().to_dict("records"):
+        at = place["final", *(row[name] for name in KEYS[1:])]
+        palette = scores.datasets[row["dataset"]]["palette"]
+        found.setdefault(at, {})[row["image"]] = _coloured(row["prediction"], palette)
+    return found
+
+
+def _coloured(png: bytes, palette: list[list[int]]) -> str:
+    """A mask of class indices as a picture in the palette's colours, ignored pixels grey."""
+    mask = Image.fromarray(np.asarray(Image.open(io.BytesIO(png))))
+    colours = np.full((256, 3), 200, np.uint8)
+    colours[: len(palette)] = palette
+    picture = _smaller(mask, Image.Resampling.NEAREST)
+    picture.putpalette(colours[: _IGNORE + 1].tobytes())
+    return _base64(picture)
+
+
+def _smaller(picture: Image.Image, how: Image.Resampling) -> Image.Image:
+    factor = min(1.0, _LONGEST / max(picture.size))
+    return picture.resize((round(picture.width * factor), round(picture.height * factor)), how)
+
+
+def _base64(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _options(scores: Scores) -> dict[str, Any]:
+    """What the study says of each entry, in words, and how each pair of model and penalty is trained.
+
+    ``trained`` are the different lists of options, ``training`` the place of each pair's among them.
+    """
+    # A study's training of one pair is resolved in one place; the file's own place plays no part in it.
+    study = Study(file=scores.folder / "study.json", **scores.study)
+    pairs = sorted({(model, penalty) for _, model, penalty in scores.groups})
+    lists = [training(study.training_of(*pair)) for pair in pairs]
+    trained = [each for at, each in enumerate(lists) if each not in lists[:at]]
+    places: dict[str, dict[str, int]] = {}
+    for (model, penalty), options in zip(pairs, lists, strict=True):
+        places.setdefault(model, {})[penalty] = trained.index(options)
+    entries = {
+        section: {name: plain(entry) for name, entry in scores.study[section].items()}
+        for section in ("datasets", "models", "penalties")
+    }
+    return entries | {"trained": trained, "training": places}

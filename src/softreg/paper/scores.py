@@ -1,0 +1,252 @@
+"""The folder ``scores/`` that `softreg.scoring.gather` writes, in memory: all that tables, figures and report read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from softreg.errors import UserError
+from softreg.files import read_json
+from softreg.scoring import metrics, records, select
+from softreg.study import matrix
+
+
+@dataclass(frozen=True)
+class Counts:
+    """TP, FP and FN of one penalty, each (S, N, C) int64, for S ``seeds`` and N ``images``."""
+
+    seeds: tuple[int, ...]
+    images: tuple[str, ...]
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    fn: NDArray[np.int64]
+
+
+def counts_by_penalty(table: pa.Table, penalties: list[str]) -> dict[str, Counts]:
+    """The counts of each of ``penalties`` that has rows in ``table``, one data set's and one model's records.
+
+    Seeds are those of each penalty: what is to be paired is for the caller to intersect. Images are sorted.
+    """
+    found = {}
+    for penalty in penalties:
+        mine = table.filter(pc.field("penalty") == penalty).sort_by([("seed", "ascending"), ("image", "ascending")])
+        if not len(mine):
+            continue
+        seeds = sorted(set(mine["seed"].to_pylist()))
+        images = tuple(mine["image"].to_pylist()[: len(mine) // len(seeds)])
+        shape = (len(seeds), len(images), -1)
+        found[penalty] = Counts(tuple(seeds), images, *(part.reshape(shape) for part in records.counts(mine)))
+    return found
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A study's gathered scores, each part read when first asked for."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not (self.folder / "study.json").exists():
+            raise UserError(f"{self.folder}: holds no study.json: gather the study's scores first.")
+        if not (self.folder / "sums.parquet").exists():
+            raise UserError(
+                f"{self.folder}: holds no sums.parquet, as an earlier version gathered it; gather the scores again."
+            )
+
+    @cached_property
+    def study(self) -> dict[str, Any]:
+        """The study as validated, every default filled in."""
+        value: dict[str, Any] = read_json(self.folder / "study.json")
+        return value
+
+    @cached_property
+    def datasets(self) -> dict[str, dict[str, Any]]:
+        """What is known of each data set, by its name in the study."""
+        value: dict[str, dict[str, Any]] = read_json(self.folder / "datasets.json")
+        return value
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item."""
+        value: dict[str, Any] = read_json(self.folder / "provenance.json")
+        return value
+
+    @cached_property
+    def selection(self) -> pd.DataFrame:
+        """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select`."""
+        return select.read_selection(self.folder / "selection.csv")
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row for each cell the study asks for, with its status; columns of `softreg.scoring.gather.CELLS`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "cells.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row for each layer of each finished cell; columns of `softreg.scoring.gather.LAYERS`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "layers.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        """Measured seconds and images a second of each finished cell."""
+        return pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Mean validation mIoU by λ over the tuning seeds, and what the penalty did to the weights.
+
+        The columns of `softreg.scoring.select.curve`, and as means over the sweep's finished cells: zeros, near_zeros and
+        dead_filters (shares of the penalised weights and filters), kept (weights that are not zero, as a share of the
+        most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
+        effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
+        """
+        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        curves = select.curve(table, select.folds_of(self.study["selection"]))
+        return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
+
+    def _effects(self) -> pd.DataFrame:
+        cells = self.cells[(self.cells["phase"] == "sweep") & (self.cells["status"] == "finished")]
+        part = cells["penalty"].map({name: entry["weights"] for name, entry in self.study["penalties"].items()})
+        most = cells.groupby([cells["dataset"], cells["model"], part])["penalised"].transform("max")
+        effects = cells.assign(
+            kept=(cells["penalised"] - cells["exact_zeros"]) / most,
+            zeros=cells["exact_zeros"] / cells["penalised"],
+            near_zeros=cells["near_zeros"] / cells["penalised"],
+            dead_filters=cells["dead_filters"] / cells["filters"],
+            macs_nonzero=cells["macs_nonzero"] / cells["macs"],
+        )
+        columns = ["zeros", "near_zeros", "dead_filters", "kept", "kappa", "effective_lr", "macs_nonzero"]
+        return effects.groupby([*select.GROUP, "lambda"], sort=False)[columns].mean().reset_index()
+
+    @cached_property
+    def sweep_seeds(self) -> pd.DataFrame:
+        """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`."""
+        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        return records.to_cells(table, [*select.GROUP, "lambda", "seed"])
+
+    @cached_property
+    def final_test(self) -> pd.DataFrame:
+        """Test measures of each final cell; the columns of `softreg.scoring.records.to_cells`."""
+        return records.to_cells(self._final_records)
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """One row for each epoch of each finished cell; columns of `softreg.scoring.gather.HISTORIES`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "histories.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """How complex each image of train and test is; columns of `softreg.scoring.gather.IMAGES`."""
+        frame: pd.DataFrame = pq.read_table(self.folder / "images.parquet").to_pandas()
+        return frame
+
+    @cached_property
+    def _sums(self) -> pa.Table:
+        return records.read([self.folder / "sums.parquet"], schema=records.SUMS)
+
+    @cached_property
+    def sums(self) -> pd.DataFrame:
+        """Measures from counts summed over the images of a split, one row for each cell and condition.
+
+        Columns: phase, records.CELL, split, corruption, severity, images, miou, dice, boundary_iou, pixel_accuracy,
+        ece, nll (0 to 1; nll in nats). The final has rows for train and test, and for test under each corruption (empty
+        and 0 where there is none) and severity; the sweep has rows for test, made once λ̂ had been selected.
+        """
+        return records.of_sums(self._sums)
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """Calibration of the final on test as it is: dataset, model, penalty, seed, bin, count, correct, confidence.
+
+        ``bin`` is one of `softreg.training.validation.BINS` equal bins of the largest softmax probability; the others are sums over
+        the pixels in it.
+        """
+        table = self._sums.filter(
+            (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
+        )
+        frame: pd.DataFrame = table.select([*select.GROUP, "seed"]).to_pandas()
+        columns = {"count": "bin_count", "correct": "bin_correct", "confidence": "bin_confidence"}
+        lists = frame.assign(**{name: table[column].to_pylist() for name, column in columns.items()})
+        long = lists.explode([*columns], ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
+        return long.assign(bin=long.groupby([*select.GROUP, "seed"]).cumcount())
+
+    @cached_property
+    def class_iou(self) -> pd.DataFrame:
+        """IoU of each class on test: dataset, model, penalty, seed, class (its name), iou (nan: an empty union)."""
+        table = self._sums.filter(
+            (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
+        )
+        rows = []
+        for row in table.select([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
+            values = metrics.iou_per_class(row.pop("tp"), row.pop("fp"), row.pop("fn"))
+            names = self.datasets[row["dataset"]]["classes"]
+            rows += [{**row, "class": name, "iou": value} for name, value in zip(names, values.tolist(), strict=True)]
+        return pd.DataFrame(rows, columns=[*select.GROUP, "seed", "class", "iou"])
+
+    @cached_property
+    def _final_records(self) -> pa.Table:
+        return records.read([self.folder / "final-test.parquet"], columns=select.SCORED)
+
+    def test_counts(self, dataset: str, model: str) -> dict[str, Counts]:
+        """The test counts of each penalty at its λ̂; see `counts_by_penalty`."""
+        table = self._final_records
+        table = table.filter((pc.field("dataset") == dataset) & (pc.field("model") == model))
+        return counts_by_penalty(table, list(self.study["penalties"]))
+
+    @cached_property
+    def examples(self) -> pa.Table:
+        """The example images and their truth, as PNG; columns of `softreg.scoring.gather.EXAMPLES`."""
+        return pq.read_table(self.folder / "examples.parquet")
+
+    def predictions(self) -> pd.DataFrame:
+        """The stored predictions of the final cells: records.CELL, image, prediction (PNG)."""
+        columns = [*records.CELL, "image", "prediction"]
+        table = records.read([self.folder / "final-test.parquet"], columns=columns)
+        frame: pd.DataFrame = table.filter(table["prediction"].is_valid()).to_pandas()
+        return frame
+
+    @property
+    def penalties(self) -> list[str]:
+        """The penalties in the order to show: ``figures.style.order``, then the others as the study lists them."""
+        first = self.study["figures"]["style"]["order"]
+        return [*first, *(name for name in self.study["penalties"] if name not in first)]
+
+    def label(self, name: str) -> str:
+        """What a data set, a model or a penalty is called in figures and tables."""
+        label: str = self.study["figures"]["style"]["names"].get(name, name)
+        return label
+
+    @property
+    def rope(self) -> float:
+        """Half width of the region of practical equivalence, in points of mIoU."""
+        return float(self.study["statistics"]["rope"])
+
+    @property
+    def groups(self) -> list[tuple[str, str, str]]:
+        """Each (dataset, model, penalty) of the study, in the order of its file."""
+        return matrix.groups_of(self.study)
+
+    def reference_of(self, penalty: str) -> str | None:
+        """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
+        entries = self.study["penalties"]
+        rule = entries[penalty]["training"]
+        return next(
+            (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule), None
+        )
+
+    @property
+    def reference(self) -> str | None:
+        """The study's unpenalised entry: the first penalty of kind ``none``, if it has one."""
+        return next((name for name, entry in self.study["penalties"].items() if entry["kind"] == "none"), None)

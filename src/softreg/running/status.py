@@ -1,0 +1,220 @@
+"""How far a study is: what runs, waits and has failed, and when it will be done. From files alone; imports no torch.
+
+It works while the study runs, here or on other hosts that share the file system.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softreg.running import jobs, stages
+from softreg.running.forecast import span
+from softreg.running.plan import Plan, allowed, plan
+from softreg.running.survey import PathState
+from softreg.study.cells import path_folder
+from softreg.study.config import Study
+
+_SHOWN = 20
+"""Lines at most of what runs, of what was stopped, and of what failed."""
+_TAIL = 4096
+_REDRAW = 2.0
+_REPEAT = 30.0
+_CLEAR = "\x1b[H\x1b[2J"
+_LOCKS = Path(".snakemake/locks")
+"""Holds files while Snakemake runs in this folder."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study at one moment: its plan, the jobs that run, those that died or failed, and paths stopped on their way."""
+
+    planned: Plan
+    running: list[dict[str, Any]]
+    failed: list[dict[str, Any]]
+    stopped: list[tuple[PathState, dict[str, Any]]]
+
+    @property
+    def study(self) -> Study:
+        """The study that is looked at."""
+        return self.planned.study
+
+    @property
+    def failures(self) -> list[str]:
+        """A line for each job and each cell that failed."""
+        told = [f"{record['command']} {record['name']}: {reason(record)}" for record in self.failed]
+        for state in self.planned.survey.paths:
+            for lambda_, ended in state.ended.items():
+                if ended["status"] in ("failed", "out-of-memory"):
+                    name = f"{state.path.phase}/{state.path.name} λ={lambda_}"
+                    told.append(f"{name}: {ended['status']}: {ended['reason']}")
+        return told
+
+
+def status(study: Study) -> Status:
+    """Look at a study's results and at the signs of life of its jobs."""
+    records = jobs.records(study.name)
+    planned = plan(study, records)
+    left = {(work.command, work.name) for work in planned.work}
+    running = [record for record in records if jobs.lives(record)]
+    busy = {(record["command"], record["name"]) for record in running}
+    open_ = [record for record in records if (record["command"], record["name"]) in left - busy]
+    failed = [record for record in open_ if record["state"] in ("failed", "running") and _current(study, record)]
+    return Status(planned, running, failed, list(_stopped(study, planned, open_, busy)))
+
+
+def _current(study: Study, record: dict[str, Any]) -> bool:
+    """Whether a job was of the study as it is now; another's end says nothing."""
+    if record["command"] == "reveal":
+        return bool(record["key"] == stages.revealing_key(study, *record["name"].split("/")))
+    phase, _, name = record["name"].partition("/")
+    key = stages.path_key if record["command"] == "train" else stages.scoring_key
+    return bool(record["key"] == key(study, phase, name))
+
+
+def _stopped(
+    study: Study, planned: Plan, records: Sequence[dict[str, Any]], busy: set[tuple[str, str]]
+) -> Iterator[tuple[PathState, dict[str, Any]]]:
+    """Paths in the middle of a cell, with what their job said last; its end, or a kill, has left a checkpoint."""
+    by_name = {record["name"]: record for record in records if record["command"] == "train"}
+    for state in planned.survey.paths:
+        name = f"{state.path.phase}/{state.path.name}"
+        if state.trained or ("train", name) in busy:
+            continue
+        folder = path_folder(stages.results_folder(study), state.path)
+        places = [folder / f"lambda-{lambda_}" / "checkpoint.pt" for lambda_ in state.open]
+        record = by_name.get(name, {})
+        if any(place.is_file() for place in places) and (not record or _current(study, record)):
+            yield state, record
+
+
+def reason(record: dict[str, Any]) -> str:
+    """Why a job that is no more did not finish its work."""
+    if record["state"] == "failed":
+        return str(record["reason"])
+    where = f"process {record['pid']} on {record['host']}"
+    if record["slurm_job"]:
+        where += f" (SLURM job {record['slurm_job']})"
+    last = _last_line(Path(record["file"]).with_suffix(".log"))
+    return f"{where} died, last sign {span(record['age'])} ago" + (f"; last line of its log: {last}" if last else "")
+
+
+def _last_line(file: Path) -> str:
+    try:
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - _TAIL))
+            lines = log.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def text(seen: Status) -> str:
+    """The status, a line for each phase and for each job that runs or failed."""
+    lines = [f"{seen.study.name}: {_summary(seen)}", *(_phase(seen, phase) for phase in ("sweep", "final"))]
+    lines += _listed("running", [_run_line(record) for record in seen.running])
+    lines += _listed("stopped", [_stop_line(state, record) for state, record in seen.stopped])
+    lines += _listed("failed", seen.failures)
+    return "".join(f"{line}\n" for line in [*lines, _eta(seen)])
+
+
+def _summary(seen: Status) -> str:
+    survey = seen.planned.survey
+    if survey.reported:
+        return "finished, the report stands"
+    groups = {state.group for state in survey.paths}
+    return f"λ̂ chosen in {len(survey.selected)} of {len(groups)} groups; the report waits"
+
+
+def _phase(seen: Status, phase: str) -> str:
+    """How many paths and cells of a phase are in which state."""
+    states = [state for state in seen.planned.survey.paths if state.path.phase == phase]
+    names = {f"{state.path.phase}/{state.path.name}": state for state in states}
+    busy = {record["name"] for record in seen.running} & names.keys()
+    dead = {record["name"] for record in seen.failed} & names.keys() - busy
+    stopped = {f"{state.path.phase}/{state.path.name}" for state, _ in seen.stopped} & names.keys() - dead
+    finished = {name for name, state in names.items() if state.scored}
+    waiting = names.keys() - busy - dead - stopped - finished
+    parts = {"running": busy, "failed": dead, "stopped": stopped, "waiting": waiting}
+    paths = [f"{len(part)} {name}" for name, part in parts.items() if part]
+    ended = Counter(ended["status"] for state in states for ended in state.ended.values())
+    cells = sum(len(state.open) + len(state.ended) for state in states)
+    told = ", ".join([f"{len(finished)} of {len(states)} paths finished", *paths])
+    others = [f"{ended.pop('finished', 0)} of {cells} cells finished"]
+    others += [f"{count} {name}" for name, count in sorted(ended.items())]
+    return f"{phase}: {told}; {', '.join(others)}"
+
+
+def _listed(head: str, lines: Sequence[str]) -> list[str]:
+    """The lines under a head, the first of them where they are many; nothing where there are none."""
+    if not lines:
+        return []
+    more = [f"  and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return [f"{head}:", *(f"  {line}" for line in lines[:_SHOWN]), *more]
+
+
+def _run_line(record: dict[str, Any]) -> str:
+    """A running job: what it works on, how far and how fast, where."""
+    parts = [f"{record['command']} {record['name']}"]
+    if record.get("waits"):
+        parts.append("waits for a GPU")
+    if "strength" in record:
+        parts.append(f"λ={record['strength']} ({record['cell']} of {record['cells']})")
+        parts.append(f"epoch {record['epoch']}/{record['epochs']}")
+    if "images_per_second" in record:
+        parts.append(f"{record['images_per_second']:.0f} images/s")
+    place = f"{record['host']}:{record['pid']}"
+    if record["slurm_job"]:
+        place = f"SLURM {record['slurm_job']} on {record['host']}"
+    return "  ".join([*parts, span(record["seconds"] + record["age"]), place])
+
+
+def _stop_line(state: PathState, record: dict[str, Any]) -> str:
+    name = f"{state.path.phase}/{state.path.name}"
+    if "strength" not in record:
+        return f"{name}  goes on from its checkpoint"
+    return f"{name}  goes on after epoch {record['epoch']} of {record['epochs']} at λ={record['strength']}"
+
+
+def _eta(seen: Status) -> str:
+    """When all is done, with as many jobs at a time as run now, or as this machine allows where none does."""
+    if not seen.planned.work:
+        return "nothing is left"
+    workers = len(seen.running) or allowed(seen.study)
+    done = {f"{record['command']}/{record['name']}": _done(seen.planned, record) for record in seen.running}
+    seconds = seen.planned.wall(workers, done)
+    at = f"with {workers} job{'s' * (workers > 1)} at a time"
+    if seconds is None:
+        return f"left: unknown, as nothing has been measured; softreg plan {seen.study.file} --calibrate"
+    about = "about" if seen.planned.complete else "over"
+    return f"left: {about} {span(seconds)} {at}" + ("" if seen.running else ", but none runs now")
+
+
+def _done(planned: Plan, record: dict[str, Any]) -> float:
+    """Seconds that a running job has behind it, of those that its plan counts."""
+    elapsed = float(record["seconds"] + record["age"])
+    if record.get("waits"):
+        return 0.0
+    if record["command"] != "train" or not record.get("epochs"):
+        return elapsed
+    _, dataset, model, penalty, _ = record["name"].split("/")
+    figure = planned.costs.cell((dataset, model, penalty))
+    part = figure.value * record["epoch"] / record["epochs"] if figure else 0.0
+    return float(record["startup"]) + part
+
+
+def watch(study: Study) -> Status:
+    """Show the status anew every few seconds until all is done or nothing runs any more; return the last."""
+    terminal = sys.stdout.isatty()
+    while True:
+        seen = status(study)
+        print(_CLEAR + text(seen) if terminal else text(seen), end="", flush=True)
+        # Between two jobs, and while all wait in a cluster's queue, Snakemake's lock tells that it goes on.
+        if not seen.planned.work or not (seen.running or any(_LOCKS.glob("*"))):
+            return seen
+        time.sleep(_REDRAW if terminal else _REPEAT)

@@ -1,0 +1,147 @@
+"""Evaluation: the stored weights of a path's cells, at full image size, into score records and sums."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from softreg.networks.cell_network import build_network, sized_by_strength
+from softreg.networks.segmenter import Segmenter
+from softreg.scoring import records
+from softreg.scoring.boundary import boundary_sums
+from softreg.scoring.corruptions import Corrupted
+from softreg.study.cells import Cell
+from softreg.study.config import Study
+from softreg.study.matrix import TrainingPath
+from softreg.training.device import open_device
+from softreg.training.imageset import Batches, ImageSet, open_split, open_training
+from softreg.training.validation import Sums, count, predict
+
+_PER_IMAGE = {
+    "tp": "tp",
+    "fp": "fp",
+    "fn": "fn",
+    "nll_sum": "nll",
+    "pixels": "pixels",
+    "bin_count": "bin_count",
+    "bin_correct": "bin_correct",
+    "bin_confidence": "bin_confidence",
+}
+
+
+class Evaluator:
+    """Scores the cells of one path, each with one network that is built once; ``data`` is the prepared folder."""
+
+    def __init__(self, study: Study, path: TrainingPath, data: Path, classes: int) -> None:
+        self.study, self.path, self.data, self.classes = study, path, data, classes
+        self.device = open_device(study.resources["gpu"], study.resources["threads"])
+        self.model: Segmenter | None = None
+
+    def validation(self, cells: Sequence[Cell]) -> pa.Table:
+        """The records of ``cells`` on the images that validate them: a split, or the path's fold."""
+        images = self._held_out()
+        return records.joined([self._records(cell, "val", images) for cell in cells], records.SCHEMA)
+
+    def final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """Records on val and on test, with the predictions, and sums on train, test and corrupted test images."""
+        val = self._records(cell, "val", self._images("val"))
+        test = self._records(cell, "test", self._images("test"), pictures=True)
+        train = self._records(cell, "train", self._images("train"))
+        rows = [self._sums(cell, "train", train), self._sums(cell, "test", test)]
+        rows += [self._sums(cell, "test", table, *place) for place, table in self._corrupted(cell)]
+        return val, test, records.joined(rows, records.SUMS)
+
+    def revealed(self, cells: Sequence[Cell]) -> pa.Table:
+        """Sums of ``cells`` of the sweep on test: for what is told once λ̂ has been selected."""
+        images = self._images("test")
+        return records.joined(
+            [self._sums(cell, "test", self._records(cell, "test", images)) for cell in cells], records.SUMS
+        )
+
+    def _images(self, split: str) -> Batches:
+        return Batches(open_split(self.data, split), self.device)
+
+    def _held_out(self) -> Batches:
+        path, selection = self.path, self.study.selection
+        held: ImageSet = open_training(self.data, path.fold, selection)[1]
+        return Batches(held, self.device)
+
+    def _corrupted(self, cell: Cell) -> Iterator[tuple[tuple[str, int], pa.Table]]:
+        options, images = self.study.evaluation, self._images("test")
+        for kind in options["corruptions"]:
+            for severity in options["severities"]:
+                yield (kind, severity), self._records(cell, "test", Corrupted(images, kind, severity))
+
+    def _records(self, cell: Cell, split: str, batches: Batches, pictures: bool = False) -> pa.Table:
+        sums, shown = score(self._network(cell), batches, self.study.evaluation["batch_size"], pictures)
+        return _table(self.path, cell, split, batches.source.ids, sums, shown)
+
+    def _network(self, cell: Cell) -> Segmenter:
+        if self.model is None or sized_by_strength(self.study, self.path):
+            strength = float(cell.lambda_)
+            self.model = build_network(self.study, self.path, self.classes, strength, pretrained=False).to(self.device)
+        self.model.load_state_dict(load_file(cell.folder / "weights.safetensors"))
+        return self.model
+
+    def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:
+        place = {"phase": self.path.phase, **_names(self.path, cell), "split": split}
+        row = place | {"corruption": corruption, "severity": severity, "images": len(table)} | records.total(table)
+        return pa.Table.from_pylist([row], schema=records.SUMS)
+
+
+Scored = tuple[dict[str, np.ndarray], list[bytes | None]]
+
+
+def score(model: Segmenter, batches: Batches, batch_size: int, pictures: bool = False) -> Scored:
+    """The columns `records.COUNTED` of all images of a set, each (n, …), and the predictions as PNG of class indices.
+
+    Predictions are None where no ``pictures`` are asked for.
+    """
+    parts: list[Sums] = []
+    rims: list[tuple[Tensor, Tensor]] = []
+    shown: list[bytes | None] = []
+    for logits, masks in predict(model, batches, batch_size):
+        parts.append(count(logits, masks))
+        classes = logits.argmax(dim=1).to(torch.uint8)
+        rims.append(boundary_sums(classes, masks, logits.shape[1]))
+        shown += [png(image) if pictures else None for image in classes.cpu().numpy()]
+    sums = Sums(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Sums)))
+    counted = {name: getattr(sums, source).numpy() for name, source in _PER_IMAGE.items()}
+    both, either = (torch.cat(side).cpu().numpy() for side in zip(*rims, strict=True))
+    return counted | {"boundary_both": both, "boundary_either": either}, shown
+
+
+def _names(path: TrainingPath, cell: Cell) -> dict[str, Any]:
+    group = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty}
+    return {**group, "lambda": cell.lambda_, "seed": path.seed, "fold": -1 if path.fold is None else path.fold}
+
+
+def _table(
+    path: TrainingPath,
+    cell: Cell,
+    split: str,
+    ids: Sequence[str],
+    counted: dict[str, np.ndarray],
+    pictures: list[bytes | None],
+) -> pa.Table:
+    same = {**_names(path, cell), "split": split}
+    columns: dict[str, Any] = {name: [value] * len(ids) for name, value in same.items()}
+    columns |= {"image": list(ids), "prediction": pictures, **{name: list(rows) for name, rows in counted.items()}}
+    return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
+
+
+def png(array: np.ndarray) -> bytes:
+    """An image (H, W) or (H, W, 3), uint8, as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="png", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,224 @@
+"""Score records: for one cell and one image, the counts from which every number in a paper is computed.
+
+They are sufficient statistics: TP, FP and FN per class, pixels of the classes' rims, and sums for likelihood and
+calibration. No times and no machine names are among them, so that the same study on the same machine gives the same
+bytes. Where no single image is asked for (training images, corrupted ones), the same counts are kept as sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from softreg.errors import UserError
+from softreg.files import whole_file
+from softreg.scoring import metrics
+
+CELL = ("dataset", "model", "penalty", "lambda", "seed", "fold")
+"""The columns that name a cell within a phase; ``fold`` is -1 where there are no folds."""
+
+LEVEL = 15
+"""Of zstd: a twentieth smaller than by default, for files that are written once and published."""
+
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("penalty", pa.string()),
+        ("lambda", pa.string()),
+        ("seed", pa.int64()),
+        ("fold", pa.int64()),
+        ("split", pa.string()),
+        ("image", pa.string()),
+        ("tp", pa.list_(pa.int64())),
+        ("fp", pa.list_(pa.int64())),
+        ("fn", pa.list_(pa.int64())),
+        ("boundary_both", pa.list_(pa.int64())),
+        ("boundary_either", pa.list_(pa.int64())),
+        ("nll_sum", pa.float64()),
+        ("pixels", pa.int64()),
+        ("bin_count", pa.list_(pa.int64())),
+        ("bin_correct", pa.list_(pa.int64())),
+        ("bin_confidence", pa.list_(pa.float64())),
+        ("prediction", pa.binary()),
+    ]
+)
+
+COUNTED = (
+    "tp",
+    "fp",
+    "fn",
+    "boundary_both",
+    "boundary_either",
+    "nll_sum",
+    "pixels",
+    "bin_count",
+    "bin_correct",
+    "bin_confidence",
+)
+"""The columns that are counts or sums over pixels."""
+
+SUMS = pa.schema(
+    [
+        ("phase", pa.string()),
+        *(SCHEMA.field(name) for name in (*CELL, "split")),
+        ("corruption", pa.string()),
+        ("severity", pa.int64()),
+        ("images", pa.int64()),
+        *(SCHEMA.field(name) for name in COUNTED),
+    ]
+)
+"""Counts summed over all images of a split, for one cell; ``corruption`` is empty where the images are as they are."""
+
+_ORDERS = {
+    SCHEMA: [(key, "ascending") for key in (*CELL, "split", "image")],
+    SUMS: [(key, "ascending") for key in ("phase", *CELL, "split", "corruption", "severity")],
+}
+MEASURES = ["miou", "miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
+"""What is computed from the counts; see `softreg.scoring.metrics`."""
+
+
+def empty() -> pa.Table:
+    """Records of nothing."""
+    return SCHEMA.empty_table()
+
+
+def joined(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
+    """All rows of ``tables``; without one, the empty table of ``schema``."""
+    return pa.concat_tables([schema.empty_table(), *tables])
+
+
+def write(table: pa.Table, path: Path, schema: pa.Schema = SCHEMA) -> None:
+    """Write records, or with ``schema`` `SUMS` sums, to ``path``, rows sorted: the same rows give the same bytes.
+
+    Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit ``schema``.
+    """
+    table = table.select(schema.names).cast(schema).sort_by(_ORDERS[schema]).combine_chunks()
+    write_parquet(table, path)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write any ``table``: whole or not at all, and packed as everything that is published."""
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=LEVEL)
+
+
+def read(paths: Iterable[Path], columns: Sequence[str] | None = None, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """The records (or, with ``schema`` `SUMS`, sums) in ``paths``, one after another; only ``columns`` where given.
+
+    Raises `UserError` for a file that does not hold them.
+    """
+    names = list(columns or schema.names)
+    schema = pa.schema([schema.field(name) for name in names])
+    tables = [_read_one(path, names, schema) for path in paths]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def counts(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """TP, FP and FN, each (rows, C) int64, without a copy where the columns lie in one chunk.
+
+    Raises ``ValueError`` where rows differ in their number of classes: pass the rows of one dataset.
+    """
+    return matrix(table, "tp"), matrix(table, "fp"), matrix(table, "fn")
+
+
+def matrix(table: pa.Table, column: str) -> NDArray[np.int64]:
+    """A list column as an array (rows, length), read-only, of the column's own type.
+
+    Raises ``ValueError`` where the lists differ in length.
+    """
+    chunks = table.column(column)
+    lists = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+    lengths = pc.unique(pc.list_value_length(lists))
+    if len(lengths) > 1:
+        raise ValueError(f"the lists in column {column} differ in length: {sorted(lengths.to_pylist())}")
+    values = lists.flatten().to_numpy(zero_copy_only=True)
+    rows: NDArray[np.int64] = values.reshape(len(lists), -1) if len(lists) else values.reshape(0, 0)
+    return rows
+
+
+def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
+    """One row for each value of ``keys``, sorted, with its measures over all its images.
+
+    Columns: ``keys``, `MEASURES`, images.
+    Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
+    """
+    frames = [
+        _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
+        for name in sorted(pc.unique(table["dataset"]).to_pylist())
+    ]
+    columns = [*keys, *MEASURES, "images"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def of_sums(table: pa.Table) -> pd.DataFrame:
+    """The measures of each row of ``table``, which is of `SUMS`, beside what names the row.
+
+    A measure that needs single images, miou_per_image, is left out.
+    """
+    names = [name for name in SUMS.names if name not in COUNTED]
+    frames = []
+    for dataset in sorted(pc.unique(table["dataset"]).to_pylist()):
+        rows = table.filter(pc.equal(table["dataset"], dataset))
+        arrays = {column: _column(rows, column) for column in COUNTED}
+        measured = [_measures({name: array[[row]] for name, array in arrays.items()}) for row in range(len(rows))]
+        kept = pd.DataFrame(measured).drop(columns=["miou_per_image", "images"])
+        frames.append(pd.concat([rows.select(names).to_pandas(), kept], axis=1))
+    columns = [*names, *(name for name in MEASURES if name != "miou_per_image")]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def total(table: pa.Table) -> dict[str, list[int] | list[float] | int | float]:
+    """The counts of ``table``, of one cell's images, summed over them: the columns `COUNTED`, as `SUMS` holds them."""
+    return {name: _column(table, name).sum(0).tolist() for name in COUNTED}
+
+
+def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise UserError(
+            f"{path}: does not hold score records ({error}); delete it and evaluate its path again."
+        ) from error
+
+
+def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
+    names = table.select(keys).to_pandas()
+    group = names.groupby(keys, sort=True).ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    arrays = {column: _column(table, column)[order] for column in COUNTED}
+    rows = [
+        _measures({name: array[first:last] for name, array in arrays.items()})
+        for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
+    ]
+    named: pd.DataFrame = names.iloc[order[starts]].reset_index(drop=True)
+    return pd.concat([named, pd.DataFrame(rows)], axis=1)
+
+
+def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
+    if pa.types.is_list(SCHEMA.field(name).type):
+        return matrix(table, name)
+    values: NDArray[np.int64] = table[name].to_numpy()
+    return values
+
+
+def _measures(of: dict[str, NDArray[np.int64]]) -> dict[str, float]:
+    tp, fp, fn = of["tp"], of["fp"], of["fn"]
+    return {
+        "miou": float(metrics.miou(tp, fp, fn)),
+        "miou_per_image": float(metrics.miou_per_image(tp, fp, fn)),
+        "dice": float(metrics.dice(tp, fp, fn)),
+        "boundary_iou": float(metrics.boundary_iou(of["boundary_both"], of["boundary_either"])),
+        "pixel_accuracy": float(metrics.pixel_accuracy(tp, fn)),
+        "ece": float(metrics.ece(of["bin_count"], of["bin_correct"], of["bin_confidence"])),
+        "nll": float(metrics.nll(of["nll_sum"], of["pixels"])),
+        "images": len(tp),
+    }

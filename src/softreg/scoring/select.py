@@ -1,0 +1,139 @@
+"""Selection of λ̂, from the validation scores of the tuning seeds and from nothing else.
+
+No test file is opened here: what this module reads is ``sweep/**/val.parquet``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from softreg.errors import UserError
+from softreg.files import write_text
+from softreg.scoring import records, stats
+from softreg.study import matrix
+from softreg.study.config import Study
+
+GROUP = ["dataset", "model", "penalty"]
+COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
+
+
+def select(study: Study, results: Path) -> pd.DataFrame:
+    """List the λ̂ of every dataset × model × penalty in ``selection.csv``, in the study's folder ``results``.
+
+    Each is chosen anew; a group's file is left untouched where its choice is what it was. See `select_group`, which
+    also says what the columns are.
+    """
+    frame = pd.concat([select_group(study, results, group) for group in matrix.groups(study)], ignore_index=True)
+    _write(frame, results / "selection.csv")
+    return frame
+
+
+def select_group(study: Study, results: Path, group: tuple[str, str, str]) -> pd.DataFrame:
+    """Choose λ̂ for one (dataset, model, penalty), and write it to the group's file; the row as a table.
+
+    A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
+    leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
+    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds; ``one_se``: the strongest λ whose
+    mean is at least the best mean less its standard error (of one seed, which has none: as ``best``). Among equals the
+    strongest wins.
+
+    Columns: dataset, model, penalty, lambda, val_miou (0 to 1), val_se, n and expected (cells with a score at λ̂, and
+    cells it should have), at_edge (λ̂ is an end of its grid: extend the grid), rule, scorer.
+    Raises `UserError` where the scores of a path are not there.
+    """
+    table = records.read(_validation_files(study, results, group), columns=SCORED)
+    frame = pd.DataFrame([_row(study, group, curve(table, folds_of(study.selection)))], columns=COLUMNS)
+    _write(frame, group_file(results, *group))
+    return read_selection(group_file(results, *group))
+
+
+def group_file(results: Path, dataset: str, model: str, penalty: str) -> Path:
+    """Where one group's λ̂ stands: a file of its own, so that another group's choice makes nothing of it anew."""
+    return results / "selection" / dataset / model / f"{penalty}.csv"
+
+
+SCORED = [name for name in records.SCHEMA.names if name != "prediction"]
+"""The columns that scoring reads: all but the pictures."""
+
+
+def folds_of(selection: dict[str, object]) -> int:
+    """How many cells score one λ and one seed, for a study's ``selection``: its folds, or one hold-out."""
+    return int(str(selection["folds"])) if selection["scorer"] == "kfold" else 1
+
+
+def read_selection(path: Path) -> pd.DataFrame:
+    """A ``selection.csv``, λ as strings, an empty λ where none could be chosen."""
+    text = {**dict.fromkeys(GROUP, str), "lambda": str}
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
+
+
+def selected_lambda(results: Path, dataset: str, model: str, penalty: str) -> str | None:
+    """λ̂ of one group in the study's folder ``results``; None where none could be chosen.
+
+    Raises `UserError` where it is not there.
+    """
+    file = group_file(results, dataset, model, penalty)
+    if not file.is_file():
+        raise UserError(f"{file}: not there: select λ from the sweep first.")
+    return str(read_selection(file)["lambda"].iloc[0]) or None
+
+
+def curve(table: pa.Table, folds: int) -> pd.DataFrame:
+    """Mean validation mIoU of each λ over the tuning seeds, from the records of the sweep.
+
+    A seed's score is the mIoU of its counts summed over all folds; a seed that lacks a fold has no score.
+    Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
+    """
+    cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
+    by_seed = [*GROUP, "lambda", "seed"]
+    complete = cells.groupby(by_seed).size().rename("folds").reset_index().query("folds == @folds")
+    scores = records.to_cells(table, by_seed).merge(complete[by_seed], on=by_seed)
+    grouped = scores.groupby([*GROUP, "lambda"])["miou"]
+    return grouped.agg(val_miou="mean", val_se=stats.standard_error, seeds="size").reset_index()
+
+
+def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
+    """The row of ``curves`` (one group's rows, one a λ) that ``rule`` chooses; see `select`."""
+    candidates = curves[curves["seeds"] == curves["seeds"].max()]
+    best = candidates.loc[candidates["val_miou"].idxmax()]
+    margin = best["val_se"] if rule == "one_se" and pd.notna(best["val_se"]) else 0.0
+    good = candidates[candidates["val_miou"] >= best["val_miou"] - margin]
+    row: pd.Series[float] = good.loc[good["lambda"].astype(float).idxmax()]
+    return row
+
+
+def _write(frame: pd.DataFrame, file: Path) -> None:
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        write_text(file, text)
+
+
+def _validation_files(study: Study, results: Path, group: tuple[str, str, str]) -> list[Path]:
+    files = [results / "sweep" / path.name / "val.parquet" for path in matrix.sweep_paths(study, group)]
+    missing = [file for file in files if not file.exists()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: not there ({len(missing)} of {len(files)} paths of the sweep have no "
+            "validation scores): finish the sweep before selecting λ."
+        )
+    return files
+
+
+def _row(study: Study, group: tuple[str, str, str], curves: pd.DataFrame) -> dict[str, object]:
+    grid = study.penalties[group[2]]["lambda"]
+    folds = folds_of(study.selection)
+    row: dict[str, object] = dict(zip(GROUP, group, strict=True))
+    row |= {"lambda": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
+    row |= {"rule": study.selection["rule"], "scorer": study.selection["scorer"]}
+    if len(curves):
+        chosen = choose(curves, study.selection["rule"])
+        row |= {"lambda": chosen["lambda"], "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
+        row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(str(chosen["lambda"]), grid)}
+    return row
+
+
+def _at_edge(chosen: str, grid: list[str]) -> bool:
+    return len(grid) > 1 and chosen in (grid[0], grid[-1])

@@ -1,0 +1,442 @@
+"""Means and differences with their uncertainty. Imports no torch.
+
+The unit of resampling is the seed, that is a training run, or seeds and test images, crossed. Shapes: P penalties,
+S seeds, N images, C classes, B resamples. Whatever is a score, a difference or a region of practical equivalence
+(``rope``) has the unit of the scores given: 0 to 1, or points.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, stats
+
+from softreg.scoring import metrics
+
+Floats = NDArray[np.float64]
+Verdict = Literal["supported", "contradicted", "equivalent", "undecided"]
+
+EXACT_SEEDS = 16
+"""Up to so many seeds the sign-flip test tries every pattern of signs; above, it draws them."""
+
+CHUNK = 1 << 22
+"""Numbers of one block of resampled counts, 32 MB: enough to keep the matrix product fast."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean of ``n`` values and its confidence interval; low and high are nan where n < 2."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean and two-sided t-interval, mean ± t(n−1) · s/√n, of independent values; nan values are left out.
+
+    One value has no interval, none has no mean: what is not defined is nan.
+    """
+    given = np.asarray(values, dtype=np.float64)
+    sample = given[~np.isnan(given)]
+    n = len(sample)
+    mean = float(sample.mean()) if n else float("nan")
+    half = float("nan")
+    if n > 1:
+        quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
+        half = float(quantile * sample.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def standard_error(values: ArrayLike) -> float:
+    """s/√n of independent values; nan where n < 2."""
+    sample = np.asarray(values, dtype=np.float64)
+    return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else float("nan")
+
+
+def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) -> pd.Series[float]:
+    """``treated − reference`` for each index (seed) that both have, in the order of the index."""
+    both = treated.index.intersection(reference.index).sort_values()
+    return treated.loc[both] - reference.loc[both]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, or mean difference, with the standard error and degrees of freedom of its t statistic.
+
+    Without a standard error (one seed or one image) all that follows from it is nan.
+    """
+
+    mean: float
+    se: float
+    df: float
+    seeds: int
+    images: int
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """mean ± t(df) · se; its ``n`` is the number of seeds."""
+        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.se
+        return Interval(self.mean, self.mean - half, self.mean + half, self.seeds)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p value of a mean of zero; below 0.05 just where the 95 % interval leaves out 0."""
+        return 2 * _tail(abs(self.mean), self.se, self.df)
+
+    def equivalence_p(self, rope: float) -> float:
+        """p value of `equivalence_p`; below 0.05 just where the 90 % interval lies within ±rope."""
+        return equivalence_p(self.mean, self.se, self.df, rope)
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Scores, such as mIoU from 0 to 1, of P penalties and S seeds on N test images, and on B other samples of these.
+
+    ``scores`` (P, S) are those observed, ``by_seed`` (P, S, B) those on the other samples, from `crossed_bootstrap` or,
+    where ``jackknife``, from `crossed_jackknife`, which leaves out each image in turn. ``seed_weights`` (B, S) say how
+    often each resample takes each seed, for the bootstrap's `means` alone; ``images`` is N.
+    """
+
+    scores: Floats
+    by_seed: Floats
+    seed_weights: Floats
+    images: int
+    jackknife: bool = False
+
+    @property
+    def means(self) -> Floats:
+        """Mean over resampled seeds of the mIoU of resampled images, (P, B)."""
+        means: Floats = np.einsum("psb,bs->pb", self.by_seed, self.seed_weights) / self.seed_weights.shape[1]
+        return means
+
+
+def crossed_bootstrap(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Crossed:
+    """Resample images and, independently, seeds, with replacement: counts (P, S, N, C) → `Crossed`.
+
+    Every penalty gets the same resamples, so that differences stay paired by image and by seed. Both weights are
+    multinomial: the pigeonhole bootstrap of Owen (2007), The Annals of Applied Statistics 1, 386–411.
+    """
+    hits = np.asarray(tp, dtype=np.float64)
+    rest = np.asarray(fp, dtype=np.float64) + np.asarray(fn)
+    random = np.random.default_rng(seed)
+    seeds, images = hits.shape[1:3]
+    image_weights = _resample(random, images, resamples)
+    seed_weights = _resample(random, seeds, resamples)
+    # By image: what one matrix product needs.
+    columns = [np.moveaxis(counts, 2, 0).reshape(images, -1) for counts in (hits, rest)]
+    by_seed = np.empty((resamples, *hits.shape[:2]))
+    step = max(1, CHUNK // columns[0].shape[1])
+    for start in range(0, resamples, step):
+        part = image_weights[start : start + step]
+        shape = (len(part), *hits.shape[:2], hits.shape[3])
+        by_seed[start : start + step] = _miou_of_totals(*((part @ counts).reshape(shape) for counts in columns))
+    return Crossed(_miou_of_totals(hits.sum(2), rest.sum(2)), np.moveaxis(by_seed, 0, -1), seed_weights, images)
+
+
+def crossed_jackknife(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Crossed:
+    """Leave out each image in turn: counts (P, S, N, C) → `Crossed` for `crossed_interval`, with B = N.
+
+    Needs no random numbers, and where an image has much weight in a ratio its variance is not too small, as the
+    bootstrap's is: at 45 images by up to 9 %.
+    """
+    hits = np.asarray(tp, dtype=np.float64)
+    rest = np.asarray(fp, dtype=np.float64) + np.asarray(fn)
+    # By penalty, which bounds the memory.
+    by_seed = [
+        _miou_of_totals(h.sum(1, keepdims=True) - h, r.sum(1, keepdims=True) - r)
+        for h, r in zip(hits, rest, strict=True)
+    ]
+    seeds, images = hits.shape[1:3]
+    scores = _miou_of_totals(hits.sum(2), rest.sum(2))
+    return Crossed(scores, np.stack(by_seed), np.empty((0, seeds)), images, jackknife=True)
+
+
+def crossed_interval(crossed: Crossed, treated: int, reference: int | None = None) -> Estimate:
+    """Mean score of a penalty, or its mean paired difference to a reference, over the seeds and images of a population.
+
+    ``treated`` and ``reference`` are positions on the axis P. Percentiles over so few seeds would be too narrow.
+    Instead, with the mean squares of a two-way layout of random seeds (a), images (b) and their interaction (e), each
+    over SN, the variance is a + b − e, where neither a nor b counts for less than e. a is the variance of the S scores
+    over S; b and e come from the jackknife or bootstrap over images, whose covariance between seeds shows what the
+    seeds share. The degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110–114), for which a counts
+    (S−1)/(S−3) times, the mean of F: otherwise seeds that agree by chance would make both the error too small and the
+    degrees of freedom too many. They are at least those of the fewer of seeds and images, and just that for 2 or 3
+    seeds. With one seed or one image there is no standard error. benchmarks/coverage.py measures how often such
+    intervals hold the truth.
+    """
+    scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
+    if reference is not None:
+        scores, by_seed = scores - crossed.scores[reference], by_seed - crossed.by_seed[reference]
+    mean = float(scores.mean())
+    seeds, images = len(scores), crossed.images
+    if seeds < 2 or images < 2:
+        return Estimate(mean, float("nan"), float("nan"), seeds, images)
+    # Leaving out one image changes far less than drawing all anew; the bootstrap divides by N, not N − 1.
+    factor = (images - 1) ** 2 / images if crossed.jackknife else images / (images - 1)
+    covariance = np.cov(by_seed) * factor
+    a = float(scores.var(ddof=1)) / seeds
+    b = float(np.mean(covariance))
+    e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
+    variance = _crossed_variance(a, b, e)
+    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, images), seeds, images)
+
+
+def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:
+    """Two-sided p value of paired differences (S,) under flips of their signs; nan values are left out.
+
+    Exact for up to 16 seeds, where the smallest p is 2/2^S: .0625 for 5 seeds, .002 for 10. Above, ``resamples``
+    patterns are drawn. It asks whether the penalty matters for new seeds on *these* test images. For new images it is
+    too bold, as all seeds share what the penalty does to each image: `Estimate.p` answers that.
+    """
+    given = np.asarray(differences, dtype=np.float64)
+    sample = given[~np.isnan(given)]
+    n = len(sample)
+    if not n:
+        return float("nan")
+    if exact := n <= EXACT_SEEDS:
+        signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    else:
+        signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(resamples, n))
+    # Sums that are equal but for the order of adding are equal.
+    slack = 1e-12 * float(np.abs(sample).sum())
+    extreme = int((np.abs(signs @ sample) >= abs(sample.sum()) - slack).sum())
+    return extreme / len(signs) if exact else (extreme + 1) / (len(signs) + 1)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """p values of one family (m,), adjusted by Holm (1979); nan stays nan and is not counted in the family.
+
+    The k-th smallest of m is multiplied by m − k + 1, and none falls below one that was smaller.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    # nan sorts last.
+    order = np.argsort(given)[: np.count_nonzero(~np.isnan(given))]
+    adjusted = np.full(given.shape, np.nan)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1)))
+    return adjusted
+
+
+def equivalence_p(difference: float, se: float, df: float, rope: float) -> float:
+    """p value that a difference is within ±rope: the larger of two one-sided t-tests (Schuirmann 1987)."""
+    return max(_tail(rope + difference, se, df), _tail(rope - difference, se, df))
+
+
+def paired_equivalence_p(differences: ArrayLike, rope: float) -> float:
+    """`equivalence_p` of independent paired differences (S,), by s/√S and S−1; nan values are left out."""
+    given = np.asarray(differences, dtype=np.float64)
+    sample = given[~np.isnan(given)]
+    mean = float(sample.mean()) if len(sample) else float("nan")
+    return equivalence_p(mean, standard_error(sample), len(sample) - 1, rope)
+
+
+def verdict(low: float, high: float, low90: float, high90: float, rope: float) -> Verdict:
+    """What the 95 % interval (low, high) and the 90 % interval of a difference say of "the difference is above 0".
+
+    The first that holds: "equivalent" where the 90 % interval lies within ±rope, even if it leaves out 0, for such a
+    difference is too small to matter; "supported" where the 95 % interval lies above 0; "contradicted" where it lies
+    below 0; else, and where an end is nan, "undecided".
+    """
+    if -rope < low90 and high90 < rope:
+        return "equivalent"
+    if low > 0:
+        return "supported"
+    return "contradicted" if high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class MixedModel:
+    """Differences to the reference over data sets and models, or the reason why there are none.
+
+    ``table`` has the columns penalty, difference, low, high (95 %) and p, in the order of the penalties' names.
+    """
+
+    table: pd.DataFrame | None
+    reason: str = ""
+
+
+def mixed_model(scores: pd.DataFrame, reference: str) -> MixedModel:
+    """Fit score ~ penalty + (1 | dataset/model) by REML to columns score, penalty, dataset, model (and seed).
+
+    Scores are first averaged over seeds, so that the error is what a penalty's effect varies between data sets and
+    models, and seeds do not pass for data sets. Intervals and p values are those of t with the residual degrees of
+    freedom, observations − blocks − penalties + 1, for there are few blocks (data set × model) to trust normal ones.
+    Where no data set has several models, or there is one data set, the level that cannot be told apart is left out.
+    """
+    by = ["penalty", "dataset", "model"]
+    cells = scores.dropna(subset="score").groupby(by, observed=True)["score"].mean().reset_index()
+    names = [name for name in sorted(cells["penalty"].unique()) if name != reference]
+    blocks = cells.groupby(["dataset", "model"], observed=True).ngroups
+    df = len(cells) - blocks - len(names)
+    if blocks < 2:
+        return MixedModel(None, "a mixed model needs at least two data sets or models")
+    if not names or reference not in set(cells["penalty"]):
+        return MixedModel(None, f"a mixed model needs the reference {reference} and another penalty")
+    if df < 1:
+        return MixedModel(None, "too few penalties share a data set and model")
+    fitted = _fit_mixed(cells, names)
+    if fitted is None:
+        return MixedModel(None, "the mixed model did not converge")
+    difference, se = fitted
+    half = float(stats.t.ppf(0.975, df)) * se
+    columns = {"penalty": names, "difference": difference, "low": difference - half, "high": difference + half}
+    return MixedModel(pd.DataFrame(columns | {"p": 2 * stats.t.sf(np.abs(difference / se), df)}))
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Mean rank of each penalty, 1 the best; p of Friedman's test; Nemenyi's critical difference at 0.05; blocks.
+
+    Descriptive only: with few blocks the critical difference is most of the scale.
+    """
+
+    mean: pd.Series[float]
+    p: float
+    critical_difference: float
+    blocks: int
+
+
+def ranks(scores: pd.DataFrame) -> Ranks:
+    """Rank penalties (columns) by score, the highest first, in each block (row: a data set × model).
+
+    Equal scores share their mean rank; a block that lacks a penalty is left out. Critical difference:
+    q/√2 · √(k(k+1)/6N), q of the studentised range of k penalties (Demšar 2006, JMLR 7, 1–30). p is nan with less
+    than three penalties or two blocks; all is nan without a block.
+    """
+    complete = scores.dropna()
+    n, k = complete.shape
+    mean = complete.rank(axis=1, ascending=False).mean()
+    if not n or k < 2:
+        return Ranks(mean, float("nan"), float("nan"), n)
+    p = float(stats.friedmanchisquare(*complete.to_numpy().T).pvalue) if n > 1 and k > 2 else float("nan")
+    range_quantile = float(stats.studentized_range.ppf(0.95, k, np.inf))
+    return Ranks(mean, p, range_quantile / np.sqrt(2) * float(np.sqrt(k * (k + 1) / (6 * n))), n)
+
+
+@dataclass(frozen=True)
+class OracleGap:
+    """What a better choice of λ would have gained: ``apparent``, never negative, and ``honest``."""
+
+    apparent: float
+    honest: Interval
+
+
+def oracle_gap(scores: ArrayLike, chosen: int) -> OracleGap:
+    """Test score at the best λ minus that at the λ chosen: scores (L, S) of L values of λ, position of the chosen.
+
+    The apparent gap takes the best mean of the same scores, so noise alone makes it positive. The honest one picks,
+    for each seed, the λ that is best on the other seeds, and scores it on that seed: see `held_out_mean`. Seeds that
+    lack a score are left out; with one seed there is no honest gap.
+    """
+    given = np.asarray(scores, dtype=np.float64)
+    complete = given[:, ~np.isnan(given).any(0)]
+    seeds = complete.shape[1]
+    nan = float("nan")
+    if not seeds:
+        return OracleGap(nan, Interval(nan, nan, nan, 0))
+    means = complete.mean(1)
+    apparent = float(means.max() - means[chosen])
+    if seeds < 2:
+        return OracleGap(apparent, Interval(nan, nan, nan, seeds))
+    best_elsewhere = (complete.sum(1, keepdims=True) - complete).argmax(0)
+    gaps = complete[best_elsewhere, np.arange(seeds)] - complete[chosen]
+    return OracleGap(apparent, held_out_mean(gaps).interval())
+
+
+def held_out_mean(values: Floats) -> Estimate:
+    """Mean of one value for each of S held-out seeds, (S,), where the other seeds have picked what is scored.
+
+    The values share most of the seeds that picked, so the variance is s² · (1/S + 1/(S−1)) of Nadeau and Bengio (2003,
+    Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan for one seed.
+    """
+    seeds = len(values)
+    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1))) if seeds > 1 else float("nan")
+    return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
+
+
+def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
+    """Pearson correlation over seeds of two penalties' scores (S,), paired: what common random numbers achieved.
+
+    The variance of the mean difference falls by the factor 1 − r if both vary alike. nan values are left out; nan
+    with less than 3 seeds or where one does not vary.
+    """
+    both = np.stack([np.asarray(treated, dtype=np.float64), np.asarray(reference, dtype=np.float64)])
+    both = both[:, ~np.isnan(both).any(0)]
+    if both.shape[1] < 3 or (np.ptp(both, axis=1) == 0).any():
+        return float("nan")
+    return float(stats.pearsonr(both[0], both[1]).statistic)
+
+
+def power_at(difference: float, se: float, df: float, alpha: float = 0.05) -> float:
+    """Chance that the two-sided t-test finds a true difference, from the noncentral t; nan where se is nan or 0."""
+    if not se > 0:
+        return float("nan")
+    quantile, shift = stats.t.ppf(1 - alpha / 2, df), abs(difference) / se
+    # SciPy's far tail on the wrong side is nan for some large shifts, where it is below 1e-7.
+    return float(stats.nct.sf(quantile, df, shift) + np.nan_to_num(stats.nct.cdf(-quantile, df, shift)))
+
+
+def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The true difference that a two-sided t-test with this standard error finds with this power; nan as `power_at`."""
+    if not se > 0:
+        return float("nan")
+    quantile = float(stats.t.ppf(1 - alpha / 2, df))
+    highest = 2 * quantile + 10
+    return se * float(optimize.brentq(lambda shift: power_at(shift, 1.0, df, alpha) - power, 0, highest))
+
+
+def _crossed_variance(a: float, b: float, e: float) -> float:
+    return max(a, e) + max(b, e) - e
+
+
+def _crossed_df(a: float, b: float, e: float, seeds: int, images: int) -> float:
+    """See `crossed_interval`."""
+    fewest = float(min(seeds, images) - 1)
+    if seeds <= 3:
+        return fewest
+    a *= (seeds - 1) / (seeds - 3)
+    spread = a**2 / (seeds - 1) + b**2 / (images - 1) + e**2 / ((seeds - 1) * (images - 1))
+    return max(fewest, _crossed_variance(a, b, e) ** 2 / spread) if spread > 0 else fewest
+
+
+def _resample(random: np.random.Generator, items: int, resamples: int) -> Floats:
+    return random.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float64)
+
+
+def _miou_of_totals(hits: Floats, rest: Floats) -> Floats:
+    """(..., C) totals of TP and of FP + FN → (...)."""
+    return metrics.miou(hits[..., None, :], rest[..., None, :], np.zeros((1, 1)))
+
+
+def _tail(distance: float, se: float, df: float) -> float:
+    """P(T > distance/se) for t with df; without any spread, what it tends to."""
+    if se == 0:
+        return 0.5 * (1.0 - float(np.sign(distance)))
+    return float(stats.t.sf(distance / se, df))
+
+
+def _fit_mixed(cells: pd.DataFrame, names: list[str]) -> tuple[Floats, Floats] | None:
+    """Differences to the reference and their standard errors, in the order of names; None where the fit fails."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    # A spread of one, and columns made here, keep small scores and penalties' names from troubling the fit.
+    unit = float(cells["score"].std()) or 1.0
+    design = {f"x{i}": (cells["penalty"] == name).astype(float) for i, name in enumerate(names)}
+    data = cells[["dataset", "model"]].assign(score=(cells["score"] - cells["score"].mean()) / unit, **design)
+    models = data.groupby("dataset", observed=True)["model"].nunique()
+    nested = {"vc_formula": {"model": "0 + C(model)"}} if len(models) > 1 and models.max() > 1 else {}
+    groups = data["dataset" if len(models) > 1 else "model"]
+    try:
+        with warnings.catch_warnings():
+            # A variance of zero between blocks lies on the boundary, which the fit warns of but handles.
+            warnings.simplefilter("ignore")
+            fit = MixedLM.from_formula(f"score ~ {' + '.join(design)}", data, groups=groups, **nested).fit(reml=True)
+    except np.linalg.LinAlgError:
+        return None
+    estimate, errors = (np.asarray(values)[1 : len(names) + 1] * unit for values in (fit.fe_params, fit.bse_fe))
+    return (estimate, errors) if fit.converged and np.isfinite(errors).all() and (errors > 0).all() else None

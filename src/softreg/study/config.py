@@ -1,0 +1,430 @@
+"""A study: read from YAML, checked, and with every default filled in. Imports no torch.
+
+What a study may say stands in ``study.schema.yaml``. Here are the checks that no schema expresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from softreg.errors import UserError
+from softreg.files import read_json
+from softreg.own import plugins
+from softreg.study import strict_yaml
+from softreg.study.lambdas import spell
+from softreg.study.schema import (
+    Violation,
+    dotted,
+    filled,
+    first_duplicate,
+    nearest,
+    show,
+    study_schema,
+    suggestion,
+    validate,
+)
+
+#: Sections whose entries are named by the study, and the word for one entry in the schema's definitions.
+_ENTRIES = {"datasets": "dataset", "models": "model", "penalties": "penalty"}
+_CATALOGUE = Path(__file__).parents[1] / "networks" / "smp_catalogue.json"
+#: The one encoder that the packaged weights fit.
+_LITE0_ENCODER = "tu-tf_efficientnet_lite0"
+_CONVNET_STRIDE = 4
+#: Data terms that class weights, and smoothed labels, have a meaning for.
+WEIGHTED = ("cross_entropy", "focal", "cross_entropy_dice", "focal_dice")
+SMOOTHABLE = ("cross_entropy", "cross_entropy_dice", "squared_error", "smooth_l1")
+_LISTS = ("train_list", "val_list", "test_list")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study: but for ``file``, the keys of its YAML with defaults; λ are strings, ascending."""
+
+    name: str
+    file: Path
+    title: str
+    datasets: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    penalties: dict[str, dict[str, Any]]
+    training: dict[str, Any]
+    seeds: dict[str, list[int]]
+    selection: dict[str, Any]
+    evaluation: dict[str, Any]
+    resources: dict[str, Any]
+    figures: dict[str, Any]
+    statistics: dict[str, Any]
+    mirrors: list[str]
+
+    def training_of(self, model: str, penalty: str | None = None) -> dict[str, Any]:
+        """``training``, with what the entry of ``model`` overrides, and over it that of ``penalty``."""
+        training = _merged(self.training, self.models[model]["training"])
+        return training if penalty is None else _merged(training, self.penalties[penalty]["training"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as JSON values that load as the same study; without the place of its file."""
+        return {field.name: deepcopy(getattr(self, field.name)) for field in fields(self) if field.name != "file"}
+
+
+def load_study(path: Path) -> Study:
+    """Read, check and complete the study in a YAML file.
+
+    Paths inside it are relative to the working directory. Raises UserError for the first problem.
+    """
+    try:
+        raw = _blank_as_empty(_read(path))
+        validate(raw)
+        raw["penalties"] = _by_realisation(raw["penalties"])
+        for section in _ENTRIES:
+            raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
+        values = filled(raw, study_schema())
+        name = _name(values, path)
+        study = Study(**values | {"file": path, "name": name, "title": values["title"] or name})
+        _check(study)
+    except Violation as problem:
+        raise UserError(f"{path}: {problem}") from None
+    return study
+
+
+def stride_of(model: Mapping[str, Any]) -> int:
+    """The number of pixels that divides the sizes a ``models`` entry takes without padding.
+
+    1 for dpt, whose patch size belongs to its encoder and is known only once that is built.
+    """
+    if plugins.is_plugin(model["kind"]):
+        return int(plugins.describe(model["kind"]).attributes.get("stride", 1))
+    if model["kind"] == "convnet":
+        return _CONVNET_STRIDE
+    if model["architecture"] == "dpt":
+        return 1
+    options = _catalogue()["architectures"][model["architecture"]] | model["options"]
+    stride: int = min(options.get("encoder_output_stride", 32), 2 ** options["encoder_depth"])
+    return stride
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = strict_yaml.parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Violation(f"no such file{_studies_beside(path)}") from None
+    except OSError as error:
+        raise Violation(f"cannot be read ({error.strerror}); give the YAML file of a study") from None
+    except strict_yaml.StrictYamlError as error:
+        raise Violation(str(error)) from None
+    except UnicodeDecodeError:
+        raise Violation("is not a text in UTF-8; give the YAML file of a study") from None
+    if value is None:
+        raise Violation("is empty; give at least datasets, models and penalties")
+    if not isinstance(value, dict):
+        raise Violation(f"holds {show(value)}; give a block of keys with datasets, models and penalties")
+    return value
+
+
+def _studies_beside(path: Path) -> str:
+    names = sorted(file.name for file in path.parent.glob("*.yaml"))
+    if not names:
+        return f", and no study in {path.parent}; give the YAML file of a study"
+    return f"; the studies in {path.parent} are {', '.join(names)}"
+
+
+def _blank_as_empty(raw: dict[str, Any]) -> dict[str, Any]:
+    """A section or an entry that is named and left blank is null in YAML; its writer means no keys."""
+    for key, schema in study_schema()["properties"].items():
+        if schema.get("type") == "object" and raw.get(key, {}) is None:
+            raw[key] = {}
+        if key in _ENTRIES and isinstance(raw.get(key), dict):
+            raw[key] = {name: {} if entry is None else entry for name, entry in raw[key].items()}
+    return raw
+
+
+def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """One entry of datasets, models or penalties: checked as its kind, with its defaults."""
+    where = (section, name)
+    definition = _definition(section, name, entry)
+    if isinstance(grid := entry.get("lambda"), list):
+        entry = entry | {"lambda": [_as_number(value) for value in grid]}
+    validate(entry, definition, where)
+    complete = filled(entry, definition)
+    if section == "penalties":
+        complete["lambda"] = _grid(complete["lambda"], where)
+    return complete
+
+
+def _definition(section: str, name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of one entry, by its kind: one of SoftReg's, or a class in a file of the user's."""
+    kind, noun = entry.get("kind", name), _ENTRIES[section]
+    if not plugins.is_plugin(kind):
+        definition: Mapping[str, Any] = study_schema()["$defs"][f"{noun}_{_kind(section, name, entry)}"]
+        return definition
+    try:
+        plugin = plugins.describe(kind)
+        schema = plugins.entry_schema(plugin, study_schema()["$defs"][f"own_{noun}"])
+        return _with_realisations(schema, plugin) if noun == "penalty" else schema
+    except UserError as error:
+        raise Violation(f"{section}.{name}.kind: {error}") from None
+
+
+def _with_realisations(schema: dict[str, Any], plugin: plugins.Plugin) -> dict[str, Any]:
+    """The schema of a user's penalty, with the realisations that its class has."""
+    stated = plugin.attributes.get("realisations", ("proximal", "subgradient"))
+    needed = {"proximal": "prox_", "subgradient": "gradient", "decoupled": "gradient"}
+    had = [each for each in stated if needed.get(each) in plugin.methods]
+    if not had:
+        raise UserError(
+            f"{plugin.file}: {plugin.name} has no realisation; "
+            "write `prox_` or `gradient`, and state it in `realisations`"
+        )
+    realisation = {**schema["properties"]["realisation"], "default": had[0], "enum": had}
+    return {**schema, "properties": {**schema["properties"], "realisation": realisation}}
+
+
+def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each entry that lists realisations as one entry each: l1 as l1-proximal and l1-subgradient."""
+    entries: dict[str, dict[str, Any]] = {}
+    for name, entry in penalties.items():
+        for each, value in _one_each(name, entry).items():
+            if each in entries or (each != name and each in penalties):
+                raise Violation(f"penalties.{name}.realisation makes a second entry {each}; rename one of them")
+            entries[each] = value
+    return entries
+
+
+def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    realisations = entry.get("realisation")
+    if not isinstance(realisations, list):
+        return {name: entry}
+    known = _definition("penalties", name, entry)["properties"].get("realisation")
+    if known is None:
+        # A key that this kind does not have: the schema will say so.
+        return {name: entry}
+    if not realisations or first_duplicate(realisations) is not None:
+        raise Violation(f"penalties.{name}.realisation is {show(realisations)}; give one value or more, each once")
+    for place, each in enumerate(realisations):
+        if each not in known["enum"]:
+            accepted = " or ".join(known["enum"])
+            raise Violation(f"penalties.{name}.realisation[{place}] is {show(each)}; give {accepted}")
+    return {f"{name}-{each}": {"kind": name, **entry, "realisation": each} for each in realisations}
+
+
+def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
+    prefix = f"{_ENTRIES[section]}_"
+    kinds = [definition.removeprefix(prefix) for definition in study_schema()["$defs"] if definition.startswith(prefix)]
+    kind = entry.get("kind", name)
+    if kind in kinds:
+        return str(kind)
+    if str(kind).endswith(".py"):
+        raise Violation(f"{section}.{name}.kind is {show(kind)}; name the class in it too, as {kind}:CLASS")
+    problem = f".kind is {show(kind)}" if "kind" in entry else " needs a kind, as its name is none"
+    raise Violation(f"{section}.{name}{problem}; {suggestion(kind, kinds, 'kinds')}")
+
+
+def _as_number(value: Any) -> Any:
+    """λ written as a text, as a completed study holds it, is the number that it spells."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _grid(values: Sequence[float], where: tuple[str, ...]) -> list[str]:
+    grid = sorted(map(spell, values), key=float)
+    twice = first_duplicate(grid)
+    if twice is not None:
+        raise Violation(f"{dotted(where)}.lambda holds {twice} twice; give each value once, however it is written")
+    return grid
+
+
+def _name(values: Mapping[str, Any], path: Path) -> str:
+    name: str = values["name"] or path.stem
+    rule = study_schema()["properties"]["name"]["anyOf"][1]
+    if not re.search(rule["pattern"], name):
+        raise Violation(f"the file's name {show(name)} cannot name a folder of results; give name: {rule['title']}")
+    return name
+
+
+def _check(study: Study) -> None:
+    _check_seeds(study)
+    for name, dataset in study.datasets.items():
+        _check_split(f"datasets.{name}.split", dataset)
+        if dataset["kind"] == "folder":
+            _check_folder(f"datasets.{name}", dataset)
+    for name, model in study.models.items():
+        if model["kind"] == "smp":
+            _check_smp(f"models.{name}", model)
+        _check_training(study, name)
+    for name in study.penalties:
+        _check_penalty(study, name)
+    _check_style(study)
+
+
+def _check_style(study: Study) -> None:
+    style = study.figures["style"]
+    for place, name in enumerate(style["order"]):
+        if name not in study.penalties:
+            raise Violation(
+                f"figures.style.order[{place}] is {show(name)}, which is no entry of penalties; "
+                f"give some of {', '.join(study.penalties)}"
+            )
+    for name in style["names"]:
+        if name not in {*study.datasets, *study.models, *study.penalties}:
+            raise Violation(
+                f"figures.style.names has {show(name)}, which is no entry of datasets, models or penalties; "
+                "give the name that the study uses"
+            )
+
+
+def _check_seeds(study: Study) -> None:
+    shared = [seed for seed in study.seeds["evaluation"] if seed in study.seeds["tuning"]]
+    if shared:
+        raise Violation(
+            f"seeds.evaluation holds {shared[0]}, which is among seeds.tuning; give fresh seeds, such as "
+            f"{max(study.seeds['tuning']) + 100}, as λ was selected on those"
+        )
+
+
+def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
+    split = dataset["split"]
+    if split["val"] + split["test"] >= 1:
+        raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
+    for key in _LISTS:
+        _check_list(f"{where}.{key}", split[key], split["rule"])
+
+
+def _check_list(where: str, file: str | None, rule: str) -> None:
+    if rule == "list" and file is None:
+        raise Violation(f"{where} is null; give a file of image ids, one a line, as the rule is list")
+    if rule != "list" and file is not None:
+        raise Violation(f"{where} is {show(file)} and the rule is {rule}; give rule: list, or leave the key out")
+    if file is not None and not Path(file).is_file():
+        raise Violation(f"{where} is {show(file)}, which is no file; give a file of image ids, one a line")
+
+
+def _check_folder(where: str, dataset: Mapping[str, Any]) -> None:
+    pair, table = (dataset["images"], dataset["masks"]), dataset["table"]
+    if (table is None and None in pair) or (table is not None and pair != (None, None)):
+        given = [key for key in ("images", "masks", "table") if dataset[key] is not None]
+        raise Violation(f"{where} has {' and '.join(given) or 'no images'}; give images and masks, or a table alone")
+    split = dataset["split"]
+    if split["rule"] == "group" and table is None:
+        raise Violation(f"{where}.split.rule is group; give a table with the column {split['column']}")
+    palette, classes = dataset["palette"], dataset["classes"]
+    if palette is not None and len(palette) != len(classes):
+        raise Violation(f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes")
+    if palette is not None and (twice := first_duplicate(palette)) is not None:
+        raise Violation(f"{where}.palette holds {show(twice)} twice; give each class its own colour")
+
+
+@cache
+def _catalogue() -> dict[str, Any]:
+    catalogue: dict[str, Any] = read_json(_CATALOGUE)
+    return catalogue
+
+
+def _check_smp(where: str, model: Mapping[str, Any]) -> None:
+    architectures, name = _catalogue()["architectures"], model["architecture"]
+    if name not in architectures:
+        known = suggestion(name, architectures, "architectures")
+        raise Violation(f"{where}.architecture is {show(name)}; {known}")
+    unknown = next((key for key in model["options"] if key not in architectures[name]), None)
+    if unknown is not None:
+        known = suggestion(unknown, architectures[name], f"keys of {name}")
+        raise Violation(f"unknown key {where}.options.{unknown}; {known}")
+    _check_encoder(where, model["encoder"])
+    _check_weights(where, model)
+
+
+def _check_encoder(where: str, encoder: str) -> None:
+    catalogue = _catalogue()
+    # What follows a dot names a set of trained weights of the same model.
+    base = encoder.removeprefix("tu-").partition(".")[0]
+    if encoder in catalogue["encoders"] or (encoder.startswith("tu-") and base in catalogue["timm"]):
+        return
+    known = [*catalogue["encoders"], *(f"tu-{name}" for name in catalogue["timm"])]
+    near = ", ".join(nearest(encoder, known, 3, 0.0))
+    raise Violation(f"{where}.encoder is {show(encoder)}; give an encoder of the library, the nearest are {near}")
+
+
+def _check_weights(where: str, model: Mapping[str, Any]) -> None:
+    weights = model["weights"]
+    if weights == "lite0" and model["encoder"] != _LITE0_ENCODER:
+        raise Violation(
+            f"{where}.weights is lite0 and its encoder {model['encoder']}; "
+            f"give encoder: {_LITE0_ENCODER}, or weights: none or hub"
+        )
+    if weights not in ("none", "lite0", "hub") and not Path(weights).is_file():
+        raise Violation(f"{where}.weights is {show(weights)}, which is no file; give a file, none, lite0 or hub")
+
+
+def _check_training(study: Study, model: str) -> None:
+    training, overrides = study.training_of(model), study.models[model]["training"]
+
+    def where(key: str) -> str:
+        return f"models.{model}.training.{key}" if key in overrides else f"training.{key}"
+
+    if training["crop"] is not None:
+        _check_crop(where("crop"), training["crop"], model, stride_of(study.models[model]))
+    _check_warmup(where("warmup_epochs"), training)
+    scale = training["augmentation"]["scale"]
+    if scale is not None and scale[0] > scale[1]:
+        raise Violation(f"{where('augmentation')}.scale is {show(scale)}; give the smaller zoom first")
+    objective = training["objective"]
+    if objective["class_weights"] is not None and objective["kind"] not in WEIGHTED:
+        raise Violation(
+            f"{where('objective')}.class_weights is {objective['class_weights']} and kind {objective['kind']}; "
+            f"give kind {' or '.join(WEIGHTED)}, or leave class_weights out"
+        )
+
+
+def _check_warmup(where: str, training: Mapping[str, Any]) -> None:
+    warmup, epochs = training["warmup_epochs"], training["epochs"]
+    if warmup > epochs:
+        raise Violation(f"{where} is {warmup}; give at most the {epochs} epochs of training")
+
+
+def _check_penalty(study: Study, name: str) -> None:
+    """What an entry of penalties and the models that it is trained on ask of each other."""
+    penalty, where = study.penalties[name], f"penalties.{name}"
+    unknown = next((model for model in penalty["models"] or () if model not in study.models), None)
+    if unknown is not None:
+        raise Violation(f"{where}.models holds {show(unknown)}; {suggestion(unknown, study.models, 'models')}")
+    for model in penalty["models"] or study.models:
+        training = study.training_of(model, name)
+        if "warmup_epochs" in penalty["training"]:
+            _check_warmup(f"{where}.training.warmup_epochs", training)
+        if penalty["weights"] == "normalised" and study.models[model]["kind"] == "convnet":
+            raise Violation(
+                f"{where}.weights is normalised and model {model} has no normalisation layer; "
+                f"give models: with the names of those that have one"
+            )
+        objective = training["objective"]["kind"]
+        if penalty["kind"] == "label_smoothing" and objective not in SMOOTHABLE:
+            raise Violation(
+                f"{where} smooths labels and the objective of model {model} is {objective}; "
+                f"give models: with the names of others, or objective kind {' or '.join(SMOOTHABLE)}"
+            )
+
+
+def _check_crop(where: str, crop: int | list[int], model: str, stride: int) -> None:
+    sides = [crop] if isinstance(crop, int) else crop
+    if all(side % stride == 0 for side in sides):
+        return
+    below = [max(side // stride, 1) * stride for side in sides]
+    above = [-(-side // stride) * stride for side in sides]
+    shown = [show(sizes[0] if isinstance(crop, int) else sizes) for sizes in (below, above)]
+    raise Violation(
+        f"{where} is {show(crop)}; give {' or '.join(dict.fromkeys(shown))}, "
+        f"as model {model} takes multiples of {stride}"
+    )
+
+
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = deepcopy(dict(base))
+    for key, value in overrides.items():
+        both = isinstance(value, dict) and isinstance(merged[key], dict)
+        merged[key] = _merged(merged[key], value) if both else deepcopy(value)
+    return merged

@@ -1,0 +1,90 @@
+"""A fingerprint of the code that a result depends on, which comments, docstrings and formatting do not change.
+
+Imports are followed without running them. A module that is loaded by name at run time (a penalty, a model, a
+data set) is named by the caller, so that a new penalty changes no other penalty's fingerprint. Of a user's file, the
+modules beside it that it imports are covered too; the folder that it lies in is not.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+from softreg.own.plugins import is_plugin, locate
+from softreg.own.sources import Source, imported, parse
+
+_PACKAGE = Path(__file__).parents[1]
+#: Modules that change no result, or only through values that are part of a cell's key.
+_SILENT = frozenset(
+    f"softreg.{name}"
+    for name in (
+        "errors",
+        "files",
+        "own.plugins",
+        "own.sources",
+        "study.cells",
+        "study.config",
+        "study.fingerprint",
+        "study.lambdas",
+        "study.matrix",
+        "training.checkpoint",
+        "training.progress",
+        "training.provenance",
+        "training.stopping",
+    )
+)
+
+
+def module_of(family: str, kind: str) -> str:
+    """What :func:`code_fingerprint` calls the code of a kind; ``family`` is penalties, networks or data.datasets."""
+    return kind if is_plugin(kind) else f"softreg.{family}.{kind}"
+
+
+def code_fingerprint(*modules: str) -> str:
+    """Hexadecimal SHA-256 (16 digits) over ``modules`` and all that they import of SoftReg and from beside them.
+
+    A module is one of SoftReg's, by its dotted name, or a user's, as a study's ``kind`` names it.
+    """
+    reached: dict[Source, str] = {}
+    waiting = [locate(module)[0] if is_plugin(module) else _own(module) for module in modules]
+    while waiting:
+        source = waiting.pop()
+        if source not in reached and source.name not in _SILENT:
+            reached[source], imports = _read(source, source.file.stat().st_mtime_ns)
+            waiting.extend(imports)
+    lines = "".join(sorted(f"{source.name} {content}\n" for source, content in reached.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _read(source: Source, modified: int) -> tuple[str, tuple[Source, ...]]:
+    """The digest of one module's syntax tree, and the modules that it imports; ``modified`` is the file's time."""
+    tree = parse(source.file)
+    names = {name for node in ast.walk(tree) for name in imported(node, source)}
+    imports = tuple(found for name in sorted(names) if (found := _find(name, source)) is not None)
+    for node in ast.walk(tree):
+        _drop_docstring(node)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
+
+
+def _drop_docstring(node: ast.AST) -> None:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:]
+
+
+def _find(name: str, source: Source) -> Source | None:
+    if name.partition(".")[0] != "softreg":
+        return source.neighbour(name)
+    # The package itself holds the version, which changes no result.
+    found = _own(name) if name != "softreg" else None
+    return found if found is not None and found.file.is_file() else None
+
+
+def _own(module: str) -> Source:
+    """The source of one of SoftReg's modules, whether or not it exists."""
+    place = _PACKAGE.joinpath(*module.split(".")[1:])
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    return Source(_PACKAGE.parent, module, file, _PACKAGE.name)

@@ -1,0 +1,96 @@
+"""The matrix of a study: its groups, its training paths, and how many cells they hold. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from softreg.errors import UserError
+from softreg.study.config import Study
+
+PHASES = ("sweep", "final")
+_NAME = re.compile(r"([^/]+)/([^/]+)/([^/]+)/seed(\d+)(?:-fold(\d+))?")
+
+
+@dataclass(frozen=True)
+class TrainingPath:
+    """All λ of one dataset × model × penalty × seed, trained in one process: the unit of scheduling."""
+
+    phase: str
+    dataset: str
+    model: str
+    penalty: str
+    seed: int
+    fold: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The path's folder below its phase, such as ``brain/convnet/l1/seed0`` or ``…/seed0-fold1``."""
+        fold = "" if self.fold is None else f"-fold{self.fold}"
+        return f"{self.dataset}/{self.model}/{self.penalty}/seed{self.seed}{fold}"
+
+
+def groups(study: Study) -> list[tuple[str, str, str]]:
+    """Each (dataset, model, penalty) of the study, in the order of its file; λ̂ is selected once for each."""
+    return groups_of(vars(study))
+
+
+def groups_of(study: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """`groups` of a study that is at hand as its JSON values only."""
+    everything = product(study["datasets"], study["models"], study["penalties"])
+    return [group for group in everything if _trains(study["penalties"][group[2]], group[1])]
+
+
+def _trains(penalty: Mapping[str, Any], model: str) -> bool:
+    return penalty["models"] is None or model in penalty["models"]
+
+
+def sweep_paths(study: Study, group: tuple[str, str, str] | None = None) -> list[TrainingPath]:
+    """The paths of phase 1, or of one group of it: every tuning seed, with every fold where folds score."""
+    kfold = study.selection["scorer"] == "kfold"
+    folds = range(study.selection["folds"]) if kfold else [None]
+    runs = product(groups(study) if group is None else [group], study.seeds["tuning"], folds)
+    return [TrainingPath("sweep", *names, seed, fold) for names, seed, fold in runs]
+
+
+def final_paths(study: Study) -> list[TrainingPath]:
+    """The paths of phase 2: every group with every evaluation seed; each holds one cell, at λ̂."""
+    return [TrainingPath("final", *group, seed) for group, seed in product(groups(study), study.seeds["evaluation"])]
+
+
+def count_cells(study: Study) -> int:
+    """Networks trained in both phases."""
+    sweep = sum(len(study.penalties[path.penalty]["lambda"]) for path in sweep_paths(study))
+    return sweep + len(final_paths(study))
+
+
+def parse_path(phase: str, name: str) -> TrainingPath:
+    """The path whose ``phase`` and ``name`` these are. Raises UserError where they are of no path."""
+    match = _NAME.fullmatch(name)
+    if phase not in PHASES or match is None:
+        raise UserError(
+            f"{phase}/{name} is not a training path; give {' or '.join(PHASES)} and "
+            "DATASET/MODEL/PENALTY/seedN or DATASET/MODEL/PENALTY/seedN-foldK"
+        )
+    dataset, model, penalty, seed, fold = match.groups()
+    return TrainingPath(phase, dataset, model, penalty, int(seed), None if fold is None else int(fold))
+
+
+def find_path(study: Study, phase: str, name: str) -> TrainingPath:
+    """The study's path of this ``phase`` and ``name``. Raises UserError where the study has none such."""
+    path = parse_path(phase, name)
+    paths = sweep_paths(study) if phase == "sweep" else final_paths(study)
+    if path not in paths:
+        raise UserError(f"{study.file} has no path {phase}/{name}; its first one is {phase}/{paths[0].name}")
+    return path
+
+
+def find_group(study: Study, name: str) -> tuple[str, str, str]:
+    """The study's group of this name, DATASET/MODEL/PENALTY. Raises UserError where the study has none such."""
+    by_name = {"/".join(group): group for group in groups(study)}
+    if name not in by_name:
+        raise UserError(f"{study.file} has no {name!r}; its first group is {next(iter(by_name))}")
+    return by_name[name]

@@ -1,0 +1,161 @@
+"""The schema of a study: its defaults, and its violations told in a sentence.
+
+The schema itself is ``study.schema.yaml``; what a sentence says is accepted is read off it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, TypeChecker, ValidationError
+from jsonschema.validators import extend
+
+from softreg.study import strict_yaml
+
+
+class Violation(Exception):
+    """What is wrong with a study, in a sentence that lacks only the name of the file."""
+
+
+@cache
+def study_schema() -> dict[str, Any]:
+    """The JSON schema of a study; shared, so not to be changed."""
+    package = Path(__file__).parents[1]
+    checkout = package.parents[1] / "workflow" / "schemas"
+    folder = checkout if checkout.is_dir() else package
+    schema: dict[str, Any] = strict_yaml.parse((folder / "study.schema.yaml").read_text(encoding="utf-8"))
+    return schema
+
+
+def _is_number(_: TypeChecker, value: object) -> bool:
+    # Neither nan nor inf, nor a whole number that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_whole(_: TypeChecker, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@cache
+def _validator() -> Any:
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_whole})
+    return extend(Draft202012Validator, type_checker=types)(study_schema())  # type: ignore[no-untyped-call]
+
+
+def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``value`` with the schema's defaults, in its order; a model's overrides stay as given."""
+    result = {}
+    for key, part in schema["properties"].items():
+        given = deepcopy(value.get(key, part["default"]))
+        result[key] = filled(given, part) if "properties" in part else given
+    return result
+
+
+def validate(value: Mapping[str, Any], schema: Mapping[str, Any] | None = None, where: tuple[str, ...] = ()) -> None:
+    """Hold ``value`` to ``schema``, whose references are looked up in the study's, or to the whole of that.
+
+    Raises Violation for the first problem; ``where`` is the place of ``value`` in the study.
+    """
+    # Evolved, so that a $ref is looked up in the whole schema.
+    validator = _validator() if schema is None else _validator().evolve(schema=schema)
+    errors = list(validator.iter_errors(value))
+    if errors:
+        # A misspelled key comes first: it explains a missing one.
+        raise Violation(_sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where))
+
+
+def _sentence(error: ValidationError, prefix: tuple[str, ...]) -> str:
+    where = dotted((*prefix, *error.absolute_path))
+    instance: Any = error.instance
+    schema: Any = error.schema
+    if error.validator == "additionalProperties":
+        return _unknown_key(instance, schema["properties"], where)
+    if error.validator == "required":
+        key = next(key for key in schema["required"] if key not in instance)
+        owner = where or "the study"
+        return f"{owner} has no {key}; give {_accepted(schema['properties'][key])}"
+    if "propertyNames" in error.schema_path:
+        return f"{where} has an entry named {show(instance)}; give {_accepted(schema)}"
+    if error.validator == "uniqueItems":
+        return f"{where} holds {show(first_duplicate(instance))} twice; give each value once"
+    return f"{where} is {show(instance)}; give {_accepted(schema)}"
+
+
+def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -> str:
+    key = next(key for key in value if key not in known)
+    full = f"{where}.{key}" if where else key
+    return f"unknown key {full}; {suggestion(key, known, 'keys')}"
+
+
+def _accepted(schema: Mapping[str, Any]) -> str:
+    """What a part of the schema accepts, in words."""
+    if "title" in schema:
+        return str(schema["title"])
+    if "anyOf" in schema:
+        return " or ".join(map(_accepted, schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join("null" if value is None else str(value) for value in schema["enum"])
+    if "const" in schema:
+        return f"{show(schema['const'])}, or leave the key out"
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return " or ".join(_accepted_type(kind, schema) for kind in kinds)
+
+
+def _accepted_type(kind: str, schema: Mapping[str, Any]) -> str:
+    if kind == "array":
+        return f"a list of {_accepted_count(schema)}, each {_accepted(schema['items'])}"
+    if kind in ("integer", "number"):
+        return _accepted_number("a whole number" if kind == "integer" else "a number", schema)
+    return {"boolean": "true or false", "string": "a text", "null": "null"}[kind]
+
+
+def _accepted_count(schema: Mapping[str, Any]) -> str:
+    low, high = schema.get("minItems", 0), schema.get("maxItems")
+    return f"{low} values" if low == high else f"{low} or more values"
+
+
+def _accepted_number(noun: str, schema: Mapping[str, Any]) -> str:
+    words = {
+        "minimum": "of at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    bounds = " and ".join(f"{word} {schema[key]}" for key, word in words.items() if key in schema)
+    return f"{noun} {bounds}".rstrip()
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path of keys and indices as it is told: ``penalties.l1.lambda[2]``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def show(value: Any) -> str:
+    """A value as it could stand in YAML, cut to 80 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def suggestion(word: object, known: Collection[str], noun: str) -> str:
+    """The known words, as a question where one of them is near: ``did you mean "smp" (kinds known: …)?``."""
+    near = nearest(word, known, 1, 0.6)
+    words = f"{noun} known: {', '.join(known)}"
+    return f"did you mean {show(near[0])} ({words})?" if near else words
+
+
+def nearest(word: object, known: Collection[str], count: int, cutoff: float) -> list[str]:
+    """At most ``count`` known words, nearest first, in upper or lower case alike."""
+    lower = {name.lower(): name for name in known}
+    return [lower[near] for near in difflib.get_close_matches(str(word).lower(), lower, count, cutoff)]
+
+
+def first_duplicate(values: Sequence[Any]) -> Any:
+    """The first value that stands before, or None."""
+    return next((value for index, value in enumerate(values) if value in values[:index]), None)

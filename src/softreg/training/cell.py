@@ -1,0 +1,220 @@
+"""Training one cell: epochs of steps on data term + λP, from its checkpoint if it has one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softreg.networks.randomness import generator, seed_global
+from softreg.networks.segmenter import Segmenter
+from softreg.study.treatment import treatment_of
+from softreg.training import checkpoint
+from softreg.training.augment import augment
+from softreg.training.checkpoint import Progress
+from softreg.training.diagnostics import Layers, weight_summary
+from softreg.training.imageset import Batches
+from softreg.training.objectives import make_objective
+from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
+from softreg.training.pruning import Pruner
+from softreg.training.regulariser import Regulariser
+from softreg.training.stopping import Interrupted, StopRequest
+from softreg.training.validation import autocast, to_layout, validation_miou
+
+
+class Diverged(Exception):
+    """The loss or the weights are no longer finite."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is made once for all cells of a path, and is the same for all of them.
+
+    ``initial`` are the weights that every cell starts from; ``kind`` is that of the entry in the study's penalties, and
+    ``prune_at`` the share of the steps after which it prunes, if it does; ``class_shares`` are the classes' shares of
+    the training pixels; ``training`` the study's options for this model and penalty; ``crop`` is height and width of
+    the training images.
+    """
+
+    model: Segmenter
+    initial: dict[str, Tensor]
+    layers: Layers
+    regulariser: Regulariser
+    kind: str
+    prune_at: float
+    class_shares: list[float]
+    train: Batches
+    val: Batches
+    training: dict[str, Any]
+    crop: tuple[int, int]
+    seed: int
+    evaluation_batch: int
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a step; all of them where the set is smaller than a batch."""
+        return min(int(self.training["batch_size"]), len(self.train.source))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch; the images left over change with the order of every epoch."""
+        return len(self.train.source) // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return int(self.training["epochs"]) * self.steps_per_epoch
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate at a step of the whole training."""
+        return learning_rate(self.training, step, self.steps, self.steps_per_epoch)
+
+
+class CellTrainer:
+    """Trains one cell on a bench; ``report`` gets each epoch's row of the history."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        strength: float,
+        file: Path,
+        key: str,
+        stop: StopRequest,
+        report: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.bench, self.stop, self.report = bench, stop, report
+        self.file, self.key = file, key
+        self.treatment = treatment_of(bench.kind, strength)
+        bench.model.load_state_dict(bench.initial)
+        bench.model.dropout = self.treatment.dropout
+        device = bench.train.device
+        objective = bench.training["objective"]
+        self.objective = make_objective(objective, bench.class_shares, device, self.treatment.smoothing)
+        self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
+        self.progress = checkpoint.load(file, key, bench.model, self.optimizer)
+        self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
+        prune_at = max(1, round(bench.prune_at * bench.steps))
+        done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
+        self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at, done)
+        self.saved_at = time.monotonic()
+
+    def run(self) -> Progress:
+        """Train to the end. Raises Diverged, or Interrupted once a checkpoint is written."""
+        while self.progress.epoch < self.bench.training["epochs"]:
+            self._train_epoch()
+            self._check_finite()
+            try:
+                row = self._summary()
+            except Interrupted:
+                self._save()
+                raise
+            self._begin_next_epoch(row)
+        return self.progress
+
+    def _train_epoch(self) -> None:
+        bench, progress = self.bench, self.progress
+        count = len(bench.train.source)
+        order = torch.randperm(count, generator=generator(bench.seed, "order", progress.epoch))
+        total = torch.tensor(progress.data_term, dtype=torch.float64, device=bench.train.device)
+        started = time.perf_counter()
+        before = progress.epoch_seconds
+        while progress.step < bench.steps_per_epoch:
+            first = progress.step * bench.batch_size
+            total += self._step(order[first : first + bench.batch_size])
+            progress.step += 1
+            progress.epoch_seconds = before + time.perf_counter() - started
+            if self.stop.signal is not None or self._due():
+                progress.data_term = total.item()
+                self._save()
+                self.stop.check()
+        progress.data_term = total.item()
+        progress.epoch_seconds = before + time.perf_counter() - started
+
+    def _step(self, indices: Tensor) -> Tensor:
+        """One step on the images at ``indices``; the data term before it, float64."""
+        bench, place = self.bench, (self.progress.epoch, self.progress.step)
+        images, masks = bench.train(indices)
+        images, masks = augment(
+            images,
+            masks,
+            bench.crop,
+            bench.training["augmentation"],
+            generator(bench.seed, "augmentation", *place),
+        )
+        seed_global(bench.seed, "dropout", *place)
+        bench.model.train()
+        self.optimizer.zero_grad()
+        with autocast(bench.train.device):
+            logits = bench.model(to_layout(images))
+        loss = self.objective(logits.float(), masks)
+        torch.autograd.backward(loss)
+        step = place[0] * bench.steps_per_epoch + place[1]
+        self.update(bench.learning_rate(step))
+        self.prune(step + 1)
+        return loss.detach().double()
+
+    def mean_rates(self) -> list[float | None]:
+        """The effective learning rate of each layer, a mean over the epochs so far; see `Layers.rates`."""
+        sums = self.progress.layer_rates
+        return [None if total is None else total / self.progress.epoch for total in sums]
+
+    def kappa(self) -> float:
+        """λΣη over the steps so far: the most that an L1 penalty can have taken from a weight under SGD."""
+        bench = self.bench
+        done = self.progress.epoch * bench.steps_per_epoch
+        return self.treatment.lambda_ * math.fsum(map(bench.learning_rate, range(done)))
+
+    def _check_finite(self) -> None:
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.bench.model.parameters()]).all()
+        if not (math.isfinite(self.progress.data_term) and finite):
+            raise Diverged(f"loss or weights are not finite after epoch {self.progress.epoch + 1}")
+
+    @torch.no_grad()
+    def _summary(self) -> dict[str, Any]:
+        """The history's row of the epoch just trained."""
+        bench, progress = self.bench, self.progress
+        epoch = progress.epoch + 1
+        steps = bench.steps_per_epoch
+        return {
+            "epoch": epoch,
+            "step": epoch * steps,
+            "data_term": progress.data_term / steps,
+            "penalty": self.treatment.lambda_ * float(bench.regulariser.value()),
+            "val_miou": self._validate() if self._validates(epoch) else None,
+            **weight_summary(bench.regulariser.weights),
+            "lr": bench.learning_rate(epoch * steps - 1),
+            "images_per_second": steps * bench.batch_size / max(progress.epoch_seconds, 1e-9),
+        }
+
+    def _validates(self, epoch: int) -> bool:
+        training = self.bench.training
+        return bool(epoch % training["validate_every"] == 0 or epoch == training["epochs"])
+
+    def _validate(self) -> float:
+        bench = self.bench
+        return validation_miou(bench.model, bench.val, bench.evaluation_batch, self.stop.check)
+
+    def _begin_next_epoch(self, row: dict[str, Any]) -> None:
+        progress = self.progress
+        progress.history.append(row)
+        progress.add_rates(self.bench.layers.rates(row["lr"], self.bench.training["optimizer"]))
+        progress.seconds += progress.epoch_seconds
+        progress.epoch += 1
+        progress.step, progress.data_term, progress.epoch_seconds = 0, 0.0, 0.0
+        self.report(row)
+        self._save()
+        if progress.epoch < self.bench.training["epochs"]:
+            self.stop.check()
+
+    def _due(self) -> bool:
+        return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
+
+    def _save(self) -> None:
+        checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer)
+        self.saved_at = time.monotonic()

@@ -1,0 +1,121 @@
+"""Optimisers, learning-rate schedules, and the step that applies λP to the weights.
+
+Proximal steps follow the gradient step on the data term alone: w ← prox_{tλP}(w − t·d). SGD averages its
+gradient (dampening equals momentum): with heavy-ball momentum the step is 1/(1 − μ) times longer than the prox
+knows, and the fixed point would solve the problem for λ(1 − μ). Adam's step differs from weight to weight, and
+so does the threshold: ηλ/(√v̂ + ε). With either, the fixed points are the stationary points of loss + λP.
+A subgradient step adds λP's gradient to the data term's; a decoupled one takes it from the weights directly,
+scaled by the learning rate alone, before the optimiser's step (Loshchilov and Hutter, 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softreg.penalties.base import Strength, Tensors
+from softreg.training.regulariser import Regulariser
+
+
+def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
+    """SGD with averaged momentum, or Adam, as the study's ``training.optimizer`` says; no weight decay."""
+    if training["optimizer"] == "sgd":
+        momentum = training["momentum"]
+        return torch.optim.SGD(parameters, training["lr"], momentum, dampening=momentum, foreach=True)
+    return torch.optim.Adam(parameters, training["lr"], betas=tuple(training["betas"]), foreach=True)
+
+
+def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:
+    """The learning rate at ``step`` of ``steps``: linear warm-up, then constant, cosine or polynomial (0.9)."""
+    warmup: int = training["warmup_epochs"] * steps_per_epoch
+    peak: float = training["lr"]
+    if step < warmup:
+        return peak * min(1.0, (step + 1) / warmup)
+    left = 1 - (step - warmup) / max(1, steps - warmup)
+    if training["schedule"] == "cosine":
+        return peak * (1 - math.cos(math.pi * left)) / 2
+    return peak * math.pow(left, 0.9) if training["schedule"] == "polynomial" else peak
+
+
+class RegularisedStep:
+    """One optimiser step on data term + λP, with λP realised as its regulariser says.
+
+    The penalised weights are a part of those that ``optimizer`` updates.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, regulariser: Regulariser, lambda_: float) -> None:
+        self.optimizer = optimizer
+        self.regulariser = regulariser
+        self.lambda_ = lambda_
+
+    @torch.no_grad()
+    def __call__(self, lr: float) -> None:
+        """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        realisation = self.regulariser.realisation if self.lambda_ > 0 else None
+        if realisation == "subgradient":
+            gradients: list[Tensor] = [weight.grad for weight in self.regulariser.weights]  # type: ignore[misc]
+            self._add_gradient(self.regulariser.blocks(gradients), self.lambda_)
+        elif realisation == "decoupled":
+            self._add_gradient(self._weight_blocks, -lr * self.lambda_)
+        self.optimizer.step()
+        if realisation == "proximal":
+            self._prox(lr)
+
+    def _add_gradient(self, targets: list[list[Tensor]], factor: float) -> None:
+        """Add the penalty's gradient times ``factor`` to tensors shaped like the weights, in their blocks."""
+        for target, centred in zip(targets, self._centred_blocks(), strict=True):
+            torch._foreach_add_(target, self.regulariser.penalty.gradient(centred), alpha=factor)
+
+    def _prox(self, lr: float) -> None:
+        regulariser = self.regulariser
+        blocks = zip(self._weight_blocks, self._centred_blocks(), self._strengths(lr), strict=True)
+        for index, (weight, moved, strength) in enumerate(blocks):
+            regulariser.penalty.prox_(moved, strength)
+            if regulariser.origin is not None:
+                torch._foreach_copy_(weight, torch._foreach_add(moved, self._origin_blocks[index]))
+
+    def _centred_blocks(self) -> Iterator[Tensors]:
+        """The weights, or as copies their distance to where they started, block by block."""
+        if self.regulariser.origin is None:
+            return iter(self._weight_blocks)
+        pairs = zip(self._weight_blocks, self._origin_blocks, strict=True)
+        return (list(torch._foreach_sub(weight, origin)) for weight, origin in pairs)
+
+    @cached_property
+    def _weight_blocks(self) -> list[list[Tensor]]:
+        return self.regulariser.blocks(self.regulariser.weights)
+
+    @cached_property
+    def _origin_blocks(self) -> list[list[Tensor]]:
+        return self.regulariser.blocks(self.regulariser.origin or ())
+
+    @cached_property
+    def _moment_blocks(self) -> list[list[Tensor]]:
+        """Adam's second moments; they exist from the first step on."""
+        return self.regulariser.blocks(
+            [self.optimizer.state[weight]["exp_avg_sq"] for weight in self.regulariser.weights]
+        )
+
+    def _strengths(self, lr: float) -> Iterator[Strength]:
+        """Step × λ of each block: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
+        if isinstance(self.optimizer, torch.optim.SGD):
+            yield from [lr * self.lambda_] * len(self._weight_blocks)
+            return
+        group = self.optimizer.param_groups[0]
+        step = float(self.optimizer.state[self.regulariser.layers[0].weight]["step"])
+        # √v̂ = √v/correction, taken out of the fraction.
+        correction = math.sqrt(1 - group["betas"][1] ** step)
+        for moments in self._moment_blocks:
+            # A list, as authors of penalties are told; foreach functions give tuples.
+            strength = list(torch._foreach_sqrt(moments))
+            torch._foreach_add_(strength, group["eps"] * correction)
+            torch._foreach_reciprocal_(strength)
+            torch._foreach_mul_(strength, lr * self.lambda_ * correction)
+            yield strength

@@ -1,0 +1,51 @@
+"""Telling how training comes along: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from softreg.running import jobs
+
+
+class PathProgress:
+    """Progress over all epochs of a path's cells, on standard error."""
+
+    def __init__(self, path: str, cells: int, epochs: int) -> None:
+        self.path, self.epochs = path, epochs
+        self.bar = tqdm(total=cells * epochs, desc=path, unit="epoch", disable=not sys.stderr.isatty())
+        self.lambda_, self.cell = "", 0
+
+    def begin(self, lambda_: str, epochs_done: int) -> None:
+        """A cell begins, or goes on after ``epochs_done`` epochs."""
+        self.lambda_ = lambda_
+        self.cell += 1
+        jobs.tell(cell=self.cell, strength=lambda_, epoch=epochs_done, epochs=self.epochs)
+        self.bar.update(epochs_done)
+        if epochs_done:
+            self.say(f"λ={lambda_}: goes on after epoch {epochs_done}")
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch has ended with this row of the history."""
+        self.bar.update()
+        jobs.tell(epoch=row["epoch"], images_per_second=row["images_per_second"])
+        miou = "" if row["val_miou"] is None else f"  val mIoU {row['val_miou']:.4f}"
+        text = (
+            f"λ={self.lambda_}  epoch {row['epoch']}/{self.epochs}  data term {row['data_term']:.4f}  "
+            f"penalty {row['penalty']:.4g}{miou}  zeros {row['exact_zeros']}  {row['images_per_second']:.0f} images/s"
+        )
+        if self.bar.disable:
+            self.say(text)
+        else:
+            self.bar.set_postfix_str(text)
+
+    def say(self, text: str) -> None:
+        """One line, wherever the output goes."""
+        self.bar.write(f"{self.path}  {text}", file=sys.stderr)
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Leave the terminal as it should be."""
+        self.bar.close()

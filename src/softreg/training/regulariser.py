@@ -1,0 +1,84 @@
+"""λP as a training applies it: a penalty, its realisation, and the weights that it acts on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from softreg.networks.layers import Layer
+from softreg.penalties.base import Penalty
+
+#: Weights in a block: what a penalty does to one stays in a CPU core's cache until the block is done.
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """A penalty on the weights of ``layers``.
+
+    ``origin`` holds, for a penalty that measures from pretrained weights, what each layer's weights started from; of
+    a penalty that measures from zero it is None.
+    """
+
+    penalty: Penalty
+    realisation: str
+    layers: Sequence[Layer]
+    origin: Sequence[Tensor] | None = None
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights of the layers, as stored."""
+        return [layer.weight for layer in self.layers]
+
+    @torch.no_grad()
+    def value(self) -> Tensor:
+        """P of the weights as they are, float64."""
+        weights = self.views(self.weights)
+        return self.penalty.value(
+            weights if self.origin is None else torch._foreach_sub(weights, self.views(self.origin))
+        )
+
+    @torch.no_grad()
+    def layer_values(self) -> list[float]:
+        """P of each layer, which sum to P."""
+        alone = (
+            Regulariser(self.penalty, self.realisation, [layer], None if self.origin is None else [self.origin[place]])
+            for place, layer in enumerate(self.layers)
+        )
+        return [float(one.value()) for one in alone]
+
+    def views(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Tensors shaped like the weights, as views with the output filters first."""
+        return [view for layer, tensor in zip(self.layers, tensors, strict=True) for view in layer.filters(tensor)]
+
+    def blocks(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The views of `views` in pieces that may be worked on one after another.
+
+        On a GPU, and where P joins the weights of a layer, all in one piece.
+        """
+        views = self.views(tensors)
+        if self.penalty.structure == "layer" or views[0].is_cuda:
+            return [views]
+        return _packed([piece for view in views for piece in _pieces(view)])
+
+
+def _pieces(view: Tensor) -> Sequence[Tensor]:
+    """``view`` cut between output filters."""
+    filter_size = view.numel() // max(1, len(view))
+    return torch.split(view, max(1, _BLOCK // max(1, filter_size)))
+
+
+def _packed(pieces: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Neighbouring pieces together, up to the size of a block."""
+    blocks: list[list[Tensor]] = []
+    room = 0
+    for piece in pieces:
+        if not blocks or piece.numel() > room:
+            blocks.append([])
+            room = _BLOCK
+        blocks[-1].append(piece)
+        room -= piece.numel()
+    return blocks

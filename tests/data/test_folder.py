@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+from published import blocks, encoded, options_of, photo
+
+from softreg.data import datasets
+from softreg.errors import UserError
+
+CLASSES = ["sea", "land", "cloud"]
+COLOURS = [[0, 0, 255], [0, 255, 0], [255, 255, 255]]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Writes files and lists the samples of a folder data set over them."""
+    monkeypatch.chdir(tmp_path)
+
+    class Own:
+        def write(self, **files):
+            for folder, members in files.items():
+                (tmp_path / folder).mkdir(exist_ok=True)
+                for name, content in members.items():
+                    (tmp_path / folder / name).write_bytes(content)
+
+        def samples(self, **given):
+            given = {"images": "images", "masks": "masks", "classes": CLASSES} | given
+            options = options_of(tmp_path, "folder", **given)
+            return datasets.load("folder").samples(options, tmp_path)
+
+        def table(self, text, **given):
+            (tmp_path / "data").mkdir(exist_ok=True)
+            (tmp_path / "data" / "table.csv").write_text(text, encoding="utf-8-sig")
+            return self.samples(images=None, masks=None, table="data/table.csv", **given)
+
+    return Own()
+
+
+def check(sample, image, mask):
+    got_image, got_mask = sample.read()
+    np.testing.assert_array_equal(got_image, image)
+    np.testing.assert_array_equal(got_mask, mask)
+
+
+def painted(indices, colours):
+    return np.array(colours, np.uint8)[indices]
+
+
+def test_pairs_by_name(own):
+    own.write(
+        images={"b.png": encoded(photo(2)), "a.bmp": encoded(photo(1), "BMP"), "notes.txt": b""},
+        masks={"a.png": encoded(blocks([0, 1, 2])), "b.png": encoded(blocks([2, 255]))},
+    )
+    first, second = own.samples()
+    assert (first.id, second.id) == ("a", "b")
+    check(first, photo(1), blocks([0, 1, 2]))
+    check(second, photo(2), blocks([2, 255]))
+
+
+def test_grey_and_transparent_images(own):
+    grey = photo(1)[..., 0]
+    transparent = np.dstack([photo(2), photo(3)[..., 0]])
+    mask = encoded(blocks([0, 1, 2]))
+    own.write(images={"a.png": encoded(grey), "b.png": encoded(transparent)}, masks={"a.png": mask, "b.png": mask})
+    first, second = own.samples()
+    check(first, np.dstack([grey] * 3), blocks([0, 1, 2]))
+    check(second, photo(2), blocks([0, 1, 2]))
+
+
+def test_colours(own):
+    indices = blocks([0, 1, 2, 3])
+    mask = painted(indices, [*COLOURS, [9, 9, 9]])
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
+    (sample,) = own.samples(palette=COLOURS, ignore=[9, 9, 9])
+    check(sample, photo(1), np.where(indices == 3, 255, indices))
+
+
+def test_a_png_with_a_palette_counts_by_index_whatever_its_colours(own):
+    shuffled_colours = [255, 255, 255, 0, 0, 255, 0, 255, 0] + [0] * 759
+    mask = encoded(blocks([0, 1, 2]), palette=shuffled_colours)
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": mask})
+    for palette in (None, COLOURS):
+        (sample,) = own.samples(palette=palette)
+        check(sample, photo(1), blocks([0, 1, 2]))
+
+
+def test_ignore_value(own):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 7, 2]))})
+    (sample,) = own.samples(ignore=7)
+    check(sample, photo(1), blocks([0, 255, 2]))
+
+
+def test_sixteen_bit_and_one_bit_masks(own):
+    own.write(
+        images={"a.png": encoded(photo(1)), "b.png": encoded(photo(2))},
+        masks={
+            "a.png": encoded(blocks([0, 1, 2]).astype(np.uint16)),
+            "b.png": encoded(blocks([0, 1]).astype(bool)),
+        },
+    )
+    first, second = own.samples()
+    check(first, photo(1), blocks([0, 1, 2]))
+    check(second, photo(2), blocks([0, 1]))
+
+
+GOOD = {"images": {"a.png": encoded(photo(1))}, "masks": {"a.png": encoded(blocks([0, 1, 2]))}}
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "message"),
+    [
+        ({"images": {}, "masks": {}}, {}, r"images holds no images: accepted are \.png"),
+        (GOOD | {"masks": {}}, {}, r"images/a\.png has no mask: expected masks/a with one of \.png"),
+        ({"masks": GOOD["masks"]}, {}, r"images, which `images` .* names, is no folder"),
+        (
+            GOOD | {"images": GOOD["images"] | {"a.jpg": encoded(photo(1), "JPEG")}},
+            {},
+            r"a\.png and images/a\.jpg have the same name",
+        ),
+        (
+            GOOD | {"masks": GOOD["masks"] | {"z.png": encoded(blocks([0]))}},
+            {},
+            r"masks/z\.png is a mask without an image in images",
+        ),
+        (GOOD | {"images": {"a.png": b"not an image"}}, {}, r"images/a\.png cannot be read as an image"),
+        (
+            GOOD | {"images": {"a.png": encoded(photo(1))[:-200]}},
+            {},
+            r"images/a\.png cannot be read as an image",
+        ),
+        (
+            GOOD | {"images": {"a.png": encoded(photo(1)[..., 0].astype(np.uint16))}},
+            {},
+            r"images/a\.png has more than 8 bits a channel",
+        ),
+        (
+            GOOD | {"masks": {"a.png": encoded(blocks([0, 1], 20, 31))}},
+            {},
+            r"masks/a\.png is 20 × 31 pixels, but its image images/a\.png is 20 × 30",
+        ),
+        (
+            GOOD | {"masks": {"a.png": encoded(blocks([0, 1, 3]))}},
+            {},
+            r"masks/a\.png has the value 3 at row 0, column 20: accepted are 0, 1, 2, 255",
+        ),
+        (
+            GOOD | {"masks": {"a.png": encoded(blocks([0, 1]).astype(np.uint16) * 300)}},
+            {},
+            r"masks/a\.png has the value 300 at row 0, column 15",
+        ),
+        (
+            GOOD | {"masks": {"a.png": encoded(painted(blocks([0, 1]), COLOURS))}},
+            {},
+            r"masks/a\.png is not a mask of class indices: it has mode RGB",
+        ),
+        (
+            GOOD | {"masks": {"a.png": encoded(painted(blocks([0, 1]), [[0, 0, 255], [1, 2, 3]]))}},
+            {"palette": COLOURS},
+            r"masks/a\.png has the colour \[1, 2, 3\] at row 0, column 15",
+        ),
+    ],
+)
+def test_refuses_naming_the_file(own, files, given, message):
+    own.write(**files)
+    with pytest.raises(UserError, match=message):
+        [sample.read() for sample in own.samples(**given)]
+
+
+def test_table(own):
+    own.write(**GOOD)
+    (sample,) = own.table("image,mask,split,site\n../images/a.png,../masks/a.png,val,north\n", split={"column": "site"})
+    assert (sample.id, sample.split, sample.group) == ("../images/a.png", "val", "north")
+    check(sample, photo(1), blocks([0, 1, 2]))
+
+
+def test_table_with_two_columns(own):
+    own.write(**GOOD)
+    (sample,) = own.table("image,mask\n../images/a.png,../masks/a.png\n")
+    assert (sample.split, sample.group) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,label\na,b\n", r"table\.csv has no column mask"),
+        ("image,mask\n", r"table\.csv names no images"),
+        ("image,mask\n../images/a.png,\n", r"table\.csv, line 2, lacks an image or a mask"),
+        (
+            "image,mask,split\n../images/a.png,../masks/a.png,dev\n",
+            r"line 2, has the split 'dev': accepted are train",
+        ),
+        ("image,mask\n../images/a.png,../masks/b.png\n", r"masks/b\.png is missing"),
+    ],
+)
+def test_table_refuses(own, text, message):
+    own.write(**GOOD)
+    with pytest.raises(UserError, match=message):
+        own.table(text)
+
+
+def test_display_colours_are_distinct_without_a_palette(tmp_path):
+    options = options_of(tmp_path, "folder", images="i", masks="m", classes=[f"c{i}" for i in range(12)])
+    colours = list(datasets.load("folder").labels(options).values())
+    distances = [np.abs(np.subtract(a, b)).sum() for i, a in enumerate(colours) for b in colours[:i]]
+    assert min(distances) > 40

@@ -1,0 +1,237 @@
+import hashlib
+import json
+import os
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from sklearn.preprocessing import StandardScaler
+
+from softreg.data import archives
+from softreg.data.base import IGNORE, PARTS
+from softreg.data.datasets import archives_of
+from softreg.data.prepare import class_table, fit_to, prepare
+from softreg.errors import UserError
+from softreg.study.config import load_study
+
+CLASSES = ["a", "b", "c"]
+
+
+def options_of(folder, **given):
+    study = {"datasets": {"it": given}, "models": {"convnet": {}}, "penalties": {"none": {}}}
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study), encoding="utf-8")
+    return load_study(path).datasets["it"]
+
+
+def shapes(folder, **given):
+    return options_of(folder, **{"kind": "shapes", "images": 90, "size": [24, 32]} | given)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder data set of ten images of two sizes: its options, and the images and masks as written."""
+    rng, written = np.random.default_rng(0), {}
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(10):
+        size = (16, 24) if number % 2 else (20, 18)
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        mask = rng.choice(np.array([0, 1, 2, IGNORE], np.uint8), size)
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+        written[str(number)] = image, mask
+
+    def options(**given):
+        paths = {name: str(tmp_path / name) for name in ("images", "masks")}
+        return options_of(tmp_path, kind="folder", classes=CLASSES, **paths | given)
+
+    return options, written
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_same_bytes_whatever_the_number_of_processes(tmp_path):
+    options = shapes(tmp_path, noise=0.1)
+    for jobs in (1, 2):
+        prepare("drawn", options, tmp_path, tmp_path / f"jobs{jobs}", jobs)
+    one = digests(tmp_path / "jobs1")
+    assert one == digests(tmp_path / "jobs2")
+    assert set(one) == {"dataset.json", *(f"{p}/{f}.npy" for p in PARTS for f in ("images", "masks"))}
+
+
+def test_arrays_hold_the_files_padded_below_and_right_in_the_order_of_the_ids(tmp_path, own):
+    options, written = own
+    about = prepare("mine", options(), tmp_path, tmp_path / "out", 1)
+    assert about["size"] == [20, 24]
+    assert sorted(chain(*about["ids"].values())) == sorted(written)
+    for part in PARTS:
+        images, masks = (np.load(tmp_path / "out" / part / f"{n}.npy", mmap_mode="r") for n in ("images", "masks"))
+        assert images.shape == (len(about["ids"][part]), 20, 24, 3)
+        assert masks.shape == images.shape[:3]
+        assert images.dtype == masks.dtype == np.uint8
+        for row, id_ in enumerate(about["ids"][part]):
+            image, mask = written[id_]
+            height, width = mask.shape
+            np.testing.assert_array_equal(images[row, :height, :width], image)
+            np.testing.assert_array_equal(masks[row, :height, :width], mask)
+            assert (masks[row, height:] == IGNORE).all()
+            assert (masks[row, :, width:] == IGNORE).all()
+            np.testing.assert_array_equal(images[row, height:, :width], np.repeat(image[-1:], 20 - height, axis=0))
+            np.testing.assert_array_equal(images[row, :height, width:], np.repeat(image[:, -1:], 24 - width, axis=1))
+
+
+def test_statistics(tmp_path, own):
+    options, written = own
+    about = prepare("mine", options(), tmp_path, tmp_path / "out", 1)
+    assert about == json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
+    pixels = np.concatenate([written[id_][0].reshape(-1, 3) for id_ in about["ids"]["train"]]) / 255
+    scaler = StandardScaler().fit(pixels)
+    np.testing.assert_allclose(about["mean"], scaler.mean_, rtol=1e-12)
+    np.testing.assert_allclose(about["std"], scaler.scale_, rtol=1e-12)
+    for part in PARTS:
+        masks = np.load(tmp_path / "out" / part / "masks.npy")
+        valid = masks[masks != IGNORE]
+        np.testing.assert_allclose(about["class_shares"][part], [np.mean(valid == c) for c in range(3)], rtol=1e-12)
+        assert about["ignore_share"][part] == pytest.approx(np.mean(masks == IGNORE), rel=1e-12)
+
+
+def test_dataset_json_has_what_the_report_and_training_read(tmp_path):
+    about = prepare("drawn", shapes(tmp_path), tmp_path, tmp_path / "out", 1)
+    assert (about["name"], about["kind"]) == ("drawn", "shapes")
+    assert about["classes"] == ["background", "ellipse", "triangle", "rectangle"]
+    assert len(about["palette"]) == 4
+    assert about["split_rule"] == "official"
+    assert about["options"]["size"] == [24, 32]
+    assert {"citation", "licence", "note", "content_digest"} <= about.keys()
+
+
+def test_content_digest_follows_the_content(tmp_path):
+    given = [{"noise": 0.1}, {"noise": 0.2}, {"noise": 0.1}]
+    found = [
+        prepare("drawn", shapes(tmp_path, **options), tmp_path, tmp_path / f"out{n}", 1)["content_digest"]
+        for n, options in enumerate(given)
+    ]
+    assert found[0] == found[2] != found[1]
+
+
+def test_resize(tmp_path, own):
+    options, written = own
+    about = prepare("mine", options(size=[8, 12], fit="resize"), tmp_path, tmp_path / "out", 1)
+    images, masks = (np.load(tmp_path / "out" / "train" / f"{n}.npy") for n in ("images", "masks"))
+    for row, id_ in enumerate(about["ids"]["train"]):
+        image, mask = written[id_]
+        # The nearest pixel of the mask to each new centre.
+        rows = ((np.arange(8) + 0.5) * mask.shape[0] / 8).astype(int)
+        columns = ((np.arange(12) + 0.5) * mask.shape[1] / 12).astype(int)
+        np.testing.assert_array_equal(masks[row], mask[np.ix_(rows, columns)])
+        # A bilinear scaling that averages keeps the mean colour; one that samples would not, on noise.
+        np.testing.assert_allclose(images[row].mean(axis=(0, 1)), image.mean(axis=(0, 1)), atol=4)
+        assert images[row].std() < 0.75 * image.std()
+
+
+def test_fit_to_leaves_an_image_of_that_size_alone():
+    image, mask = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), np.uint8)
+    for fit in ("pad", "resize"):
+        assert fit_to(image, mask, (4, 6), fit) == (image, mask)
+
+
+def test_the_folder_is_replaced_whole(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old.txt").write_text("old")
+    prepare("drawn", shapes(tmp_path), tmp_path, out, 1)
+    assert not (out / "old.txt").exists()
+    assert (out / "dataset.json").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "study.yaml"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_leaves_nothing_behind(tmp_path, jobs):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(80):
+            values = np.full((8, 8), number % 3, np.uint8)
+            if (name, number) == ("masks", 70):
+                values[2, 3] = 99
+            Image.fromarray(values).save(tmp_path / name / f"{number:02d}.png")
+    paths = {name: str(tmp_path / name) for name in ("images", "masks")}
+    options = options_of(tmp_path, kind="folder", classes=CLASSES, **paths)
+    with pytest.raises(UserError, match=r"masks/70\.png has the value 99 at row 2, column 3"):
+        prepare("mine", options, tmp_path, tmp_path / "data" / "out", jobs)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_class_without_a_training_pixel(tmp_path, own):
+    options, _ = own
+    given = options() | {"classes": [*CLASSES, "rare"]}
+    with pytest.raises(UserError, match=r"`datasets\.mine` has no training pixel of the class 'rare'"):
+        prepare("mine", given, tmp_path, tmp_path / "out", 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_larger_than_the_size(tmp_path, own):
+    options, _ = own
+    with pytest.raises(UserError, match=r"mine\.size` is \[16, 24\], smaller than images of up to 20 × 24"):
+        prepare("mine", options(size=[16, 24]), tmp_path, tmp_path / "out", 1)
+
+
+def test_resize_of_several_sizes_needs_a_size(tmp_path, own):
+    options, _ = own
+    with pytest.raises(UserError, match=r"give `size`, as \[height, width\]"):
+        prepare("mine", options(fit="resize"), tmp_path, tmp_path / "out", 1)
+
+
+def test_more_than_the_disk_holds(tmp_path):
+    options = shapes(tmp_path, size=[1_000_000, 1_000_000])
+    with pytest.raises(UserError, match=r"needs 360000\.0 GB for 90 images"):
+        prepare("drawn", options, tmp_path, tmp_path / "out", 1)
+
+
+def test_an_archive_that_was_not_fetched(tmp_path):
+    with pytest.raises(UserError, match=r"segmentation_WBC-\w+\.zip is missing: fetch the archives of cells first"):
+        prepare("cells", options_of(tmp_path, kind="wbc"), tmp_path / "raw", tmp_path / "out", 1)
+
+
+def test_the_table_of_class_shares(tmp_path, capsys):
+    about = prepare("drawn", shapes(tmp_path), tmp_path, tmp_path / "out", 1)
+    table = class_table(about)
+    assert capsys.readouterr().out == table + "\n"
+    lines = table.splitlines()
+    assert lines[0] == "drawn: 63 train, 13 val, 14 test images of 24 × 32; split: official"
+    assert [line.split()[0] for line in lines[1:]] == ["class", *about["classes"], "(ignored,"]
+    shares = [[float(word) for word in line.replace("%", "").split()[-3:]] for line in lines[2:-1]]
+    np.testing.assert_allclose(np.sum(shares, axis=0), 100, atol=0.05)
+    assert len({len(line) for line in lines[2:]}) == 1, "columns align"
+
+
+def test_an_archive_with_other_contents(tmp_path):
+    (archive,) = archives_of("wbc")
+    with zipfile.ZipFile(tmp_path / archive.filename, "w") as file:
+        file.writestr("top/Dataset 1/001.bmp", b"something else")
+    with pytest.raises(UserError, match="content digest over the members used should be"):
+        prepare("cells", options_of(tmp_path, kind="wbc"), tmp_path, tmp_path / "out", 1)
+
+
+def test_real_cells(tmp_path):
+    raw = Path(os.environ.get("SOFTREG_TEST_ARCHIVES", Path(__file__).parents[3] / "shared" / "datasets"))
+    (archive,) = archives_of("wbc")
+    if not (raw / archive.filename).is_file():
+        pytest.skip("the archive of wbc is not here (SOFTREG_TEST_ARCHIVES)")
+    about = prepare("cells", options_of(tmp_path, kind="wbc"), raw, tmp_path / "out", 2)
+    assert about["size"] == [120, 120]
+    assert {part: len(ids) for part, ids in about["ids"].items()} == {"train": 210, "val": 45, "test": 45}
+    # Every pixel of the published masks, counted without the reader, and the padding.
+    archives.extract(raw / archive.filename, archive, tmp_path / "members")
+    masks = [np.asarray(Image.open(path)) for path in (tmp_path / "members").rglob("*.png")]
+    found = sum(np.bincount(np.load(path).ravel(), minlength=256) for path in (tmp_path / "out").rglob("masks.npy"))
+    published = sum(np.bincount(mask.ravel(), minlength=256) for mask in masks)
+    assert found[:3].tolist() == published[[0, 128, 255]].tolist()
+    assert found[IGNORE] == 300 * 120 * 120 - sum(mask.size for mask in masks)

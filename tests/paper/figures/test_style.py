@@ -1,0 +1,121 @@
+import itertools
+
+import numpy as np
+import overlap
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex, to_rgb
+
+from softreg.paper.figures import class_iou, coverage, gallery, lambda_curves, ranks, style
+from softreg.paper.scores import Scores
+from softreg.scoring.gather import gather
+
+#: Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291-1298: how full protanopes and deuteranopes see linear RGB.
+SEEN = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "normal": np.eye(3),
+}
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def lab(colour, seen):
+    """CIELAB (D65) of an sRGB colour as it is seen."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(np.array(seen) @ linear, 0, 1) / [0.95047, 1.0, 1.08883]
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("sight", SEEN)
+def test_the_colour_blind_can_tell_the_palette_apart(sight):
+    looks = style.looks([f"p{place}" for place in range(style.DISTINCT)])
+    seen = [lab(look.colour, SEEN[sight]) for look in looks.values()]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 10  # 2.3 is just noticeable
+
+
+@pytest.mark.parametrize("palette", [None, ["#000000"], ["#000000", "#ff0000", "#00ff00"]])
+def test_no_two_of_many_penalties_have_one_look(palette):
+    looks = style.looks([f"p{place}" for place in range(40)], palette)
+    assert len(set(looks.values())) == 40
+
+
+PALETTE = ["#112233", "#aa5500", "#00aa77"]
+STYLE = {
+    "palette": PALETTE,
+    "names": {"none": "No penalty", "l1": "Lasso", "l2": "Ridge", "convnet": "ConvNet", "brain": "The brain"},
+    "order": ["l2", "none"],
+}
+
+
+@pytest.fixture(scope="module")
+def styled(tmp_path_factory):
+    root = tmp_path_factory.mktemp("styled")
+    models = {"convnet": {}, "second": {"kind": "convnet"}}
+    penalties = {name: {"lambda": [1e-4]} for name in ("l1", "l2")}
+    study = synthetic.make_study(
+        root,
+        models=models,
+        penalties={"none": {}, **penalties},
+        figures={"style": STYLE},
+        seeds={"tuning": [0], "evaluation": [100, 101]},
+    )
+    synthetic.make_results(study, root)
+    return Scores(gather(study, root / "results", root / "data")), root
+
+
+@pytest.mark.parametrize("module", [lambda_curves, class_iou, coverage, ranks, gallery])
+def test_a_studys_names_and_order_are_those_of_each_figure(styled, module):
+    scores, root = styled
+    assert scores.penalties == ["l2", "none", "l1"]
+    with overlap.drawn() as figures:
+        entries = module.draw(scores, root / "figures")
+        shown = [box.text for figure in figures for box in overlap.boxes(figure)]
+    assert {"Ridge", "Lasso", "No penalty"} <= set(shown)
+    assert not {"l1", "l2", "none", "convnet", "brain"} & set(shown)
+    if module is not ranks:  # whose order is that of the ranks, and whose models are strokes
+        assert shown.index("Ridge") < shown.index("Lasso")
+        told = " ".join(entry.title + entry.caption for entry in entries)
+        assert "ConvNet" in shown + told.split()
+    for entry in entries:
+        for text in (entry.title, entry.caption, entry.alt):
+            assert "brain" not in text.replace("The brain", "")
+            assert "convnet" not in text
+
+
+@pytest.mark.parametrize("module", [lambda_curves, class_iou, ranks])
+def test_a_studys_palette_is_that_of_each_figure(styled, module):
+    scores, root = styled
+    expected = {"l2": PALETTE[0], "l1": PALETTE[1], "none": style.REFERENCE_COLOUR}
+    assert {name: look.colour for name, look in style.looks_of(scores).items()} == expected
+    with overlap.drawn() as figures:
+        module.draw(scores, root / "figures")
+        lines = {to_hex(line.get_color()) for figure in figures for line in figure.findobj(plt.Line2D)}
+    assert set(expected.values()) <= lines
+
+
+def test_pages_are_even_and_lose_nothing():
+    assert style.pages(list(range(7)), 6) == [[0, 1, 2, 3], [4, 5, 6]]
+    assert style.pages(list(range(6)), 6) == [[0, 1, 2, 3, 4, 5]]
+    assert style.pages([], 6) == []
+
+
+def test_the_checker_finds_what_is_wrong(tmp_path):
+    with overlap.drawn() as figures, style.paper("faults"):
+        figure = plt.figure(figsize=(3.25, 1))
+        figure.text(0.2, 0.5, "across the other")
+        figure.text(0.3, 0.3, "upright", rotation=90)
+        figure.text(0.9, 0.1, "cut off at the right")
+        figure.text(0.05, 0.8, "tiny", fontsize=5)
+        style.save(figure, tmp_path, "faults", pd.DataFrame())
+    found = overlap.faults(*figures)
+    assert found == [
+        "'across the other' overlaps 'upright'",
+        "'cut off at the right' leaves the figure",
+        "'tiny' has 5.0 points",
+    ]

@@ -1,0 +1,261 @@
+import math
+
+import numpy as np
+import pytest
+import synthetic
+from scipy import stats as scipy_stats
+
+from softreg.paper.questions import gain
+from softreg.paper.questions.answer import WORDS
+from softreg.paper.scores import Scores
+from softreg.scoring import metrics, stats
+from softreg.scoring.gather import gather
+
+ADAM = {"optimizer": "adam", "lr": 0.001}
+
+
+def gathered(root, statuses=None, **changes):
+    study = synthetic.make_study(root, **changes)
+    if statuses is not None:
+        synthetic.make_results(study, root, statuses=statuses)
+    return Scores(gather(study, root / "results", root / "data", partial=statuses is None))
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    """soft among its rivals, two models, one with decay alone; l1 lacks seed 101."""
+    grid = [1e-5, 1e-4]
+    penalties = {
+        "none": {},
+        "l1": {"lambda": grid},
+        "l1-encoder": {"kind": "l1", "lambda": grid, "weights": "encoder"},
+        "soft": {"lambda": grid},
+        "decay": {"kind": "decoupled_decay", "lambda": grid, "models": ["convnet"]},
+        "pruning": {"lambda": [0.5]},
+        "none-adam": {"kind": "none", "training": ADAM},
+        "l2-adam": {"kind": "l2", "lambda": grid, "training": ADAM},
+    }
+    return gathered(
+        tmp_path_factory.mktemp("gain"),
+        {("l1", "1e-4", 101): "diverged"},
+        models={"convnet": {}, "second": {"kind": "convnet"}},
+        penalties=penalties,
+        seeds={"tuning": [0, 1], "evaluation": [100, 101, 102, 103, 104]},
+        figures={"style": {"names": {"soft": "Soft"}, "order": ["soft"]}},
+    )
+
+
+def test_each_is_held_against_none_of_its_rule_and_soft_against_its_rivals(scores):
+    assert gain.pairs(scores, "brain", "convnet") == [
+        ("soft", "none", True),
+        ("soft", "l1", True),
+        ("soft", "decay", True),
+        ("l1", "none", False),
+        ("l1-encoder", "none", False),
+        ("decay", "none", False),
+        ("pruning", "none", False),
+        ("l2-adam", "none-adam", False),
+    ]
+    assert ("soft", "decay", True) not in gain.pairs(scores, "brain", "second")
+
+
+def row_of(scores, penalty, reference, model="convnet"):
+    frame = gain.contrasts(scores)
+    kept = (frame["penalty"] == penalty) & (frame["reference"] == reference) & (frame["model"] == model)
+    (row,) = frame[kept].to_dict("records")
+    return row
+
+
+def counts_of(scores, penalty):
+    found = scores.test_counts("brain", "convnet")[penalty]
+    return found.seeds, np.stack([found.tp, found.fp, found.fn])
+
+
+def test_a_contrast_is_that_of_the_seeds_both_have(scores):
+    row = row_of(scores, "soft", "l1")
+    miou = scores.final_test.query("model == 'convnet'").set_index(["penalty", "seed"])["miou"] * 100
+    seeds = [100, 102, 103, 104]
+    gaps = np.array([miou["soft", seed] - miou["l1", seed] for seed in seeds])
+    assert (row["n_seeds"], row["n_images"]) == (4, 6)
+    assert row["difference"] == pytest.approx(gaps.mean())
+    flips = [abs((gaps * signs).mean()) for signs in np.stack(np.meshgrid(*[[1, -1]] * 4), -1).reshape(-1, 4)]
+    assert row["p_seed"] == pytest.approx(np.mean(np.array(flips) >= abs(gaps.mean()) - 1e-12))
+    pairs = [[miou[name, seed] for seed in seeds] for name in ("soft", "l1")]
+    assert row["correlation"] == pytest.approx(scipy_stats.pearsonr(*pairs).statistic)
+    assert (row["lambda"], row["reference_lambda"], row["primary"]) == ("1e-4", "1e-4", True)
+
+
+def test_the_interval_is_that_of_the_pair_alone(scores):
+    """A missing seed of one penalty leaves no trace; and a bootstrap over images comes to the same."""
+    (seeds, soft), (fewer, l1) = counts_of(scores, "soft"), counts_of(scores, "l1")
+    soft = soft[:, [seeds.index(seed) for seed in fewer]]
+    counts = np.stack([soft, l1], 1)
+    expected = stats.crossed_interval(stats.crossed_jackknife(*counts), 0, 1).interval()
+    row = row_of(scores, "soft", "l1")
+    assert (row["low"], row["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
+    drawn = stats.crossed_interval(stats.crossed_bootstrap(*counts, seed=7), 0, 1).interval()
+    assert row["high"] - row["low"] == pytest.approx(100 * (drawn.high - drawn.low), rel=0.1)
+
+
+def test_holm_is_over_the_primary_contrasts_of_a_data_set_and_model(scores):
+    frame = gain.contrasts(scores)
+    for model in ("convnet", "second"):
+        for primary in (True, False):
+            family = frame[(frame["model"] == model) & (frame["primary"] == primary)]
+            order = family["p"].to_numpy().argsort()
+            by_hand, running = np.empty(len(order)), 0.0
+            for step, place in enumerate(order):
+                running = max(running, min(1.0, (len(order) - step) * family["p"].iloc[place]))
+                by_hand[place] = running
+            assert family["p_holm"].to_numpy() == pytest.approx(by_hand)
+
+
+def test_words_are_those_of_the_intervals(scores):
+    for row in gain.contrasts(scores).to_dict("records"):
+        equal = row["low90"] > -0.5 and row["high90"] < 0.5
+        assert (row["word"] == "equivalent") == equal == (row["p_equivalence"] < 0.05)
+        if not equal:
+            assert (row["word"] == "supported") == (row["low"] > 0 and row["p_holm"] < 0.05)
+            assert (row["word"] == "contradicted") == (row["high"] < 0 and row["p_holm"] < 0.05)
+    assert row_of(scores, "soft", "none")["word"] == "supported"  # 0.30 wrong against 0.20
+
+
+def test_the_difference_said_to_be_detectable_is_found_four_times_in_five(scores):
+    row = row_of(scores, "soft", "none")
+    estimate = gain.resampled(scores)["brain", "convnet"].estimate("soft", "none")
+    random = np.random.default_rng(0)
+    spread = np.sqrt(random.chisquare(estimate.df, 100_000) / estimate.df)
+    t = random.normal(row["detectable"] / estimate.se, 1, 100_000) / spread
+    assert (np.abs(t) > scipy_stats.t.ppf(0.975, estimate.df)).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_means_and_seeds_behind_them(scores):
+    sample = gain.resampled(scores)["brain", "convnet"]
+    seeds, counts = counts_of(scores, "l1")
+    assert seeds == (100, 102, 103, 104)
+    by_hand = dict(zip(seeds, 100 * metrics.miou(*counts), strict=True))
+    assert sample.by_seed("l1").dropna().to_dict() == pytest.approx(by_hand)
+    assert sample.estimate("l1").seeds == 4
+    assert sample.best == scores.final_test.query("model == 'convnet'").groupby("penalty")["miou"].mean().idxmax()
+    points = gain.seed_differences(scores).query("penalty == 'soft' and reference == 'l1' and model == 'convnet'")
+    assert points["difference"].mean() == pytest.approx(row_of(scores, "soft", "l1")["difference"])
+
+
+def test_the_answer_tells_numbers_in_words(scores):
+    answer = gain.answer(scores)
+    frame = gain.contrasts(scores)
+    assert [verdict.word for verdict in answer.verdicts[: len(frame)]] == frame["word"].tolist()
+    assert all(verdict.word in WORDS for verdict in answer.verdicts)
+    said = next(verdict.sentence for verdict in answer.verdicts if verdict.subject == "Soft against l1")
+    row = row_of(scores, "soft", "l1")
+    for part in (
+        gain.signed(row["difference"]),
+        f"{gain.signed(row['low'])} to {gain.signed(row['high'])}",
+        "over 4 seeds × 6 images, crossed",
+        "over the primary contrasts",
+        "λ̂ 1e-4",
+        f"{row['detectable']:.2f} points: {row['word']}.",
+    ):
+        assert part in said
+    assert "strength 0.5" in next(v.sentence for v in answer.verdicts if v.subject == "pruning against none")
+    assert answer.summary.startswith("Verdicts by pair of data set and model: Soft above none: supported in 2 of 2;")
+
+
+def test_over_all_each_update_rule_has_its_reference_and_ranks_are_descriptive(scores):
+    frame = gain.pooled(scores).set_index("penalty")
+    assert frame.loc["l2-adam", "reference"] == "none-adam"
+    assert "decay" not in frame.index  # the second model has none
+    means = scores.final_test.groupby(["model", "penalty"])["miou"].mean().unstack().drop(columns="decay")
+    ranks = means.rank(axis=1, ascending=False).mean()
+    assert frame["rank"].dropna().to_dict() == pytest.approx(ranks.to_dict())
+    # A design in which every block has both: the mixed model's estimate is the mean difference.
+    gaps = means["l2-adam"] - means["none-adam"]
+    assert frame.loc["l2-adam", "difference"] == pytest.approx(100 * gaps.mean(), abs=1e-6)
+    # Each penalty with its reference alone comes to a paired t-test over the blocks.
+    for name in ("soft", "l1"):
+        test = scipy_stats.ttest_rel(100 * means[name], 100 * means["none"])
+        interval = test.confidence_interval(0.95)
+        row = frame.loc[name]
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), rel=0.02)
+        assert row["p"] == pytest.approx(test.pvalue, rel=0.02)
+    assert "descriptive only" in gain.answer(scores).summary
+
+
+def test_a_twin_with_other_label_noise_is_no_data_set_of_its_own(tmp_path):
+    shapes = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3}
+    datasets = {"clean": shapes, "noisy": {**shapes, "label_noise": 0.2}}
+    scores = gathered(tmp_path, {}, datasets=datasets)
+    assert len(scores.final_test["dataset"].unique()) == 2
+    assert gain.pooled(scores).empty
+
+
+def test_one_seed_decides_nothing(tmp_path):
+    scores = gathered(tmp_path, {}, seeds={"tuning": [0], "evaluation": [100]})
+    answer = gain.answer(scores)
+    assert [verdict.word for verdict in answer.verdicts] == ["undecided", "undecided"]
+    assert "1 seed and 6 test images, which gives no interval" in answer.verdicts[0].sentence
+    assert gain.contrasts(scores)["primary"].all()  # no soft: all against none
+
+
+def test_what_is_lacking_is_told(tmp_path):
+    nothing = gain.answer(gathered(tmp_path / "a"))
+    assert nothing.absent.endswith("finish the study's final phase.")
+    alone = gathered(tmp_path / "b", {}, penalties={"l1": {"lambda": [1e-4]}})
+    assert "kind none" in gain.answer(alone).absent
+    assert gain.contrasts(alone).empty
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.314, "+0.31"), (-1.5, "−1.50"), (-0.001, "0.00"), (0.0, "0.00")])
+def test_signs(value, text):
+    assert gain.signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0004, "< 0.001"), (0.0123, "= 0.012"), (1.0, "= 1"), (math.nan, "undefined")]
+)
+def test_p_values(p, text):
+    assert gain.p_text(p) == text
+
+
+def sample_of(counts):
+    """`gain.Resampled` of counts (P, S, N, C) with penalties a, b, c …"""
+    hits, wrong = counts
+    names = list("abcdef")[: len(hits)]
+    table = (hits, wrong, np.zeros_like(wrong))
+    return gain.Resampled(names, list(range(hits.shape[1])), table, stats.crossed_jackknife(*table))
+
+
+def test_first_is_the_share_of_resamples_with_the_best_mean():
+    random = np.random.default_rng(3)
+    hits = random.integers(40, 60, (3, 5, 8, 2))
+    wrong = random.integers(20, 40, (3, 5, 8, 2))
+    found = sample_of((hits, wrong)).first
+    wins = np.zeros(3)
+    for _ in range(4000):
+        seeds, images = random.integers(0, 5, 5), random.integers(0, 8, 8)
+        tp, rest = (part[:, seeds][:, :, images].sum(2) for part in (hits, wrong))
+        wins[(tp / (tp + rest)).mean((1, 2)).argmax()] += 1
+    assert list(found.values()) == pytest.approx(wins / 4000, abs=0.03)
+    assert 0.05 < max(found.values()) < 0.95
+
+
+def test_the_same_networks_share_the_first_place():
+    random = np.random.default_rng(4)
+    hits, wrong = random.integers(40, 60, (2, 4, 6, 2)), random.integers(20, 40, (2, 4, 6, 2))
+    hits[1], wrong[1] = hits[0], wrong[0]
+    assert sample_of((hits, wrong)).first == {"a": 0.5, "b": 0.5}
+
+
+def test_who_is_first_needs_two_seeds_that_all_have():
+    hits, wrong = np.full((2, 3, 4, 2), 5), np.full((2, 3, 4, 2), 1)
+    hits[0, :2] = wrong[0, :2] = 0
+    assert all(math.isnan(value) for value in sample_of((hits, wrong)).first.values())
+
+
+def test_the_best_has_two_seeds_where_any_has():
+    hits, wrong = np.full((2, 3, 4, 2), 50), np.full((2, 3, 4, 2), 10)
+    hits[1, 0], hits[1, 1:], wrong[1, 1:] = 90, 0, 0  # one finished seed, the highest
+    sample = sample_of((hits, wrong))
+    assert sample.seeds == [0, 1, 2]
+    assert sample.best == "a"
+    assert sample_of((hits[:, :1], wrong[:, :1])).best == "b"

@@ -1,0 +1,59 @@
+"""All questions at once, on studies that lack this or that: each answers, or says in a sentence what it lacks."""
+
+import pytest
+import synthetic
+
+from softreg.files import read_json
+from softreg.paper.figures import write_figures
+from softreg.paper.questions import answers
+from softreg.paper.questions.answer import WORDS
+from softreg.paper.scores import Scores
+from softreg.scoring.gather import gather
+
+DIVERGED = {("l1", value, seed): "diverged" for value in synthetic.GRID for seed in (0, 1, 100, 101, 102)}
+STUDIES = {
+    "whole": ({}, {}),
+    "nothing run": (None, {}),
+    "one seed": ({}, {"seeds": {"tuning": [0], "evaluation": [100]}}),
+    "no reference": ({}, {"penalties": {"l1": {"lambda": [1e-4, 1e-3]}, "l2": {"lambda": [1e-4]}}}),
+    "no penalty": ({}, {"penalties": {"none": {}}}),
+    "one λ": ({}, {"penalties": {"none": {}, "l1": {"lambda": [1e-4]}}}),
+    "a penalty that diverged throughout": (DIVERGED, {}),
+    "folds": ({}, {"selection": {"scorer": "kfold", "folds": 2}}),
+    "controls alone": ({}, {"penalties": {"none": {}, "pruning": {"lambda": [0.5, 0.9]}}}),
+    "several": ({}, {"datasets": {"brain": {}, "shapes": {}}, "models": {"convnet": {}, "other": {"kind": "convnet"}}}),
+}
+
+
+def scores_of(root, name):
+    statuses, changes = STUDIES[name]
+    study = synthetic.make_study(root, **changes)
+    if statuses is not None:
+        synthetic.make_results(study, root, statuses=statuses)
+    return Scores(gather(study, root / "results", root / "data", partial=statuses is None))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_question_answers_or_says_what_is_lacking(tmp_path, name):
+    found = answers(scores_of(tmp_path, name))
+    assert [answer.key for answer in found] == [f"H{number}" for number in range(1, 8)]
+    for answer in found:
+        assert answer.absent or answer.summary, answer.key
+        assert {verdict.word for verdict in answer.verdicts} <= set(WORDS)
+        for text in (answer.absent, answer.summary, *(verdict.sentence for verdict in answer.verdicts)):
+            assert "nan" not in text.lower().replace("finan", ""), (answer.key, text)
+            assert text == "" or text.rstrip().endswith((".", ".)")), (answer.key, text)
+
+
+@pytest.mark.parametrize("name", ["nothing run", "one seed", "no reference", "folds"])
+def test_figures_are_drawn_or_told(tmp_path, name):
+    scores = scores_of(tmp_path, name)
+    write_figures(scores, tmp_path)
+    entries = read_json(tmp_path / "figures" / "figures.json")
+    assert entries
+    for entry in entries:
+        assert entry.get("reason") or (tmp_path / "figures" / f"{entry['name']}.pdf").is_file()
+    drawn = {entry["name"] for entry in entries if "name" in entry}
+    for answer in answers(scores):
+        for stem in answer.figures:
+            assert any(name == stem or name.startswith(f"{stem}-") for name in drawn), (answer.key, stem)

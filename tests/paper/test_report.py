@@ -1,0 +1,113 @@
+import subprocess
+import sys
+
+import pytest
+import synthetic
+
+from softreg.files import read_json
+from softreg.paper.figures import write_figures
+from softreg.paper.report import write_report
+from softreg.paper.report.about import hint
+from softreg.paper.scores import Scores
+from softreg.paper.tables import main_frame
+from softreg.scoring.gather import gather
+
+
+def report(root, partial=False, statuses=None, **changes):
+    study = synthetic.make_study(root, **changes)
+    if statuses is not None:
+        synthetic.make_results(study, root, statuses=statuses)
+    scores = gather(study, root / "results", root / "data", partial)
+    write_report(Scores(scores), root / "out")
+    return scores, (root / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    lost = {("l1", "1e-4", 101): "out-of-memory", ("l2", "1e-3", 0): "diverged", ("l2", "1e-5", 0): "diverged"}
+    scores, page = report(root, statuses=lost, title="Penalties <on> brains")
+    return root / "out", scores, page
+
+
+def test_every_question_has_a_card(made):
+    _, _, page = made
+    assert [name for name in range(1, 8) if f'id="answer-H{name}"' in page] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_every_figure_is_shown_or_said_to_be_absent(made):
+    out, _, page = made
+    for entry in read_json(out / "figures" / "figures.json"):
+        if "name" in entry:
+            assert page.count(f'<figure id="figure-{entry["name"]}">') == 1
+        else:
+            assert f"<b>{entry['title']}</b> was not drawn." in page
+
+
+def test_coverage_statuses_and_reasons_are_told(made):
+    _, _, page = made
+    assert "sweep (λ by tuning seeds): <b>12 of 14</b> cells finished, 2 diverged" in page
+    assert "final (λ̂ by evaluation seeds): <b>8 of 9</b> cells finished, 1 out-of-memory" in page
+    assert "the loss was nan at step 40" in page
+
+
+def test_caveats_citation_and_versions_are_told(made):
+    _, _, page = made
+    assert page.count("a smoke test, never a ranking") == 2
+    for part in ("A. Author (2018) &amp; others", "CC0", "2.15.0", "CPU, 2 cores", "c" * 40, "snakemake paper"):
+        assert part in page
+
+
+@pytest.mark.parametrize(
+    ("lambda_", "at_edge", "n", "said"),
+    [
+        ("1e-4", False, 2, ""),
+        ("1e-5", True, 2, "λ̂ is the smallest of the grid: extend the grid down"),
+        (
+            "1e-3",
+            True,
+            1,
+            "λ̂ is the largest of the grid: extend the grid up; rests on 1 of 2 cells: every λ lacks some",
+        ),
+        ("", False, 0, "no cell finished, so no λ could be chosen"),
+    ],
+)
+def test_a_doubtful_choice_of_lambda_gets_a_hint(lambda_, at_edge, n, said):
+    row = {"lambda": lambda_, "at_edge": at_edge, "n": n, "expected": 2}
+    assert hint(row, ["1e-5", "1e-4", "1e-3"]) == said
+
+
+def test_metrics_are_the_numbers_of_the_table(made):
+    out, scores, _ = made
+    metrics = read_json(out / "metrics.json")
+    assert metrics["study"] == "tiny"
+    assert metrics["partial"] is False
+    for row in main_frame(Scores(scores)).to_dict("records"):
+        entry = metrics["datasets"]["brain"]["convnet"][row["penalty"]]
+        assert entry["test_miou"] == pytest.approx(row["test_miou"])
+        assert (entry["finished"], entry["expected"]) == (row["finished"], row["expected"])
+
+
+def test_a_partial_report_says_so_and_why_figures_are_missing(tmp_path):
+    _, page = report(tmp_path, partial=True)
+    assert "<b>Partial report.</b>" in page
+    assert "<b>0 of 14</b> cells finished, 14 not run" in page
+    assert "Why 23 cells did not finish" in page
+    assert "was not drawn. No sweep cell with a λ above 0 has a validation score on brain yet." in page
+    assert read_json(tmp_path / "out" / "metrics.json")["datasets"]["brain"]["convnet"]["l1"]["test_miou"] is None
+
+
+def test_the_same_scores_give_the_same_page(made, tmp_path):
+    out, scores, _ = made
+    write_figures(Scores(scores), tmp_path)
+    write_report(Scores(scores), tmp_path)
+    assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
+
+
+def test_nothing_from_gather_to_report_imports_torch():
+    modules = "softreg.scoring.gather, softreg.scoring.select, softreg.paper.tables, softreg.paper.report, softreg.paper.report.charts"
+    figures = (
+        "softreg.paper.figures.gallery, softreg.paper.figures.lambda_curves, softreg.paper.figures.paired_difference"
+    )
+    code = f"import sys, {modules}, {figures}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

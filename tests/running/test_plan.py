@@ -1,0 +1,310 @@
+"""What a study will take: costs from what was measured, wherever that is, and the jobs that are left."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from projects import cell_folder, prepared_study, sweep_path, write_study
+
+from softreg.cli import main
+from softreg.errors import UserError
+from softreg.files import read_json, write_json, write_text
+from softreg.running import calibrate, stages
+from softreg.running.forecast import announce, forecast, span
+from softreg.running.jobs import file_of
+from softreg.running.plan import allowed, plan
+from softreg.running.status import status, text
+from softreg.study import matrix
+from softreg.study.cells import make_cells
+from softreg.study.config import load_study
+
+PENALTIES = {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}, "l2": {"lambda": [1e-3]}}
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_cells(study, path, lambdas, seconds, device="CPU here"):
+    """Finished cells of a path as training leaves them, so far as planning reads them, and the list of them."""
+    content = read_json(_description(study, path.dataset))["content_digest"]
+    cells = make_cells(study, path, lambdas, stages.results_folder(study), content)
+    for cell, value in zip(cells, seconds, strict=True):
+        facts = {"key": cell.key, "status": "finished", "reason": "", "seconds": value}
+        write_json(cell.folder / "cell.json", facts | {"provenance": {"device": device}})
+        write_text(cell.folder / "weights.safetensors", "x" * 1000)
+    entries = [{"lambda": cell.lambda_, "status": "finished", "reason": "", "key": cell.key} for cell in cells]
+    write_json(cells[0].folder.parent / "path.json", {"cells": entries})
+
+
+def write_job(study, command, name, **facts):
+    """What a job that ran leaves."""
+    record = {"command": command, "name": name, "key": "", "state": "finished", "slurm_job": "", "host": "h", "pid": 1}
+    write_json(file_of(study.name, command, name), record | facts)
+
+
+def write_scores(study, folder, rows, **changes):
+    """Scores as gathered: the timings, and the study as it was then."""
+    head = "phase,dataset,model,penalty,lambda,seed,fold,seconds,images_per_second,peak_memory,device,commit,time\n"
+    lines = [f"final,shapes,convnet,{penalty},1e-3,{seed},-1,{s},9,9,{device},c,t" for penalty, seed, s, device in rows]
+    write_text(folder / "scores" / "timings.csv", head + "\n".join(lines) + "\n")
+    write_json(folder / "scores" / "study.json", {**study.to_dict(), **changes})
+
+
+def _description(study, dataset):
+    return Path(stages.description(study, dataset))
+
+
+def known(study):
+    return plan(study).costs
+
+
+def group(penalty):
+    return "shapes", "convnet", penalty
+
+
+def test_a_fresh_study_is_left_as_a_whole_and_its_cost_unknown(tmp_path):
+    study = prepared_study(tmp_path)
+    planned = plan(study)
+    counts = {command: sum(job.command == command for job in planned.work) for command in ("train", "evaluate")}
+    assert counts == {"train": 2 + 4, "evaluate": 2 + 4}
+    assert sum(job.cells for job in planned.work if job.command == "train") == matrix.count_cells(study)
+    assert planned.wall(2) is None
+    assert "unknown" in forecast(planned, None)
+    assert "--calibrate" in forecast(planned, None)
+
+
+def test_each_group_costs_the_mean_of_its_own_cells_and_others_borrow(tmp_path):
+    study = prepared_study(tmp_path, penalties=PENALTIES)
+    draw = random.Random(0)
+    seconds = {"none": [draw.uniform(1, 9)], "l1": [draw.uniform(1, 9), draw.uniform(1, 9)]}
+    for penalty, values in seconds.items():
+        write_cells(study, sweep_path(penalty), study.penalties[penalty]["lambda"], values)
+    found = known(study)
+    for penalty, values in seconds.items():
+        figure = found.cell(group(penalty))
+        assert figure.value == pytest.approx(fmean(values))
+        assert figure.source == "measured here, 3 cells on CPU here"
+    borrowed = found.cell(group("l2"))
+    assert borrowed.value == pytest.approx((seconds["none"][0] + fmean(seconds["l1"])) / 2)
+    assert "of other penalties" in borrowed.source
+
+
+def test_cells_of_another_key_measure_nothing(tmp_path):
+    study = prepared_study(tmp_path)
+    write_cells(study, sweep_path("none"), ["0"], [5.0])
+    changed = load_study(write_study(tmp_path, training={"epochs": 30, "batch_size": 4}))
+    assert known(study).cell(group("none")).value == 5.0
+    assert known(changed).cell(group("none")) is None
+    assert sum(job.cells for job in plan(changed).work if job.command == "train") == matrix.count_cells(changed)
+
+
+def test_published_timings_are_of_their_device_and_of_the_same_training_only(tmp_path):
+    study = prepared_study(tmp_path)
+    published = stages.RESULTS / "published" / "tiny"
+    write_scores(study, published, [("l1", 100, 4.0, "GPU X"), ("l1", 101, 6.0, "GPU X")])
+    assert known(study).cell(group("l1")).value == 5.0
+    assert known(study).cell(group("l1")).source == "published timings, 2 cells on GPU X"
+    write_scores(study, published, [("l1", 100, 4.0, "GPU X")], training={**study.training, "epochs": 30})
+    assert known(study).cell(group("l1")) is None
+    write_scores(study, published, [("l1", 100, 4.0, "GPU X")], unheard_of={})
+    assert known(study).cell(group("l1")) is None
+
+
+def test_what_was_measured_here_comes_before_what_was_published(tmp_path):
+    study = prepared_study(tmp_path)
+    write_scores(study, stages.RESULTS / "published" / "tiny", [("none", 100, 4.0, "GPU X"), ("l1", 1, 4.0, "GPU X")])
+    write_scores(study, stages.RESULTS / "tiny", [("none", 100, 3.0, "CPU here")])
+    assert known(study).cell(group("l1")).source == "scores gathered here, 1 cells on CPU here: of other penalties"
+    write_cells(study, sweep_path("none"), ["0"], [2.0])
+    assert known(study).cell(group("l1")).value == 2.0
+
+
+def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path):
+    study = prepared_study(tmp_path)
+    write_cells(study, sweep_path("l1"), ["1e-4", "1e-2"], [10.0, 14.0])
+    write_job(study, "train", "sweep/shapes/convnet/l1/seed0", startup=3.0, cells=2, seconds=3 + 24 + 8.0)
+    key = stages.scoring_key(study, "sweep", "shapes/convnet/l1/seed0")
+    write_job(study, "evaluate", "sweep/shapes/convnet/l1/seed0", key=key, startup=2.0, cells=2, seconds=2 + 5.0)
+    key = stages.revealing_key(study, *group("l1"))
+    write_job(study, "reveal", "shapes/convnet/l1", key=key, startup=2.5, cells=2, seconds=2.5 + 1.0)
+    write_job(study, "select", "shapes/convnet/l1", seconds=1.25)
+    results = stages.results_folder(study)
+    write_text(results / "sweep/shapes/convnet/l1/seed0/val.parquet", "")
+    write_text(results / "selection/shapes/convnet/l1.csv", "lambda\n1e-4\n")
+    write_text(results / "sweep/shapes/convnet/l1/sums.parquet", "")
+    found = known(study)
+    between = found.rest("select", "", group("l1"), 0) - 1.25
+    assert 0 < between <= 1
+    assert found.rest("train", "sweep", group("none"), 3) == pytest.approx(3 + 3 * 4 + between)
+    assert found.rest("evaluate", "sweep", group("none"), 3) == pytest.approx(2 + 3 * 2.5 + between)
+    assert found.rest("reveal", "sweep", group("none"), 3) == pytest.approx(2.5 + 3 * 0.5 + between)
+    assert found.rest("train", "final", group("none"), 1) == pytest.approx(3 + 4 + between)
+    assert found.rest("evaluate", "final", group("none"), 1) is None
+    # As long as something is unknown, what is known is the least that it takes.
+    assert "2 jobs at a time: over " in forecast(plan(study), 2)
+
+    # Scored in larger batches, both are to be done again, and what they took says nothing.
+    changed = load_study(write_study(tmp_path, evaluation={"batch_size": 9}))
+    assert known(changed).rest("evaluate", "sweep", group("none"), 1) is None
+    assert known(changed).rest("reveal", "sweep", group("none"), 1) is None
+    assert known(changed).rest("train", "sweep", group("none"), 3) == pytest.approx(3 + 3 * 4 + between)
+    assert ("evaluate", "sweep/shapes/convnet/l1/seed0") in {(job.command, job.name) for job in plan(changed).work}
+
+
+def test_a_job_that_went_on_from_another_s_cells_tells_nothing(tmp_path):
+    study = prepared_study(tmp_path)
+    write_cells(study, sweep_path("l1"), ["1e-4", "1e-2"], [10.0, 14.0])
+    write_job(study, "train", "sweep/shapes/convnet/l1/seed0", startup=3.0, cells=1, seconds=40.0)
+    assert known(study).rest("train", "sweep", group("l1"), 1) is None
+
+
+def test_a_calibration_times_the_real_training(tmp_path):
+    study = prepared_study(tmp_path, evaluation={"corruptions": ["noise"], "severities": [1, 3]})
+    calibrate.calibrate(study, 1)
+    found = read_json(calibrate.file_of(study))
+    (part,) = found["parts"].values()
+    assert set(part["steps"]) == {"none", "l1"}
+    assert set(part["scoring"]) == {"plain", "pictures", "noise"}
+    stages.train(study, sweep_path("none"))
+    record = read_json(cell_folder(study, sweep_path("none"), "0") / "cell.json")
+    assert part["weights_bytes"] == (cell_folder(study, sweep_path("none"), "0") / "weights.safetensors").stat().st_size
+    assert found["device"] == record["provenance"]["device"]
+    shutil.rmtree(stages.results_folder(study) / "sweep")
+    # 12 images in batches of 4, for 3 epochs.
+    figure = known(study).cell(group("l1"))
+    assert figure.value == pytest.approx(9 * part["steps"]["l1"])
+    assert figure.source.startswith("calibration of ")
+    # 6 + 12 images plain, 6 with pictures, 6 under each of two severities.
+    one, none = (known(study).rest("evaluate", "final", group("l1"), cells) for cells in (1, 0))
+    scoring = part["scoring"]
+    assert one - none == pytest.approx(18 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"])
+    assert plan(study).wall(1) > plan(study).wall(2) > 0
+    assert "unknown" not in forecast(plan(study), 2)
+
+
+def test_a_calibration_runs_no_more_processes_than_jobs_will_run_here(tmp_path):
+    """A plan may be for a cluster of a hundred nodes."""
+    study = prepared_study(tmp_path, resources={"threads": max(1, len(os.sched_getaffinity(0)))})
+    assert main(["plan", str(study.file), "--calibrate", "--jobs", "100"]) == 0
+    assert read_json(calibrate.file_of(study))["jobs"] == 1
+
+
+def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
+    study = prepared_study(tmp_path)
+    scoring = {"plain": 0.1, "pictures": 0.1}
+    part = {"startup": 1.0, "steps": {"none": 2.0}, "cell": 1.0, "epoch": 1.0, "validation": 0.1, "scoring": scoring}
+    part |= {"weights_bytes": 5000, "share": 0.5, "key": calibrate.key(study, "shapes", "convnet")}
+    write_json(
+        calibrate.file_of(study),
+        {"time": "2026-01-01T00:00:00", "device": "D", "jobs": 2, "parts": {"shapes/convnet": part}},
+    )
+    assert known(study).cell(group("l1")).value == 3 * 3 * 2.0
+    assert "slowed to 50% by other work" in known(study).cell(group("l1")).source
+    more = load_study(write_study(tmp_path, training={**study.training, "epochs": 7}))
+    assert known(more).cell(group("l1")).value == 7 * 3 * 2.0
+    others = load_study(write_study(tmp_path, training={**study.training, "batch_size": 2}))
+    assert known(others).cell(group("l1")) is None
+
+
+def known_costs(tmp_path):
+    """A study of which a cell has been trained, for an hour, and all else takes next to nothing."""
+    study = prepared_study(tmp_path)
+    write_cells(study, sweep_path("none"), ["0"], [3600.0])
+    write_job(study, "train", "sweep/shapes/convnet/none/seed0", startup=0.0, cells=1, seconds=3600.0)
+    for phase in ("sweep", "final"):
+        write_job(study, "evaluate", f"{phase}/shapes/convnet/none/seed9", startup=0.0, cells=1, seconds=0.0)
+    write_job(study, "reveal", "shapes/convnet/former", startup=0.0, cells=1, seconds=0.0)
+    return study
+
+
+def test_a_forecast_of_known_costs_adds_up(tmp_path):
+    told = forecast(plan(known_costs(tmp_path)), 1)
+    # Left are 2 + 4 cells of an hour each; 1000 bytes of weights and little more a cell.
+    assert "tiny: 6 of 7 cells and 5 of 6 paths are left to train" in told
+    assert "6.00" in told
+    assert "1 job at a time: 6." in told
+    assert max(map(len, told.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(("waits", "left"), [(True, "6."), (False, "4.")])
+def test_waiting_for_a_gpu_is_no_work_done(tmp_path, waits, left):
+    study = known_costs(tmp_path)
+    name = "sweep/shapes/convnet/l1/seed0"
+    key = stages.path_key(study, *name.split("/", 1))
+    write_job(study, "train", name, state="running", key=key, waits=waits, startup=0.0, seconds=7200.0)
+    assert f"left: about {left}" in text(status(study))
+
+
+def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOFTREG_DEVICES", "0,1,2")
+    study = load_study(write_study(tmp_path, resources={"gpu": 1, "threads": 4}))
+    assert [allowed(study, cores) for cores in (3, 8, 16)] == [1, 2, 3]
+    assert [allowed(study, cores, 6) for cores in (8, 40)] == [2, 6]
+    on_cpu = load_study(write_study(tmp_path, resources={"gpu": 0, "threads": 4}))
+    assert allowed(on_cpu, 40) == 10
+
+
+def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
+    study = prepared_study(tmp_path, penalties={"none": {}}, seeds={"tuning": [0], "evaluation": [100]})
+    planned = plan(study)
+    assert [job.command for job in planned.work] == [
+        "train",
+        "evaluate",
+        "select",
+        "train",
+        "evaluate",
+        "reveal",
+        "gather",
+        "paper",
+    ]
+    stages.train(study, sweep_path("none"))
+    stages.evaluate(study, sweep_path("none"))
+    assert [job.command for job in plan(study).work][:2] == ["select", "train"]
+    assert main(["select", "tiny.yaml", "shapes/convnet/none"]) == 0
+    assert [job.command for job in plan(study).work][:2] == ["train", "evaluate"]
+    assert main(["train", "tiny.yaml", "final", "shapes/convnet/none/seed100"]) == 0
+    assert main(["evaluate", "tiny.yaml", "final", "shapes/convnet/none/seed100"]) == 0
+    assert main(["reveal", "tiny.yaml", "shapes/convnet/none"]) == 0
+    assert main(["select", "tiny.yaml"]) == 0
+    assert [job.command for job in plan(study).work] == ["gather", "paper"]
+    assert main(["gather", "tiny.yaml"]) == 0
+    assert [job.command for job in plan(study).work] == ["paper"]
+    write_text(stages.results_folder(study) / "report.html", "")
+    assert forecast(plan(study), None) == "tiny: all is made, nothing is left\n"
+
+
+def test_a_forecast_never_stops_a_run(tmp_path, capsys):
+    study = prepared_study(tmp_path)
+    announce(study, 2)
+    assert "tiny: 7 of 7 cells" in capsys.readouterr().err
+    write_text(calibrate.file_of(study), json.dumps({"time": None}))
+    announce(study, 2)
+    assert capsys.readouterr().err.startswith("No forecast: ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.4, "0 s"), (89, "89 s"), (90, "1.5 min"), (5400, "1.5 h"), (172_800, "2.0 days")]
+)
+def test_spans_are_told_in_their_unit(seconds, told):
+    assert span(seconds) == told
+
+
+def test_calibration_needs_prepared_data(tmp_path):
+    study = load_study(write_study(tmp_path))
+    with pytest.raises(UserError, match=r"dataset\.json is missing; run .*softreg prepare .*tiny\.yaml shapes"):
+        calibrate.calibrate(study, 1)
+    assert not stages.RESULTS.exists()
+
+
+def test_a_number_of_jobs_is_one_or_more(tmp_path, capsys):
+    write_study(tmp_path)
+    for wrong in ("0", "-1", "many"):
+        with pytest.raises(SystemExit):
+            main(["plan", "tiny.yaml", "--jobs", wrong])
+        assert f"--jobs: {wrong} is no number of jobs; give 1 or more" in capsys.readouterr().err

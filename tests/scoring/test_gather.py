@@ -1,0 +1,175 @@
+import io
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import synthetic
+from PIL import Image
+
+from softreg.errors import UserError
+from softreg.files import read_json
+from softreg.paper.scores import Scores
+from softreg.scoring import records
+from softreg.scoring.gather import gather
+
+MEASURED = {"timings.csv", "provenance.json"}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path, statuses={("l2", "1e-3", 0): "diverged"})
+    return study, tmp_path / "results", tmp_path / "data"
+
+
+def test_scores_hold_every_record_once(tiny):
+    study, results, data = tiny
+    folder = gather(study, results, data)
+    assert folder == results / "tiny" / "scores"
+    for name, pattern in (
+        ("sweep-val", "sweep/**/val"),
+        ("final-val", "final/**/val"),
+        ("final-test", "final/**/test"),
+    ):
+        gathered = records.read([folder / f"{name}.parquet"]).to_pylist()
+        parts = [
+            row for file in (results / "tiny").glob(f"{pattern}.parquet") for row in records.read([file]).to_pylist()
+        ]
+        for row in (*gathered, *parts):
+            del row["prediction"]
+        key = [(*(row[name] for name in records.CELL), row["image"]) for row in gathered]
+        assert key == sorted(key)
+        assert sorted(parts, key=lambda row: (*(row[name] for name in records.CELL), row["image"])) == gathered
+
+
+def test_the_same_results_give_the_same_bytes(tiny, tmp_path):
+    study, results, data = tiny
+    first = gather(study, results, data).rename(tmp_path / "first")
+    for file in (results / "tiny").glob("**/cell.json"):  # what differs from run to run
+        file.write_text(file.read_text().replace('"seconds": 1', '"seconds": 2').replace("2026", "2027"))
+    second = gather(study, results, data)
+    assert {file.name for file in first.iterdir()} == {file.name for file in second.iterdir()}
+    for file in first.iterdir():
+        assert (file.read_bytes() == (second / file.name).read_bytes()) == (file.name not in MEASURED), file.name
+
+
+def test_each_cell_is_listed_with_its_status(tiny):
+    study, results, data = tiny
+    cells = pq.read_table(gather(study, results, data) / "cells.parquet").to_pandas()
+    assert len(cells) == 2 * (1 + 3 + 3) + 9
+    (lost,) = cells[cells["status"] != "finished"].to_dict("records")
+    assert (lost["penalty"], lost["lambda"], lost["seed"], lost["status"]) == ("l2", "1e-3", 0, "diverged")
+    assert "nan" in lost["reason"]
+    assert lost["log_tail"] == "step 40"
+    assert np.isnan(lost["exact_zeros"])
+
+
+def test_examples_stand_at_percentiles_of_the_score_without_a_penalty(tiny):
+    study, results, data = tiny
+    folder = gather(study, results, data)
+    by_image = {}
+    for file in (results / "tiny").glob("final/brain/convnet/none/*/test.parquet"):
+        for row in records.read([file]).to_pylist():
+            tp, fp, fn = (np.array(row[name]) for name in ("tp", "fp", "fn"))
+            by_image.setdefault(row["image"], []).append((tp / (tp + fp + fn)).mean())
+    ranked = sorted(by_image, key=lambda image: np.mean(by_image[image]))
+    rows = pq.read_table(folder / "examples.parquet").to_pylist()
+    # Of six images: the places 0.5, 2.5 and 4.5 between 0 and 5, rounded to even.
+    assert [(row["image"], row["percentile"]) for row in rows] == [(ranked[0], 10), (ranked[2], 50), (ranked[4], 90)]
+    (prepared,) = (data / "prepared").iterdir()
+    for row in rows:
+        index = int(row["image"].removeprefix("test"))
+        image = np.asarray(Image.open(io.BytesIO(row["image_png"])))
+        truth = np.asarray(Image.open(io.BytesIO(row["truth_png"])))
+        assert np.array_equal(image, np.load(prepared / "test" / "images.npy")[index])
+        assert np.array_equal(truth, np.load(prepared / "test" / "masks.npy")[index])
+    shown = records.read([folder / "final-test.parquet"], columns=["image", "prediction"]).to_pylist()
+    assert {row["image"] for row in shown if row["prediction"]} == {row["image"] for row in rows}
+
+
+def test_sums_and_histories_are_of_every_finished_cell(tiny):
+    study, results, data = tiny
+    scores = Scores(gather(study, results, data))
+    finished = scores.cells[scores.cells["status"] == "finished"]
+    keys = ["phase", *records.CELL]
+    for frame in (scores.histories, scores.sums):
+        assert set(frame[keys].itertuples(index=False)) == set(finished[keys].itertuples(index=False))
+    assert scores.histories.groupby(keys).size().eq(3).all()
+    l1 = scores.sums[
+        (scores.sums["phase"] == "final") & (scores.sums["penalty"] == "l1") & (scores.sums["seed"] == 100)
+    ]
+    assert len(l1) == 2 + len(synthetic.CORRUPTED)
+    assert set(scores.sums.loc[scores.sums["phase"] == "sweep", "split"]) == {"test"}
+
+
+def test_what_was_run_is_told_without_ids_or_paths_of_the_machine(tiny, tmp_path):
+    study, results, data = tiny
+    folder = gather(study, results, data)
+    about = read_json(folder / "datasets.json")["brain"]
+    assert about["images"] == {"train": 6, "val": 6, "test": 6}
+    assert "ids" not in about
+    assert read_json(folder / "study.json") == study.to_dict()
+    provenance = read_json(folder / "provenance.json")
+    assert provenance["cells"]["versions.torch"] == {"2.15.0": 23}
+    assert provenance["cells"]["trained from"] == {"2026-01-01T00:00:00+00:00": 23}
+    assert not [file.name for file in folder.iterdir() if str(tmp_path).encode() in file.read_bytes()]
+
+
+def test_timings_are_of_finished_cells(tiny):
+    study, results, data = tiny
+    timings = Scores(gather(study, results, data)).timings
+    assert len(timings) == 22
+    assert set(timings["images_per_second"]) == {100.0}
+    assert set(timings["device"]) == {"CPU, 2 cores"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "results/tiny/selection.csv",
+        "results/tiny/final/brain/convnet/l1/seed101/test.parquet",
+        "results/tiny/sweep/brain/convnet/l1/seed1/lambda-1e-4/cell.json",
+    ],
+)
+def test_a_hole_is_named_or_told_as_not_run(tiny, tmp_path, lost):
+    study, results, data = tiny
+    (tmp_path / lost).unlink()
+    with pytest.raises(UserError, match=f"{lost.rpartition('/')[2]}: not there"):
+        gather(study, results, data)
+    folder = gather(study, results, data, partial=True)
+    assert folder == results / "tiny" / "partial" / "scores"
+    assert read_json(folder / "provenance.json")["partial"] is True
+    assert not (results / "tiny" / "scores").exists()
+
+
+def test_partial_of_nothing_lists_every_cell_as_not_run(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    assert set(scores.cells["status"]) == {"not run"}
+    assert len(scores.cells) == 23
+    assert scores.curves.empty
+    assert scores.final_test.empty
+
+
+def test_a_group_without_lambda_is_no_hole(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    lost = {("l1", value, seed): "diverged" for value in synthetic.GRID for seed in (0, 1)}
+    synthetic.make_results(study, tmp_path, statuses=lost)
+    shutil.rmtree(tmp_path / "results" / "tiny" / "final" / "brain" / "convnet" / "l1")
+    cells = Scores(gather(study, tmp_path / "results", tmp_path / "data")).cells
+    final = cells[(cells["phase"] == "final") & (cells["penalty"] == "l1")]
+    assert set(final["status"]) == {"not run"}
+    assert set(final["reason"]) == {"no λ was chosen for it"}
+
+
+def test_a_broken_cell_record_is_named(tiny):
+    study, results, data = tiny
+    (results / "tiny/final/brain/convnet/l1/seed100/lambda-1e-4/cell.json").write_text("{")
+    with pytest.raises(UserError, match=r"seed100/lambda-1e-4/cell\.json: is not JSON"):
+        gather(study, results, data)
+
+
+def test_a_folder_without_scores_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"holds no study\.json"):
+        Scores(tmp_path)

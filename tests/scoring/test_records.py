@@ -1,0 +1,107 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.testing import assert_allclose
+from synthetic import score_rows
+
+from softreg.errors import UserError
+from softreg.scoring import metrics, records
+from softreg.study.matrix import TrainingPath
+
+
+def rows(value="1e-4", split="val", dataset="camvid", seed=0, fold=None, classes=4, images=5):
+    path = TrainingPath("final" if split == "test" else "sweep", dataset, "convnet", "l1", seed, fold)
+    return score_rows(path, value, split, images, classes, (12, 16))
+
+
+def test_what_is_written_is_read(tmp_path):
+    table = rows(split="test")
+    records.write(table, tmp_path / "test.parquet")
+    back = records.read([tmp_path / "test.parquet"])
+    assert back.schema == records.SCHEMA
+    assert back.equals(table)
+    assert back["prediction"].null_count == 0
+
+
+def test_same_rows_give_the_same_bytes(tmp_path):
+    one, two = rows("1e-4"), rows("1e-5")
+    records.write(pa.concat_tables([one, two]), tmp_path / "a")
+    shuffled = pa.concat_tables([two.slice(3), one.take([4, 2, 0, 1, 3]), two.slice(0, 3)])
+    records.write(shuffled.select(shuffled.schema.names[::-1]), tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_no_records_can_be_written_and_read(tmp_path):
+    records.write(records.empty(), tmp_path / "none")
+    table = records.read([tmp_path / "none"])
+    assert len(table) == 0
+    assert records.to_cells(table).empty
+
+
+def test_counts_are_a_view_of_the_columns(tmp_path):
+    records.write(rows(), tmp_path / "val")
+    table = records.read([tmp_path / "val"])
+    tp, fp, fn = records.counts(table)
+    assert tp.tolist() == table["tp"].to_pylist()
+    assert fp.tolist() == table["fp"].to_pylist()
+    assert fn.tolist() == table["fn"].to_pylist()
+    assert tp.dtype == np.int64
+    assert tp.shape == (5, 4)
+    values = table["tp"].chunk(0).flatten().buffers()[1]
+    assert tp.__array_interface__["data"][0] == values.address
+
+
+def test_counts_refuse_two_numbers_of_classes():
+    mixed = pa.concat_tables([rows(classes=4), rows(classes=3, dataset="brain")])
+    with pytest.raises(ValueError, match=r"differ in length: \[3, 4\]"):
+        records.counts(mixed)
+
+
+def test_cells_are_scored_each_on_its_own():
+    tables = [rows("1e-4"), rows("1e-5"), rows("1e-4", dataset="brain", classes=3)]
+    cells = records.to_cells(pa.concat_tables(tables)).set_index(["dataset", "lambda"])
+    assert len(cells) == 3
+    for table in tables:
+        first = table.slice(0, 1).to_pylist()[0]
+        cell = cells.loc[(first["dataset"], first["lambda"])]
+        tp, fp, fn = (np.array(table[name].to_pylist()) for name in ("tp", "fp", "fn"))
+        assert_allclose(cell["miou"], metrics.miou(tp, fp, fn), atol=1e-15)
+        assert_allclose(cell["miou_per_image"], metrics.miou_per_image(tp, fp, fn), atol=1e-15)
+        assert_allclose(cell["nll"], sum(table["nll_sum"].to_pylist()) / sum(table["pixels"].to_pylist()))
+        assert cell["images"] == 5
+
+
+def test_without_fold_among_the_keys_counts_of_folds_are_summed():
+    folds = [rows(fold=0), rows(fold=1)]
+    (cell,) = records.to_cells(pa.concat_tables(folds), ["dataset", "lambda", "seed"]).to_dict("records")
+    tp, fp, fn = (np.array([row for table in folds for row in table[name].to_pylist()]) for name in ("tp", "fp", "fn"))
+    by_class = tp.sum(0) / (tp.sum(0) + fp.sum(0) + fn.sum(0))
+    assert cell["miou"] == pytest.approx(by_class.mean(), abs=1e-15)
+    assert cell["images"] == 10
+
+
+def test_a_file_without_records_is_named(tmp_path):
+    (tmp_path / "val.parquet").write_text("nothing of the kind")
+    with pytest.raises(UserError, match=r"val\.parquet: does not hold score records"):
+        records.read([tmp_path / "val.parquet"])
+
+
+def test_a_file_that_lacks_a_column_is_named(tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(rows().drop_columns(["fn"]), tmp_path / "val.parquet")
+    with pytest.raises(UserError, match=r"val\.parquet: does not hold score records .*fn"):
+        records.read([tmp_path / "val.parquet"])
+
+
+def test_sums_are_those_of_the_records(tmp_path):
+    table = rows(images=7)
+    row = {"phase": "sweep", "split": "val", "corruption": "", "severity": 0, "images": 7}
+    row |= {name: table[name][0].as_py() for name in records.CELL} | records.total(table)
+    sums = pa.Table.from_pylist([row], schema=records.SUMS)
+    records.write(sums, tmp_path / "sums", records.SUMS)
+    (found,) = records.of_sums(records.read([tmp_path / "sums"], schema=records.SUMS)).to_dict("records")
+    (expected,) = records.to_cells(table).to_dict("records")
+    for name in ("miou", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll", "images", "seed", "lambda"):
+        assert found[name] == expected[name], name
+    assert "miou_per_image" not in found

@@ -1,0 +1,147 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import synthetic
+
+from softreg.errors import UserError
+from softreg.scoring import records
+from softreg.scoring.select import choose, curve, read_selection, select, selected_lambda
+from softreg.study import matrix
+
+
+def curves(*rows):
+    return pd.DataFrame(rows, columns=["lambda", "val_miou", "val_se", "seeds"])
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path)
+    return study, tmp_path / "results" / "tiny"
+
+
+def test_best_takes_the_highest_mean():
+    rows = curves(("1e-5", 0.50, 0.01, 2), ("1e-4", 0.60, 0.01, 2), ("1e-3", 0.595, 0.01, 2))
+    assert choose(rows, "best")["lambda"] == "1e-4"
+
+
+def test_one_se_takes_the_strongest_within_a_standard_error_of_the_best():
+    rows = curves(("1e-5", 0.595, 0.9, 2), ("1e-4", 0.60, 0.01, 2), ("1e-3", 0.591, 0.9, 2), ("1e-2", 0.58, 0.9, 2))
+    assert choose(rows, "one_se")["lambda"] == "1e-3"
+
+
+def test_one_se_is_best_where_one_seed_has_no_standard_error():
+    rows = curves(("1e-5", 0.61, np.nan, 1), ("1e-4", 0.60, np.nan, 1))
+    assert choose(rows, "one_se")["lambda"] == "1e-5"
+
+
+def test_of_equals_the_strongest_by_number_not_by_spelling():
+    rows = curves(("9e-4", 0.6, 0.0, 2), ("1e-2", 0.6, 0.0, 2), ("5e-3", 0.5, 0.0, 2))
+    assert choose(rows, "best")["lambda"] == "1e-2"
+
+
+def test_a_lambda_that_lacks_a_seed_cannot_be_chosen():
+    rows = curves(("1e-5", 0.5, 0.0, 2), ("1e-4", 0.9, np.nan, 1))
+    assert choose(rows, "best")["lambda"] == "1e-5"
+
+
+def test_selection_finds_the_known_best_and_its_numbers(tiny):
+    _, results = tiny
+    selection = read_selection(results / "selection.csv")
+    assert selection["lambda"].tolist() == ["0", "1e-4", "1e-4"]
+    assert selection["n"].tolist() == selection["expected"].tolist() == [2, 2, 2]
+    assert not selection["at_edge"].any()
+    scores = []
+    for seed in (0, 1):
+        table = records.read([results / "sweep" / "brain" / "convnet" / "l1" / f"seed{seed}" / "val.parquet"])
+        rows = [row for row in table.to_pylist() if row["lambda"] == "1e-4"]
+        tp, fp, fn = (np.sum([row[name] for row in rows], axis=0) for name in ("tp", "fp", "fn"))
+        scores.append(np.mean(tp / (tp + fp + fn)))
+    chosen = selection.iloc[1]
+    assert chosen["val_miou"] == pytest.approx(np.mean(scores), abs=1e-12)
+    assert chosen["val_se"] == pytest.approx(abs(scores[0] - scores[1]) / 2, abs=1e-12)
+
+
+def test_no_test_score_moves_the_selection(tiny):
+    study, results = tiny
+    before = (results / "selection.csv").read_bytes()
+    tests = list(results.glob("**/test.parquet"))
+    assert len(tests) == 9
+    for place, file in enumerate(tests):
+        table = records.read([file])
+        zeros = pa.array([[0] * 3] * len(table), records.SCHEMA.field("tp").type)
+        records.write(table.set_column(table.schema.get_field_index("tp"), "tp", zeros), file)
+        if place % 2:
+            file.write_bytes(b"not to be opened")
+    for file in results.glob("sweep/**/val.parquet"):
+        shutil.copy(tests[1], file.with_name("test.parquet"))
+    shutil.rmtree(results / "selection")
+    (results / "selection.csv").unlink()
+    select(study, results)
+    assert (results / "selection.csv").read_bytes() == before
+
+
+def test_a_diverged_cell_takes_its_lambda_out(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path, statuses={("l1", "1e-4", 1): "diverged"})
+    row = read_selection(tmp_path / "results" / "tiny" / "selection.csv").set_index("penalty").loc["l1"]
+    assert (row["lambda"], row["n"], row["at_edge"]) == ("1e-5", 2, True)
+
+
+def test_where_every_lambda_lacks_a_seed_the_rest_decides_and_it_shows(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path, statuses={("l1", value, 1): "failed" for value in synthetic.GRID})
+    row = read_selection(tmp_path / "results" / "tiny" / "selection.csv").set_index("penalty").loc["l1"]
+    assert (row["lambda"], row["n"], row["expected"]) == ("1e-4", 1, 2)
+    assert np.isnan(row["val_se"])
+
+
+def test_a_group_without_any_score_gets_none(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    lost = {("l1", value, seed): "out-of-memory" for value in synthetic.GRID for seed in (0, 1)}
+    synthetic.make_results(study, tmp_path, statuses=lost)
+    results = tmp_path / "results" / "tiny"
+    assert selected_lambda(results, "brain", "convnet", "l1") is None
+    assert selected_lambda(results, "brain", "convnet", "l2") == "1e-4"
+
+
+def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
+    study = synthetic.make_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
+    assert len(matrix.sweep_paths(study)) == 3 * 2 * 3
+    synthetic.make_results(study, tmp_path)
+    results = tmp_path / "results" / "tiny"
+    row = read_selection(results / "selection.csv").set_index("penalty").loc["l1"]
+    by_seed = []
+    for seed in (0, 1):
+        totals = np.zeros((3, 3), np.int64)
+        for fold in range(3):
+            table = records.read([results / f"sweep/brain/convnet/l1/seed{seed}-fold{fold}/val.parquet"])
+            for cell in table.to_pylist():
+                if cell["lambda"] == row["lambda"]:
+                    totals += [cell["tp"], cell["fp"], cell["fn"]]
+        by_seed.append(np.mean(totals[0] / totals.sum(0)))
+    assert (row["n"], row["expected"], row["scorer"]) == (6, 6, "kfold")
+    assert row["val_miou"] == pytest.approx(np.mean(by_seed), abs=1e-12)
+
+
+def test_a_seed_that_lacks_a_fold_has_no_score(tmp_path):
+    study = synthetic.make_study(tmp_path, selection={"scorer": "kfold", "folds": 2})
+    paths = [path for path in matrix.sweep_paths(study) if path.penalty == "l1" and (path.seed, path.fold) != (1, 1)]
+    table = pa.concat_tables([synthetic.score_rows(path, "1e-4", "val", 2, 3, (8, 8)) for path in paths])
+    assert curve(table, folds=2)["seeds"].tolist() == [1]
+
+
+def test_a_missing_path_is_named(tiny):
+    study, results = tiny
+    (results / "sweep/brain/convnet/l2/seed1/val.parquet").unlink()
+    shutil.rmtree(results / "selection")
+    with pytest.raises(UserError, match=r"l2/seed1/val\.parquet: not there \(1 of 2"):
+        select(study, results)
+
+
+def test_a_group_that_was_not_selected_is_named(tiny):
+    with pytest.raises(UserError, match=r"brain/convnet/huber\.csv: not there"):
+        selected_lambda(tiny[1], "brain", "convnet", "huber")

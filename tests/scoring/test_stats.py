@@ -1,0 +1,402 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate
+from scipy import stats as theirs
+from scipy.stats import ttest_1samp
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
+
+from softreg.scoring import metrics, stats
+from softreg.scoring.stats import mean_interval, paired_difference, standard_error
+
+
+def counts(random, penalties=2, seeds=3, images=6, classes=3):
+    """TP, FP and FN (P, S, N, C); the last class is on one image only, so that some resamples lack it."""
+    drawn = random.integers(1, 50, (3, penalties, seeds, images, classes))
+    drawn[..., 1:, -1] = 0
+    return drawn
+
+
+def linear_study(scores):
+    """Counts of one class whose mIoU is the mean of the given hits (P, S, N) of 1000 pixels an image."""
+    hits = scores[..., None]
+    return hits, np.zeros_like(hits), 1000 - hits
+
+
+def crossed_scores(random, seed=8.0, image=20.0, rest=25.0, seeds=5, images=30):
+    """Hits of two penalties, of whose difference seed, image and their interaction have these spreads."""
+    difference = (
+        random.normal(0, seed, (seeds, 1)) + random.normal(0, image, images) + random.normal(0, rest, (seeds, images))
+    )
+    reference = random.integers(400, 600, (seeds, images))
+    return np.stack([reference, reference + np.rint(difference).astype(int)])
+
+
+def mean_squares(difference):
+    """Mean squares of seeds, images and interaction over SN, of a two-way layout (S, N), by the textbook's sums."""
+    seeds, images = difference.shape
+    by_seed, by_image, mean = difference.mean(1, keepdims=True), difference.mean(0, keepdims=True), difference.mean()
+    residual = difference - by_seed - by_image + mean
+    a = images * ((by_seed - mean) ** 2).sum() / (seeds - 1)
+    b = seeds * ((by_image - mean) ** 2).sum() / (images - 1)
+    e = (residual**2).sum() / ((seeds - 1) * (images - 1))
+    return np.array([a, b, e]) / (seeds * images)
+
+
+def design(random, datasets, models, penalties=("l2", "l1", "group lasso"), seeds=3):
+    rows = []
+    for dataset in range(datasets):
+        for model in range(models):
+            level = random.normal(0.6, 0.05) + 0.03 * dataset
+            for number, penalty in enumerate(penalties):
+                true = level + 0.002 * number + random.normal(0, 0.004)
+                rows += [(penalty, f"d{dataset}", f"m{model}", s, true + random.normal(0, 0.003)) for s in range(seeds)]
+    return pd.DataFrame(rows, columns=["penalty", "dataset", "model", "seed", "score"])
+
+
+def test_interval_is_that_of_scipys_t_test():
+    values = np.random.default_rng(0).normal(60, 2, 7)
+    ours, theirs = mean_interval(values), ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (ours.mean, ours.n) == (pytest.approx(values.mean()), 7)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_one_value_has_no_interval_and_none_no_mean():
+    one, none = mean_interval([3.0]), mean_interval([])
+    assert (one.mean, one.n, none.n) == (3.0, 1, 0)
+    assert np.isnan([one.low, one.high, none.mean]).all()
+    assert np.isnan(standard_error([3.0]))
+
+
+def test_values_that_are_not_numbers_are_left_out():
+    assert mean_interval([1.0, np.nan, 3.0]).n == 2
+    assert mean_interval([1.0, np.nan, 3.0]).mean == 2.0
+
+
+def test_differences_pair_seeds_that_both_have():
+    treated = pd.Series([5.0, 7.0, 9.0], index=[102, 100, 103])
+    reference = pd.Series([1.0, 2.0, 4.0], index=[100, 101, 102])
+    assert paired_difference(treated, reference).to_dict() == {100: 6.0, 102: 1.0}
+
+
+def test_import_loads_neither_torch_nor_statsmodels():
+    loaded = "import sys, softreg.scoring.stats; print([n for n in ('torch', 'statsmodels') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_bootstrap_is_that_of_a_loop_over_the_same_resamples(monkeypatch):
+    # Blocks of 7 resamples, and a rest.
+    monkeypatch.setattr(stats, "CHUNK", 7 * 2 * 3 * 3)
+    given = counts(np.random.default_rng(0))
+    crossed = stats.crossed_bootstrap(*given, resamples=60, seed=4)
+    random = np.random.default_rng(4)
+    image_weights, seed_weights = random.multinomial(6, [1 / 6] * 6, 60), random.multinomial(3, [1 / 3] * 3, 60)
+    for number, (images, seeds) in enumerate(zip(image_weights, seed_weights, strict=True)):
+        taken = np.repeat(given, images, axis=3)
+        expected = np.repeat(metrics.miou(*taken), seeds, axis=1).mean(1)
+        assert crossed.means[:, number] == pytest.approx(expected, abs=1e-12)
+    assert crossed.scores == pytest.approx(metrics.miou(*given))
+
+
+def test_bootstrap_pairs_penalties_and_depends_on_its_seed_only():
+    given = counts(np.random.default_rng(0))
+    given[:, 1] = given[:, 0]
+    first, again, other = (stats.crossed_bootstrap(*given, resamples=20, seed=seed).means for seed in (1, 1, 2))
+    assert (first[0] == first[1]).all()
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_jackknife_leaves_out_each_image_in_turn():
+    given = counts(np.random.default_rng(0))
+    jackknife = stats.crossed_jackknife(*given)
+    for image in range(6):
+        assert jackknife.by_seed[..., image] == pytest.approx(metrics.miou(*np.delete(given, image, axis=3)))
+    assert jackknife.scores == pytest.approx(metrics.miou(*given))
+
+
+@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize(("by", "tolerance"), [(stats.crossed_jackknife, 1e-9), (stats.crossed_bootstrap, 0.02)])
+def test_crossed_error_is_that_of_the_analysis_of_variance(by, tolerance, seeds):
+    hits = crossed_scores(np.random.default_rng(seeds), seeds=seeds)
+    estimate = stats.crossed_interval(by(*linear_study(hits)), 1, 0)
+    a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
+    assert min(a, b) > e
+    inflated = a * (seeds - 1) / (seeds - 3)
+    parts = np.array([inflated, b, e]) ** 2 / [seeds - 1, 29, 29 * (seeds - 1)]
+    df = (inflated + b - e) ** 2 / parts.sum()
+    assert estimate.mean == pytest.approx((hits[1] - hits[0]).mean() / 1000)
+    assert estimate.se == pytest.approx(np.sqrt(a + b - e), rel=tolerance)
+    assert estimate.df == pytest.approx(df, rel=3 * tolerance)
+    assert (estimate.seeds, estimate.images) == (seeds, 30)
+
+
+def test_seeds_that_happen_to_agree_do_not_take_from_the_error():
+    hits = crossed_scores(np.random.default_rng(0), seed=0, image=0, rest=40)
+    # The mean of every seed becomes the same, so that a is 0.
+    hits[1] -= np.rint((hits[1] - hits[0]).mean(1, keepdims=True)).astype(int)
+    hits[1, :, 0] -= (hits[1] - hits[0]).sum(1)
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
+    assert a < e
+    assert estimate.se == pytest.approx(np.sqrt(max(b, e)))
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_two_or_three_seeds_have_no_more_degrees_of_freedom_than_they_count(seeds):
+    hits = crossed_scores(np.random.default_rng(0), seed=0, seeds=seeds)
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    assert estimate.df == seeds - 1
+    assert estimate.se > 0
+
+
+def test_images_that_happen_to_agree_do_not_take_from_the_error():
+    hits = crossed_scores(np.random.default_rng(0), seed=20, image=0, rest=40)
+    # Likewise the mean of every image, but for rounding.
+    hits[1] -= np.rint((hits[1] - hits[0]).mean(0)).astype(int)
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
+    assert b < e
+    assert estimate.se == pytest.approx(np.sqrt(max(a, e)))
+
+
+def test_where_all_images_are_alike_the_crossed_interval_is_the_t_interval_of_the_seeds():
+    hits = np.repeat(np.array([[500, 520, 490, 505, 498], [512, 524, 507, 509, 516]])[..., None], 20, axis=2)
+    crossed = stats.crossed_jackknife(*linear_study(hits))
+    difference, mean = stats.crossed_interval(crossed, 1, 0), stats.crossed_interval(crossed, 1)
+    plain = ttest_1samp((hits[1] - hits[0])[:, 0] / 1000, 0)
+    assert (difference.p, difference.df) == (pytest.approx(plain.pvalue), pytest.approx(4))
+    assert (difference.interval().low, difference.interval().high) == pytest.approx(tuple(plain.confidence_interval()))
+    assert mean.interval(0.9).low == pytest.approx(mean_interval(hits[1, :, 0] / 1000, 0.9).low)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_seed_or_one_image_gives_a_mean_without_an_interval():
+    for seeds, images in ((1, 6), (3, 1)):
+        crossed = stats.crossed_jackknife(*counts(np.random.default_rng(0), 2, seeds, images))
+        estimate = stats.crossed_interval(crossed, 1, 0)
+        assert estimate.mean == pytest.approx((crossed.scores[1] - crossed.scores[0]).mean())
+        assert np.isnan([estimate.se, estimate.interval().low, estimate.interval().high, estimate.p]).all()
+        assert np.isnan([estimate.equivalence_p(0.1), stats.detectable_effect(estimate.se, estimate.df)]).all()
+
+
+def test_penalties_without_a_difference_have_an_interval_of_no_width():
+    same = np.repeat(counts(np.random.default_rng(0), penalties=1), 2, axis=1)
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*same), 1, 0)
+    assert (estimate.interval().low, estimate.interval().high, estimate.p) == (0, 0, 1)
+    assert (estimate.equivalence_p(0.01), estimate.df) == (0, 2)
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 10])
+def test_sign_flips_are_those_of_scipy(seeds):
+    treated, reference = np.random.default_rng(seeds).normal([[0.7], [0]], 1, (2, seeds))
+    exact = theirs.permutation_test(
+        (treated, reference), lambda a, b, axis: (a - b).mean(axis), permutation_type="samples", n_resamples=np.inf
+    )
+    assert stats.sign_flip_p(treated - reference) == pytest.approx(exact.pvalue)
+    assert stats.sign_flip_p([*(treated - reference), np.nan]) == pytest.approx(exact.pvalue)
+
+
+def test_sign_flips_cannot_go_below_two_patterns():
+    assert stats.sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0]) == 2 / 2**5
+    # All of these sums are equal, but for rounding.
+    assert stats.sign_flip_p([0.1, 0.2, -0.3]) == 1.0
+    assert stats.sign_flip_p([0.0, 0.0]) == 1.0
+    assert np.isnan(stats.sign_flip_p([np.nan]))
+
+
+def test_sign_flips_of_many_seeds_are_drawn():
+    sample = np.random.default_rng(1).normal(0.2, 1, 18)
+    sums = np.zeros(1)
+    for value in sample:
+        sums = np.concatenate([sums + value, sums - value])
+    exact = np.mean(np.abs(sums) >= abs(sample.sum()) - 1e-9)
+    assert 0.01 < exact < 0.5
+    drawn = stats.sign_flip_p(sample)
+    # Five standard errors of 100,000 draws.
+    assert drawn == pytest.approx(exact, abs=5 * np.sqrt(exact * (1 - exact) / 100_000))
+    assert drawn == stats.sign_flip_p(sample)
+    assert drawn != stats.sign_flip_p(sample, seed=1)
+
+
+def test_holm_is_that_of_statsmodels():
+    given = np.array([0.04, 0.001, 0.02, 0.9, 0.011, 0.02])
+    assert stats.holm(given) == pytest.approx(multipletests(given, method="holm")[1])
+    with_gaps = stats.holm([np.nan, *given, np.nan])
+    assert with_gaps[1:-1] == pytest.approx(stats.holm(given))
+    assert np.isnan(with_gaps[[0, -1]]).all()
+    assert stats.holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize("rope", [0.1, 0.5, 2.0])
+def test_equivalence_is_that_of_statsmodels(rope):
+    treated, reference = np.random.default_rng(3).normal([[60.3], [60]], 0.6, (2, 8))
+    expected = ttost_paired(treated, reference, -rope, rope)[0]
+    assert stats.paired_equivalence_p(treated - reference, rope) == pytest.approx(expected)
+    assert stats.paired_equivalence_p([*(treated - reference), np.nan], rope) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("difference", np.linspace(-1, 1, 9))
+def test_equivalence_agrees_with_the_interval_of_90_per_cent(difference):
+    estimate = stats.Estimate(difference, 0.13, 5.3, 5, 45)
+    narrow, wide = estimate.interval(0.9), estimate.interval()
+    inside = narrow.low > -0.5 and narrow.high < 0.5
+    assert (estimate.equivalence_p(0.5) < 0.05) == inside
+    assert (stats.verdict(wide.low, wide.high, narrow.low, narrow.high, 0.5) == "equivalent") == inside
+    assert (estimate.p < 0.05) == (wide.low > 0 or wide.high < 0)
+
+
+def test_equivalence_without_spread():
+    assert [stats.equivalence_p(d, 0.0, 4, 0.5) for d in (0.4, -0.6, 0.5)] == [0, 1, 0.5]
+    assert np.isnan(stats.paired_equivalence_p([0.1], 0.5))
+    assert np.isnan(stats.paired_equivalence_p([], 0.5))
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected"),
+    [
+        ((0.2, 1.0), (0.3, 0.9), "supported"),
+        ((-1.0, -0.2), (-0.9, -0.3), "contradicted"),
+        ((-0.4, 0.3), (-0.3, 0.2), "equivalent"),
+        ((0.1, 0.4), (0.15, 0.35), "equivalent"),
+        ((-0.4, -0.1), (-0.35, -0.15), "equivalent"),
+        ((-0.52, 0.3), (-0.48, 0.2), "equivalent"),
+        ((-0.2, 0.9), (-0.1, 0.8), "undecided"),
+        ((0.0, 1.0), (0.1, 0.9), "undecided"),
+        ((np.nan, np.nan), (np.nan, np.nan), "undecided"),
+    ],
+)
+def test_verdicts(wide, narrow, expected):
+    assert stats.verdict(*wide, *narrow, rope=0.5) == expected
+
+
+@pytest.mark.parametrize(("datasets", "models"), [(4, 2), (5, 1), (1, 4)])
+def test_mixed_model_of_a_balanced_design_is_the_analysis_of_variance(datasets, models):
+    scores = design(np.random.default_rng(datasets), datasets, models)
+    result = stats.mixed_model(scores.sample(frac=1, random_state=0), "l2")
+    blocks = scores.groupby(["dataset", "model", "penalty"])["score"].mean().unstack()
+    residual = blocks.sub(blocks.mean(axis=1), axis=0) - blocks.mean() + blocks.to_numpy().mean()
+    df = (len(blocks) - 1) * 2
+    se = np.sqrt(2 * (residual**2).to_numpy().sum() / df / len(blocks))
+    for row in result.table.itertuples():
+        difference = blocks[row.penalty].mean() - blocks["l2"].mean()
+        low, high = theirs.t.interval(0.95, df, difference, se)
+        assert (row.difference, row.low, row.high) == pytest.approx((difference, low, high), abs=2e-5)
+        assert row.p == pytest.approx(2 * theirs.t.sf(abs(difference / se), df), abs=2e-3)
+    assert list(result.table["penalty"]) == ["group lasso", "l1"]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "models", "penalties", "reason"),
+    [
+        (1, 1, ("l1", "l2"), "two data sets or models"),
+        (3, 1, ("l1", "l3"), "reference l2"),
+        (3, 1, ("l2",), "another penalty"),
+    ],
+)
+def test_mixed_model_says_why_there_is_none(datasets, models, penalties, reason):
+    result = stats.mixed_model(design(np.random.default_rng(0), datasets, models, penalties), "l2")
+    assert result.table is None
+    assert reason in result.reason
+
+
+def test_mixed_model_needs_penalties_that_share_a_block_and_vary():
+    scores = design(np.random.default_rng(0), 2, 1, ("l1", "l2"))
+    apart = scores[(scores["dataset"] == "d0") == (scores["penalty"] == "l1")]
+    assert "share" in stats.mixed_model(apart, "l2").reason
+    # One block with both penalties leaves no residual.
+    once = scores[(scores["dataset"] == "d0") | (scores["penalty"] == "l1")]
+    assert "share" in stats.mixed_model(once, "l2").reason
+    assert "converge" in stats.mixed_model(scores.assign(score=0.5), "l2").reason
+
+
+def test_ranks_by_hand_and_scipy():
+    scores = pd.DataFrame(
+        {"l2": [0.60, 0.70, 0.5, 0.8], "l1": [0.61, 0.72, 0.5, np.nan], "none": [0.5, 0.71, 0.4, 0.7]},
+        index=["camvid", "wbc", "kvasir", "incomplete"],
+    )
+    result = stats.ranks(scores)
+    # 2, 3, 1.5; 1, 1, 1.5; 3, 2, 3.
+    assert result.mean.to_dict() == pytest.approx({"l2": 6.5 / 3, "l1": 3.5 / 3, "none": 8 / 3})
+    assert result.p == pytest.approx(theirs.friedmanchisquare(*scores.iloc[:3].to_numpy().T).pvalue)
+    assert result.blocks == 3
+
+
+def test_critical_difference_of_eight_penalties_on_six_blocks():
+    scores = pd.DataFrame(np.random.default_rng(0).random((6, 8)))
+    assert stats.ranks(scores).critical_difference == pytest.approx(4.29, abs=0.005)
+
+
+def test_ranks_of_too_few():
+    two = stats.ranks(pd.DataFrame({"l1": [0.5, 0.6], "l2": [0.4, 0.7]}))
+    # Demšar's table: q of two classifiers is that of the normal.
+    assert two.critical_difference == pytest.approx(1.960 * np.sqrt(1 / 2), abs=1e-3)
+    assert np.isnan(two.p)
+    none = stats.ranks(pd.DataFrame({"l1": [np.nan], "l2": [0.4]}))
+    assert np.isnan([none.p, none.critical_difference, *none.mean]).all()
+
+
+def test_oracle_gap_by_hand():
+    scores = [[1.0, 5.0, 3.0], [2.0, 2.0, 2.0], [4.0, 0.0, 3.0]]
+    gap = stats.oracle_gap(scores, 1)
+    # Means 3, 2, 2⅓. On the other two seeds the first λ wins twice (4, 2, 1.5; 2, 2, 3.5; 3, 2, 2).
+    assert gap.apparent == pytest.approx(1.0)
+    gaps = np.array([1.0 - 2.0, 0.0 - 2.0, 3.0 - 2.0])
+    low, high = theirs.t.interval(0.95, 2, gaps.mean(), gaps.std(ddof=1) * np.sqrt(1 / 3 + 1 / 2))
+    assert (gap.honest.low, gap.honest.mean, gap.honest.high) == pytest.approx((low, gaps.mean(), high))
+    assert stats.oracle_gap([[*row, np.nan] for row in scores], 1) == gap
+
+
+def test_oracle_gap_of_noise_is_nothing_where_the_apparent_one_is_large():
+    random = np.random.default_rng(0)
+    gaps = [stats.oracle_gap(random.normal(60, 1, (8, 5)), 3) for _ in range(1000)]
+    honest = np.array([gap.honest.mean for gap in gaps])
+    # The largest of eight means of five is 1.42 standard errors above their mean.
+    assert np.mean([gap.apparent for gap in gaps]) == pytest.approx(1.42 / np.sqrt(5), rel=0.1)
+    assert abs(honest.mean()) < 4 * standard_error(honest)
+
+
+def test_oracle_gap_of_one_seed_or_none():
+    one, none = stats.oracle_gap([[1.0], [3.0]], 0), stats.oracle_gap([[np.nan], [3.0]], 0)
+    assert (one.apparent, one.honest.n, none.honest.n) == (2.0, 1, 0)
+    assert np.isnan([one.honest.mean, one.honest.low, none.apparent, none.honest.mean]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_correlation_of_pairs():
+    treated, reference = np.random.default_rng(0).normal(0, 1, (2, 6)) + np.arange(6)
+    expected = np.corrcoef(treated, reference)[0, 1]
+    assert stats.pair_correlation(treated, reference) == pytest.approx(expected)
+    assert stats.pair_correlation([*treated, np.nan], [*reference, 9.0]) == pytest.approx(expected)
+    assert np.isnan(stats.pair_correlation([1.0, 2.0], [2.0, 5.0]))
+    assert np.isnan(stats.pair_correlation([1.0, 2.0, 3.0], [0.1, 0.1, 0.1]))
+
+
+@pytest.mark.parametrize(("seeds", "power"), [(2, 0.8), (5, 0.8), (5, 0.95), (10, 0.5)])
+def test_detectable_effect_is_that_of_statsmodels(seeds, power):
+    sd = 0.7
+    expected = sd * TTestPower().solve_power(nobs=seeds, alpha=0.05, power=power)
+    effect = stats.detectable_effect(sd / np.sqrt(seeds), seeds - 1, power)
+    assert effect == pytest.approx(expected, rel=1e-4)
+    assert stats.power_at(-effect, sd / np.sqrt(seeds), seeds - 1) == pytest.approx(power)
+
+
+@pytest.mark.parametrize(("shift", "df"), [(0.0, 4), (1.3, 5.7), (12.7062047, 1), (9.0, 2), (13.0, 4), (30.0, 20)])
+def test_power_is_the_integral_over_the_spread(shift, df):
+    quantile = theirs.t.ppf(0.975, df)
+
+    def rejected(spread):
+        density = theirs.chi.pdf(spread * np.sqrt(df), df) * np.sqrt(df)
+        return density * (theirs.norm.sf(quantile * spread - shift) + theirs.norm.cdf(-quantile * spread - shift))
+
+    assert stats.power_at(shift, 1.0, df) == pytest.approx(integrate.quad(rejected, 0, 50, limit=500)[0], abs=1e-6)
+
+
+def test_power_of_a_test_at_nothing_is_its_size_and_without_an_error_unknown():
+    assert stats.power_at(0.0, 0.3, 7, alpha=0.1) == pytest.approx(0.1)
+    assert np.isnan([stats.power_at(1.0, 0.0, 4), stats.detectable_effect(np.nan, np.nan)]).all()

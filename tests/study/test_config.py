@@ -1,0 +1,578 @@
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from softreg.errors import UserError
+from softreg.study.config import load_study, stride_of
+from softreg.study.matrix import count_cells
+from softreg.study.treatment import CONTROLS
+
+LEAST = "datasets: {brain: }\nmodels: {convnet: }\npenalties: {none: }\n"
+SMP = "datasets: {brain: }\npenalties: {none: }\nmodels: {u: {kind: smp, MODEL}}\n"
+TWO = "datasets: {brain: }\nmodels: {convnet: , unet: {kind: smp}}\npenalties: {none: , PEN}\n"
+FOLDER = "models: {convnet: }\npenalties: {none: }\ndatasets: {own: {kind: folder, classes: [a, b], OWN}}\n"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def load(text, name="study.yaml"):
+        Path(name).write_text(text, encoding="utf-8")
+        return load_study(Path(name))
+
+    return load
+
+
+def test_the_least_study_has_every_default(load):
+    study = load(LEAST)
+    assert (study.name, study.title, study.file) == ("study", "study", Path("study.yaml"))
+    assert study.datasets["brain"]["kind"] == "brain"
+    assert study.datasets["brain"]["split"]["rule"] == "official"
+    assert study.models == {"convnet": {"kind": "convnet", "dropout": 0.5, "training": {}}}
+    assert study.penalties == {
+        "none": {
+            "kind": "none",
+            "lambda": ["0"],
+            "realisation": "proximal",
+            "weights": "all",
+            "models": None,
+            "training": {},
+        }
+    }
+    assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
+    assert study.training["augmentation"]["scale"] == [0.75, 1.33]
+    assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best"}
+    assert study.resources == {"threads": 1, "gpu": 0, "mem_mb": 4000, "runtime": 120}
+    assert study.mirrors == []
+
+
+def test_split_rules_default_by_kind(load):
+    kinds = {
+        "camvid oxford_pet voc2012 cifar10 brain shapes": "official",
+        "wbc nuclei kvasir": "fraction",
+    }
+    for names, rule in kinds.items():
+        study = load(LEAST.replace("{brain: }", "{" + ", ".join(f"{name}: " for name in names.split()) + "}"))
+        assert {dataset["split"]["rule"] for dataset in study.datasets.values()} == {rule}
+    assert load(FOLDER.replace("OWN", "table: t.csv")).datasets["own"]["split"]["rule"] == "fraction"
+
+
+def test_lambdas_are_spelled_sorted_and_numbers_however_written(load):
+    study = load(LEAST.replace("none: }", 'none: , l1: {lambda: [0.001, 1e-5, "3.16E-4", 2]}}')).penalties
+    assert study["l1"]["lambda"] == ["1e-5", "3.16e-4", "1e-3", "2e0"]
+
+
+def test_a_models_training_overrides_key_by_key(load):
+    models = "models: {convnet: , slow: {kind: convnet, training: {lr: 1e-3, objective: {beta: 0.1}, crop: null}}}"
+    study = load(LEAST.replace("models: {convnet: }", models) + "training: {lr: 0.2, crop: 32, epochs: 3}\n")
+    assert study.training_of("convnet") == study.training
+    slow = study.training_of("slow")
+    assert (slow["lr"], slow["crop"], slow["epochs"]) == (0.001, None, 3)
+    assert slow["objective"] == {"kind": "cross_entropy", "beta": 0.1, "gamma": 2.0, "class_weights": None}
+    assert study.training["objective"]["beta"] == 0.5
+    assert study.training["lr"] == 0.2
+
+
+def test_a_penaltys_training_goes_over_the_models_and_the_studys(load):
+    models = "models: {convnet: , slow: {kind: convnet, training: {lr: 1e-3, momentum: 0.5}}}"
+    penalties = "penalties: {none: , l2: {training: {optimizer: adam, lr: 0.02}}}"
+    study = load(LEAST.replace("models: {convnet: }", models).replace("penalties: {none: }", penalties))
+    for model, momentum in (("convnet", 0.9), ("slow", 0.5)):
+        found = study.training_of(model, "l2")
+        assert (found["optimizer"], found["lr"], found["momentum"]) == ("adam", 0.02, momentum)
+        assert study.training_of(model, "none") == study.training_of(model)
+    assert study.training_of("slow")["lr"] == 0.001
+    assert study.training["optimizer"] == "sgd"
+
+
+def test_a_list_of_realisations_is_one_entry_each_in_its_place(load):
+    penalties = (
+        "{none: , l1: {realisation: [proximal, subgradient], lambda: [1e-3], models: [unet]}, "
+        "decay: {kind: l2, realisation: [decoupled]}, soft: }"
+    )
+    found = load(TWO.replace("{none: , PEN}", penalties)).penalties
+    assert list(found) == ["none", "l1-proximal", "l1-subgradient", "decay-decoupled", "soft"]
+    for realisation in ("proximal", "subgradient"):
+        entry = found[f"l1-{realisation}"]
+        assert (entry["kind"], entry["realisation"]) == ("l1", realisation)
+        assert (entry["lambda"], entry["models"]) == (["1e-3"], ["unet"])
+    assert (found["decay-decoupled"]["kind"], found["decay-decoupled"]["realisation"]) == ("l2", "decoupled")
+
+
+def test_controls_have_a_strength_and_no_realisation(load):
+    penalties = load(TWO.replace("PEN", "dropout: , label_smoothing: , pruning: , small_dense: ")).penalties
+    for kind in ("dropout", "label_smoothing", "pruning", "small_dense"):
+        assert "realisation" not in penalties[kind]
+        assert all(0 < float(value) < 1 for value in penalties[kind]["lambda"])
+    assert penalties["pruning"]["at"] == 0.5
+
+
+def test_a_completed_study_loads_as_itself(load):
+    penalties = (
+        "penalties: {none: , l1-sub: {kind: l1, lambda: [0.01, 1e-3], realisation: subgradient}, dropout: , "
+        "l2: {realisation: [proximal, decoupled], training: {lr: 0.01}, models: [convnet]}}"
+    )
+    study = load(LEAST.replace("penalties: {none: }", penalties) + "name: first\ntraining: {epochs: 3}\n")
+    again = load(json.dumps(study.to_dict()), "again.yaml")
+    assert again.to_dict() == study.to_dict()
+
+
+def test_changing_what_to_dict_gives_changes_no_study(load):
+    study = load(LEAST)
+    study.to_dict()["seeds"]["tuning"].append(7)
+    study.training_of("convnet")["augmentation"]["flip"] = None
+    assert study.seeds["tuning"] == [0, 1]
+    assert study.training["augmentation"]["flip"] is True
+
+
+WRONG = {
+    "a file without its class": (
+        LEAST.replace("none: ", "ridge: {kind: ridge.py, lambda: [1e-3]}"),
+        'penalties.ridge.kind is "ridge.py"; name the class in it too, as ridge.py:CLASS',
+    ),
+    "negative λ": (
+        LEAST.replace("none: ", "l1: {lambda: [1e-3, 1e-2, -0.1]}"),
+        "penalties.l1.lambda[2] is -0.1; give a number above 0",
+    ),
+    "λ of zero": (
+        LEAST.replace("none: ", "l1: {lambda: [0]}"),
+        "penalties.l1.lambda[0] is 0; give a number above 0",
+    ),
+    "λ no number": (
+        LEAST.replace("none: ", "l1: {lambda: [1e-3, big]}"),
+        'penalties.l1.lambda[1] is "big"; give a number above 0',
+    ),
+    "λ nan": (
+        LEAST.replace("none: ", "l1: {lambda: [.nan]}"),
+        "penalties.l1.lambda[0] is NaN; give a number above 0",
+    ),
+    "λ infinite": (
+        LEAST.replace("none: ", "l1: {lambda: [.inf]}"),
+        "penalties.l1.lambda[0] is Infinity; give a number above 0",
+    ),
+    "λ beyond any float": (
+        LEAST.replace("none: ", f"l1: {{lambda: [{'9' * 400}]}}"),
+        f"penalties.l1.lambda[0] is {'9' * 77}...; give a number above 0",
+    ),
+    "λ twice": (
+        LEAST.replace("none: ", "l1: {lambda: [0.001, 1e-4, 1e-3]}"),
+        "penalties.l1.lambda holds 1e-3 twice; give each value once, however it is written",
+    ),
+    "λ alone": (
+        LEAST.replace("none: ", "l1: {lambda: 1e-3}"),
+        "penalties.l1.lambda is 0.001; give a list of 1 or more values, each a number above 0",
+    ),
+    "no λ": (
+        LEAST.replace("none: ", "l1: {lambda: []}"),
+        "penalties.l1.lambda is []; give a list of 1 or more values, each a number above 0",
+    ),
+    "λ of no penalty": (
+        LEAST.replace("none: ", "none: {lambda: [1e-3]}"),
+        "penalties.none.lambda is [0.001]; give [0], or leave the key out",
+    ),
+    "misspelled key": (
+        LEAST + "training: {epoch: 3}\n",
+        'unknown key training.epoch; did you mean "epochs" (keys known: epochs, batch_size, crop, objective, '
+        "optimizer, lr, momentum, betas, schedule, warmup_epochs, augmentation, checkpoint_seconds, "
+        "validate_every)?",
+    ),
+    "unknown key": (
+        LEAST + "selection: {xyz: 3}\n",
+        "unknown key selection.xyz; keys known: scorer, folds, rule",
+    ),
+    "misspelled key of an entry": (
+        LEAST.replace("none: ", "elastic_net: {alfa: 0.3}"),
+        'unknown key penalties.elastic_net.alfa; did you mean "alpha" '
+        "(keys known: kind, lambda, alpha, realisation, weights, models, training)?",
+    ),
+    "misspelled override": (
+        LEAST.replace("convnet: }", "convnet: {training: {augmentation: {flipp: true}}}}"),
+        'unknown key models.convnet.training.augmentation.flipp; did you mean "flip" '
+        "(keys known: scale, flip, brightness, contrast, saturation)?",
+    ),
+    "wrong choice": (
+        LEAST.replace("none: ", "l1: {realisation: proximel}"),
+        'penalties.l1.realisation is "proximel"; give proximal or subgradient',
+    ),
+    "unknown kind": (
+        LEAST.replace("{brain: }", "{road: {kind: camvit}}"),
+        'datasets.road.kind is "camvit"; did you mean "camvid" (kinds known: brain, shapes, camvid, wbc, '
+        "nuclei, oxford_pet, voc2012, kvasir, cifar10, folder)?",
+    ),
+    "kind left out": (
+        LEAST.replace("{convnet: }", "{unet: }"),
+        "models.unet needs a kind, as its name is none; kinds known: convnet, smp",
+    ),
+    "name of an entry": (
+        LEAST.replace("{convnet: }", "{a/b: {kind: convnet}}"),
+        'models has an entry named "a/b"; give a name of letters, digits, - and _ that starts with a letter or digit',
+    ),
+    "no entries": (
+        LEAST.replace("{brain: }", ""),
+        "datasets is {}; give a block with one or more named entries",
+    ),
+    "section missing": (
+        "datasets: {brain: }\nmodels: {convnet: }\n",
+        "the study has no penalties; give a block with one or more named entries",
+    ),
+    "entry of the wrong type": (
+        LEAST.replace("{brain: }", "{brain: 3}"),
+        "datasets.brain is 3; give a block of keys",
+    ),
+    "list for a block": (
+        LEAST.replace("{brain: }", "[brain]"),
+        'datasets is ["brain"]; give a block with one or more named entries',
+    ),
+    "fraction for a count": (
+        LEAST + "training: {epochs: 1e1}\n",
+        "training.epochs is 10.0; give a whole number of at least 1",
+    ),
+    "truth for a number": (
+        LEAST + "training: {lr: yes}\n",
+        "training.lr is true; give a number above 0",
+    ),
+    "range": (
+        LEAST.replace("none: ", "elastic_net: {alpha: 1.5}"),
+        "penalties.elastic_net.alpha is 1.5; give a number of at least 0 and at most 1",
+    ),
+    "crop of a wrong type": (
+        LEAST + "training: {crop: [32]}\n",
+        "training.crop is [32]; give null or a whole number of at least 1 or a list of 2 values, "
+        "each a whole number of at least 1",
+    ),
+    "crop off the stride": (
+        LEAST + "training: {crop: 50}\n",
+        "training.crop is 50; give 48 or 52, as model convnet takes multiples of 4",
+    ),
+    "crop off one model's stride": (
+        SMP.replace("MODEL", "training: {crop: [360, 480]}"),
+        "models.u.training.crop is [360, 480]; give [352, 480] or [384, 480], as model u takes multiples of 32",
+    ),
+    "crop below the stride": (
+        SMP.replace("MODEL", "options: {encoder_depth: 4}, training: {crop: 8}"),
+        "models.u.training.crop is 8; give 16, as model u takes multiples of 16",
+    ),
+    "seed in both phases": (
+        LEAST + "seeds: {tuning: [0, 1], evaluation: [5, 1]}\n",
+        "seeds.evaluation holds 1, which is among seeds.tuning; give fresh seeds, such as 101, "
+        "as λ was selected on those",
+    ),
+    "seed twice": (
+        LEAST + "seeds: {tuning: [3, 3]}\n",
+        "seeds.tuning holds 3 twice; give each value once",
+    ),
+    "one fold": (
+        LEAST + "selection: {scorer: kfold, folds: 1}\n",
+        "selection.folds is 1; give a whole number of at least 2",
+    ),
+    "warm-up longer than training": (
+        LEAST + "training: {epochs: 2, warmup_epochs: 3}\n",
+        "training.warmup_epochs is 3; give at most the 2 epochs of training",
+    ),
+    "zoom in the wrong order": (
+        LEAST + "training: {augmentation: {scale: [1.5, 0.5]}}\n",
+        "training.augmentation.scale is [1.5, 0.5]; give the smaller zoom first",
+    ),
+    "unknown architecture": (
+        SMP.replace("MODEL", "architecture: Unet"),
+        'models.u.architecture is "Unet"; did you mean "unet" (architectures known: deeplabv3, '
+        "deeplabv3plus, dpt, fpn, linknet, manet, pan, pspnet, segformer, unet, unetplusplus, upernet)?",
+    ),
+    "unknown option": (
+        SMP.replace("MODEL", "architecture: linknet, options: {decoder_channels: [1]}"),
+        "unknown key models.u.options.decoder_channels; keys of linknet known: encoder_depth, decoder_use_norm",
+    ),
+    "option of a wrong type": (
+        SMP.replace("MODEL", "options: {encoder_depth: deep}"),
+        'models.u.options.encoder_depth is "deep"; give a whole number of at least 3 and at most 5',
+    ),
+    "unknown encoder": (
+        SMP.replace("MODEL", "encoder: resnet35"),
+        'models.u.encoder is "resnet35"; give an encoder of the library, the nearest are resnet50, resnet34, resnet152',
+    ),
+    "lite0 for another encoder": (
+        SMP.replace("MODEL", "weights: lite0"),
+        "models.u.weights is lite0 and its encoder resnet34; give encoder: tu-tf_efficientnet_lite0, "
+        "or weights: none or hub",
+    ),
+    "weights file missing": (
+        SMP.replace("MODEL", "weights: mine.safetensors"),
+        'models.u.weights is "mine.safetensors", which is no file; give a file, none, lite0 or hub',
+    ),
+    "weights of another format": (
+        SMP.replace("MODEL", "weights: mine.pth"),
+        'models.u.weights is "mine.pth"; give none or lite0 or hub or the path of a .safetensors file',
+    ),
+    "list rule without lists": (
+        FOLDER.replace("OWN", "table: t.csv, split: {rule: list}"),
+        "datasets.own.split.train_list is null; give a file of image ids, one a line, as the rule is list",
+    ),
+    "list missing": (
+        FOLDER.replace("OWN", "table: t.csv, split: {rule: list, train_list: a.txt}"),
+        'datasets.own.split.train_list is "a.txt", which is no file; give a file of image ids, one a line',
+    ),
+    "lists without the rule": (
+        FOLDER.replace("OWN", "table: t.csv, split: {train_list: a.txt}"),
+        'datasets.own.split.train_list is "a.txt" and the rule is fraction; give rule: list, or leave the key out',
+    ),
+    "no official split": (
+        LEAST.replace("{brain: }", "{wbc: {split: {rule: official}}}"),
+        'datasets.wbc.split.rule is "official"; give fraction or list',
+    ),
+    "shares of one": (
+        LEAST.replace("{brain: }", "{wbc: {split: {val: 0.5, test: 0.5}}}"),
+        "datasets.wbc.split has val 0.5 and test 0.5; give shares that sum to less than 1",
+    ),
+    "groups without a table": (
+        FOLDER.replace("OWN", "images: i, masks: m, split: {rule: group}"),
+        "datasets.own.split.rule is group; give a table with the column group",
+    ),
+    "folder without masks": (
+        FOLDER.replace("OWN", "images: i"),
+        "datasets.own has images; give images and masks, or a table alone",
+    ),
+    "folder and table": (
+        FOLDER.replace("OWN", "images: i, masks: m, table: t.csv"),
+        "datasets.own has images and masks and table; give images and masks, or a table alone",
+    ),
+    "classes left out": (
+        FOLDER.replace("classes: [a, b], OWN", "table: t.csv"),
+        "datasets.own has no classes; give a list of 2 or more values, each a name",
+    ),
+    "palette too short": (
+        FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0]]"),
+        "datasets.own.palette has 1 colours; give 2, one for each of classes",
+    ),
+    "colour of two classes": (
+        FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [0, 0, 0]]"),
+        "datasets.own.palette holds [0, 0, 0] twice; give each class its own colour",
+    ),
+    "unknown model of a penalty": (
+        TWO.replace("PEN", "l1: {models: [unit]}"),
+        'penalties.l1.models holds "unit"; did you mean "unet" (models known: convnet, unet)?',
+    ),
+    "no model of a penalty": (
+        TWO.replace("PEN", "l1: {models: []}"),
+        "penalties.l1.models is []; give null or a list of 1 or more values, each the name of a model",
+    ),
+    "normalised weights of the convnet": (
+        TWO.replace("PEN", "l1: {weights: normalised}"),
+        "penalties.l1.weights is normalised and model convnet has no normalisation layer; "
+        "give models: with the names of those that have one",
+    ),
+    "no proximal step": (
+        TWO.replace("PEN", "hoyer: {realisation: proximal}"),
+        'penalties.hoyer.realisation is "proximal"; give subgradient',
+    ),
+    "no subgradient": (
+        TWO.replace("PEN", "l0: {realisation: subgradient}"),
+        'penalties.l0.realisation is "subgradient"; give proximal',
+    ),
+    "not decoupled": (
+        TWO.replace("PEN", "l1: {realisation: decoupled}"),
+        'penalties.l1.realisation is "decoupled"; give proximal or subgradient',
+    ),
+    "a realisation in a list that is none of the kind's": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, decoupled]}"),
+        'penalties.l1.realisation[1] is "decoupled"; give proximal or subgradient',
+    ),
+    "realisation twice": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, proximal]}"),
+        'penalties.l1.realisation is ["proximal", "proximal"]; give one value or more, each once',
+    ),
+    "no realisation": (
+        TWO.replace("PEN", "l1: {realisation: []}"),
+        "penalties.l1.realisation is []; give one value or more, each once",
+    ),
+    "a realisation's name that is taken": (
+        TWO.replace("PEN", "l1: {realisation: [proximal, subgradient]}, l1-subgradient: {kind: l2}"),
+        "penalties.l1.realisation makes a second entry l1-subgradient; rename one of them",
+    ),
+    "realisations of no kind": (
+        TWO.replace("PEN", "sparse: {realisation: [proximal, subgradient]}"),
+        "penalties.sparse needs a kind, as its name is none; kinds known: none, l2, l1, elastic_net, soft, smooth_l1, "
+        "berhu, group_lasso, sparse_group_lasso, l0, mcp, hoyer, decoupled_decay, l2_sp, dropout, label_smoothing, "
+        "pruning, small_dense",
+    ),
+    "realisation of a control": (
+        TWO.replace("PEN", "dropout: {realisation: proximal}"),
+        "unknown key penalties.dropout.realisation; keys known: kind, lambda, weights, models, training",
+    ),
+    "class weights that nothing takes": (
+        LEAST + "training: {objective: {kind: dice, class_weights: inverse_frequency}}\n",
+        "training.objective.class_weights is inverse_frequency and kind dice; give kind cross_entropy or focal or "
+        "cross_entropy_dice or focal_dice, or leave class_weights out",
+    ),
+    "class weights of one model that nothing takes": (
+        SMP.replace("MODEL", "training: {objective: {kind: smooth_l1, class_weights: median_frequency}}"),
+        "models.u.training.objective.class_weights is median_frequency and kind smooth_l1; give kind cross_entropy or "
+        "focal or cross_entropy_dice or focal_dice, or leave class_weights out",
+    ),
+    "unknown class weights": (
+        LEAST + "training: {objective: {class_weights: inverse}}\n",
+        'training.objective.class_weights is "inverse"; give null or inverse_frequency or median_frequency',
+    ),
+    "labels that are not smoothed": (
+        TWO.replace("PEN", "label_smoothing: ") + "training: {objective: {kind: focal}}\n",
+        "penalties.label_smoothing smooths labels and the objective of model convnet is focal; give models: with the "
+        "names of others, or objective kind cross_entropy or cross_entropy_dice or squared_error or smooth_l1",
+    ),
+    "all channels dropped": (
+        TWO.replace("PEN", "dropout: {lambda: [0.1, 1]}"),
+        "penalties.dropout.lambda[1] is 1; give a number above 0 and below 1",
+    ),
+    "pruning before training": (
+        TWO.replace("PEN", "pruning: {at: 0}"),
+        "penalties.pruning.at is 0; give a number above 0 and below 1",
+    ),
+    "a penalty's training that is no update rule": (
+        TWO.replace("PEN", "l1: {training: {batch_size: 3}}"),
+        "unknown key penalties.l1.training.batch_size; "
+        "keys known: optimizer, lr, momentum, betas, schedule, warmup_epochs",
+    ),
+    "a penalty's learning rate": (
+        TWO.replace("PEN", "l1: {training: {lr: 0}}"),
+        "penalties.l1.training.lr is 0; give a number above 0",
+    ),
+    "a penalty's warm-up longer than training": (
+        TWO.replace("PEN", "l1: {training: {warmup_epochs: 3.5}}") + "training: {epochs: 3}\n",
+        "penalties.l1.training.warmup_epochs is 3.5; give at most the 3 epochs of training",
+    ),
+    "an unknown corruption": (
+        LEAST + "evaluation: {corruptions: [fog]}\n",
+        'evaluation.corruptions[0] is "fog"; give noise or blur or contrast or brightness or jpeg',
+    ),
+    "a severity above five": (
+        LEAST + "evaluation: {severities: [1, 6]}\n",
+        "evaluation.severities[1] is 6; give a whole number of at least 1 and at most 5",
+    ),
+    "a colour by its name": (
+        LEAST + "figures: {style: {palette: [red]}}\n",
+        'figures.style.palette is ["red"]; give null or a list of 1 or more values, each a colour as #rrggbb',
+    ),
+    "an order of penalties that are not there": (
+        LEAST + "figures: {style: {order: [none, l3]}}\n",
+        'figures.style.order[1] is "l3", which is no entry of penalties; give some of none',
+    ),
+    "a name for nothing": (
+        LEAST + "figures: {style: {names: {l3: L3}}}\n",
+        'figures.style.names has "l3", which is no entry of datasets, models or penalties; '
+        "give the name that the study uses",
+    ),
+    "a rope of nothing": (
+        LEAST + "statistics: {rope: 0}\n",
+        "statistics.rope is 0; give a number above 0",
+    ),
+    "empty": ("# nothing\n", "is empty; give at least datasets, models and penalties"),
+    "no block": ("- brain\n", 'holds ["brain"]; give a block of keys with datasets, models and penalties'),
+    "a name twice": (
+        LEAST + "name: a\nname: b\n",
+        "line 5, column 1: the key name stands twice in one block; keep one",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_study_is_told_in_one_sentence(case, load):
+    text, sentence = WRONG[case]
+    with pytest.raises(UserError) as caught:
+        load(text)
+    assert str(caught.value) == f"study.yaml: {sentence}"
+
+
+def test_bad_syntax_is_told_with_its_place(load):
+    with pytest.raises(UserError, match=r"^study.yaml: line 5, column 1: .*; correct the YAML there$"):
+        load(LEAST + "training: {epochs: 3\n")
+
+
+def test_a_file_name_that_cannot_name_a_folder(load):
+    with pytest.raises(
+        UserError, match=r'my study.yaml: the file\'s name "my study" cannot name .*; give name: a name'
+    ):
+        load(LEAST, "my study.yaml")
+    assert load(LEAST + "name: mine\n", "my study.yaml").name == "mine"
+
+
+def test_a_missing_file_names_those_that_are_there(load):
+    load(LEAST, "here.yaml")
+    with pytest.raises(UserError, match=re.escape("there.yaml: no such file; the studies in . are here.yaml")):
+        load_study(Path("there.yaml"))
+
+
+def test_what_is_no_text_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        load_study(tmp_path)
+    (tmp_path / "image.yaml").write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(UserError, match="is not a text in UTF-8"):
+        load_study(tmp_path / "image.yaml")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "encoder: tu-tf_efficientnet_lite0, weights: lite0",
+        "encoder: tu-convnext_tiny.fb_in1k, architecture: upernet, weights: hub",
+        "encoder: mit_b0, architecture: segformer",
+        "architecture: deeplabv3plus, training: {crop: 48}",
+        "architecture: pspnet, training: {crop: 24}",
+        "architecture: fpn, options: {decoder_dropout: 0, decoder_merge_policy: cat}",
+    ],
+)
+def test_combinations_that_the_library_takes_pass(model, load):
+    assert load(SMP.replace("MODEL", model)).models["u"]["kind"] == "smp"
+
+
+def test_the_convnets_stride_is_that_of_the_network():
+    from softreg.networks import convnet
+
+    assert stride_of({"kind": "convnet"}) == convnet.STRIDE
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("config/*.yaml")), ids=lambda file: file.stem)
+def test_the_projects_studies_load(file):
+    study = load_study(file)
+    assert study.name == file.stem
+    assert count_cells(study) > 0
+    assert file.read_text().startswith("# ")
+
+
+def test_every_kind_of_model_and_penalty_has_its_module():
+    from softreg.study.schema import study_schema
+
+    package = Path(__file__).parents[2] / "src" / "softreg"
+    folders = {"dataset": "data/datasets", "model": "networks", "penalty": "penalties"}
+    for definition in study_schema()["$defs"]:
+        family, _, kind = definition.partition("_")
+        if family in folders:
+            has_one = (package / folders[family] / f"{kind}.py").is_file()
+            assert has_one == (family != "penalty" or kind not in CONTROLS), definition
+
+
+def test_torch_is_not_imported():
+    program = (
+        "import sys; from pathlib import Path; from softreg.study import config, matrix; "
+        "config.load_study(Path('config/wbc.yaml')); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'segmentation_models_pytorch')))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_study_of_ten_thousand_cells_loads_at_once(load):
+    study = {
+        "datasets": {f"shapes{k}": {"kind": "shapes", "seed": k} for k in range(10)},
+        "models": {f"unet{k}": {"kind": "smp", "training": {"lr": 0.1 / (k + 1)}} for k in range(10)},
+        "penalties": {f"l1-{k}": {"kind": "l1", "lambda": [10.0**-e for e in range(1, 9)]} for k in range(5)},
+        "seeds": {"tuning": [0, 1], "evaluation": list(range(100, 110))},
+    }
+    text = yaml.safe_dump(study)
+    load(LEAST)
+    start = time.process_time()
+    assert count_cells(load(text)) > 10_000
+    assert time.process_time() - start < 1

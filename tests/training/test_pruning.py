@@ -1,0 +1,168 @@
+"""Magnitude pruning: what is set to zero, that it stays so, and that an interruption changes nothing."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from projects import prepared_study, sweep_path
+
+from softreg.running import stages
+from softreg.training.cell import CellTrainer
+from softreg.training.path import make_bench
+from softreg.training.pruning import Pruner
+from softreg.training.stopping import Interrupted, StopRequest
+
+#: 12 training images, so that these are 4 × 3 = 12 steps, and pruning comes after the sixth.
+EPOCHS, STEPS, AT = 4, 12, 6
+SGD = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9}
+ADAM = {"optimizer": "adam", "lr": 1e-3}
+
+
+def done(trainer):
+    """The steps that a trainer has done."""
+    return trainer.progress.epoch * 3 + trainer.progress.step
+
+
+class StopAfter(StopRequest):
+    """A request that comes once ``trainer`` has done a number of steps."""
+
+    def __init__(self, steps):
+        self.steps, self.trainer = steps, None
+
+    @property
+    def signal(self):
+        return 15 if self.trainer is not None and done(self.trainer) >= self.steps else None
+
+
+def layers(seed=0):
+    """Three layers, one of them with weights a hundred times smaller."""
+    random = torch.Generator().manual_seed(seed)
+    shapes, scales = [(8, 3, 3, 3), (20, 8), (5, 20)], [1.0, 0.01, 1.0]
+    return [scale * torch.randn(shape, generator=random) for shape, scale in zip(shapes, scales, strict=True)]
+
+
+def flat(tensors):
+    return np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.777, 0.99])
+def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(share):
+    weights = layers()
+    before = flat(weights)
+    Pruner(weights, share, at=3, done=0)(3)
+    expected = before.copy()
+    expected[np.argsort(np.abs(before))[: round(share * len(before))]] = 0
+    assert np.array_equal(flat(weights), expected)
+    # Ranked layer by layer, each would lose the same share.
+    assert share != 0.5 or float((weights[1] == 0).double().mean()) == 1
+
+
+def test_equal_magnitudes_do_not_change_the_share():
+    weight = torch.tensor([[0.5, -0.5, 0.5, -0.5, 1.0, 2.0, 3.0, 4.0]])
+    Pruner([weight], 0.25, at=1, done=0)(1)
+    assert int((weight == 0).sum()) == 2
+    assert weight[0, 4:].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(("share", "step"), [(0.5, 2), (0.0, 3), (0.0, 9), (0.001, 3)])
+def test_nothing_happens_before_its_step_or_for_no_weight(share, step):
+    weights = layers()
+    before = flat(weights)
+    Pruner(weights, share, at=3, done=0)(step)
+    assert np.array_equal(flat(weights), before)
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """A trainer of a new network on the tiny study, for a share to prune, a checkpoint's name and a request."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(training, share, name="cell", stop=None, **entry):
+        penalties = {"pruning": {"lambda": [0.3, 0.8], **entry}}
+        study = prepared_study(tmp_path, penalties=penalties, training={"epochs": EPOCHS, "batch_size": 4, **training})
+        data = stages.prepared_folder(study, "shapes")
+        bench = make_bench(study, sweep_path("pruning"), data, 4, torch.device("cpu"), share)
+        request = StopRequest() if stop is None else StopAfter(stop)
+        trainer = CellTrainer(bench, share, tmp_path / f"{name}.pt", "key", request, lambda row: None)
+        request.trainer = trainer
+        return trainer
+
+    return make
+
+
+def state(trainer):
+    return {name: tensor.clone() for name, tensor in trainer.bench.model.state_dict().items()}
+
+
+def until(trainer):
+    """Train until the request, if there is one, and give the state then."""
+    try:
+        trainer.run()
+    except Interrupted:
+        assert trainer.progress.epoch < EPOCHS
+    return state(trainer)
+
+
+def same(first, second):
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def zeros(trainer):
+    return flat(trainer.bench.regulariser.weights) == 0
+
+
+@pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_trained_cell_has_the_share_of_zeros_to_the_weight(make, training, share):
+    trainer = make(training, share)
+    progress = trainer.run()
+    assert int(zeros(trainer).sum()) == round(share * zeros(trainer).size)
+    assert [row["step"] for row in progress.history] == [3, 6, 9, 12]
+    assert [row["exact_zeros"] > 0 for row in progress.history] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])
+def test_zeros_stay_and_the_rest_goes_on_learning(make, training):
+    trainer = make(training, 0.8)
+    snapshots = []
+    trainer.report = lambda row: snapshots.append(flat(trainer.bench.regulariser.weights))
+    trainer.run()
+    pruned = snapshots[1] == 0
+    for earlier, later in pairwise(snapshots[1:]):
+        assert np.array_equal(later == 0, pruned)
+        # Weights behind a dead unit get no gradient; most are not.
+        assert np.mean(later[~pruned] != earlier[~pruned]) > 0.5
+
+
+def test_the_steps_before_are_those_of_another_share(make):
+    """Up to the pruning step the share matters to nothing."""
+    assert same(until(make(SGD, 0.3, "a", AT - 1)), until(make(SGD, 0.8, "b", AT - 1)))
+    assert not same(until(make(SGD, 0.3, "c", AT)), until(make(SGD, 0.8, "d", AT)))
+
+
+@pytest.mark.parametrize(("at", "step"), [(0.01, 1), (0.5, 6), (0.75, 9), (0.99, 12)])
+def test_it_happens_after_its_share_of_the_steps(make, at, step):
+    if step > 1:
+        stopped = make(SGD, 0.8, "before", step - 1, at=at)
+        until(stopped)
+        assert not zeros(stopped).any()
+    # The last step of all leaves no request to answer.
+    stopped = make(SGD, 0.8, "after", step if step < STEPS else None, at=at)
+    until(stopped)
+    assert int(zeros(stopped).sum()) == round(0.8 * zeros(stopped).size)
+
+
+@pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])
+@pytest.mark.parametrize("moments", [[AT - 1], [AT], [AT + 1], [AT - 3, AT, AT + 2]], ids=str)
+def test_an_interruption_before_at_or_after_pruning_changes_no_weight(make, training, moments):
+    whole = make(training, 0.8, "whole")
+    whole.run()
+    for moment in moments:
+        stopped = make(training, 0.8, "parts", moment)
+        until(stopped)
+        assert done(stopped) == moment
+    parts = make(training, 0.8, "parts")
+    parts.run()
+    assert int(zeros(parts).sum()) == int(zeros(whole).sum())
+    assert same(state(parts), state(whole))
