@@ -7,10 +7,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from softreg.errors import UserError
-from softreg.running import forecast, gpu, slurm, stages
+from softreg.running import forecast, gpu, packs, places, slurm, stages
+from softreg.running.graph import Graph
 from softreg.running.plan import allowed
-from softreg.study import matrix
 from softreg.study.config import load_study
+from softreg.study.matrix import parse_path
 
 min_version("9.27")
 
@@ -29,40 +30,54 @@ except UserError as error:
 
 stages.set_environment(STUDY)
 
+# What is done is told by files whose names end in a key of all that they were made from: see docs/architecture.md.
+# Snakemake only looks whether they are there; times, and what it remembers of earlier runs, decide nothing.
+GRAPH = Graph(STUDY)
+GRAPH.drop_void_marks()
+
 # A cluster's scheduler shares out its GPUs; there, a number of jobs is given.
 GPU_JOBS = None
 if STUDY.resources["gpu"] and workflow.nodes is None:
     GPU_JOBS = gpu.share_out(workflow.global_resources.get("gpu").value)
     workflow.register_resource("gpu", GPU_JOBS)
 
-if waiting := stages.waiting_packs(STUDY):
+if waiting := packs.waiting(GRAPH):
     logger.warning(waiting)
 
 
-RESULTS = stages.results_folder(STUDY).as_posix()
+RESULTS = GRAPH.results.as_posix()
 LOGS = f"logs/{STUDY.name}"
-SCORES = multiext(
-    f"{RESULTS}/scores/",
-    "sweep-val.parquet",
-    "final-val.parquet",
-    "final-test.parquet",
-    "cells.parquet",
-    "sums.parquet",
-    "layers.parquet",
-    "histories.parquet",
-    "images.parquet",
-    "examples.parquet",
-    "timings.csv",
-    "selection.csv",
-    "datasets.json",
-    "study.json",
-    "provenance.json",
-)
+
+
+def mark(job):
+    """The file that says that a job is done, whatever its time."""
+    return ancient(job.mark.as_posix())
+
+
+def path_of(wildcards):
+    """The training path that a job's wildcards name."""
+    return parse_path(wildcards.phase, wildcards.path)
+
+
+def group_of(wildcards):
+    """The data set × model × penalty that a job's wildcards name."""
+    return wildcards.dataset, wildcards.model, wildcards.penalty
+
+
+def before_training(wildcards):
+    """What a path needs: its data, and in the final its group's λ̂."""
+    path = path_of(wildcards)
+    chosen = [GRAPH.select(path.group)] if path.phase == "final" else []
+    return [mark(job) for job in [GRAPH.prepare(path.dataset), *chosen]]
 
 
 wildcard_constraints:
     phase="sweep|final",
     path=r"[^/]+/[^/]+/[^/]+/seed\d+(-fold\d+)?",
+    dataset="[^/]+",
+    model="[^/]+",
+    penalty="[^/]+",
+    key="[0-9a-f]{16}",
 
 
 # What may be asked for while a study's networks wait in packs: of all else, Snakemake cannot tell what is current.
@@ -73,7 +88,7 @@ NEED_NO_NETWORKS = {"data", "paper", "partial", f"{RESULTS}/report.html"}
 onstart:
     jobs = list(workflow.dag.needrun_jobs())
     targets = set(workflow.dag_settings.targets)
-    trains = any(job.rule.name == "train_path" for job in jobs)
+    trains = any(job.rule.name == "train_paths" for job in jobs)
     if waiting and (trains or not targets or targets - NEED_NO_NETWORKS):
         raise WorkflowError(waiting)
     if workflow.executor_plugin.name == "slurm":
@@ -103,7 +118,6 @@ localrules:
     partial,
     fetch_archive,
     select_lambda,
-    list_selection,
     gather_scores,
     write_paper,
     pack,
@@ -112,30 +126,27 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/report.html",
+        mark(GRAPH.paper),
 
 
 rule data:
     input:
-        [stages.description(STUDY, dataset) for dataset in STUDY.datasets],
+        [mark(GRAPH.prepare(dataset)) for dataset in STUDY.datasets],
 
 
 rule sweep:
     input:
-        [
-            f"{RESULTS}/sweep/{path.name}/val.parquet"
-            for path in matrix.sweep_paths(STUDY)
-        ],
+        [mark(GRAPH.last(path)) for path in GRAPH.sweep],
 
 
 rule scores:
     input:
-        SCORES,
+        mark(GRAPH.gather),
 
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/select.smk"
+include: "workflow/rules/reveal.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/pack.smk"

@@ -55,13 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     status = _study_command(commands, "status", "tell what of a study runs, waits and has failed", _status)
     status.add_argument("--watch", action="store_true", help="again every few seconds, until nothing runs")
     _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
-    _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
-    _study_command(commands, "train", "train a path: all λ of one penalty, one seed", _train, "phase", "path")
-    _study_command(commands, "evaluate", "score a path's weights: the sweep's on val alone", _evaluate, "phase", "path")
-    _study_command(commands, "reveal", "score a group's sweep on test, once λ̂ is selected", _reveal, "group")
-    select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
-    select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, list λ̂ of all groups")
+    prepare = _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
+    train = _study_command(commands, "train", "train and score paths: all λ of one penalty and seed", _train, "phase")
+    train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
+    reveal = _study_command(commands, "reveal", "score a group's sweep on test, once λ̂ is selected", _reveal, "group")
+    select = _study_command(commands, "select", "choose a group's λ̂ from validation scores", _select, "group")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
+    for stage in (prepare, train, reveal, select, gather):
+        stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
     _study_command(commands, "pack", "pack a finished study's networks, one archive a path, to version them", _pack)
     _study_command(commands, "unpack", "make again what a study's packs hold", _unpack)
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         paper = commands.add_parser(name, help=text, description=text)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
         paper.set_defaults(run=_write_paper, stage=name)
+        if name == "paper":
+            paper.add_argument("--key", default="", help="mark it as made under this key")
     return parser
 
 
@@ -175,9 +178,10 @@ def _plan(options: argparse.Namespace) -> None:
 
 def _say_waiting_packs(study: Study) -> None:
     """Warn that what the packs hold counts as not made."""
-    from softreg.running import stages
+    from softreg.running import packs
+    from softreg.running.graph import Graph
 
-    if waiting := stages.waiting_packs(study):
+    if waiting := packs.waiting(Graph(study)):
         print(f"softreg: {waiting}", file=sys.stderr)
 
 
@@ -210,7 +214,7 @@ def _prepare(options: argparse.Namespace) -> None:
     study = load_study(options.study)
     if options.dataset not in study.datasets:
         raise UserError(f"{study.file} has no data set {options.dataset!r}; it has {', '.join(study.datasets)}")
-    stages.prepare(study, options.dataset)
+    stages.prepare(study, options.dataset, options.key)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -219,16 +223,10 @@ def _train(options: argparse.Namespace) -> None:
     from softreg.study.matrix import find_path
 
     study = load_study(options.study)
-    stages.train(study, find_path(study, options.phase, options.path))
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from softreg.running import stages
-    from softreg.study.config import load_study
-    from softreg.study.matrix import find_path
-
-    study = load_study(options.study)
-    stages.evaluate(study, find_path(study, options.phase, options.path))
+    paths = [find_path(study, options.phase, name) for name in options.paths]
+    if len({path.group for path in paths}) > 1:
+        raise UserError(f"{' and '.join(options.paths)} are not of one group; give each group to a command of its own")
+    stages.train(study, *paths, key=options.key)
 
 
 def _reveal(options: argparse.Namespace) -> None:
@@ -237,7 +235,7 @@ def _reveal(options: argparse.Namespace) -> None:
     from softreg.study.matrix import find_group
 
     study = load_study(options.study)
-    stages.reveal(study, find_group(study, options.group))
+    stages.reveal(study, find_group(study, options.group), options.key)
 
 
 def _select(options: argparse.Namespace) -> None:
@@ -246,51 +244,42 @@ def _select(options: argparse.Namespace) -> None:
     from softreg.study.matrix import find_group
 
     study = load_study(options.study)
-    with jobs.timed(study.name, "select", options.group or "", stages.selecting_key(study)):
-        from softreg.scoring.select import select, select_group
-
-        if options.group is None:
-            select(study, stages.results_folder(study))
-        else:
-            select_group(study, stages.results_folder(study), find_group(study, options.group))
+    stages.select(study, find_group(study, options.group), options.key)
 
 
 def _gather(options: argparse.Namespace) -> None:
     from softreg.running import stages
     from softreg.study.config import load_study
 
-    study = load_study(options.study)
-    with nullcontext() if options.partial else jobs.timed(study.name, "gather", "", stages.gathering_key(study)):
-        from softreg.scoring.gather import gather, unfinished
-
-        folder = gather(study, stages.RESULTS, stages.DATA, options.partial)
-    if told := unfinished(folder):
+    if told := stages.gather(load_study(options.study), options.partial, options.key):
         print(told)
 
 
 def _pack(options: argparse.Namespace) -> None:
-    from softreg.running import stages
+    from softreg.running import packs
+    from softreg.running.graph import Graph
     from softreg.study.config import load_study
 
-    stages.pack(load_study(options.study))
+    packs.pack(Graph(load_study(options.study)))
 
 
 def _unpack(options: argparse.Namespace) -> None:
-    from softreg.running import stages
+    from softreg.running import packs
+    from softreg.running.graph import Graph
     from softreg.study.config import load_study
 
-    study = load_study(options.study)
-    if count := stages.unpack(study):
-        print(f"{study.name}: {count} archives unpacked")
-    elif count := stages.differing_packs(study):
-        results = stages.results_folder(study)
+    graph = Graph(load_study(options.study))
+    name = graph.study.name
+    if count := packs.unpack(graph):
+        print(f"{name}: {count} archives unpacked")
+    elif count := packs.differing(graph):
         print(
-            f"{study.name} has nothing to unpack, though {count} paths are not as in its packs: they have been trained "
-            f"anew here, or their training has begun. To have the packs' back, move their folders out of "
-            f"{results / 'sweep'} and {results / 'final'} and run this again"
+            f"{name} has nothing to unpack, though {count} paths are not as in its packs: they have been trained "
+            f"again here, or their training has begun. To restore the packs', move their folders out of "
+            f"{graph.results / 'sweep'} and {graph.results / 'final'} and run this again"
         )
     else:
-        print(f"{study.name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
+        print(f"{name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
 
 
 def _diff(options: argparse.Namespace) -> None:
@@ -309,12 +298,14 @@ def _write_paper(options: argparse.Namespace) -> None:
     if options.stage != "paper":
         _write_from_scores(options.results, (options.stage,))
         return
-    from softreg.running import stages
-
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results")
-    with jobs.timed(options.results.name, "paper", "", stages.paper_code()) if own else nullcontext():
+    with jobs.timed(options.results.name, "paper", "", options.key) if own else nullcontext():
         _write_from_scores(options.results, ("tables", "figures", "report"))
+    if options.key:
+        from softreg.running.graph import paper_of
+
+        paper_of(options.results, options.key).end()
 
 
 def _write_from_scores(results: Path, parts: Sequence[str]) -> None:

@@ -9,18 +9,17 @@ rule fetch_archive:
 
 rule prepare_dataset:
     input:
-        lambda wildcards: stages.archive_files(STUDY, wildcards.dataset),
+        lambda wildcards: [
+            ancient(file) for file in places.archive_files(STUDY, wildcards.dataset)
+        ],
     output:
-        "data/prepared/{dataset}-{digest}/dataset.json",
+        "data/prepared/{dataset}-{digest}/made-{key}",
     log:
-        "logs/data/prepare/{dataset}-{digest}.log",
+        "logs/data/prepare/{dataset}-{digest}-{key}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
     threads: workflow.cores or 1
     resources:
         **stages.NO_GPU,
-    params:
-        code=lambda wildcards: stages.preparing_code(STUDY, wildcards.dataset),
-        source=lambda wildcards: stages.source_state(STUDY, wildcards.dataset),
     shell:
-        'softreg prepare "$SOFTREG_STUDY" {wildcards.dataset:q} 2>&1 | tee {log:q}'
+        'softreg prepare "$SOFTREG_STUDY" {wildcards.dataset:q} --key {wildcards.key} 2>&1 | tee {log:q}'

@@ -1,30 +1,21 @@
 rule gather_scores:
     input:
-        rules.sweep.input,
-        [
-            f"{RESULTS}/sweep/{'/'.join(group)}/sums.parquet"
-            for group in matrix.groups(STUDY)
-        ],
-        [
-            f"{RESULTS}/final/{path.name}/{name}.parquet"
-            for path in matrix.final_paths(STUDY)
-            for name in ("val", "test", "sums")
-        ],
-        selection=f"{RESULTS}/selection.csv",
+        [mark(GRAPH.last(path)) for path in GRAPH.final],
+        [mark(GRAPH.reveal(group)) for group in GRAPH.groups],
     output:
-        SCORES,
+        [f"{RESULTS}/scores/{name}" for name in places.SCORES],
+        GRAPH.gather.mark.as_posix(),
     log:
         f"{LOGS}/gather.log",
     params:
-        content=STUDY.to_dict(),
-        code=stages.code("softreg.scoring.gather"),
+        key=GRAPH.gather.key,
     shell:
-        'softreg gather "$SOFTREG_STUDY" 2> {log:q}'
+        'softreg gather "$SOFTREG_STUDY" --key {params.key} 2> {log:q}'
 
 
 rule write_paper:
     input:
-        SCORES,
+        mark(GRAPH.gather),
     output:
         report=report(
             f"{RESULTS}/report.html",
@@ -46,13 +37,14 @@ rule write_paper:
             labels={"table": "{name}"},
             caption="../report/table.rst",
         ),
+        mark=GRAPH.paper.mark.as_posix(),
     log:
         f"{LOGS}/paper.log",
     params:
         folder=subpath(output.report, parent=True),
-        code=stages.paper_code(),
+        key=GRAPH.paper.key,
     shell:
-        "softreg paper {params.folder:q} 2> {log:q}"
+        "softreg paper {params.folder:q} --key {params.key} 2> {log:q}"
 
 
 # Without inputs: where only published scores are at hand, nothing that makes scores may run.
@@ -60,7 +52,7 @@ rule paper:
     log:
         f"{LOGS}/paper.log",
     params:
-        folder=stages.paper_folder(STUDY).as_posix(),
+        folder=places.paper_folder(STUDY).as_posix(),
     shell:
         "softreg paper {params.folder:q} 2>&1 | tee {log:q}"
 

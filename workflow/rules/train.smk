@@ -1,19 +1,18 @@
-rule train_path:
+# Trains what is missing of a path, or of the next paths of its group too (`seeds_per_job`), and scores it.
+rule train_paths:
     input:
-        unpack(
-            lambda wildcards: stages.training_inputs(
-                STUDY, wildcards.phase, wildcards.path
-            )
-        ),
+        before_training,
     output:
-        f"{RESULTS}/{{phase}}/{{path}}/path.json",
+        f"{RESULTS}/{{phase}}/{{path}}/made-{{key}}",
     log:
-        f"{LOGS}/train/{{phase}}/{{path}}.log",
-    priority: lambda wildcards: stages.seed_priority(STUDY, wildcards.phase, wildcards.path)
+        f"{LOGS}/train/{{phase}}/{{path}}-{{key}}.log",
+    priority: lambda wildcards: stages.seed_priority(STUDY, path_of(wildcards))
     threads: STUDY.resources["threads"]
     resources:
         **stages.job_resources(STUDY),
     params:
-        key=lambda wildcards: stages.path_key(STUDY, wildcards.phase, wildcards.path),
+        paths=lambda wildcards: [
+            path.name for path in GRAPH.batches[path_of(wildcards)]
+        ],
     shell:
-        'softreg train "$SOFTREG_STUDY" {wildcards.phase} {wildcards.path:q} 2> {log:q}'
+        'softreg train "$SOFTREG_STUDY" {wildcards.phase} {params.paths:q} --key {wildcards.key} 2> {log:q}'

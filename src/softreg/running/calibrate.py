@@ -19,10 +19,10 @@ from typing import Any
 
 from softreg.errors import UserError
 from softreg.files import digest, read_json, write_json
-from softreg.running import gpu, stages
+from softreg.running import gpu, places
 from softreg.study import matrix
-from softreg.study.cells import path_spec
 from softreg.study.config import Study
+from softreg.study.keys import group_spec
 
 _MOST_AT_ONCE = 8
 #: Of training: what may change without another calibration, as it only says how often what is timed happens.
@@ -38,9 +38,9 @@ def calibrate(study: Study, jobs: int) -> None:
     Raises UserError where data are not prepared.
     """
     for dataset in study.datasets:
-        if not Path(stages.description(study, dataset)).is_file():
+        if not places.description(study, dataset).is_file():
             raise UserError(
-                f"{stages.description(study, dataset)} is missing; run "
+                f"{places.description(study, dataset)} is missing; run "
                 f"`snakemake data --config study={study.file}` or `softreg prepare {study.file} {dataset}` first"
             )
     count = 1 if study.resources["gpu"] else max(1, min(jobs, _MOST_AT_ONCE))
@@ -62,7 +62,7 @@ def read(study: Study) -> dict[str, Any] | None:
 
 def file_of(study: Study) -> Path:
     """Where the calibration of a study lies."""
-    return stages.results_folder(study) / "calibration.json"
+    return places.results_folder(study) / "calibration.json"
 
 
 def pairs(study: Study) -> Iterator[tuple[str, str]]:
@@ -72,8 +72,7 @@ def pairs(study: Study) -> Iterator[tuple[str, str]]:
 
 def key(study: Study, dataset: str, model: str) -> str:
     """Changes when what was timed does: the images, the network, the batches."""
-    path = matrix.TrainingPath("sweep", dataset, model, next(iter(study.penalties)), 0)
-    spec = path_spec(study, path)
+    spec = group_spec(study, (dataset, model, next(iter(study.penalties))))
     training = {name: value for name, value in study.training_of(model).items() if name not in _COUNTS}
     kept = {name: spec[name] for name in ("dataset", "model", "threads", "gpu")}
     return digest([kept, training, study.evaluation["batch_size"], study.evaluation["corruptions"]])

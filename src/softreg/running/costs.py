@@ -19,11 +19,13 @@ from statistics import fmean
 from typing import Any
 
 from softreg.files import read_json
-from softreg.running import calibrate, stages
-from softreg.running.survey import Group, PathState, Survey
-from softreg.study.cells import path_folder, path_spec
+from softreg.running import calibrate, places
+from softreg.running.graph import batch_name
+from softreg.running.survey import PathState, Survey
+from softreg.study.cells import path_folder
 from softreg.study.config import Study
-from softreg.study.matrix import TrainingPath, groups
+from softreg.study.keys import group_spec
+from softreg.study.matrix import Group, groups
 
 #: Seconds of the short commands where none has run here: mostly what their libraries take to load.
 _ASSUMED = {"select": 3.0, "gather": 5.0, "paper": 20.0}
@@ -95,17 +97,19 @@ class Costs:
 def costs(survey: Survey, records: Sequence[dict[str, Any]]) -> Costs:
     """What is known of a study's costs; ``records`` are those of its jobs."""
     study = survey.study
-    cells = {f"{state.path.phase}/{state.path.name}": list(_finished(study, state)) for state in survey.paths}
+    cells: dict[str, list[_Row]] = defaultdict(list)
+    for state in survey.paths:
+        cells[batch_name(survey.graph.batches[state.path])] += _finished(study, state)
     calibrated = _calibrated(study)
     ended = [record for record in records if record["state"] == "finished"]
     ran = _ran(ended, cells)
     told = [f"{len(ended)} jobs here"] * bool(ran) + [calibrated.beside_source] * bool(calibrated.beside)
     seen = {command: [record["seconds"] for record in ended if record["command"] == command] for command in _ASSUMED}
-    published = stages.RESULTS / "published" / study.name
+    published = places.RESULTS / "published" / study.name
     return Costs(
         sources=[
             *_measured("measured here", [row for rows in cells.values() for row in rows]),
-            *_timings("scores gathered here", study, stages.results_folder(study)),
+            *_timings("scores gathered here", study, places.results_folder(study)),
             *calibrated.sources,
             *_timings("published timings", study, published),
         ],
@@ -121,13 +125,13 @@ _Row = tuple[Group, float, str]
 
 
 def _finished(study: Study, state: PathState) -> Iterator[_Row]:
-    folder = path_folder(stages.results_folder(study), state.path)
+    folder = path_folder(places.results_folder(study), state.path)
     for lambda_, ended in state.ended.items():
         if ended["status"] == "finished":
             with suppress(FileNotFoundError):
                 # Deleted by hand, or replaced this moment.
                 record = read_json(folder / f"lambda-{lambda_}" / "cell.json")
-                yield state.group, record["seconds"], record["provenance"]["device"]
+                yield state.path.group, record["seconds"], record["provenance"]["device"]
 
 
 def _measured(label: str, rows: Sequence[_Row]) -> list[Source]:
@@ -157,8 +161,8 @@ def _same_groups(study: Study, described: dict[str, Any]) -> set[Group]:
     try:
         other = Study(file=study.file, **described)
         known = set(groups(other))
-        paths = {group: TrainingPath("final", *group, 0) for group in groups(study) if group in known}
-        return {group for group, path in paths.items() if path_spec(study, path) == path_spec(other, path)}
+        same = [group for group in groups(study) if group in known]
+        return {group for group in same if group_spec(study, group) == group_spec(other, group)}
     except (TypeError, KeyError):
         # Described by a version of SoftReg that knew other keys.
         return set()
@@ -194,9 +198,9 @@ def _sizes(survey: Survey) -> dict[tuple[str, str], Figure]:
     """Bytes a cell, with its share of its path's records, from a few finished paths of each dataset × model."""
     scored: dict[tuple[str, str], list[PathState]] = defaultdict(list)
     for state in survey.paths:
-        if state.scored and state.ended:
-            scored[state.group[:2]].append(state)
-    results = stages.results_folder(survey.study)
+        if state.made and state.ended:
+            scored[state.path.group[:2]].append(state)
+    results = places.results_folder(survey.study)
     found = {}
     for pair, states in scored.items():
         few = states[:_SIZED] + states[-_SIZED:]
@@ -231,7 +235,7 @@ def _calibrated(study: Study) -> _Calibrated:
         if read is not None
         and (part := read["parts"].get("/".join(pair)))
         and part["key"] == calibrate.key(study, *pair)
-        and Path(stages.description(study, pair[0])).is_file()
+        and places.description(study, pair[0]).is_file()
     }
     if read is None or not parts:
         return _Calibrated([], {}, "", {})
@@ -259,23 +263,28 @@ def _calibrated_jobs(
     """`Costs.beside` of one dataset × model, from what was timed of it; ``images`` counts them by phase and split."""
     training, scoring, startup = study.training_of(pair[1]), part["scoring"], part["startup"]
     validations = -(-training["epochs"] // training["validate_every"])
-    severities = len(study.evaluation["severities"])
     cells: dict[tuple[str, str], float] = {}
     for phase, count in images.items():
         validation = validations * count["val"] * part["validation"]
         cells["train", phase] = part["cell"] + training["epochs"] * part["epoch"] + validation
-    corrupted = sum(scoring[kind] for kind in study.evaluation["corruptions"]) * severities
-    final = images["final"]
-    cells["evaluate", "sweep"] = images["sweep"]["val"] * scoring["plain"]
-    cells["evaluate", "final"] = (final["train"] + final["val"]) * scoring["plain"]
-    cells["evaluate", "final"] += final["test"] * (scoring["pictures"] + corrupted)
-    cells["reveal", "sweep"] = final["test"] * scoring["plain"]
+        # Scoring comes with the training, in the same job.
+        cells["train", phase] += _scoring(study, phase, count, scoring)
+    cells["reveal", "sweep"] = images["final"]["test"] * scoring["plain"]
     return {(command, phase, *pair): (startup, seconds) for (command, phase), seconds in cells.items()}
+
+
+def _scoring(study: Study, phase: str, images: dict[str, int], scoring: dict[str, float]) -> float:
+    """Seconds to score one cell on the ``images`` of each split; ``scoring`` are those of one image."""
+    if phase == "sweep":
+        return images["val"] * scoring["plain"]
+    kinds = sum(scoring[kind] for kind in study.evaluation["corruptions"])
+    corrupted = kinds * len(study.evaluation["severities"])
+    return (images["train"] + images["val"]) * scoring["plain"] + images["test"] * (scoring["pictures"] + corrupted)
 
 
 def _images(study: Study, dataset: str, phase: str) -> dict[str, int]:
     """Images of each split; of a fold's training in the sweep, those that it trains on and is validated on."""
-    ids = read_json(Path(stages.description(study, dataset)))["ids"]
+    ids = read_json(places.description(study, dataset))["ids"]
     counts = {split: len(names) for split, names in ids.items()}
     if phase == "sweep" and study.selection["scorer"] == "kfold":
         pool = counts["train"] + counts["val"]

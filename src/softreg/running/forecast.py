@@ -58,11 +58,12 @@ def span(seconds: float) -> str:
 def _left(planned: Plan) -> str:
     paths = planned.survey.paths
     cells = sum(len(state.open) + len(state.ended) for state in paths)
-    training = [job for job in planned.work if job.command == "train"]
-    left = sum(job.cells for job in training)
+    waiting = [state for state in paths if not state.made]
+    training = sum(bool(state.open) for state in waiting)
+    left = sum(len(state.open) for state in waiting)
     return (
-        f"{planned.study.name}: {left} of {cells} cells and {len(training)} of {len(paths)} paths are left to train, "
-        f"{sum(job.command == 'evaluate' for job in planned.work)} paths to score"
+        f"{planned.study.name}: {left} of {cells} cells and {training} of {len(paths)} paths are left to train, "
+        f"{len(waiting)} paths to score, in {len(planned.work)} jobs"
     )
 
 
@@ -72,9 +73,10 @@ def _table(planned: Plan) -> list[str]:
     for phase in ("sweep", "final", ""):
         states = [state for state in planned.survey.paths if state.path.phase == phase]
         work = [job for job in planned.work if job.phase == phase]
-        trained = [job for job in work if job.command == "train"]
+        waiting = [state for state in states if not state.made]
         cells = sum(len(state.open) + len(state.ended) for state in states)
-        counts = (f"{len(trained)} of {len(states)}", f"{sum(job.cells for job in trained)} of {cells}")
+        left = sum(len(state.open) for state in waiting)
+        counts = (f"{len(waiting)} of {len(states)}", f"{left} of {cells}")
         hours = (_training(planned, work), _rest(planned, work))
         rows.append((phase, *counts, *hours) if phase else ("report", "", "", "", hours[1]))
     rows.append(("all", "", "", _training(planned, planned.work), _rest(planned, planned.work)))

@@ -1,200 +1,163 @@
-"""Packing what a study has made into one archive a path, and unpacking it elsewhere. Imports no torch.
+"""Packing what a study has made into one archive a job, and unpacking it elsewhere. Imports no torch.
 
 A study of 300 networks has 1,500 files, one of 10,000 has 50,000: too many to be versioned, sent or listed. ``packs/``
-holds one archive for each path, with its networks and scores, and ``records.json``: what Snakemake noted of how each
-file was made, see `softreg.running.notes`. An archive is a zip without compression (weights do not shrink) and without times,
-so that the same results are the same bytes, whoever packs them.
+holds an archive for each path with its networks and scores, for each choice of λ̂, and for the scores of each sweep on
+test, every one with the mark of the job that made it; and ``index.json``, their keys. An archive is a zip without
+compression (weights do not shrink) and without times, so that the same results are the same bytes, whoever packs them.
 
-``packed.json`` beside the folders tells which packs were last packed or unpacked here, and the content of each file
-then: what differs from it has been made since and lies in no pack, so that it is never overwritten.
+``packed.json`` beside the folders tells which packs were last packed or unpacked here, and all keys that were ever in
+one: what was made under another key lies in no pack, so that it is never overwritten.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from softreg.data.archives import BLOCK, Archive, content_digest, extract
 from softreg.errors import UserError
-from softreg.files import crc32_file, read_json, sha256_file, whole_file, write_json
-from softreg.running import notes
-from softreg.study.config import Study
-from softreg.study.matrix import TrainingPath, final_paths, groups, sweep_paths
+from softreg.files import read_json, sha256_file, whole_file, write_json
+from softreg.running.graph import Graph, Job
 
-_SCORES = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
 _CELL = ("cell.json", "weights.safetensors", "history.csv", "layers.csv")
-_LIST = "path.json"
-_OTHERS = "selection.zip"
-#: All that an archive may hold: packs may be anybody's.
-_MEMBERS = {
-    False: re.compile(r"path\.json|(val|test|sums)\.parquet|lambda-[^/]+/(cell\.json|weights\.safetensors|\w+\.csv)"),
-    True: re.compile(r"selection\.csv|selection/[^/]+/[^/]+/[^/]+\.csv|sweep/[^/]+/[^/]+/[^/]+/sums\.parquet"),
+#: All that an archive may hold, below its folder, by the command of its job: packs may be anybody's.
+_MEMBER = {
+    "train": r"path\.json|(val|test|sums)\.parquet|lambda-[^/]+/(cell\.json|weights\.safetensors|\w+\.csv)|made-\w+",
+    "select": r"[^/]+\.(csv|made-\w+)",
+    "reveal": r"sums\.parquet|made-\w+",
 }
 
 
-@dataclass(frozen=True)
-class _Pack:
-    """One archive, and the folder that its members lie in when they are unpacked; ``results`` is the study's own."""
+def pack(graph: Graph) -> None:
+    """Bring ``packs/`` of a finished study up to date; only what has been made under another key is written.
 
-    file: Path
-    folder: Path
-    results: Path
-
-    def state(self, name: str) -> tuple[str, str]:
-        """The path of a member below ``results``, and what its file there holds: length and CRC, or "" if it is not."""
-        file = self.folder / name
-        place = file.relative_to(self.results).as_posix()
-        return place, f"{file.stat().st_size} {crc32_file(file)}" if file.is_file() else ""
-
-    def held(self) -> dict[str, str]:
-        """What the archive holds: each member's name, with its length and CRC."""
-        with zipfile.ZipFile(self.file) as archive:
-            return {entry.filename: f"{entry.file_size} {entry.CRC}" for entry in archive.infolist()}
-
-    def differing(self) -> list[str]:
-        """The members whose file is missing in the folder, or holds something else. Raises UserError for a bad one."""
-        allowed = _MEMBERS[self.file.name == _OTHERS]
-        try:
-            held = self.held()
-        except zipfile.BadZipFile:
-            held = {}
-        # Before anything outside the folder is looked at.
-        if strange := [name for name in held if not allowed.fullmatch(name)]:
-            raise UserError(f"{self.file} holds {strange[0]!r}, which is in no pack; fetch it from where it is kept")
-        changed = [name for name, content in held.items() if self.state(name)[1] != content]
-        if changed or not held:
-            # Reads all of it, and says what is wrong with it.
-            content_digest(self.file, self.archive())
-        return changed
-
-    def archive(self) -> Archive:
-        """As `softreg.data.archives` reads it: without compression, nothing can unpack to more bytes than it has itself."""
-        return Archive(self.file.name, "", max_bytes=self.file.stat().st_size)
-
-
-def pack(study: Study, results: Path, data: Iterable[Path]) -> None:
-    """Bring ``packs/`` of a finished study up to date; only archives whose content has changed are written.
-
-    ``results`` is the study's own folder, ``data`` are the files that stand for its data. Raises UserError where a
-    path has not been trained or scored.
+    Raises UserError where something is missing, or was made under another version of the study or the code.
     """
-    packs = results / "packs"
-    contents = dict(_contents(study, results))
-    for one, members in contents.items():
-        _write(one, members)
-    for file in set(packs.rglob("*.zip")) - {one.file for one in contents}:
+    packs = graph.results / "packs"
+    jobs = {_name(job): job for job in _jobs(graph)}
+    for job in jobs.values():
+        job.demand(graph.study)
+    for name, job in jobs.items():
+        if _key_in(packs / name) != job.key:
+            _write(packs / name, graph.results, job)
+    for file in set(packs.rglob("*.zip")) - {packs / name for name in jobs}:
         file.unlink()
-    write_json(packs / "records.json", notes.collect(_outputs(results, data)))
-    _mark(results, contents)
+    write_json(packs / "index.json", {name: job.key for name, job in jobs.items()})
+    _note(graph, {name: job.key for name, job in jobs.items()})
 
 
-def unpack(study: Study, results: Path, data: Iterable[Path]) -> int:
-    """Make the files of ``packs/`` again, with times and notes by which Snakemake takes them for made here.
+def unpack(graph: Graph) -> int:
+    """Make again what ``packs/`` hold; how many archives were unpacked.
 
-    Returns how many archives were unpacked. Those that were packed here, or have been unpacked, give back only folders
-    that are gone, and with them the λ̂ that they led to. Raises UserError, before anything is written, where one is
-    damaged, or what it would overwrite lies in no pack.
+    Of packs that were packed here, or have been unpacked, only what is gone. Raises UserError, before anything is
+    written, where an archive is damaged, or what it would overwrite lies in no pack.
     """
-    if not (results / "packs" / "records.json").is_file():
-        return 0
-    found = _found(results)
-    current = _current(results)
-    if current:
-        gone = {one.folder for one in found if not one.folder.exists()}
-        # With them what was chosen from them: Snakemake would not see that it came of others.
-        found = [one for one in found if one.folder in gone or (gone and one.file.name == _OTHERS)]
-    changed = {one: names for one in found if (names := one.differing())}
-    if current and not changed:
-        return 0
-    _refuse_unknown(study, results, changed)
-    entries = notes.read(results / "packs" / "records.json")
-    # From here on, what the packs hold is known too, should unpacking be cut short.
-    _know(results, found, "")
-    for one in changed:
-        _unpack(one)
-    places = [*gone, *_chosen(results)] if current else [results, *data]
-    notes.restore(entries, results, places)
-    # What was noted of other packs that lay there before.
-    notes.forget((results / "packs" / "records.json").as_posix())
-    _mark(results, found)
-    return len(changed)
+    index = _index(graph)
+    wanted = {name: key for name, key in index.items() if _marked(graph, name) != {key}}
+    if not waiting(graph):
+        wanted = {name: key for name, key in wanted.items() if not _place(graph, name).exists()}
+    known = _noted(graph)["known"]
+    for name, key in wanted.items():
+        _check(graph, name, key)
+        _refuse_unknown(graph, name, known.get(name, []))
+    for name in wanted:
+        _unpack(graph, name)
+    if index:
+        _note(graph, index)
+    return len(wanted)
 
 
-def waiting(study: Study, results: Path) -> str:
+def waiting(graph: Graph) -> str:
     """A sentence where the packs are not those that were last packed or unpacked here; else ""."""
-    if not (results / "packs" / "records.json").is_file() or _current(results):
+    file = graph.results / "packs" / "index.json"
+    if not file.is_file() or _noted(graph)["index"] == sha256_file(file):
         return ""
+    study = graph.study.file
     return (
-        f"{results / 'packs'} holds networks that are not unpacked; run `softreg unpack {study.file}` first, or "
-        f"`softreg pack {study.file}` if the networks beside them shall take their place"
+        f"{file.parent} holds networks that are not unpacked; run `softreg unpack {study}` first, or "
+        f"`softreg pack {study}` if the networks beside them shall take their place"
     )
 
 
-def differing(results: Path) -> int:
-    """How many paths lie there, whole or in part, otherwise than in their packs: by their lists, which hold keys."""
-    paths = [one for one in _found(results) if one.file.name != _OTHERS and one.folder.exists()]
-    return sum(one.state(_LIST)[1] != one.held().get(_LIST) for one in paths)
+def differing(graph: Graph) -> int:
+    """How many paths lie there otherwise than in their packs: made under another key, or not to the end."""
+    paths = [(name, key) for name, key in _index(graph).items() if name.startswith("train/")]
+    return sum(_place(graph, name).exists() and _marked(graph, name) != {key} for name, key in paths)
 
 
-def _found(results: Path) -> list[_Pack]:
-    packs = results / "packs"
-    return [_Pack(file, _folder(results, file), results) for file in sorted(packs.rglob("*.zip"))]
+def _jobs(graph: Graph) -> Iterator[Job]:
+    """The jobs whose work is packed."""
+    yield from map(graph.train, graph.sweep + graph.final)
+    yield from map(graph.select, graph.groups)
+    yield from map(graph.reveal, graph.groups)
 
 
-def _folder(results: Path, file: Path) -> Path:
-    packs = results / "packs"
-    return results if file.parent == packs else results / file.relative_to(packs).with_suffix("")
+def _name(job: Job) -> str:
+    return f"{job.command}/{job.name}.zip"
 
 
-def _chosen(results: Path) -> list[Path]:
-    """What follows from networks and is no path's own: λ̂, and scores that are told once it is chosen."""
-    return [results / name for name in _Pack(results / "packs" / _OTHERS, results, results).held()]
+def _place(graph: Graph, name: str) -> Path:
+    """What an archive makes again: the folder of a path, or one file."""
+    command, _, rest = name.removesuffix(".zip").partition("/")
+    places = {"train": rest, "select": f"selection/{rest}.csv", "reveal": f"sweep/{rest}/sums.parquet"}
+    return graph.results / places[command]
 
 
-def _contents(study: Study, results: Path) -> Iterator[tuple[_Pack, list[str]]]:
-    """Each archive, with the names of its members."""
-    for path in (*sweep_paths(study), *final_paths(study)):
-        folder = results / path.phase / path.name
-        yield _Pack(results / "packs" / path.phase / f"{path.name}.zip", folder, results), _members(path, folder)
-    sums = [f"sweep/{'/'.join(group)}/sums.parquet" for group in groups(study)]
-    choices = [f"selection/{'/'.join(group)}.csv" for group in groups(study)]
-    yield _Pack(results / "packs" / _OTHERS, results, results), ["selection.csv", *choices, *sums]
+def _marked(graph: Graph, name: str) -> set[str]:
+    """The keys that what lies in an archive's place was made under: one, or none where it is not made to the end."""
+    place = _place(graph, name)
+    stem = {"train": place / "made-", "select": place.with_suffix(".made-"), "reveal": place.with_name("made-")}
+    start = stem[name.partition("/")[0]]
+    return {mark.name.removeprefix(start.name) for mark in start.parent.glob(f"{start.name}*")}
 
 
-def _members(path: TrainingPath, folder: Path) -> list[str]:
-    """What is kept of a path: the cells that it lists, those that have finished with their networks, and its scores."""
-    listing = folder / _LIST
-    if not listing.is_file():
-        raise missing(listing)
-    cells = [
-        f"lambda-{cell['lambda']}/{name}"
-        for cell in read_json(listing)["cells"]
-        for name in (_CELL if cell["status"] == "finished" else _CELL[:1])
-    ]
-    return [_LIST, *_SCORES[path.phase], *cells]
+def _index(graph: Graph) -> dict[str, str]:
+    """The key of each archive. Raises UserError where the list is damaged."""
+    file = graph.results / "packs" / "index.json"
+    if not file.is_file():
+        return {}
+    try:
+        return {str(name): str(key) for name, key in read_json(file).items() if _name_is_one(name)}
+    except (ValueError, AttributeError):
+        raise UserError(f"{file} is damaged; fetch it again from where it is kept") from None
 
 
-def missing(file: Path) -> UserError:
-    """What is told of a file without which a study is not finished, and is not packed."""
-    return UserError(f"{file} is missing; run `snakemake` to the end before you pack")
+def _name_is_one(name: str) -> bool:
+    if ".." in name.split("/") or not re.fullmatch(r"train(/[^/]+){5}\.zip|(select|reveal)(/[^/]+){3}\.zip", name):
+        raise ValueError
+    return True
 
 
-def _write(one: _Pack, members: list[str]) -> None:
-    wanted = {}
-    for name in members:
-        wanted[name] = one.state(name)[1]
-        if not wanted[name]:
-            raise missing(one.folder / name)
-    if one.file.is_file() and zipfile.is_zipfile(one.file) and one.held() == wanted:
-        return
-    with whole_file(one.file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name in members:
-            _add(archive, name, one.folder / name)
+def _key_in(file: Path) -> str:
+    """The key in the mark that an archive holds; "" where there is no such archive."""
+    if not zipfile.is_zipfile(file):
+        return ""
+    with zipfile.ZipFile(file) as archive:
+        return next((name.rpartition("made-")[2] for name in archive.namelist() if "made-" in name), "")
+
+
+def _members(job: Job) -> list[Path]:
+    """What is kept of a job: of a path, the cells that it lists, those that have finished with their networks."""
+    cells = []
+    if job.command == "train":
+        for cell in read_json(job.makes[0])["cells"]:
+            folder = job.makes[0].parent / f"lambda-{cell['lambda']}"
+            cells += [folder / name for name in (_CELL if cell["status"] == "finished" else _CELL[:1])]
+    return [*job.makes, *cells, job.mark]
+
+
+def _write(target: Path, results: Path, job: Job) -> None:
+    members = _members(job)
+    if missing := [file for file in members if not file.is_file()]:
+        raise UserError(f"{missing[0]} is missing; delete {job.mark} and run `snakemake` to the end before you pack")
+    with whole_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in members:
+            _add(archive, file.relative_to(results).as_posix(), file)
 
 
 def _add(archive: zipfile.ZipFile, name: str, file: Path) -> None:
@@ -203,75 +166,71 @@ def _add(archive: zipfile.ZipFile, name: str, file: Path) -> None:
     entry.external_attr = 0o644 << 16
     entry.file_size = file.stat().st_size
     with file.open("rb") as source, archive.open(entry, "w") as target:
-        while block := source.read(BLOCK):
-            target.write(block)
+        shutil.copyfileobj(source, target, BLOCK)
 
 
-def _unpack(one: _Pack) -> None:
-    """Write the members one by one, each whole; what else lies in the folder stays."""
-    one.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=one.folder, prefix=".unpack.") as scratch:
-        source = Path(scratch) / "whole"
-        for member in extract(one.file, one.archive(), source):
-            target = one.folder / member.relative_to(source)
+def _check(graph: Graph, name: str, key: str) -> None:
+    """Raise UserError for an archive that is not there, is damaged, or holds what is in no pack."""
+    file = graph.results / "packs" / name
+    if not file.is_file():
+        raise UserError(f"{file} is missing; fetch it from where it is kept")
+    # Reads all of it, and says what is wrong with it.
+    content_digest(file, _archive(file))
+    command, place = name.partition("/")[0], _place(graph, name).relative_to(graph.results)
+    folder = (place if command == "train" else place.parent).as_posix()
+    allowed = re.compile(rf"{re.escape(folder)}/({_MEMBER[command]})")
+    with zipfile.ZipFile(file) as archive:
+        strange = [member for member in archive.namelist() if not allowed.fullmatch(member)]
+    if strange:
+        raise UserError(f"{file} holds {strange[0]!r}, which is in no pack; fetch it from where it is kept")
+    if _key_in(file) != key:
+        raise UserError(f"{file} is not the one that index.json names; fetch both from where they are kept")
+
+
+def _archive(file: Path) -> Archive:
+    """As `softreg.data.archives` reads it: without compression, nothing can unpack to more bytes than it has itself."""
+    return Archive(file.name, "", max_bytes=file.stat().st_size)
+
+
+def _refuse_unknown(graph: Graph, name: str, known: list[str]) -> None:
+    """Stop where a path that would be overwritten was made here and lies in no pack; all else follows in seconds."""
+    place, marked = _place(graph, name), _marked(graph, name)
+    if name.startswith("train/") and place.exists() and not (marked and marked <= set(known)):
+        raise UserError(
+            f"{place} has been made here and lies in no pack, and unpacking would overwrite it; move "
+            f"{graph.results / 'sweep'} and {graph.results / 'final'} elsewhere, or, to keep what is there, go back to "
+            "the commit that it was made under"
+        )
+
+
+def _unpack(graph: Graph, name: str) -> None:
+    """Put what an archive holds in its place; a path's folder as a whole, so that none is ever mixed."""
+    file = graph.results / "packs" / name
+    with tempfile.TemporaryDirectory(dir=graph.results, prefix=".unpack.") as scratch:
+        whole = Path(scratch) / "whole"
+        members = extract(file, _archive(file), whole)
+        place = _place(graph, name)
+        if name.startswith("train/"):
+            if place.exists():
+                place.replace(Path(scratch) / "replaced")
+            members = [whole / place.relative_to(graph.results)]
+        # The mark last: until then, the job counts as not done.
+        for member in sorted(members, key=lambda member: "made-" in member.name):
+            target = graph.results / member.relative_to(whole)
             target.parent.mkdir(parents=True, exist_ok=True)
             member.replace(target)
 
 
-def _refuse_unknown(study: Study, results: Path, changed: dict[_Pack, list[str]]) -> None:
-    """Stop where a file that would be overwritten is not as it was last packed or unpacked here."""
-    known = _marked(results)["contents"]
-    for one, names in changed.items():
-        if one.file.name == _OTHERS:
-            # Follows from the networks, in seconds.
-            continue
-        for place, content in map(one.state, names):
-            if content and content not in known.get(place, ()):
-                raise UserError(
-                    f"{results / place} has been made here and lies in no pack, and unpacking would overwrite it; move "
-                    f"{results / 'sweep'} and {results / 'final'} elsewhere, or, to keep what is there, go back to the "
-                    "commit that it was made under"
-                )
+def _noted(graph: Graph) -> dict[str, Any]:
+    """The digest of the index that was last packed or unpacked here, and the keys known of each archive."""
+    file = graph.results / "packed.json"
+    return read_json(file) if file.is_file() else {"index": "", "known": {}}
 
 
-def _outputs(results: Path, data: Iterable[Path]) -> Iterator[str]:
-    """Of all that Snakemake has notes on, what belongs to the study and is there."""
-    places = {file.as_posix() for file in data}
-    own, apart = f"{results.as_posix()}/", (f"{results.as_posix()}/packs/", f"{results.as_posix()}/partial/")
-    for output in notes.noted():
-        if (output in places or (output.startswith(own) and not output.startswith(apart))) and Path(output).exists():
-            yield output
-
-
-def _current(results: Path) -> bool:
-    """Whether the packs are those that were last packed or unpacked here."""
-    return bool(_marked(results)["records"] == sha256_file(results / "packs" / "records.json"))
-
-
-def _marked(results: Path) -> dict[str, Any]:
-    """The digest of the records that were last packed or unpacked here, and the known contents of each file."""
-    file = results / "packed.json"
-    return read_json(file) if file.is_file() else {"records": "", "contents": {}}
-
-
-def _mark(results: Path, packs: Iterable[_Pack]) -> None:
-    """Note that these packs are those whose content lies here. What others held of the same files is known no more."""
-    contents = _marked(results)["contents"] | {place: [content] for place, content in _holdings(packs)}
-    write_json(
-        results / "packed.json", {"records": sha256_file(results / "packs" / "records.json"), "contents": contents}
-    )
-
-
-def _know(results: Path, packs: Iterable[_Pack], records: str) -> None:
-    """Note what these packs hold beside what is known, before it is unpacked."""
-    contents = _marked(results)["contents"]
-    for place, content in _holdings(packs):
-        contents.setdefault(place, []).append(content)
-    write_json(results / "packed.json", {"records": records, "contents": contents})
-
-
-def _holdings(packs: Iterable[_Pack]) -> Iterator[tuple[str, str]]:
-    """The path below the results of each file that the packs hold, and its content."""
-    for one in packs:
-        for name, content in one.held().items():
-            yield (one.folder / name).relative_to(one.results).as_posix(), content
+def _note(graph: Graph, keys: dict[str, str]) -> None:
+    """Note that the packs with these ``keys`` are those whose content lies here."""
+    known = _noted(graph)["known"]
+    for name, key in keys.items():
+        known[name] = sorted({*known.get(name, []), key})
+    index = sha256_file(graph.results / "packs" / "index.json")
+    write_json(graph.results / "packed.json", {"index": index, "known": known})

@@ -5,30 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
-from softreg.running import gpu, jobs, stages
+from softreg.running import gpu, jobs
 from softreg.running.costs import Costs, costs
+from softreg.running.graph import Graph, Job, batch_name
 from softreg.running.schedule import Task, makespan
-from softreg.running.survey import Group, PathState, Survey, survey
+from softreg.running.stages import SELECTING_PRIORITY, seed_priority
+from softreg.running.survey import PathState, Survey, survey
 from softreg.study.config import Study
+from softreg.study.matrix import Group
 
 
 @dataclass(frozen=True)
 class Work:
-    """A job that is left: of a path, a group or the study, by its ``name`` within its command.
+    """A job that is left: of some paths, a group or the study, by its ``name`` within its command.
 
-    ``cells`` are those that it works on; ``needs`` the places of the jobs that it waits for.
+    ``cells`` are those that it trains, ``scored`` those that it scores; ``needs`` the places of the jobs that it waits
+    for.
     """
 
     command: str
     name: str
-    group: Group
-    phase: str
-    cells: int
-    priority: int
-    needs: tuple[int, ...]
+    key: str
+    group: Group = ("", "", "")
+    phase: str = ""
+    cells: int = 0
+    scored: int = 0
+    priority: int = 0
+    needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,14 @@ class Plan:
 
     def training(self, job: Work) -> float | None:
         """Seconds that a job trains; None where nothing tells."""
-        if job.command != "train" or not job.cells:
+        if not job.cells:
             return 0.0
         figure = self.costs.cell(job.group)
         return None if figure is None else job.cells * figure.value
 
     def rest(self, job: Work) -> float | None:
         """Seconds that a job takes beside training; None where nothing tells."""
-        return self.costs.rest(job.command, job.phase, job.group, job.cells)
+        return self.costs.rest(job.command, job.phase, job.group, job.scored)
 
     @property
     def complete(self) -> bool:
@@ -74,7 +79,7 @@ class Plan:
                 return None
             running = f"{job.command}/{job.name}" in done
             seconds = training + (self.rest(job) or 0.0) - done.get(f"{job.command}/{job.name}", 0.0)
-            priority = 2 * stages.SCORING_PRIORITY if running else job.priority
+            priority = 2 * SELECTING_PRIORITY if running else job.priority
             tasks.append(Task(max(seconds, 0.0), priority, job.needs))
         return makespan(tasks, workers)
 
@@ -82,9 +87,9 @@ class Plan:
 def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
     """Look at what a study has made, and plan the rest; ``records`` are those of its jobs, where they are at hand."""
     records = jobs.records(study.name) if records is None else records
-    looked = survey(study, {(record["command"], record["name"]): record for record in records})
+    looked = survey(Graph(study))
     work = left(looked)
-    again = {(job.command, job.name) for job in work if job.cells}
+    again = {(job.command, job.name) for job in work if job.scored}
     # What a job took whose work is to be done again, as the study has changed, says nothing.
     return Plan(looked, costs(looked, [each for each in records if (each["command"], each["name"]) not in again]), work)
 
@@ -92,57 +97,58 @@ def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
 def left(survey: Survey) -> list[Work]:
     """The jobs that Snakemake would run for the report, in an order in which they can be run."""
     work: list[Work] = []
-    for group, states in groupby(survey.paths, key=lambda state: state.group):
-        _add_group(work, survey, group, list(states))
+    graph = survey.graph
+    sweep = _add_batches(work, survey, "sweep", {})
+    chosen = {}
+    for group in graph.groups:
+        if group not in survey.selected:
+            scores = tuple(place for place in sweep if work[place].group == group)
+            chosen[group] = _add(work, _of(graph.select(group), group, priority=SELECTING_PRIORITY, needs=scores))
+    _add_batches(work, survey, "final", chosen)
+    for group in graph.groups:
+        if group not in survey.revealed:
+            sweep_of = [state for state in survey.paths if (state.path.phase, state.path.group) == ("sweep", group)]
+            needs = (chosen[group],) if group in chosen else ()
+            _add(work, _of(graph.reveal(group), group, scored=sum(map(_cells, sweep_of)), needs=needs))
     if not survey.gathered:
-        _add(work, "gather", range(len(work)))
+        _add(work, Work("gather", "", graph.gather.key, needs=tuple(range(len(work)))))
     if not survey.reported:
-        _add(work, "paper", range(len(work))[-1:])
+        _add(work, Work("paper", "", graph.paper.key, needs=tuple(range(len(work)))[-1:]))
     return work
 
 
-def _add_group(work: list[Work], survey: Survey, group: Group, states: Sequence[PathState]) -> None:
-    """The jobs of one group: its sweep, the choice of λ̂, the final, and the sweep on test."""
-    study, name = survey.study, "/".join(group)
-    sweep = [state for state in states if state.path.phase == "sweep"]
-    scores = [place for state in sweep for place in _add_path(work, study, state, ())]
-    chosen = []
-    if group not in survey.selected:
-        chosen = [_add(work, "select", scores, name, group, "sweep", 0, stages.SCORING_PRIORITY)]
-    for state in states:
-        if state.path.phase == "final":
-            _add_path(work, study, state, chosen)
-    if group not in survey.revealed:
-        _add(work, "reveal", chosen, name, group, "sweep", sum(map(_cells, sweep)))
+def _add_batches(work: list[Work], survey: Survey, phase: str, chosen: Mapping[Group, int]) -> list[int]:
+    """Add the jobs of a phase that have a path to train or score; their places."""
+    states = {state.path: state for state in survey.paths if state.path.phase == phase}
+    batches = dict.fromkeys(survey.graph.batches[path] for path in states)
+    return [
+        _add(work, _training(survey, [states[path] for path in batch], chosen))
+        for batch in batches
+        if not all(states[path].made for path in batch)
+    ]
 
 
-def _add_path(work: list[Work], study: Study, state: PathState, needs: Sequence[int]) -> list[int]:
-    """The jobs of one path; the place of its scoring, if that is left."""
-    path, name = state.path, f"{state.path.phase}/{state.path.name}"
-    if not state.trained:
-        priority = stages.seed_priority(study, path.phase, path.name)
-        needs = [_add(work, "train", needs, name, state.group, path.phase, len(state.open), priority)]
-    if state.scored:
-        return []
-    return [_add(work, "evaluate", needs, name, state.group, path.phase, _cells(state), stages.SCORING_PRIORITY)]
+def _training(survey: Survey, batch: Sequence[PathState], chosen: Mapping[Group, int]) -> Work:
+    path = batch[0].path
+    needs = (chosen[path.group],) if path.group in chosen else ()
+    waiting = [state for state in batch if not state.made]
+    cells, scored = sum(len(state.open) for state in waiting), sum(map(_cells, waiting))
+    name, priority = batch_name([state.path for state in batch]), seed_priority(survey.study, path)
+    key = survey.graph.last(path).key
+    return Work("train", name, key, path.group, path.phase, cells, scored, priority, needs)
+
+
+def _of(job: Job, group: Group, scored: int = 0, priority: int = 0, needs: tuple[int, ...] = ()) -> Work:
+    return Work(job.command, job.name, job.key, group, "sweep", 0, scored, priority, needs)
 
 
 def _cells(state: PathState) -> int:
     return len(state.open) + len(state.ended)
 
 
-def _add(
-    work: list[Work],
-    command: str,
-    needs: Sequence[int],
-    name: str = "",
-    group: Group = ("", "", ""),
-    phase: str = "",
-    cells: int = 0,
-    priority: int = 0,
-) -> int:
+def _add(work: list[Work], job: Work) -> int:
     """Add a job, and return its place."""
-    work.append(Work(command, name, group, phase, cells, priority, tuple(needs)))
+    work.append(job)
     return len(work) - 1
 
 

@@ -1,144 +1,60 @@
-"""The stages of the DAG: what each reads and writes, in the working directory's ``data`` and ``results``.
+"""The stages of the DAG: each makes what is missing or was made under another key, and returns at once otherwise.
 
 Stages that need torch import it when they run, so that the others, and jobs with nothing to do, start at once.
 """
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
-from softreg.files import digest, read_json, sha256_file, write_json
-from softreg.own.plugins import describe, is_plugin, slug
-from softreg.running import gpu, jobs, packs
-from softreg.study.cells import Cell, make_cells, path_folder, path_spec, training_code
+from softreg.files import read_json, write_json
+from softreg.own.plugins import is_plugin, slug
+from softreg.running import gpu, jobs, places
+from softreg.running.graph import Graph, Job, batch_name
+from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
-from softreg.study.fingerprint import code_fingerprint, module_of
-from softreg.study.matrix import TrainingPath, final_paths, parse_path, sweep_paths
+from softreg.study.keys import scoring_key
+from softreg.study.matrix import Group, TrainingPath, sweep_paths
 from softreg.training.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from softreg.scoring.evaluate import Evaluator
+    import pyarrow as pa
 
-DATA = Path("data")
-RESULTS = Path("results")
-Prepared = tuple[Path, dict[str, Any]]
-"""A prepared data set: its folder, and what its ``dataset.json`` says."""
+    from softreg.scoring.evaluate import Evaluator
+    from softreg.scoring.origin import Origin
+
 #: Of a job that needs no GPU, whatever a site's profile says of its GPUs.
 NO_GPU = {"gpu": 0, "gpu_model": None, "gres": None}
-SCORING_PRIORITY = 1_000_000
-"""Of what scores and selects: above all training, so that a λ̂ is had as soon as it can be."""
+SELECTING_PRIORITY = 1_000_000
+"""Of what selects: above all training, so that a λ̂ is had as soon as it can be."""
 
 
 def set_environment(study: Study) -> None:
     """Tell jobs, through the environment, which study they belong to and where this Python's ``softreg`` is.
 
-    The study's file is no parameter of a job: the same data serve every study, and a file under another name is no
-    reason to make anything again. The command is found whether or not its environment is activated.
+    The command is found whether or not its environment is activated.
     """
     os.environ["SOFTREG_STUDY"] = str(study.file)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def results_folder(study: Study) -> Path:
-    """Where everything that a study makes lies."""
-    return RESULTS / study.name
-
-
-def paper_folder(study: Study) -> Path:
-    """Where a paper is made from existing scores: the study's results, or published ones where it has none here."""
-    published = RESULTS / "published" / study.name
-    own = results_folder(study)
-    return published if (published / "scores").is_dir() and not (own / "scores").is_dir() else own
-
-
-def raw_folder(kind: str) -> Path:
-    """Where the archives of a kind of data set lie, as published."""
-    return DATA / "raw" / (slug(kind) if is_plugin(kind) else kind)
-
-
-def description(study: Study, dataset: str) -> str:
-    """The file whose presence says that a data set is prepared."""
-    return (prepared_folder(study, dataset) / "dataset.json").as_posix()
-
-
-def archive_files(study: Study, dataset: str) -> list[str]:
-    """The archives that a data set is prepared from."""
-    kind = study.datasets[dataset]["kind"]
-    return [(raw_folder(kind) / archive.filename).as_posix() for archive in archives_of(kind)]
-
-
-def training_inputs(study: Study, phase: str, name: str) -> dict[str, str]:
-    """What a path's training reads: its data, and in the final its group's λ̂."""
-    path = parse_path(phase, name)
-    data = {"data": description(study, path.dataset)}
-    if phase == "sweep":
-        return data
-    return {**data, "selection": f"{selection_stem(study)}{path.dataset}/{path.model}/{path.penalty}.csv"}
-
-
-def selection_stem(study: Study) -> str:
-    """What the names of all files begin with that hold one group's λ̂."""
-    return f"{results_folder(study).as_posix()}/selection/"
-
-
-def group_scores(study: Study, dataset: str, model: str, penalty: str) -> list[str]:
-    """The validation scores that λ̂ of one group is chosen from."""
-    sweep = f"{results_folder(study).as_posix()}/sweep"
-    return [f"{sweep}/{path.name}/val.parquet" for path in sweep_paths(study, (dataset, model, penalty))]
-
-
-def group_paths(study: Study, dataset: str, model: str, penalty: str) -> list[str]:
-    """The lists of the cells of one group's sweep."""
-    sweep = f"{results_folder(study).as_posix()}/sweep"
-    return [f"{sweep}/{path.name}/path.json" for path in sweep_paths(study, (dataset, model, penalty))]
-
-
-def path_key(study: Study, phase: str, name: str) -> str:
-    """Changes when a path must be looked at again: its specification, its grid, or the code that trains it."""
-    path = parse_path(phase, name)
-    grid = study.penalties[path.penalty]["lambda"] if phase == "sweep" else None
-    return digest([path_spec(study, path), grid, training_code(study, path)])
-
-
-def seed_priority(study: Study, phase: str, name: str) -> int:
+def seed_priority(study: Study, path: TrainingPath) -> int:
     """Higher for an earlier seed, the sweep's first, so that all entries are trained in turn, a seed after the other.
 
     What else the machine does at a time then falls on all entries, whose costs can be compared; and a study that is
-    stopped has as many seeds of each. Less than `SCORING_PRIORITY`.
+    stopped has as many seeds of each. Less than `SELECTING_PRIORITY`.
     """
     order = [("sweep", seed) for seed in study.seeds["tuning"]] + [
         ("final", seed) for seed in study.seeds["evaluation"]
     ]
-    return len(order) - order.index((phase, parse_path(phase, name).seed))
-
-
-def scoring_key(study: Study, phase: str, name: str) -> str:
-    """Changes when a path's scores must be made again; the sweep knows no corruptions."""
-    options = study.evaluation if phase == "final" else {"batch_size": study.evaluation["batch_size"]}
-    return _scoring_key(study, parse_path(phase, name).model, options)
-
-
-def revealing_key(study: Study, dataset: str, model: str, penalty: str) -> str:
-    """Changes when the scores of a group's sweep on test must be made again."""
-    grid = [path.name for path in sweep_paths(study, (dataset, model, penalty))]
-    return digest([grid, _scoring_key(study, model, {"batch_size": study.evaluation["batch_size"]})])
-
-
-def _scoring_key(study: Study, model: str, options: dict[str, Any]) -> str:
-    kind = study.models[model]["kind"]
-    return digest([options, study.resources["gpu"] > 0, code("softreg.scoring.evaluate", module_of("networks", kind))])
-
-
-def preparing_code(study: Study, dataset: str) -> str:
-    """The fingerprint of the code that prepares a data set."""
-    return code("softreg.data.prepare", module_of("data.datasets", study.datasets[dataset]["kind"]))
+    return len(order) - order.index((path.phase, path.seed))
 
 
 def job_resources(study: Study) -> Mapping[str, int | None]:
@@ -152,61 +68,6 @@ def job_resources(study: Study) -> Mapping[str, int | None]:
     return asked | ({"gpu": resources["gpu"]} if resources["gpu"] else NO_GPU)
 
 
-def selecting_key(study: Study) -> str:
-    """Changes when a group's λ̂ must be chosen again."""
-    return digest([study.selection, code("softreg.scoring.select")])
-
-
-def gathering_key(study: Study) -> str:
-    """Changes when the scores must be gathered again."""
-    return digest([study.to_dict(), code("softreg.scoring.gather")])
-
-
-def code(*modules: str) -> str:
-    """The fingerprint of a stage's code."""
-    return code_fingerprint(*modules)
-
-
-def source_state(study: Study, dataset: str) -> str:
-    """Changes when a user's own files do: images, masks, table and split lists, by name, size and time.
-
-    Of a user's own data set, whatever file or folder its options name.
-    """
-    options = study.datasets[dataset]
-    keys = ["images", "masks", "table", "train_list", "val_list", "test_list"]
-    if is_plugin(options["kind"]):
-        keys += describe(options["kind"]).options
-    named = [{**options["split"], **options}.get(key) for key in keys]
-    places = [Path(place) for place in named if isinstance(place, str)]
-    if isinstance(options.get("table"), str):
-        places += _listed(Path(options["table"]))
-    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
-    states = [(file.as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
-    return digest(states)
-
-
-def _listed(table: Path) -> list[Path]:
-    """The images and masks that a table names; none where it cannot be read, which preparing will say."""
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
-    return [table.parent / row[key] for row in rows for key in ("image", "mask") if row.get(key)]
-
-
-def paper_code() -> str:
-    """The fingerprint of the code, templates, script and style that make tables, figures and report."""
-    folder = Path(__file__).parents[1] / "paper" / "report"
-    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
-    return digest(
-        [
-            code("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report"),
-            [sha256_file(file) for file in parts],
-        ]
-    )
-
-
 def fetch(study: Study, kind: str, filename: str) -> None:
     """Fetch one archive of a kind of data set; of a user's own, ``kind`` may be the name of its folder of archives."""
     from softreg.data.fetch import fetch
@@ -216,172 +77,232 @@ def fetch(study: Study, kind: str, filename: str) -> None:
     by_name = {archive.filename: archive for archive in archives_of(kind)}
     if filename not in by_name:
         raise UserError(f"{kind} has no archive {filename!r}; it has {', '.join(by_name) or 'none'}")
-    fetch(by_name[filename], raw_folder(kind) / filename, study.mirrors)
+    fetch(by_name[filename], places.raw_folder(kind) / filename, study.mirrors)
 
 
-def prepare(study: Study, dataset: str) -> None:
+def prepare(study: Study, dataset: str, key: str = "") -> None:
     """Prepare one data set of the study."""
-    from softreg.data.prepare import prepare
+    with _making(study, Graph(study).prepare(dataset), key) as needed:
+        if needed:
+            from softreg.data.prepare import prepare
 
-    options = study.datasets[dataset]
-    prepare(dataset, options, raw_folder(options["kind"]), prepared_folder(study, dataset))
-
-
-def train(study: Study, path: TrainingPath) -> None:
-    """Train the cells of a path that are not settled yet, and list them all in its ``path.json``."""
-    data, description = _prepared(study, path.dataset)
-    lambdas = _lambdas(study, path)
-    with jobs.job(study.name, "train", f"{path.phase}/{path.name}", path_key(study, path.phase, path.name)):
-        cells = make_cells(study, path, lambdas, results_folder(study), description["content_digest"])
-        waiting = [cell for cell in cells if not cell.settled()]
-        if waiting:
-            _train_cells(study, path, waiting, data, len(description["classes"]))
-        folder = path_folder(results_folder(study), path)
-        write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+            options = study.datasets[dataset]
+            prepare(dataset, options, places.raw_folder(options["kind"]), prepared_folder(study, dataset))
 
 
-def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], data: Path, classes: int) -> None:
+def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
+    """Train the cells of ``paths`` that are not settled yet, list them in each ``path.json``, and score them.
+
+    In the sweep on val alone, in the final on train, val and test. ``paths`` are of one group and one phase. Raises
+    UserError where data, or in the final λ̂, are missing or of another version of the study.
+    """
+    graph = Graph(study)
+    wanted = [(path, graph.train(path)) for path in paths]
+    _check_key(study, key, [job for _, job in wanted])
+    open_ = [(path, job) for path, job in wanted if not job.made()]
+    if not open_:
+        return
+    graph.prepare(paths[0].dataset).demand(study)
+    if paths[0].phase == "final":
+        graph.select(paths[0].group).demand(study)
+    with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
+        for path, job in open_:
+            job.begin()
+            _train_path(study, path)
+            job.end()
+
+
+def _train_path(study: Study, path: TrainingPath) -> None:
+    cells = _cells(study, path)
+    waiting = [cell for cell in cells if not cell.settled()]
+    if waiting:
+        _train_cells(study, path, waiting)
+    folder = path_folder(places.results_folder(study), path)
+    write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+    _score(study, path, cells)
+
+
+def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
     """Train ``cells``; those that ran out of memory beside another job on their GPU, once more and alone."""
+    description = read_json(places.description(study, path.dataset))
     stop = StopRequest()
     with gpu.turn(study.resources["gpu"], stop) as turn:
         from softreg.training.path import train_cells
 
-        stop.install()
-        jobs.tell_ready(len(cells))
-        train_cells(study, path, cells, data, classes, stop)
+        with stop.installed():
+            jobs.tell_ready(len(cells))
+            data = prepared_folder(study, path.dataset)
+            train_cells(study, path, cells, data, len(description["classes"]), stop, jobs.tell)
         if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
             turn.out_of_memory()
 
 
-def evaluate(study: Study, path: TrainingPath) -> None:
-    """Score the finished cells of a path: in the sweep on val alone, in the final on train, val and test.
+def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
+    """Write the score records of a path's finished cells, but for those that are there already."""
+    from softreg.scoring.origin import current
 
-    Writes ``val.parquet``, and in the final ``test.parquet`` and ``sums.parquet``, into the path's folder.
-    """
-    prepared = _prepared(study, path.dataset)
-    job = jobs.job(study.name, "evaluate", f"{path.phase}/{path.name}", scoring_key(study, path.phase, path.name))
-    with job, gpu.turn(study.resources["gpu"]):
-        _evaluate(study, path, prepared)
-
-
-def _evaluate(study: Study, path: TrainingPath, prepared: Prepared) -> None:
-    from softreg.scoring import records
-
-    evaluator, cells = _evaluator(study, path, prepared)
-    folder = path_folder(results_folder(study), path)
-    if path.phase == "sweep":
-        records.write(evaluator.validation(cells), folder / "val.parquet")
+    origin = _origin(study, path.phase, path.model, cells)
+    folder = path_folder(places.results_folder(study), path)
+    files = [folder / name for name in places.RECORDS[path.phase]]
+    if all(current(file, origin) for file in files):
         return
-    tables = zip(*map(evaluator.final, cells), strict=True) if cells else ([], [], [])
-    for name, parts in zip(("val", "test", "sums"), tables, strict=True):
-        schema = records.SUMS if name == "sums" else records.SCHEMA
-        records.write(records.joined(parts, schema), folder / f"{name}.parquet", schema)
+    with gpu.turn(study.resources["gpu"]):
+        from softreg.scoring import records
+
+        finished = [cell for cell in cells if _entry(cell)["status"] == "finished"]
+        evaluator = _evaluator(study, path)
+        tables = _validation(evaluator, finished, files, origin) if path.phase == "sweep" else evaluator.final(finished)
+        for file, table in zip(files, tables, strict=True):
+            records.write(table, file, _schema(file), origin)
 
 
-def reveal(study: Study, group: tuple[str, str, str]) -> None:
+def _validation(evaluator: Evaluator, cells: Sequence[Cell], files: Sequence[Path], origin: Origin) -> list[pa.Table]:
+    """The sweep's records on val, of which those of networks that have not changed are kept."""
+    from softreg.scoring import records
+    from softreg.scoring.origin import still_current
+
+    kept = still_current(files[0], origin)
+    scored = set(kept["lambda"].to_pylist())
+    new = evaluator.validation([cell for cell in cells if cell.lambda_ not in scored])
+    return [records.joined([kept, new], records.SCHEMA)]
+
+
+def select(study: Study, group: Group, key: str = "") -> None:
+    """Choose λ̂ of one group from the validation scores of its sweep."""
+    graph = Graph(study)
+    with _making(study, graph.select(group), key) as needed:
+        if needed:
+            from softreg.scoring.select import select_group
+
+            _verified_sweep(study, graph, group)
+            select_group(study, places.results_folder(study), group)
+
+
+def reveal(study: Study, group: Group, key: str = "") -> None:
     """Score the networks of a group's sweep on test, into ``sums.parquet`` of the group's folder.
 
     For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
     Raises UserError where λ̂ of the group has not been selected yet.
     """
-    from softreg.scoring.select import selected_lambda
+    graph = Graph(study)
+    job = graph.reveal(group)
+    _check_key(study, key, [job])
+    graph.select(group).demand(study)
+    if job.made():
+        return
+    with jobs.job(study.name, "reveal", job.name, job.key):
+        cells = _verified_sweep(study, graph, group)
+        job.begin()
+        with gpu.turn(study.resources["gpu"]):
+            _reveal(study, group, cells)
+        job.end()
 
-    selected_lambda(results_folder(study), *group)
-    prepared = _prepared(study, group[0])
-    job = jobs.job(study.name, "reveal", "/".join(group), revealing_key(study, *group))
-    with job, gpu.turn(study.resources["gpu"]):
-        _reveal(study, group, prepared)
 
-
-def _reveal(study: Study, group: tuple[str, str, str], prepared: Prepared) -> None:
+def _reveal(study: Study, group: Group, cells: dict[TrainingPath, list[Cell]]) -> None:
     from softreg.scoring import records
 
+    jobs.tell_ready(sum(map(len, cells.values())))
     tables = []
-    for path in sweep_paths(study, group):
-        evaluator, cells = _evaluator(study, path, prepared)
-        tables.append(evaluator.revealed(cells))
-    place = results_folder(study).joinpath("sweep", *group) / "sums.parquet"
-    records.write(records.joined(tables, records.SUMS), place, records.SUMS)
+    for path, mine in cells.items():
+        finished = [cell for cell in mine if _entry(cell)["status"] == "finished"]
+        tables.append(_evaluator(study, path).revealed(finished))
+    origin = _origin(study, "sweep", group[1], [cell for mine in cells.values() for cell in mine])
+    records.write(records.joined(tables, records.SUMS), places.revealed(study, group), records.SUMS, origin)
 
 
-def pack(study: Study) -> None:
-    """Bring the packs of a finished study up to date; see `softreg.running.packs`.
+def _verified_sweep(study: Study, graph: Graph, group: Group) -> dict[TrainingPath, list[Cell]]:
+    """The cells of a group's sweep, whose networks and scores are those of the study as it is now.
 
-    Raises UserError where a path is missing, or was trained under another version of the study or the code.
+    Raises UserError where one is not; it is then no longer marked as made.
     """
-    for path in (*sweep_paths(study), *final_paths(study)):
-        _demand_current(study, path)
-    packs.pack(study, results_folder(study), _data_files(study))
+    from softreg.scoring.origin import current
+
+    found = {}
+    for path in sweep_paths(study, group):
+        job = graph.train(path)
+        job.demand(study)
+        cells = _cells(study, path)
+        origin = _origin(study, "sweep", path.model, cells)
+        if any(cell.record() is None for cell in cells) or not current(job.makes[-1], origin):
+            job.begin()
+            job.demand(study)
+        found[path] = cells
+    return found
 
 
-def _demand_current(study: Study, path: TrainingPath) -> None:
-    listing = path_folder(results_folder(study), path) / "path.json"
-    if not listing.is_file():
-        raise packs.missing(listing)
-    _, description = _prepared(study, path.dataset)
-    cells = make_cells(study, path, _lambdas(study, path), results_folder(study), description["content_digest"])
-    if {entry["lambda"]: entry["key"] for entry in read_json(listing)["cells"]} != {c.lambda_: c.key for c in cells}:
+def gather(study: Study, partial: bool = False, key: str = "") -> str:
+    """Gather all scores of a study; a sentence on cells that did not finish, or "".
+
+    Raises UserError where something is missing or of another version of the study, which is then no longer marked as
+    made; with ``partial``, gathers what there is, whatever is missing.
+    """
+    from softreg.scoring.gather import Mixed, gather, unfinished
+
+    if partial:
+        return unfinished(gather(study, places.RESULTS, places.DATA, partial))
+    graph = Graph(study)
+    try:
+        with _making(study, graph.gather, key) as needed:
+            if needed:
+                for job in (*map(graph.prepare, study.datasets), *map(graph.train, graph.sweep + graph.final)):
+                    job.demand(study)
+                for job in map(graph.reveal, graph.groups):
+                    job.demand(study)
+                gather(study, places.RESULTS, places.DATA)
+    except Mixed as mixed:
+        for job in graph.jobs():
+            if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):
+                job.begin()
+        raise
+    return unfinished(places.results_folder(study) / "scores")
+
+
+@contextmanager
+def _making(study: Study, job: Job, key: str) -> Iterator[bool]:
+    """Whether a short job is needed; if so, it is marked once it has succeeded, with what it took."""
+    _check_key(study, key, [job])
+    if job.made():
+        yield False
+        return
+    job.begin()
+    with jobs.timed(study.name, job.command, job.name, job.key):
+        yield True
+    job.end()
+
+
+def _check_key(study: Study, key: str, expected: Sequence[Job]) -> None:
+    """Refuse to do a job that was asked for under another key."""
+    if key and key not in {job.key for job in expected}:
         raise UserError(
-            f"{listing} was made under another version of {study.file}, the data or the code; run `snakemake` to the "
-            "end before you pack, or go back to the commit that it was made under"
+            f"{study.file}, its data or the code has changed since this run began; run the same command again"
         )
 
 
-def unpack(study: Study) -> int:
-    """Make again what a study's packs hold; how many of them were unpacked. See `softreg.running.packs`."""
-    return packs.unpack(study, results_folder(study), _data_files(study))
+def _cells(study: Study, path: TrainingPath) -> list[Cell]:
+    """The cells of a path, on the data that are prepared."""
+    results = places.results_folder(study)
+    content = read_json(places.description(study, path.dataset))["content_digest"]
+    return make_cells(study, path, lambdas_of(study, path, results), results, content)
 
 
-def differing_packs(study: Study) -> int:
-    """How many paths of a study lie there otherwise than in its packs; see `softreg.running.packs`."""
-    return packs.differing(results_folder(study))
+def _origin(study: Study, phase: str, model: str, cells: Sequence[Cell]) -> Origin:
+    from softreg.scoring.origin import origin_of
+
+    return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, phase, model))
 
 
-def waiting_packs(study: Study) -> str:
-    """A sentence where a study's packs are not unpacked, so that Snakemake knows nothing of what they hold; else ""."""
-    return packs.waiting(study, results_folder(study))
+def _schema(file: Path) -> pa.Schema:
+    from softreg.scoring import records
+
+    return records.SUMS if file.name == "sums.parquet" else records.SCHEMA
 
 
-def _data_files(study: Study) -> list[Path]:
-    """The files that stand for a study's data: its archives, and what says that each set is prepared."""
-    archives = [file for dataset in study.datasets for file in archive_files(study, dataset)]
-    return [Path(file) for file in (*archives, *(description(study, dataset) for dataset in study.datasets))]
-
-
-def _evaluator(study: Study, path: TrainingPath, prepared: Prepared) -> tuple[Evaluator, list[Cell]]:
-    """What scores a path on its ``prepared`` data, and its finished cells."""
+def _evaluator(study: Study, path: TrainingPath) -> Evaluator:
+    """What scores a path on its prepared data."""
     from softreg.scoring.evaluate import Evaluator
 
-    data, description = prepared
-    folder = path_folder(results_folder(study), path)
-    listing = folder / "path.json"
-    if not listing.is_file():
-        raise UserError(f"{listing} is missing; run `softreg train {study.file} {path.phase} {path.name}` first")
-    cells = [
-        Cell(folder / f"lambda-{entry['lambda']}", entry["lambda"], entry["key"])
-        for entry in read_json(listing)["cells"]
-        if entry["status"] == "finished"
-    ]
-    jobs.tell_ready(len(cells))
-    return Evaluator(study, path, data, len(description["classes"])), cells
-
-
-def _prepared(study: Study, dataset: str) -> Prepared:
-    folder = prepared_folder(study, dataset)
-    file = folder / "dataset.json"
-    if not file.is_file():
-        raise UserError(f"{file} is missing; run `softreg prepare {study.file} {dataset}` first")
-    return folder, read_json(file)
-
-
-def _lambdas(study: Study, path: TrainingPath) -> list[str]:
-    """The λ of a path: the grid in the sweep; in the final λ̂, or none where no cell of the sweep has finished."""
-    if path.phase == "sweep":
-        return list(study.penalties[path.penalty]["lambda"])
-    from softreg.scoring.select import selected_lambda
-
-    lambda_ = selected_lambda(results_folder(study), path.dataset, path.model, path.penalty)
-    return [] if lambda_ is None else [lambda_]
+    description = read_json(places.description(study, path.dataset))
+    return Evaluator(study, path, prepared_folder(study, path.dataset), len(description["classes"]))
 
 
 def _entry(cell: Cell) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softreg.running import jobs, stages
+from softreg.running import jobs
 from softreg.running.forecast import span
+from softreg.running.graph import batch_name
 from softreg.running.plan import Plan, allowed, plan
 from softreg.running.survey import PathState
 from softreg.study.cells import path_folder
@@ -60,37 +61,32 @@ def status(study: Study) -> Status:
     """Look at a study's results and at the signs of life of its jobs."""
     records = jobs.records(study.name)
     planned = plan(study, records)
-    left = {(work.command, work.name) for work in planned.work}
+    left = {(work.command, work.name): work.key for work in planned.work}
     running = [record for record in records if jobs.lives(record)]
     busy = {(record["command"], record["name"]) for record in running}
-    open_ = [record for record in records if (record["command"], record["name"]) in left - busy]
-    failed = [record for record in open_ if record["state"] in ("failed", "running") and _current(study, record)]
-    return Status(planned, running, failed, list(_stopped(study, planned, open_, busy)))
-
-
-def _current(study: Study, record: dict[str, Any]) -> bool:
-    """Whether a job was of the study as it is now; another's end says nothing."""
-    if record["command"] == "reveal":
-        return bool(record["key"] == stages.revealing_key(study, *record["name"].split("/")))
-    phase, _, name = record["name"].partition("/")
-    key = stages.path_key if record["command"] == "train" else stages.scoring_key
-    return bool(record["key"] == key(study, phase, name))
+    # A job of another version of the study says nothing of this one.
+    open_ = [
+        record
+        for record in records
+        if (job := (record["command"], record["name"])) not in busy and record["key"] == left.get(job)
+    ]
+    failed = [record for record in open_ if record["state"] in ("failed", "running")]
+    trained = {record["name"]: record for record in open_ if record["command"] == "train"}
+    return Status(planned, running, failed, list(_stopped(planned, trained, busy)))
 
 
 def _stopped(
-    study: Study, planned: Plan, records: Sequence[dict[str, Any]], busy: set[tuple[str, str]]
+    planned: Plan, records: Mapping[str, dict[str, Any]], busy: set[tuple[str, str]]
 ) -> Iterator[tuple[PathState, dict[str, Any]]]:
     """Paths in the middle of a cell, with what their job said last; its end, or a kill, has left a checkpoint."""
-    by_name = {record["name"]: record for record in records if record["command"] == "train"}
+    graph = planned.survey.graph
     for state in planned.survey.paths:
-        name = f"{state.path.phase}/{state.path.name}"
-        if state.trained or ("train", name) in busy:
+        name = batch_name(graph.batches[state.path])
+        if state.made or ("train", name) in busy:
             continue
-        folder = path_folder(stages.results_folder(study), state.path)
-        places = [folder / f"lambda-{lambda_}" / "checkpoint.pt" for lambda_ in state.open]
-        record = by_name.get(name, {})
-        if any(place.is_file() for place in places) and (not record or _current(study, record)):
-            yield state, record
+        folder = path_folder(graph.results, state.path)
+        if any((folder / f"lambda-{lambda_}" / "checkpoint.pt").is_file() for lambda_ in state.open):
+            yield state, records.get(name, {})
 
 
 def reason(record: dict[str, Any]) -> str:
@@ -100,16 +96,19 @@ def reason(record: dict[str, Any]) -> str:
     where = f"process {record['pid']} on {record['host']}"
     if record["slurm_job"]:
         where += f" (SLURM job {record['slurm_job']})"
-    last = _last_line(Path(record["file"]).with_suffix(".log"))
+    last = _last_line(record)
     return f"{where} died, last sign {span(record['age'])} ago" + (f"; last line of its log: {last}" if last else "")
 
 
-def _last_line(file: Path) -> str:
+def _last_line(record: dict[str, Any]) -> str:
+    """The last line of the log that Snakemake has kept of a job, "" where there is none."""
+    folder: Path = record["file"].parent
     try:
+        file = next(folder.glob(f"*-{record['key']}.log"))
         with file.open("rb") as log:
             log.seek(max(0, file.stat().st_size - _TAIL))
             lines = log.read().decode("utf-8", "replace").split("\n")
-    except OSError:
+    except (OSError, StopIteration):
         return ""
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
@@ -127,24 +126,25 @@ def _summary(seen: Status) -> str:
     survey = seen.planned.survey
     if survey.reported:
         return "finished, the report stands"
-    groups = {state.group for state in survey.paths}
+    groups = {state.path.group for state in survey.paths}
     return f"λ̂ chosen in {len(survey.selected)} of {len(groups)} groups; the report waits"
 
 
 def _phase(seen: Status, phase: str) -> str:
     """How many paths and cells of a phase are in which state."""
     states = [state for state in seen.planned.survey.paths if state.path.phase == phase]
-    names = {f"{state.path.phase}/{state.path.name}": state for state in states}
-    busy = {record["name"] for record in seen.running} & names.keys()
-    dead = {record["name"] for record in seen.failed} & names.keys() - busy
-    stopped = {f"{state.path.phase}/{state.path.name}" for state, _ in seen.stopped} & names.keys() - dead
-    finished = {name for name, state in names.items() if state.scored}
-    waiting = names.keys() - busy - dead - stopped - finished
+    batches = seen.planned.survey.graph.batches
+    jobs_of = {state.path: batch_name(batches[state.path]) for state in states}
+    open_ = {state.path for state in states if not state.made}
+    busy = {path for path in open_ if jobs_of[path] in {record["name"] for record in seen.running}}
+    dead = {path for path in open_ if jobs_of[path] in {record["name"] for record in seen.failed}} - busy
+    stopped = {state.path for state, _ in seen.stopped} & open_ - dead
+    waiting = open_ - busy - dead - stopped
     parts = {"running": busy, "failed": dead, "stopped": stopped, "waiting": waiting}
     paths = [f"{len(part)} {name}" for name, part in parts.items() if part]
     ended = Counter(ended["status"] for state in states for ended in state.ended.values())
     cells = sum(len(state.open) + len(state.ended) for state in states)
-    told = ", ".join([f"{len(finished)} of {len(states)} paths finished", *paths])
+    told = ", ".join([f"{len(states) - len(open_)} of {len(states)} paths finished", *paths])
     others = [f"{ended.pop('finished', 0)} of {cells} cells finished"]
     others += [f"{count} {name}" for name, count in sorted(ended.items())]
     return f"{phase}: {told}; {', '.join(others)}"

@@ -1,7 +1,7 @@
 """One data set × model timed: some steps of the real training, with each penalty, and some images scored.
 
-``python -m softreg.running.stopwatch STUDY DATASET MODEL`` prints what it measured as JSON; `softreg.running.calibrate` starts it in a
-fresh process, as a job has one, and says in SOFTREG_BEGUN when.
+``python -m softreg.running.stopwatch STUDY DATASET MODEL`` prints what it measured as JSON;
+`softreg.running.calibrate` starts it in a fresh process, as a job has one, and says in SOFTREG_BEGUN when.
 """
 
 from __future__ import annotations

@@ -52,8 +52,13 @@ class Evaluator:
         images = self._held_out()
         return records.joined([self._records(cell, "val", images) for cell in cells], records.SCHEMA)
 
-    def final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
+    def final(self, cells: Sequence[Cell]) -> list[pa.Table]:
         """Records on val and on test, with the predictions, and sums on train, test and corrupted test images."""
+        schemas = (records.SCHEMA, records.SCHEMA, records.SUMS)
+        tables = zip(*map(self._final, cells), strict=True) if cells else ([], [], [])
+        return [records.joined(parts, schema) for parts, schema in zip(tables, schemas, strict=True)]
+
+    def _final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
         val = self._records(cell, "val", self._images("val"))
         test = self._records(cell, "test", self._images("test"), pictures=True)
         train = self._records(cell, "train", self._images("train"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,12 @@ from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
 from softreg.scoring import complexity, metrics, records, select
+from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.study import matrix
+from softreg.study.cells import Cell, choice_file, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
+from softreg.study.keys import scoring_key
+from softreg.study.matrix import Group, TrainingPath
 
 NOT_RUN = "not run"
 """Status, in ``cells.parquet``, of a cell that the study asks for and that has not ended."""
@@ -123,50 +127,66 @@ EXAMPLES = pa.schema(
 
 PERCENTILES = (10, 50, 90)
 
+Facts = dict[str, Any]
+"""What a ``cell.json`` says."""
+
 
 @dataclasses.dataclass(frozen=True)
-class _Cell:
-    path: matrix.TrainingPath
-    lambda_: str
-    folder: Path
+class _Path:
+    """A path with its cells, each with its record if it has ended under the cell's key."""
+
+    path: TrainingPath
+    cells: list[tuple[Cell, Facts | None]]
 
     @property
-    def names(self) -> dict[str, Any]:
+    def chosen(self) -> bool:
+        """Whether its λ are known."""
+        return bool(self.cells[0][0].lambda_)
+
+    def origin(self, scoring: str) -> Origin:
+        """What its records should be made from."""
+        return origin_of(self.cells, scoring)
+
+    def names(self, lambda_: str) -> dict[str, Any]:
+        """What names one of its cells."""
         path = self.path
         fold = -1 if path.fold is None else path.fold
         group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
-        return {**group, "lambda": self.lambda_, "seed": path.seed, "fold": fold}
+        return {**group, "lambda": lambda_, "seed": path.seed, "fold": fold}
+
+
+class Mixed(UserError):
+    """Results of several versions of a study, or none, where those of one are to be gathered; ``places`` are theirs."""
+
+    def __init__(self, places: list[Path], of: int) -> None:
+        self.places = places
+        super().__init__(
+            f"{places[0]} is missing, or of another version of the study, its data or the code ({len(places)} of {of} "
+            "such files): finish the study first, or ask for the partial report."
+        )
 
 
 def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Path:
     """Write ``results/<study>/scores/`` and return it; with ``partial``, ``results/<study>/partial/scores/``.
 
-    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far;
-    every other cell is listed as "not run".
-    Raises `UserError` where something is missing and ``partial`` is false.
+    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far, of the study
+    as it is now; every other cell is listed as "not run".
+    Raises `Mixed` where something is missing or of another version of the study, and ``partial`` is false.
     """
     root = results / study.name
     scores = root / "partial" / "scores" if partial else root / "scores"
-    selection = _selection(root / "selection.csv", partial)
-    files = _record_files(study, root, selection)
-    cells = list(_expected_cells(study, root, selection))
     prepared = {name: data / "prepared" / prepared_folder(study, name).name for name in study.datasets}
+    selection = select.choices(study, root, partial)
+    paths = list(_paths(study, root, prepared))
+    files = list(_record_files(study, root, paths))
     if not partial:
-        _demand(
-            [file for group in files.values() for file in group]
-            + [cell.folder / "cell.json" for cell in cells if cell.lambda_]
-            + [folder / "dataset.json" for folder in prepared.values()]
-        )
-    tables = {}
-    for name, group in files.items():
-        schema = records.SUMS if name == "sums" else records.SCHEMA
-        table = records.read([file for file in group if file.exists()], schema=schema)
-        tables[name] = _current(table, name, selection)
+        _demand(paths, files)
+    tables = {name: _joined(name, files) for name in ("sweep-val", "final-val", "final-test", "sums")}
     examples = _examples(study, tables["final-test"])
     tables["final-test"] = _shown(tables["final-test"], examples)
     for name, table in tables.items():
-        records.write(table, scores / f"{name}.parquet", records.SUMS if name == "sums" else records.SCHEMA)
-    _gather_cells(cells, scores, partial)
+        records.write(table, scores / f"{name}.parquet", _schema(name))
+    _gather_cells(paths, scores, partial)
     _gather_datasets(prepared, scores, examples)
     write_json(scores / "study.json", study.to_dict())
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
@@ -184,38 +204,52 @@ def unfinished(scores: Path) -> str:
     return f"{len(others)} of {len(cells)} cells did not finish ({counts}): {reason or 'see the report'}"
 
 
-def _selection(path: Path, partial: bool) -> pd.DataFrame:
-    if path.exists():
-        return select.read_selection(path)
-    if partial:
-        return pd.DataFrame(columns=select.COLUMNS)
-    raise UserError(f"{path}: not there: select λ first, or ask for the partial report.")
+def _paths(study: Study, root: Path, prepared: dict[str, Path]) -> Iterator[_Path]:
+    """All paths of the study, with the cells that they have now; one without λ in the final of a group without λ̂."""
+    described = {name: folder / "dataset.json" for name, folder in prepared.items()}
+    content = {name: read_json(file)["content_digest"] if file.is_file() else "" for name, file in described.items()}
+    for path in (*matrix.sweep_paths(study), *matrix.final_paths(study)):
+        known = path.phase == "sweep" or choice_file(root, path.group).is_file()
+        lambdas = (lambdas_of(study, path, root) if known else []) or [""]
+        cells = make_cells(study, path, lambdas, root, content[path.dataset])
+        yield _Path(path, [(cell, _facts(cell)) for cell in cells])
 
 
-def _record_files(study: Study, root: Path, selection: pd.DataFrame) -> dict[str, list[Path]]:
-    """The records of each gathered file; final paths without a λ̂ have none."""
-    chosen = _chosen(selection)
-    sweep = [root / "sweep" / path.name for path in matrix.sweep_paths(study)]
-    final = [root / "final" / path.name for path in matrix.final_paths(study) if _group(path) in chosen]
-    return {
-        "sweep-val": [folder / "val.parquet" for folder in sweep],
-        "final-val": [folder / "val.parquet" for folder in final],
-        "final-test": [folder / "test.parquet" for folder in final],
-        "sums": [root.joinpath("sweep", *group) / "sums.parquet" for group in matrix.groups(study) if group in chosen]
-        + [folder / "sums.parquet" for folder in final],
-    }
+def _facts(cell: Cell) -> Facts | None:
+    try:
+        return cell.record()
+    except json.JSONDecodeError as error:
+        place = cell.folder / "cell.json"
+        raise UserError(f"{place}: is not JSON ({error}); delete its folder and train it again.") from error
 
 
-def _current(table: pa.Table, name: str, selection: pd.DataFrame) -> pa.Table:
-    """Without the final's records of a λ that is no longer chosen: in a partial run they await their successor."""
-    if name == "sweep-val":
-        return table
-    chosen = _chosen(selection)
-    columns = [table[key].to_pylist() for key in ("dataset", "model", "penalty", "lambda")]
-    kept = pa.array([chosen.get((d, m, p)) == λ for d, m, p, λ in zip(*columns, strict=True)], pa.bool_())
-    if "phase" in table.column_names:
-        kept = pc.or_(kept, pc.equal(table["phase"], "sweep"))
-    return table.filter(kept)
+def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[tuple[str, Path, Origin]]:
+    """Each file of records: which gathered file it goes to, where it is, and what it should be made from."""
+    sweeps: dict[Group, list[_Path]] = defaultdict(list)
+    for each in paths:
+        scoring = scoring_key(study, each.path.phase, each.path.model)
+        folder = path_folder(root, each.path)
+        if each.path.phase == "sweep":
+            sweeps[each.path.group].append(each)
+            yield "sweep-val", folder / "val.parquet", each.origin(scoring)
+        elif each.chosen:
+            for name, part in (("final-val", "val"), ("final-test", "test"), ("sums", "sums")):
+                yield name, folder / f"{part}.parquet", each.origin(scoring)
+    for group, members in sweeps.items():
+        if choice_file(root, group).is_file() and lambdas_of(study, TrainingPath("final", *group, 0), root):
+            cells = [cell for each in members for cell in each.cells]
+            origin = origin_of(cells, scoring_key(study, "sweep", group[1]))
+            yield "sums", root.joinpath("sweep", *group, "sums.parquet"), origin
+
+
+def _joined(name: str, files: list[tuple[str, Path, Origin]]) -> pa.Table:
+    """The rows of one gathered file, those alone that are of the study as it is now."""
+    schema = _schema(name)
+    return records.joined((still_current(file, origin, schema) for to, file, origin in files if to == name), schema)
+
+
+def _schema(name: str) -> pa.Schema:
+    return records.SUMS if name == "sums" else records.SCHEMA
 
 
 def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
@@ -252,97 +286,57 @@ def _shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
     return table.set_column(table.column_names.index("prediction"), "prediction", pictures)
 
 
-def _demand(files: list[Path]) -> None:
-    """Before anything is written: all of ``files`` must be there."""
-    missing = [file for file in files if not file.exists()]
-    if missing:
-        raise UserError(
-            f"{missing[0]}: not there ({len(missing)} of {len(files)} files of the study are missing): "
-            "finish the study first, or ask for the partial report."
-        )
+def _demand(paths: list[_Path], files: list[tuple[str, Path, Origin]]) -> None:
+    """Before anything is written: all must be there, and of the study as it is now."""
+    cells = [cell for each in paths if each.chosen for cell in each.cells]
+    states = [(cell.folder / "cell.json", facts is not None) for cell, facts in cells]
+    states += [(file, current(file, origin)) for _, file, origin in files]
+    if wrong := [place for place, good in states if not good]:
+        raise Mixed(wrong, len(states))
 
 
-def _group(path: matrix.TrainingPath) -> tuple[str, str, str]:
-    return path.dataset, path.model, path.penalty
-
-
-def _chosen(selection: pd.DataFrame) -> dict[tuple[str, str, str], str]:
-    """λ̂ by dataset, model and penalty; groups for which none could be chosen are left out."""
-    keys = selection[select.GROUP].itertuples(index=False, name=None)
-    return {(d, m, p): λ for (d, m, p), λ in zip(keys, selection["lambda"], strict=True) if λ}
-
-
-def _expected_cells(study: Study, root: Path, selection: pd.DataFrame) -> Iterator[_Cell]:
-    chosen = _chosen(selection)
-    for path in matrix.sweep_paths(study):
-        for value in study.penalties[path.penalty]["lambda"]:
-            yield _Cell(path, value, root / "sweep" / path.name / f"lambda-{value}")
-    for path in matrix.final_paths(study):
-        value = chosen.get(_group(path), "")
-        yield _Cell(path, value, root / "final" / path.name / f"lambda-{value}")
-
-
-def _gather_cells(cells: list[_Cell], scores: Path, partial: bool) -> None:
-    facts = [_facts(cell) for cell in cells]
-    rows = [_flat(cell, fact) for cell, fact in zip(cells, facts, strict=True)]
+def _gather_cells(paths: list[_Path], scores: Path, partial: bool) -> None:
+    cells = [(each.names(cell.lambda_), cell, facts) for each in paths for cell, facts in each.cells]
+    rows = [_flat(names, facts) for names, _, facts in cells]
     records.write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
-    ended = [(cell, fact) for cell, fact in zip(cells, facts, strict=True) if fact]
-    finished = [(cell, fact) for cell, fact in ended if fact["status"] == "finished"]
-    records.write_parquet(_layers([cell for cell, _ in finished]), scores / "layers.parquet")
-    records.write_parquet(_histories([cell for cell, _ in finished]), scores / "histories.parquet")
-    timings = pd.DataFrame([_timing(cell, fact) for cell, fact in finished], columns=TIMINGS)
+    ended = [(names, cell.folder, facts) for names, cell, facts in cells if facts]
+    finished = [each for each in ended if each[2]["status"] == "finished"]
+    records.write_parquet(_rows(finished, "layers.csv", LAYERS), scores / "layers.parquet")
+    records.write_parquet(_rows(finished, "history.csv", HISTORIES), scores / "histories.parquet")
+    timings = pd.DataFrame([_timing(*each) for each in finished], columns=TIMINGS)
     write_text(scores / "timings.csv", timings.to_csv(index=False, lineterminator="\n"))
-    provenance = _provenance([fact["provenance"] for _, fact in ended])
+    provenance = _provenance([facts["provenance"] for *_, facts in ended])
     write_json(scores / "provenance.json", {"softreg": __version__, "partial": partial, "cells": provenance})
 
 
-def _facts(cell: _Cell) -> dict[str, Any] | None:
-    path = cell.folder / "cell.json"
-    try:
-        facts: dict[str, Any] | None = read_json(path) if cell.lambda_ and path.exists() else None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: is not JSON ({error}); delete its folder and train it again.") from error
-    return facts
-
-
-def _flat(cell: _Cell, facts: dict[str, Any] | None) -> dict[str, Any]:
+def _flat(names: dict[str, Any], facts: Facts | None) -> dict[str, Any]:
     if facts is None:
-        reason = "" if cell.lambda_ else "no λ was chosen for it"
-        return {**cell.names, "status": NOT_RUN, "reason": reason, "log_tail": ""}
-    kept = {name: facts.get(name) for name in CELLS.names if name not in cell.names}
-    return {**cell.names, **kept, "log_tail": "\n".join(facts["log_tail"])}
+        reason = "" if names["lambda"] else "no λ was chosen for it"
+        return {**names, "status": NOT_RUN, "reason": reason, "log_tail": ""}
+    kept = {name: facts.get(name) for name in CELLS.names if name not in names}
+    return {**names, **kept, "log_tail": "\n".join(facts["log_tail"])}
 
 
-def _layers(cells: list[_Cell]) -> pa.Table:
-    tables = [LAYERS.empty_table()]
-    for cell in cells:
-        rows = pd.read_csv(cell.folder / "layers.csv").assign(**cell.names)
-        tables.append(pa.Table.from_pandas(rows[LAYERS.names], schema=LAYERS, preserve_index=False))
-    return pa.concat_tables(tables)
-
-
-def _histories(cells: list[_Cell]) -> pa.Table:
-    tables = [HISTORIES.empty_table()]
-    for cell in cells:
-        history = cell.folder / "history.csv"
-        if history.exists():
-            rows = pd.read_csv(history).rename(columns={"penalty": "penalty_value"}).assign(**cell.names)
-            rows = rows.reindex(columns=HISTORIES.names)
-            tables.append(pa.Table.from_pandas(rows, schema=HISTORIES, preserve_index=False))
+def _rows(cells: list[tuple[dict[str, Any], Path, Facts]], name: str, schema: pa.Schema) -> pa.Table:
+    """The rows of every cell's CSV file ``name``, with what names the cell."""
+    tables = [schema.empty_table()]
+    for names, folder, _ in cells:
+        rows = pd.read_csv(folder / name)
+        if name == "history.csv":
+            rows = rows.rename(columns={"penalty": "penalty_value"})
+        rows = rows.assign(**names).reindex(columns=schema.names)
+        tables.append(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
     return pa.concat_tables(tables)
 
 
 TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "peak_memory", "device", "commit", "time"]
 
 
-def _timing(cell: _Cell, facts: dict[str, Any]) -> dict[str, Any]:
-    rate = float("nan")
-    history = cell.folder / "history.csv"
-    if history.exists():
-        rate = float(pd.read_csv(history)["images_per_second"].median())
+def _timing(names: dict[str, Any], folder: Path, facts: Facts) -> dict[str, Any]:
+    rate = float(pd.read_csv(folder / "history.csv")["images_per_second"].median())
     measured = {"seconds": facts["seconds"], "images_per_second": rate, "peak_memory": facts.get("peak_memory")}
     origin = {name: str(facts["provenance"].get(name, "")) for name in ("device", "commit", "time")}
-    return {**cell.names, **measured, **origin}
+    return {**names, **measured, **origin}
 
 
 def _provenance(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -7,8 +7,10 @@ bytes. Where no single image is asked for (training images, corrupted ones), the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,6 +79,8 @@ SUMS = pa.schema(
 )
 """Counts summed over all images of a split, for one cell; ``corruption`` is empty where the images are as they are."""
 
+#: The key of a file's metadata that holds what its records are made from.
+_ORIGIN = b"softreg"
 _ORDERS = {
     SCHEMA: [(key, "ascending") for key in (*CELL, "split", "image")],
     SUMS: [(key, "ascending") for key in ("phase", *CELL, "split", "corruption", "severity")],
@@ -95,13 +99,30 @@ def joined(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def write(table: pa.Table, path: Path, schema: pa.Schema = SCHEMA) -> None:
+def write(
+    table: pa.Table, path: Path, schema: pa.Schema = SCHEMA, made_from: Mapping[str, object] | None = None
+) -> None:
     """Write records, or with ``schema`` `SUMS` sums, to ``path``, rows sorted: the same rows give the same bytes.
 
+    ``made_from``, JSON values, is kept in the file, for `origin`.
     Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit ``schema``.
     """
     table = table.select(schema.names).cast(schema).sort_by(_ORDERS[schema]).combine_chunks()
+    if made_from is not None:
+        table = table.replace_schema_metadata({_ORIGIN: json.dumps(made_from, sort_keys=True)})
     write_parquet(table, path)
+
+
+def origin(path: Path) -> dict[str, Any]:
+    """What `write` was told that the records in ``path`` are made from; empty where there is no such file, or it says
+    nothing of that.
+    """
+    try:
+        told = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid):
+        return {}
+    made_from: dict[str, Any] = json.loads(told.get(_ORIGIN, b"{}"))
+    return made_from
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -14,24 +14,31 @@ from softreg.errors import UserError
 from softreg.files import write_text
 from softreg.scoring import records, stats
 from softreg.study import matrix
+from softreg.study.cells import choice_file
 from softreg.study.config import Study
+from softreg.study.matrix import Group
 
 GROUP = ["dataset", "model", "penalty"]
 COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
 
 
-def select(study: Study, results: Path) -> pd.DataFrame:
+def choices(study: Study, results: Path, partial: bool = False) -> pd.DataFrame:
     """List the λ̂ of every dataset × model × penalty in ``selection.csv``, in the study's folder ``results``.
 
-    Each is chosen anew; a group's file is left untouched where its choice is what it was. See `select_group`, which
-    also says what the columns are.
+    `select_group` says what the columns are. Raises UserError where one has not been chosen; with ``partial``, lists
+    those that have, and writes nothing.
     """
-    frame = pd.concat([select_group(study, results, group) for group in matrix.groups(study)], ignore_index=True)
-    _write(frame, results / "selection.csv")
+    files = [choice_file(results, group) for group in matrix.groups(study)]
+    if not partial and (missing := [file for file in files if not file.is_file()]):
+        raise UserError(f"{missing[0]}: not there: select λ first, or ask for the partial report.")
+    chosen = [read_selection(file) for file in files if file.is_file()]
+    frame = pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame(columns=COLUMNS)
+    if not partial:
+        write_text(results / "selection.csv", frame.to_csv(index=False, lineterminator="\n"))
     return frame
 
 
-def select_group(study: Study, results: Path, group: tuple[str, str, str]) -> pd.DataFrame:
+def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
     """Choose λ̂ for one (dataset, model, penalty), and write it to the group's file; the row as a table.
 
     A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
@@ -46,13 +53,9 @@ def select_group(study: Study, results: Path, group: tuple[str, str, str]) -> pd
     """
     table = records.read(_validation_files(study, results, group), columns=SCORED)
     frame = pd.DataFrame([_row(study, group, curve(table, folds_of(study.selection)))], columns=COLUMNS)
-    _write(frame, group_file(results, *group))
-    return read_selection(group_file(results, *group))
-
-
-def group_file(results: Path, dataset: str, model: str, penalty: str) -> Path:
-    """Where one group's λ̂ stands: a file of its own, so that another group's choice makes nothing of it anew."""
-    return results / "selection" / dataset / model / f"{penalty}.csv"
+    file = choice_file(results, group)
+    write_text(file, frame.to_csv(index=False, lineterminator="\n"))
+    return read_selection(file)
 
 
 SCORED = [name for name in records.SCHEMA.names if name != "prediction"]
@@ -68,17 +71,6 @@ def read_selection(path: Path) -> pd.DataFrame:
     """A ``selection.csv``, λ as strings, an empty λ where none could be chosen."""
     text = {**dict.fromkeys(GROUP, str), "lambda": str}
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
-
-
-def selected_lambda(results: Path, dataset: str, model: str, penalty: str) -> str | None:
-    """λ̂ of one group in the study's folder ``results``; None where none could be chosen.
-
-    Raises `UserError` where it is not there.
-    """
-    file = group_file(results, dataset, model, penalty)
-    if not file.is_file():
-        raise UserError(f"{file}: not there: select λ from the sweep first.")
-    return str(read_selection(file)["lambda"].iloc[0]) or None
 
 
 def curve(table: pa.Table, folds: int) -> pd.DataFrame:
@@ -105,13 +97,7 @@ def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
     return row
 
 
-def _write(frame: pd.DataFrame, file: Path) -> None:
-    text = frame.to_csv(index=False, lineterminator="\n")
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        write_text(file, text)
-
-
-def _validation_files(study: Study, results: Path, group: tuple[str, str, str]) -> list[Path]:
+def _validation_files(study: Study, results: Path, group: Group) -> list[Path]:
     files = [results / "sweep" / path.name / "val.parquet" for path in matrix.sweep_paths(study, group)]
     missing = [file for file in files if not file.exists()]
     if missing:
@@ -122,7 +108,7 @@ def _validation_files(study: Study, results: Path, group: tuple[str, str, str]) 
     return files
 
 
-def _row(study: Study, group: tuple[str, str, str], curves: pd.DataFrame) -> dict[str, object]:
+def _row(study: Study, group: Group, curves: pd.DataFrame) -> dict[str, object]:
     grid = study.penalties[group[2]]["lambda"]
     folds = folds_of(study.selection)
     row: dict[str, object] = dict(zip(GROUP, group, strict=True))

@@ -27,6 +27,7 @@ _SILENT = frozenset(
         "study.cells",
         "study.config",
         "study.fingerprint",
+        "study.keys",
         "study.lambdas",
         "study.matrix",
         "training.checkpoint",

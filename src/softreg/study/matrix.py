@@ -12,6 +12,8 @@ from softreg.errors import UserError
 from softreg.study.config import Study
 
 PHASES = ("sweep", "final")
+Group = tuple[str, str, str]
+"""Data set, model and penalty, by their names in the study: what one λ̂ is selected for."""
 _NAME = re.compile(r"([^/]+)/([^/]+)/([^/]+)/seed(\d+)(?:-fold(\d+))?")
 
 
@@ -27,18 +29,23 @@ class TrainingPath:
     fold: int | None = None
 
     @property
+    def group(self) -> Group:
+        """Data set, model and penalty."""
+        return self.dataset, self.model, self.penalty
+
+    @property
     def name(self) -> str:
         """The path's folder below its phase, such as ``brain/convnet/l1/seed0`` or ``…/seed0-fold1``."""
         fold = "" if self.fold is None else f"-fold{self.fold}"
         return f"{self.dataset}/{self.model}/{self.penalty}/seed{self.seed}{fold}"
 
 
-def groups(study: Study) -> list[tuple[str, str, str]]:
+def groups(study: Study) -> list[Group]:
     """Each (dataset, model, penalty) of the study, in the order of its file; λ̂ is selected once for each."""
     return groups_of(vars(study))
 
 
-def groups_of(study: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def groups_of(study: Mapping[str, Any]) -> list[Group]:
     """`groups` of a study that is at hand as its JSON values only."""
     everything = product(study["datasets"], study["models"], study["penalties"])
     return [group for group in everything if _trains(study["penalties"][group[2]], group[1])]
@@ -48,7 +55,7 @@ def _trains(penalty: Mapping[str, Any], model: str) -> bool:
     return penalty["models"] is None or model in penalty["models"]
 
 
-def sweep_paths(study: Study, group: tuple[str, str, str] | None = None) -> list[TrainingPath]:
+def sweep_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
     """The paths of phase 1, or of one group of it: every tuning seed, with every fold where folds score."""
     kfold = study.selection["scorer"] == "kfold"
     folds = range(study.selection["folds"]) if kfold else [None]
@@ -56,9 +63,10 @@ def sweep_paths(study: Study, group: tuple[str, str, str] | None = None) -> list
     return [TrainingPath("sweep", *names, seed, fold) for names, seed, fold in runs]
 
 
-def final_paths(study: Study) -> list[TrainingPath]:
-    """The paths of phase 2: every group with every evaluation seed; each holds one cell, at λ̂."""
-    return [TrainingPath("final", *group, seed) for group, seed in product(groups(study), study.seeds["evaluation"])]
+def final_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
+    """The paths of phase 2, or of one group of it: every evaluation seed; each path holds one cell, at λ̂."""
+    runs = product(groups(study) if group is None else [group], study.seeds["evaluation"])
+    return [TrainingPath("final", *names, seed) for names, seed in runs]
 
 
 def count_cells(study: Study) -> int:
@@ -88,7 +96,7 @@ def find_path(study: Study, phase: str, name: str) -> TrainingPath:
     return path
 
 
-def find_group(study: Study, name: str) -> tuple[str, str, str]:
+def find_group(study: Study, name: str) -> Group:
     """The study's group of this name, DATASET/MODEL/PENALTY. Raises UserError where the study has none such."""
     by_name = {"/".join(group): group for group in groups(study)}
     if name not in by_name:

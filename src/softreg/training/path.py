@@ -34,7 +34,7 @@ from softreg.training.checkpoint import Progress
 from softreg.training.device import begin_memory_peak, device_name, open_device, peak_memory
 from softreg.training.diagnostics import Layers, layer_rows, summary, weight_summary
 from softreg.training.imageset import Batches, open_training
-from softreg.training.progress import PathProgress
+from softreg.training.progress import PathProgress, Tell
 from softreg.training.provenance import provenance
 from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
@@ -56,14 +56,16 @@ class _Outcome:
 
 
 def train_cells(
-    study: Study, path: TrainingPath, cells: Sequence[Cell], data: Path, classes: int, stop: StopRequest
+    study: Study, path: TrainingPath, cells: Sequence[Cell], data: Path, classes: int, stop: StopRequest, tell: Tell
 ) -> None:
     """Train ``cells``, which belong to ``path``, on the prepared data in ``data``; each leaves its record.
+
+    ``tell`` hears how far it is.
 
     Raises UserError where the study's model cannot be built, Interrupted when ``stop`` asks.
     """
     device = open_device(study.resources["gpu"], study.resources["threads"])
-    progress = PathProgress(path.name, len(cells), study.training_of(path.model, path.penalty)["epochs"])
+    progress = PathProgress(path.name, len(cells), study.training_of(path.model, path.penalty)["epochs"], tell)
     bench = None
     try:
         for cell in cells:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from softreg.running import jobs
+
+class Tell(Protocol):
+    """Takes facts of how far the training is, for whoever watches it from elsewhere."""
+
+    def __call__(self, **facts: Any) -> None:
+        """Note ``facts``, JSON values."""
 
 
 class PathProgress:
-    """Progress over all epochs of a path's cells, on standard error."""
+    """Progress over all epochs of a path's cells, on standard error, and to ``tell``."""
 
-    def __init__(self, path: str, cells: int, epochs: int) -> None:
-        self.path, self.epochs = path, epochs
+    def __init__(self, path: str, cells: int, epochs: int, tell: Tell) -> None:
+        self.path, self.epochs, self.tell = path, epochs, tell
         self.bar = tqdm(total=cells * epochs, desc=path, unit="epoch", disable=not sys.stderr.isatty())
         self.lambda_, self.cell = "", 0
 
@@ -22,7 +27,7 @@ class PathProgress:
         """A cell begins, or goes on after ``epochs_done`` epochs."""
         self.lambda_ = lambda_
         self.cell += 1
-        jobs.tell(cell=self.cell, strength=lambda_, epoch=epochs_done, epochs=self.epochs)
+        self.tell(cell=self.cell, strength=lambda_, epoch=epochs_done, epochs=self.epochs)
         self.bar.update(epochs_done)
         if epochs_done:
             self.say(f"λ={lambda_}: goes on after epoch {epochs_done}")
@@ -30,7 +35,7 @@ class PathProgress:
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch has ended with this row of the history."""
         self.bar.update()
-        jobs.tell(epoch=row["epoch"], images_per_second=row["images_per_second"])
+        self.tell(epoch=row["epoch"], images_per_second=row["images_per_second"])
         miou = "" if row["val_miou"] is None else f"  val mIoU {row['val_miou']:.4f}"
         text = (
             f"λ={self.lambda_}  epoch {row['epoch']}/{self.epochs}  data term {row['data_term']:.4f}  "

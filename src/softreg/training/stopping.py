@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,15 +15,16 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Whether a stop has been asked for, from ``install`` on."""
+    """Whether a stop has been asked for, while it is ``installed``."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
-    def install(self) -> None:
-        """Take over SIGTERM and SIGINT."""
-        for number in _SIGNALS:
-            signal.signal(number, self._note)
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over SIGTERM and SIGINT meanwhile."""
+        with _handled_by(self._note):
+            yield
 
     def check(self) -> None:
         """Raise Interrupted if a stop has been asked for."""
@@ -41,9 +42,15 @@ def stopping_at_once(text: str) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(text)
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

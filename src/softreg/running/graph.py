@@ -1,0 +1,211 @@
+"""The DAG of a study: its jobs, and the key of all that each is made from. Imports no torch.
+
+A job's key is a digest of what the study says of it, of the code that does it, and of the keys of the jobs before it.
+A job that has done its work leaves a mark beside what it has made: an all but empty file whose name ends in the key. So
+whether a job is done is whether a file of that name is there; times, and what an engine remembers, say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import groupby
+from pathlib import Path
+
+from softreg.data.datasets import prepared_folder
+from softreg.data.sources import source_state
+from softreg.errors import UserError
+from softreg.files import digest, sha256_file, write_text
+from softreg.running import places
+from softreg.study import keys, matrix
+from softreg.study.cells import choice_file, path_folder
+from softreg.study.config import Study
+from softreg.study.fingerprint import code_fingerprint, module_of
+from softreg.study.matrix import Group, TrainingPath
+
+_LENGTH = 16
+"""Hexadecimal digits of a key in a file's name."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its command with its name, its key, what it makes, and the beginning of its mark's path."""
+
+    command: str
+    name: str
+    key: str
+    makes: tuple[Path, ...]
+    stem: str
+
+    @property
+    def mark(self) -> Path:
+        """The file that says that the job is done."""
+        return Path(f"{self.stem}made-{self.key}")
+
+    def made(self) -> bool:
+        """Whether what the job makes is there and was made under its key."""
+        return self.mark.is_file() and all(place.exists() for place in self.makes)
+
+    def begin(self) -> None:
+        """Take away every mark, under whatever key, before anything is changed."""
+        for mark in self.mark.parent.glob(f"{Path(f'{self.stem}made-').name}*"):
+            mark.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Leave the mark, once all that the job makes is on disk."""
+        write_text(self.mark, f"{self.command} {self.name}".strip() + "\n")
+
+    def demand(self, study: Study) -> None:
+        """Raise UserError where what the job makes is missing, or was made under another key."""
+        if self.made():
+            return
+        missing = next((place for place in self.makes if not place.exists()), None)
+        state = "is missing" if missing else "was made under another version of the study, its data or the code"
+        words = {"prepare": self.name, "train": self.name.replace("/", " ", 1)}
+        command = f"softreg {self.command} {study.file} {words.get(self.command, self.name)}".strip()
+        raise UserError(f"{missing or self.makes[0]} {state}; run `{command}` first, or `snakemake` for all")
+
+
+class Graph:
+    """The jobs of one study, each worked out when it is first asked for."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.results = places.results_folder(study)
+        # As methods would, but kept for this object alone.
+        self.prepare = cache(self._prepare)
+        self.select = cache(self._select)
+        self.reveal = cache(self._reveal)
+        self._sweep_key = cache(self._sweep_key_of)
+        self._final_key = cache(self._final_key_of)
+
+    def _prepare(self, dataset: str) -> Job:
+        """The job that prepares a data set."""
+        options = self.study.datasets[dataset]
+        code = code_fingerprint("softreg.data.prepare", module_of("data.datasets", options["kind"]))
+        folder = prepared_folder(self.study, dataset)
+        key = _key("prepare", options, code, source_state(options, folder.name))
+        return Job("prepare", dataset, key, (folder / "dataset.json",), f"{folder}/")
+
+    def train(self, path: TrainingPath) -> Job:
+        """What trains and scores one path; several may be one job to a scheduler, see `batches`."""
+        common = self._sweep_key(path.group) if path.phase == "sweep" else self._final_key(path.group)
+        folder = path_folder(self.results, path)
+        makes = tuple(folder / name for name in ("path.json", *places.RECORDS[path.phase]))
+        return Job("train", f"{path.phase}/{path.name}", _key(common, path.seed, path.fold), makes, f"{folder}/")
+
+    def _select(self, group: Group) -> Job:
+        """The job that selects λ̂ of a group."""
+        sweep = [self.train(path).key for path in matrix.sweep_paths(self.study, group)]
+        key = _key("select", self.study.selection, sweep, code_fingerprint("softreg.scoring.select"))
+        file = choice_file(self.results, group)
+        return Job("select", "/".join(group), key, (file,), f"{file.with_suffix('')}.")
+
+    def _reveal(self, group: Group) -> Job:
+        """The job that scores a group's sweep on test, once its λ̂ stands."""
+        key = _key("reveal", self.select(group).key, keys.scoring_key(self.study, "sweep", group[1]))
+        file = places.revealed(self.study, group)
+        return Job("reveal", "/".join(group), key, (file,), f"{file.parent}/")
+
+    @cached_property
+    def gather(self) -> Job:
+        """The job that gathers all scores."""
+        before = [job.key for job in (*map(self.train, self.final), *map(self.reveal, self.groups))]
+        key = _key("gather", self.study.to_dict(), before, code_fingerprint("softreg.scoring.gather"))
+        folder = self.results / "scores"
+        return Job("gather", "", key, tuple(folder / name for name in places.SCORES), f"{folder}/")
+
+    @cached_property
+    def paper(self) -> Job:
+        """The job that writes tables, figures and report."""
+        return paper_of(self.results, _key("paper", self.gather.key, paper_code()))
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Every data set × model × penalty."""
+        return matrix.groups(self.study)
+
+    @cached_property
+    def sweep(self) -> list[TrainingPath]:
+        """The paths of the sweep."""
+        return matrix.sweep_paths(self.study)
+
+    @cached_property
+    def final(self) -> list[TrainingPath]:
+        """The paths of the final."""
+        return matrix.final_paths(self.study)
+
+    def jobs(self) -> Iterator[Job]:
+        """All jobs, in an order in which they can be run."""
+        yield from map(self.prepare, self.study.datasets)
+        yield from map(self.train, self.sweep)
+        yield from map(self.select, self.groups)
+        yield from map(self.train, self.final)
+        yield from map(self.reveal, self.groups)
+        yield self.gather
+        yield self.paper
+
+    @cached_property
+    def batches(self) -> dict[TrainingPath, tuple[TrainingPath, ...]]:
+        """The paths that one process trains after each other, for each of them: seeds of one group, of one fold."""
+        by_seed = sorted([*self.sweep, *self.final], key=_entry)
+        size = self.study.resources["seeds_per_job"]
+        found: dict[TrainingPath, tuple[TrainingPath, ...]] = {}
+        for _, together in groupby(by_seed, _entry):
+            paths = tuple(together)
+            found |= {path: paths[place - place % size :][:size] for place, path in enumerate(paths)}
+        return found
+
+    def last(self, path: TrainingPath) -> Job:
+        """What ends ``path``'s batch: the job of its last path that is not made yet, or else of its last."""
+        jobs = [self.train(each) for each in self.batches[path]]
+        return next((job for job in reversed(jobs) if not job.made()), jobs[-1])
+
+    def drop_void_marks(self) -> None:
+        """Take away marks of jobs whose results have been deleted, so that whoever looks for marks makes them again."""
+        for job in self.jobs():
+            if not job.made():
+                job.mark.unlink(missing_ok=True)
+
+    def _sweep_key_of(self, group: Group) -> str:
+        grid = self.study.penalties[group[2]]["lambda"]
+        return _key("sweep", grid, self._training(group), keys.scoring_key(self.study, "sweep", group[1]))
+
+    def _final_key_of(self, group: Group) -> str:
+        scoring = keys.scoring_key(self.study, "final", group[1])
+        return _key("final", self.select(group).key, self._training(group), scoring)
+
+    def _training(self, group: Group) -> list[object]:
+        """What the training of a group depends on, apart from λ and seed."""
+        selection = self.study.selection
+        folds = selection["folds"] if selection["scorer"] == "kfold" else None
+        spec, code = keys.group_spec(self.study, group), keys.training_code(self.study, group)
+        return [spec, code, folds, self.prepare(group[0]).key]
+
+
+def paper_of(results: Path, key: str) -> Job:
+    """The job that writes tables, figures and report into ``results``, under this key."""
+    makes = tuple(results / name for name in places.PAPER)
+    return Job("paper", "", key, makes, f"{results / 'tables'}/")
+
+
+def batch_name(paths: Sequence[TrainingPath]) -> str:
+    """What a job on these paths is called: its first path, and how many follow."""
+    return f"{paths[0].phase}/{paths[0].name}" + f"+{len(paths) - 1}" * (len(paths) > 1)
+
+
+def paper_code() -> str:
+    """The fingerprint of the code, templates, script and style that make tables, figures and report."""
+    folder = Path(__file__).parents[1] / "paper" / "report"
+    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
+    code = code_fingerprint("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report")
+    return digest([code, [sha256_file(file) for file in parts]])
+
+
+def _entry(path: TrainingPath) -> tuple[str, Group, int]:
+    return path.phase, path.group, -1 if path.fold is None else path.fold
+
+
+def _key(*parts: object) -> str:
+    return digest(parts)[:_LENGTH]
