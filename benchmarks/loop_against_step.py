@@ -20,7 +20,7 @@ import torch
 from common import measure, print_table, ratio, temporary_project, write_study
 
 from softreg.networks.randomness import generator
-from softreg.running import stages
+from softreg.running import places
 from softreg.study.config import Study, load_study
 from softreg.study.matrix import TrainingPath
 from softreg.training.augment import augment
@@ -55,7 +55,7 @@ def make_study(steps: int, gpu: int) -> Study:
 
 
 def bench_of(study: Study, model: str, device: torch.device) -> Bench:
-    folder = Path(stages.description(study, "shapes")).parent
+    folder = Path(places.description(study, "shapes")).parent
     if not folder.is_dir():
         measure("softreg", "prepare", study.file, "shapes")
     return make_bench(study, TrainingPath("sweep", "shapes", model, "l1", 0), folder, 4, device)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import yaml
 
-from softreg.running import stages
+from softreg.files import write_text
+from softreg.running import places, stages
+from softreg.running.graph import Graph
+from softreg.study.cells import choice_file
 from softreg.study.config import Study, load_study
-from softreg.study.matrix import TrainingPath
+from softreg.study.matrix import Group, TrainingPath
 
 TINY = {
     "datasets": {"shapes": {"images": 24, "size": [16, 24], "split": {"val": 0.25, "test": 0.25}}},
@@ -28,8 +31,7 @@ def prepared_study(folder: Path, name: str = "tiny", **changes) -> Study:
     """The tiny study with its data prepared; the working folder must be ``folder``."""
     study = load_study(write_study(folder, name, **changes))
     for dataset in study.datasets:
-        if not Path(stages.description(study, dataset)).is_file():
-            stages.prepare(study, dataset)
+        stages.prepare(study, dataset)
     return study
 
 
@@ -40,4 +42,15 @@ def sweep_path(penalty: str = "l1", seed: int = 0, model: str = "convnet", fold:
 
 def cell_folder(study: Study, path: TrainingPath, lambda_: str) -> Path:
     """Where a cell of a path lies."""
-    return stages.results_folder(study) / path.phase / path.name / f"lambda-{lambda_}"
+    return places.results_folder(study) / path.phase / path.name / f"lambda-{lambda_}"
+
+
+def choose_by_hand(study: Study, group: Group, lambda_: str) -> None:
+    """A group's λ̂ as if it had been selected."""
+    file = choice_file(places.results_folder(study), group)
+    write_text(
+        file,
+        "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
+        f"{','.join(group)},{lambda_},0.5,,1,1,True,best,holdout\n",
+    )
+    Graph(study).select(group).end()

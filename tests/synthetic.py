@@ -15,12 +15,17 @@ from PIL import Image
 from softreg.data.datasets import prepared_folder
 from softreg.files import write_json, write_text
 from softreg.scoring import records
-from softreg.scoring.select import select, selected_lambda
+from softreg.scoring.origin import origin_of
+from softreg.scoring.select import choices, select_group
 from softreg.study import matrix
+from softreg.study.cells import Cell, lambdas_of, make_cells
 from softreg.study.config import Study, load_study
+from softreg.study.keys import scoring_key
 from softreg.study.matrix import TrainingPath
 
 BINS = 15
+CONTENT = "0" * 64
+"""The digest of the prepared data's content."""
 CORRUPTED = [("noise", 1), ("noise", 3), ("noise", 5), ("blur", 1), ("blur", 3), ("blur", 5)]
 """The conditions that the final's networks are tested under, beside the images as they are."""
 
@@ -89,12 +94,13 @@ def make_results(
             size,
             statuses or {},
         )
-    select(study, results)
+    for group in matrix.groups(study):
+        select_group(study, results, group)
+    choices(study, results)
     for group in matrix.groups(study):
         make_revealed(study, group, results, images, classes, size, statuses or {})
     for path in matrix.final_paths(study):
-        chosen = selected_lambda(results, path.dataset, path.model, path.penalty)
-        make_path(study, path, [chosen] if chosen else [], results, images, classes, size, statuses or {})
+        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses or {})
 
 
 def make_prepared(study: Study, name: str, data: Path, images: int, classes: int, size: tuple[int, int]) -> None:
@@ -123,7 +129,7 @@ def make_prepared(study: Study, name: str, data: Path, images: int, classes: int
     facts |= {
         "class_shares": shares,
         "ignore_share": dict.fromkeys(ids, 0.05),
-        "content_digest": "0" * 64,
+        "content_digest": CONTENT,
         "options": {},
     }
     write_json(folder / "dataset.json", facts)
@@ -150,19 +156,26 @@ def make_path(
     """One path's cell.json and history.csv for each λ, and its val.parquet; in the final phase also test.parquet."""
     folder = results / path.phase / path.name
     finished = []
-    for value in grid:
+    cells = make_cells(study, path, grid, results, CONTENT)
+    for cell in cells:
+        value = cell.lambda_
         status = statuses.get((path.penalty, value, path.seed), "finished")
         finished += [value] * (status == "finished")
-        write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status))
+        write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status) | {"key": cell.key})
         write_text(folder / f"lambda-{value}" / "history.csv", HISTORY)
         write_text(folder / f"lambda-{value}" / "layers.csv", layer_rows(path, value))
+    origin = _origin(study, path, cells)
     for split in ("val", "test") if path.phase == "final" else ("val",):
         tables = [score_rows(path, value, split, images, classes, size) for value in finished]
-        records.write(records.joined(tables, records.SCHEMA), folder / f"{split}.parquet")
+        records.write(records.joined(tables, records.SCHEMA), folder / f"{split}.parquet", made_from=origin)
     if path.phase == "final":
         conditions = [("train", "", 0), ("test", "", 0), *(("test", *place) for place in CORRUPTED)]
         sums = [sums_row(path, value, *c, images, classes, size) for value in finished for c in conditions]
-        records.write(records.joined(sums, records.SUMS), folder / "sums.parquet", records.SUMS)
+        records.write(records.joined(sums, records.SUMS), folder / "sums.parquet", records.SUMS, origin)
+
+
+def _origin(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> dict[str, Any]:
+    return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, path.phase, path.model))
 
 
 def make_revealed(
@@ -181,8 +194,11 @@ def make_revealed(
         for value in study.penalties[path.penalty]["lambda"]
         if statuses.get((path.penalty, value, path.seed), "finished") == "finished"
     ]
+    paths = matrix.sweep_paths(study, group)
+    grid = study.penalties[group[2]]["lambda"]
+    cells = [cell for path in paths for cell in make_cells(study, path, grid, results, CONTENT)]
     place = results.joinpath("sweep", *group) / "sums.parquet"
-    records.write(records.joined(rows, records.SUMS), place, records.SUMS)
+    records.write(records.joined(rows, records.SUMS), place, records.SUMS, _origin(study, paths[0], cells))
 
 
 def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:

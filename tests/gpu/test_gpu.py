@@ -6,9 +6,11 @@ from projects import TINY, cell_folder, prepared_study, sweep_path
 
 from softreg import networks, penalties
 from softreg.contract.penalty import check_penalty
+from softreg.data.datasets import prepared_folder
 from softreg.files import read_json, sha256_file
 from softreg.networks.probe import normalised
-from softreg.running import stages
+from softreg.running import places, stages
+from softreg.study.cells import path_folder
 from softreg.study.treatment import CONTROLS
 from softreg.training.cell import CellTrainer
 from softreg.training.imageset import Batches, open_split
@@ -39,7 +41,6 @@ def test_training_twice_gives_the_same_bits(tmp_path, model, optimizer):
     for name in ("first", "second"):
         study = prepared_study(tmp_path, name, **{**STUDY, "models": {"m": model}, "training": training})
         stages.train(study, sweep_path(model="m"))
-        stages.evaluate(study, sweep_path(model="m"))
         folder = cell_folder(study, sweep_path(model="m"), "1e-2")
         assert read_json(folder / "cell.json")["status"] == "finished"
         found.append([sha256_file(file) for file in (folder / "weights.safetensors", folder.parent / "val.parquet")])
@@ -61,7 +62,7 @@ class _StopAfter(StopRequest):
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps):
     study = prepared_study(tmp_path, **{**STUDY, "models": {"m": UNET}})
-    bench = make_bench(study, sweep_path(model="m"), stages.prepared_folder(study, "shapes"), 4, torch.device("cuda"))
+    bench = make_bench(study, sweep_path(model="m"), prepared_folder(study, "shapes"), 4, torch.device("cuda"))
 
     def trainer(name, stop):
         return CellTrainer(bench, 1e-3, tmp_path / name, "key", stop, lambda row: None)
@@ -76,7 +77,7 @@ def test_a_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps):
 
 def test_scores_agree_with_the_cpus_up_to_bfloat16(tmp_path):
     study = prepared_study(tmp_path, **STUDY)
-    images = open_split(stages.prepared_folder(study, "shapes"), "test")
+    images = open_split(prepared_folder(study, "shapes"), "test")
     torch.manual_seed(0)
     model = networks.build({"kind": "convnet", "dropout": 0.5}, 4)
     pixels = len(images) * 64 * 64
@@ -129,9 +130,7 @@ def test_every_kind_trains_twice_to_the_same_bits(tmp_path, kind):
         study = prepared_study(tmp_path, name, **{**STUDY, "models": {"m": UNET}, "penalties": {"none": {}, **entry}})
         path = sweep_path(kind, model="m")
         stages.train(study, path)
-        (record,) = (
-            read_json(file) for file in stages.path_folder(stages.results_folder(study), path).glob("*/cell.json")
-        )
+        (record,) = (read_json(file) for file in path_folder(places.results_folder(study), path).glob("*/cell.json"))
         assert record["status"] == "finished"
         found.append(record["weights_sha256"])
     assert found[0] == found[1]

@@ -14,7 +14,7 @@ from test_docs import blocks
 
 from softreg.cli import main
 from softreg.files import read_json
-from softreg.running import stages
+from softreg.running import places, stages
 from softreg.study import cells
 from softreg.study.config import load_study
 from softreg.study.matrix import find_path, sweep_paths
@@ -219,8 +219,7 @@ def run_study(file: Path):
     records = {}
     for path in sweep_paths(study):
         stages.train(study, path)
-        stages.evaluate(study, path)
-        listed = read_json(cells.path_folder(stages.results_folder(study), path) / "path.json")
+        listed = read_json(cells.path_folder(places.results_folder(study), path) / "path.json")
         records[path.penalty] = listed["cells"]
     return study, records
 
@@ -252,7 +251,7 @@ def test_the_key_follows_the_code_of_the_file_and_not_its_place():
     def key(entry):
         study = load_study(study_with("penalty", "own", entry))
         path = find_path(study, "sweep", "shapes/convnet/own/seed0")
-        return cells.make_cells(study, path, ["1e-2"], stages.results_folder(study), "0" * 64)[0].key
+        return cells.make_cells(study, path, ["1e-2"], places.results_folder(study), "0" * 64)[0].key
 
     first = key(entry)
     Path("ridge.py").write_text("# A comment.\n" + RIDGE)

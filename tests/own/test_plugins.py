@@ -21,7 +21,7 @@ from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.own.plugins import REQUIRED, Option, create, describe, entry_schema, is_plugin, load, option_schema, slug
 from softreg.penalties.base import Penalty
-from softreg.running import stages
+from softreg.running import places, stages
 from softreg.study import cells
 from softreg.study.config import load_study
 from softreg.study.fingerprint import code_fingerprint, module_of
@@ -527,7 +527,7 @@ class Published(Dataset):
 def test_the_archives_of_a_data_set_lie_in_a_folder_of_its_own():
     write(PUBLISHED, "sets/own.py")
     study = load_study(write_study(Path(), datasets={"mine": {"kind": "sets/own.py:Published"}}))
-    assert stages.archive_files(study, "mine") == ["data/raw/sets-own.py-Published/own.zip"]
+    assert places.archive_files(study, "mine") == ["data/raw/sets-own.py-Published/own.zip"]
     with pytest.raises(UserError, match=r"has no archive 'other\.zip'; it has own\.zip"):
         stages.fetch(study, "sets-own.py-Published", "other.zip")
 
@@ -557,6 +557,6 @@ def test_dataset_json_names_the_class_without_its_folder():
     write(DRAWN, "sets/own.py")
     study = load_study(write_study(Path(), datasets={"mine": {"kind": "sets/own.py:Drawn", "images": 12}}))
     stages.prepare(study, "mine")
-    assert read_json(Path(stages.description(study, "mine")))["kind"] == "own.py:Drawn"
+    assert read_json(Path(places.description(study, "mine")))["kind"] == "own.py:Drawn"
     assert issubclass(load("sets/own.py:Drawn", Dataset), Dataset)
     assert set(study.penalties) == set(TINY["penalties"])

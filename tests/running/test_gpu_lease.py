@@ -15,7 +15,7 @@ from leases import DEADLINE, Log, until
 from projects import cell_folder, prepared_study, sweep_path
 
 from softreg.files import read_json, write_json, write_text
-from softreg.running import gpu, stages
+from softreg.running import gpu, places
 from softreg.study.cells import make_cells
 
 SOFTREG = [Path(sys.executable).with_name("softreg")]
@@ -109,7 +109,7 @@ def test_a_waiter_says_what_it_waits_for_and_stops_on_a_signal(log, tmp_path, nu
 @pytest.mark.parametrize("command", ["train sweep", "evaluate sweep", "reveal"])
 def test_every_command_on_a_gpu_waits_for_it(log, tmp_path, command):
     study = prepared_study(tmp_path, resources={"gpu": 1})
-    write_text(stages.results_folder(study) / "selection/shapes/convnet/l1.csv", SELECTED)
+    write_text(places.results_folder(study) / "selection/shapes/convnet/l1.csv", SELECTED)
     holder = log.start()
     log.wait(holder, "enters")
     name, *phase = command.split()
@@ -140,7 +140,7 @@ def test_no_lease_on_the_cpu_nor_with_nothing_left_to_train(log, tmp_path):
     (described,) = Path("data/prepared").glob("*/dataset.json")
     path = sweep_path()
     cells = make_cells(
-        study, path, ["1e-4", "1e-2"], stages.results_folder(study), read_json(described)["content_digest"]
+        study, path, ["1e-4", "1e-2"], places.results_folder(study), read_json(described)["content_digest"]
     )
     for cell in cells:
         record = {"status": "diverged", "reason": "", "key": cell.key, "weights_sha256": None}
@@ -202,7 +202,7 @@ def test_out_of_memory_beside_a_neighbour_is_tried_again_alone(log, tmp_path, fi
 @pytest.mark.slow
 @pytest.mark.parametrize("fits", [True, False])
 def test_so_is_scoring_which_fails_if_it_does_not_fit_alone(log, tmp_path, fits):
-    _, environment = crowd(log, tmp_path, lambda study: stages.results_folder(study) / "sweep" / PATH / "path.json")
+    _, environment = crowd(log, tmp_path, lambda study: places.results_folder(study) / "sweep" / PATH / "path.json")
     assert pretended(log, "train", "tiny.yaml", "sweep", PATH, **environment).ends()[0] == 0
     scores = Path(environment["ARMED"]).with_name("val.parquet")
     command = pretended(log, "evaluate", "tiny.yaml", "sweep", PATH, **environment)
@@ -221,7 +221,7 @@ def test_out_of_memory_without_a_neighbour_is_a_result_at_once(log, tmp_path):
     Path("crowd").touch()
     status, said = pretended(log, "train", "tiny.yaml", "sweep", PATH, **environment).ends()
     assert (status, "tries again" in said) == (0, False)
-    listed = read_json(stages.results_folder(study) / "sweep" / PATH / "path.json")["cells"]
+    listed = read_json(places.results_folder(study) / "sweep" / PATH / "path.json")["cells"]
     assert [cell["status"] for cell in listed] == ["out-of-memory"] * 2
 
 

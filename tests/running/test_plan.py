@@ -13,14 +13,16 @@ from projects import cell_folder, prepared_study, sweep_path, write_study
 from softreg.cli import main
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
-from softreg.running import calibrate, stages
+from softreg.running import calibrate, places, stages
 from softreg.running.forecast import announce, forecast, span
+from softreg.running.graph import Graph
 from softreg.running.jobs import file_of
 from softreg.running.plan import allowed, plan
 from softreg.running.status import status, text
 from softreg.study import matrix
 from softreg.study.cells import make_cells
 from softreg.study.config import load_study
+from softreg.study.matrix import parse_path
 
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-4, 1e-2]}, "l2": {"lambda": [1e-3]}}
 
@@ -33,7 +35,7 @@ def _project(tmp_path, monkeypatch):
 def write_cells(study, path, lambdas, seconds, device="CPU here"):
     """Finished cells of a path as training leaves them, so far as planning reads them, and the list of them."""
     content = read_json(_description(study, path.dataset))["content_digest"]
-    cells = make_cells(study, path, lambdas, stages.results_folder(study), content)
+    cells = make_cells(study, path, lambdas, places.results_folder(study), content)
     for cell, value in zip(cells, seconds, strict=True):
         facts = {"key": cell.key, "status": "finished", "reason": "", "seconds": value}
         write_json(cell.folder / "cell.json", facts | {"provenance": {"device": device}})
@@ -57,7 +59,7 @@ def write_scores(study, folder, rows, **changes):
 
 
 def _description(study, dataset):
-    return Path(stages.description(study, dataset))
+    return Path(places.description(study, dataset))
 
 
 def known(study):
@@ -106,7 +108,7 @@ def test_cells_of_another_key_measure_nothing(tmp_path):
 
 def test_published_timings_are_of_their_device_and_of_the_same_training_only(tmp_path):
     study = prepared_study(tmp_path)
-    published = stages.RESULTS / "published" / "tiny"
+    published = places.RESULTS / "published" / "tiny"
     write_scores(study, published, [("l1", 100, 4.0, "GPU X"), ("l1", 101, 6.0, "GPU X")])
     assert known(study).cell(group("l1")).value == 5.0
     assert known(study).cell(group("l1")).source == "published timings, 2 cells on GPU X"
@@ -118,8 +120,8 @@ def test_published_timings_are_of_their_device_and_of_the_same_training_only(tmp
 
 def test_what_was_measured_here_comes_before_what_was_published(tmp_path):
     study = prepared_study(tmp_path)
-    write_scores(study, stages.RESULTS / "published" / "tiny", [("none", 100, 4.0, "GPU X"), ("l1", 1, 4.0, "GPU X")])
-    write_scores(study, stages.RESULTS / "tiny", [("none", 100, 3.0, "CPU here")])
+    write_scores(study, places.RESULTS / "published" / "tiny", [("none", 100, 4.0, "GPU X"), ("l1", 1, 4.0, "GPU X")])
+    write_scores(study, places.RESULTS / "tiny", [("none", 100, 3.0, "CPU here")])
     assert known(study).cell(group("l1")).source == "scores gathered here, 1 cells on CPU here: of other penalties"
     write_cells(study, sweep_path("none"), ["0"], [2.0])
     assert known(study).cell(group("l1")).value == 2.0
@@ -134,7 +136,7 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     key = stages.revealing_key(study, *group("l1"))
     write_job(study, "reveal", "shapes/convnet/l1", key=key, startup=2.5, cells=2, seconds=2.5 + 1.0)
     write_job(study, "select", "shapes/convnet/l1", seconds=1.25)
-    results = stages.results_folder(study)
+    results = places.results_folder(study)
     write_text(results / "sweep/shapes/convnet/l1/seed0/val.parquet", "")
     write_text(results / "selection/shapes/convnet/l1.csv", "lambda\n1e-4\n")
     write_text(results / "sweep/shapes/convnet/l1/sums.parquet", "")
@@ -175,7 +177,7 @@ def test_a_calibration_times_the_real_training(tmp_path):
     record = read_json(cell_folder(study, sweep_path("none"), "0") / "cell.json")
     assert part["weights_bytes"] == (cell_folder(study, sweep_path("none"), "0") / "weights.safetensors").stat().st_size
     assert found["device"] == record["provenance"]["device"]
-    shutil.rmtree(stages.results_folder(study) / "sweep")
+    shutil.rmtree(places.results_folder(study) / "sweep")
     # 12 images in batches of 4, for 3 epochs.
     figure = known(study).cell(group("l1"))
     assert figure.value == pytest.approx(9 * part["steps"]["l1"])
@@ -236,7 +238,7 @@ def test_a_forecast_of_known_costs_adds_up(tmp_path):
 def test_waiting_for_a_gpu_is_no_work_done(tmp_path, waits, left):
     study = known_costs(tmp_path)
     name = "sweep/shapes/convnet/l1/seed0"
-    key = stages.path_key(study, *name.split("/", 1))
+    key = Graph(study).train(parse_path(*name.split("/", 1))).key
     write_job(study, "train", name, state="running", key=key, waits=waits, startup=0.0, seconds=7200.0)
     assert f"left: about {left}" in text(status(study))
 
@@ -264,7 +266,6 @@ def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
         "paper",
     ]
     stages.train(study, sweep_path("none"))
-    stages.evaluate(study, sweep_path("none"))
     assert [job.command for job in plan(study).work][:2] == ["select", "train"]
     assert main(["select", "tiny.yaml", "shapes/convnet/none"]) == 0
     assert [job.command for job in plan(study).work][:2] == ["train", "evaluate"]
@@ -275,7 +276,7 @@ def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
     assert [job.command for job in plan(study).work] == ["gather", "paper"]
     assert main(["gather", "tiny.yaml"]) == 0
     assert [job.command for job in plan(study).work] == ["paper"]
-    write_text(stages.results_folder(study) / "report.html", "")
+    write_text(places.results_folder(study) / "report.html", "")
     assert forecast(plan(study), None) == "tiny: all is made, nothing is left\n"
 
 
@@ -299,7 +300,7 @@ def test_calibration_needs_prepared_data(tmp_path):
     study = load_study(write_study(tmp_path))
     with pytest.raises(UserError, match=r"dataset\.json is missing; run .*softreg prepare .*tiny\.yaml shapes"):
         calibrate.calibrate(study, 1)
-    assert not stages.RESULTS.exists()
+    assert not places.RESULTS.exists()
 
 
 def test_a_number_of_jobs_is_one_or_more(tmp_path, capsys):

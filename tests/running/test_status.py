@@ -13,9 +13,11 @@ import pytest
 from projects import cell_folder, prepared_study, sweep_path
 
 from softreg.files import read_json, write_json, write_text
-from softreg.running import jobs, stages
+from softreg.running import jobs, places, stages
+from softreg.running.graph import Graph
 from softreg.running.jobs import LIVE, file_of, records
 from softreg.running.status import status, text
+from softreg.study.matrix import parse_path
 
 COMMAND = Path(sys.executable).with_name("softreg")
 NAME = "sweep/shapes/convnet/none/seed0"
@@ -171,7 +173,7 @@ def test_the_cells_of_another_version_of_the_study_wait(tmp_path):
 def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path("l1"))
-    file = stages.results_folder(study) / NAME.replace("none", "l1") / "path.json"
+    file = places.results_folder(study) / NAME.replace("none", "l1") / "path.json"
     listed = read_json(file)
     listed["cells"][0] |= {"status": "diverged", "reason": "loss or weights are not finite after epoch 1"}
     write_json(file, listed)
@@ -187,7 +189,7 @@ def test_failed_and_diverged_cells_are_told_apart(tmp_path):
 
 def sign(study, **facts):
     """A sign of life as a job of ``facts`` leaves it."""
-    key = stages.path_key(study, *NAME.split("/", 1))
+    key = Graph(study).train(parse_path(*NAME.split("/", 1))).key
     record = {"command": "train", "name": NAME, "key": key, "state": "running", "host": "node7", "pid": 1}
     write_json(file_of("tiny", "train", NAME), record | {"slurm_job": "77", "seconds": 30.0} | facts)
     return file_of("tiny", "train", NAME)
@@ -264,6 +266,6 @@ def test_status_imports_no_torch(tmp_path):
 def test_cells_that_were_trained_before_a_stop_count(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path("l1"))
-    (stages.results_folder(study) / "sweep/shapes/convnet/l1/seed0/path.json").unlink()
+    (places.results_folder(study) / "sweep/shapes/convnet/l1/seed0/path.json").unlink()
     (cell_folder(study, sweep_path("l1"), "1e-2") / "weights.safetensors").unlink()
     assert "0 of 2 paths finished, 2 waiting; 1 of 3 cells finished" in text(status(study))

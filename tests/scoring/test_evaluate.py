@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, choose_by_hand, prepared_study, sweep_path
 from safetensors.torch import load_file
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from softreg import networks
+from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, write_json
-from softreg.running import stages
+from softreg.running import places, stages
+from softreg.running.graph import Graph
 from softreg.scoring import metrics, records
 from softreg.scoring.corruptions import Corrupted
 from softreg.scoring.evaluate import score
-from softreg.scoring.select import group_file, select_group
 from softreg.study.cells import make_cells, path_folder
 from softreg.study.matrix import TrainingPath
 from softreg.training.imageset import Batches, ImageSet, open_split
@@ -113,16 +114,9 @@ def test_scores_do_not_depend_on_the_batch_size(model, images, batch_size):
 def _final(study, penalty="l1", chosen="1e-4"):
     """A final path, trained and scored at a λ̂ that is written by hand."""
     path = TrainingPath("final", "shapes", "convnet", penalty, 100)
-    results = stages.results_folder(study)
-    file = group_file(results, "shapes", "convnet", penalty)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(
-        "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
-        f"shapes,convnet,{penalty},{chosen},0.5,,1,1,True,best,holdout\n"
-    )
+    choose_by_hand(study, path.group, chosen)
     stages.train(study, path)
-    stages.evaluate(study, path)
-    return path, path_folder(results, path)
+    return path, path_folder(places.results_folder(study), path)
 
 
 def _network(study, folder):
@@ -135,7 +129,7 @@ def test_records_of_the_final_hold_the_weights_scores_and_predictions(tmp_path):
     study = prepared_study(tmp_path)
     path, folder = _final(study)
     table = records.read([folder / "test.parquet"])
-    test = open_split(stages.prepared_folder(study, "shapes"), "test")
+    test = open_split(prepared_folder(study, "shapes"), "test")
     logits, masks = _all(_network(study, cell_folder(study, path, "1e-4")), test)
     tp = ((logits.argmax(1) == masks) & (masks == 0)).sum(dim=(1, 2))
     assert [row[0] for row in table["tp"].to_pylist()] == tp[np.argsort(test.ids)].tolist()
@@ -158,7 +152,7 @@ def test_sums_are_of_train_and_of_test_under_each_corruption(tmp_path):
     clean = frame[(frame["split"] == "test") & (frame["corruption"] == "")]
     for name in ("miou", "dice", "boundary_iou", "ece", "nll"):
         assert clean[name].item() == pytest.approx(test[name].item(), abs=1e-12)
-    train = open_split(stages.prepared_folder(study, "shapes"), "train")
+    train = open_split(prepared_folder(study, "shapes"), "train")
     network = _network(study, cell_folder(study, path, "1e-4"))
     counted, _ = score(network, Batches(train, CPU), 5)
     expected = metrics.miou(counted["tp"], counted["fp"], counted["fn"])
@@ -170,18 +164,17 @@ def test_sums_are_of_train_and_of_test_under_each_corruption(tmp_path):
 
 
 def prepared(study):
-    return stages.prepared_folder(study, "shapes")
+    return prepared_folder(study, "shapes")
 
 
 def test_the_sweep_is_scored_on_val_alone_until_lambda_is_selected(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
-    stages.evaluate(study, sweep_path())
-    folder = path_folder(stages.results_folder(study), sweep_path())
+    folder = path_folder(places.results_folder(study), sweep_path())
     assert {file.name for file in folder.glob("*.parquet")} == {"val.parquet"}
-    with pytest.raises(UserError, match="select λ"):
+    with pytest.raises(UserError, match=r"l1\.csv is missing; run `softreg select "):
         stages.reveal(study, ("shapes", "convnet", "l1"))
-    select_group(study, stages.results_folder(study), ("shapes", "convnet", "l1"))
+    stages.select(study, ("shapes", "convnet", "l1"))
     stages.reveal(study, ("shapes", "convnet", "l1"))
     sums = records.of_sums(records.read([folder.parent / "sums.parquet"], schema=records.SUMS))
     assert sums["lambda"].tolist() == ["1e-2", "1e-4"]
@@ -194,20 +187,19 @@ def test_the_sweep_is_scored_on_val_alone_until_lambda_is_selected(tmp_path):
 def test_cells_that_did_not_finish_have_no_records(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
-    listing = cell_folder(study, sweep_path(), "1e-4").parent / "path.json"
-    cells = read_json(listing)
-    cells["cells"][0]["status"] = "diverged"
-    write_json(listing, cells)
-    stages.evaluate(study, sweep_path())
-    table = records.read([listing.parent / "val.parquet"])
+    file = cell_folder(study, sweep_path(), "1e-4") / "cell.json"
+    write_json(file, read_json(file) | {"status": "diverged", "weights_sha256": None})
+    Graph(study).train(sweep_path()).begin()
+    stages.train(study, sweep_path())
+    table = records.read([file.parents[1] / "val.parquet"])
     assert set(table["lambda"].to_pylist()) == {"1e-2"}
 
 
 def test_a_settled_cell_is_one_that_ended_under_its_own_key(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
-    results = stages.results_folder(study)
-    digest = read_json(stages.prepared_folder(study, "shapes") / "dataset.json")["content_digest"]
+    results = places.results_folder(study)
+    digest = read_json(prepared_folder(study, "shapes") / "dataset.json")["content_digest"]
     cell, other = make_cells(study, sweep_path(), ["1e-4", "1e-2"], results, digest)
     assert cell.settled()
     (cell.folder / "weights.safetensors").unlink()

@@ -1,4 +1,5 @@
 import io
+import re
 import shutil
 
 import numpy as np
@@ -8,10 +9,10 @@ import synthetic
 from PIL import Image
 
 from softreg.errors import UserError
-from softreg.files import read_json
+from softreg.files import read_json, write_json
 from softreg.paper.scores import Scores
 from softreg.scoring import records
-from softreg.scoring.gather import gather
+from softreg.scoring.gather import Mixed, gather
 
 MEASURED = {"timings.csv", "provenance.json"}
 
@@ -127,7 +128,7 @@ def test_timings_are_of_finished_cells(tiny):
 @pytest.mark.parametrize(
     "lost",
     [
-        "results/tiny/selection.csv",
+        "results/tiny/selection/brain/convnet/l1.csv",
         "results/tiny/final/brain/convnet/l1/seed101/test.parquet",
         "results/tiny/sweep/brain/convnet/l1/seed1/lambda-1e-4/cell.json",
     ],
@@ -135,12 +136,51 @@ def test_timings_are_of_finished_cells(tiny):
 def test_a_hole_is_named_or_told_as_not_run(tiny, tmp_path, lost):
     study, results, data = tiny
     (tmp_path / lost).unlink()
-    with pytest.raises(UserError, match=f"{lost.rpartition('/')[2]}: not there"):
+    with pytest.raises(UserError, match=rf"{re.escape(lost)}(: not there| is missing)"):
         gather(study, results, data)
     folder = gather(study, results, data, partial=True)
     assert folder == results / "tiny" / "partial" / "scores"
     assert read_json(folder / "provenance.json")["partial"] is True
     assert not (results / "tiny" / "scores").exists()
+
+
+def _rows(scores):
+    """Records of single images, 6 for each network."""
+    return sum(pq.read_metadata(scores / f"{name}.parquet").num_rows for name in ("sweep-val", "final-test"))
+
+
+def _other_key(file):
+    write_json(file, read_json(file) | {"key": "cd" * 32})
+
+
+def _other_scoring(file):
+    origin = records.origin(file)
+    records.write(records.read([file]), file, made_from=origin | {"scoring": "another"})
+
+
+def _other_network(file):
+    origin = records.origin(file)
+    networks = {name: [key, "1" * 64] for name, (key, _) in origin["networks"].items()}
+    records.write(records.read([file]), file, made_from=origin | {"networks": networks})
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "networks"),
+    [
+        ("sweep/brain/convnet/l1/seed1/lambda-1e-4/cell.json", _other_key, 1),
+        ("sweep/brain/convnet/l1/seed0/val.parquet", _other_scoring, 3),
+        ("final/brain/convnet/none/seed101/test.parquet", _other_network, 1),
+    ],
+)
+def test_a_mixture_of_versions_is_refused_and_no_part_of_a_partial_report(tiny, file, change, networks):
+    study, results, data = tiny
+    whole = _rows(gather(study, results, data))
+    place = results / "tiny" / file
+    change(place)
+    with pytest.raises(Mixed, match=rf"{re.escape(file)} is missing, or of another version") as refused:
+        gather(study, results, data)
+    assert place in refused.value.places
+    assert _rows(gather(study, results, data, partial=True)) == whole - 6 * networks
 
 
 def test_partial_of_nothing_lists_every_cell_as_not_run(tmp_path):

@@ -8,8 +8,9 @@ import synthetic
 
 from softreg.errors import UserError
 from softreg.scoring import records
-from softreg.scoring.select import choose, curve, read_selection, select, selected_lambda
+from softreg.scoring.select import choices, choose, curve, read_selection, select_group
 from softreg.study import matrix
+from softreg.study.cells import lambdas_of
 
 
 def curves(*rows):
@@ -80,7 +81,9 @@ def test_no_test_score_moves_the_selection(tiny):
         shutil.copy(tests[1], file.with_name("test.parquet"))
     shutil.rmtree(results / "selection")
     (results / "selection.csv").unlink()
-    select(study, results)
+    for group in matrix.groups(study):
+        select_group(study, results, group)
+    choices(study, results)
     assert (results / "selection.csv").read_bytes() == before
 
 
@@ -104,8 +107,9 @@ def test_a_group_without_any_score_gets_none(tmp_path):
     lost = {("l1", value, seed): "out-of-memory" for value in synthetic.GRID for seed in (0, 1)}
     synthetic.make_results(study, tmp_path, statuses=lost)
     results = tmp_path / "results" / "tiny"
-    assert selected_lambda(results, "brain", "convnet", "l1") is None
-    assert selected_lambda(results, "brain", "convnet", "l2") == "1e-4"
+    paths = {path.penalty: path for path in matrix.final_paths(study)}
+    assert lambdas_of(study, paths["l1"], results) == []
+    assert lambdas_of(study, paths["l2"], results) == ["1e-4"]
 
 
 def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
@@ -139,9 +143,14 @@ def test_a_missing_path_is_named(tiny):
     (results / "sweep/brain/convnet/l2/seed1/val.parquet").unlink()
     shutil.rmtree(results / "selection")
     with pytest.raises(UserError, match=r"l2/seed1/val\.parquet: not there \(1 of 2"):
-        select(study, results)
+        select_group(study, results, ("brain", "convnet", "l2"))
 
 
 def test_a_group_that_was_not_selected_is_named(tiny):
-    with pytest.raises(UserError, match=r"brain/convnet/huber\.csv: not there"):
-        selected_lambda(tiny[1], "brain", "convnet", "huber")
+    study, results = tiny
+    (results / "selection/brain/convnet/l2.csv").unlink()
+    path = next(path for path in matrix.final_paths(study) if path.penalty == "l2")
+    with pytest.raises(UserError, match=r"brain/convnet/l2\.csv is missing"):
+        lambdas_of(study, path, results)
+    with pytest.raises(UserError, match=r"brain/convnet/l2\.csv: not there"):
+        choices(study, results)

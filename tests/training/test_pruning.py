@@ -7,7 +7,7 @@ import pytest
 import torch
 from projects import prepared_study, sweep_path
 
-from softreg.running import stages
+from softreg.data.datasets import prepared_folder
 from softreg.training.cell import CellTrainer
 from softreg.training.path import make_bench
 from softreg.training.pruning import Pruner
@@ -81,7 +81,7 @@ def make(tmp_path, monkeypatch):
     def make(training, share, name="cell", stop=None, **entry):
         penalties = {"pruning": {"lambda": [0.3, 0.8], **entry}}
         study = prepared_study(tmp_path, penalties=penalties, training={"epochs": EPOCHS, "batch_size": 4, **training})
-        data = stages.prepared_folder(study, "shapes")
+        data = prepared_folder(study, "shapes")
         bench = make_bench(study, sweep_path("pruning"), data, 4, torch.device("cpu"), share)
         request = StopRequest() if stop is None else StopAfter(stop)
         trainer = CellTrainer(bench, share, tmp_path / f"{name}.pt", "key", request, lambda row: None)

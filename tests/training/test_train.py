@@ -13,9 +13,12 @@ from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
 
 from softreg import networks
+from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, write_json
 from softreg.running import stages
+from softreg.running.graph import Graph
+from softreg.study.matrix import parse_path
 from softreg.training.cell import CellTrainer
 from softreg.training.device import open_device
 from softreg.training.imageset import open_split, open_training
@@ -100,7 +103,7 @@ def test_other_pretrained_weights_under_the_same_name_train_again(tmp_path):
         state = networks.build({**unet, "weights": "none", "options": {}}, 4).network.encoder.state_dict()
         save_file(state, tmp_path / "encoder.safetensors")
         study = prepared_study(tmp_path, models={"unet": unet})
-        keys.append(stages.path_key(study, "sweep", "shapes/unet/l1/seed0"))
+        keys.append(Graph(study).train(parse_path("sweep", "shapes/unet/l1/seed0")).key)
     assert keys[0] != keys[1]
 
 
@@ -130,7 +133,6 @@ def test_a_diverged_cell_is_a_result_and_the_path_goes_on(tmp_path):
         training={"epochs": 2, "batch_size": 4, "optimizer": "sgd", "lr": 1e20, "schedule": "constant"},
     )
     stages.train(study, sweep_path("l2"))
-    stages.evaluate(study, sweep_path("l2"))
     for lambda_ in ("1e-4", "1e-3"):
         record = _record(study, sweep_path("l2"), lambda_)
         assert record["status"] == "diverged"
@@ -162,7 +164,7 @@ def test_resumption_restores_running_statistics_and_momentum(tmp_path, optimizer
     unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
     training = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": optimizer, "lr": 1e-3}
     study = prepared_study(tmp_path, models={"unet": unet}, training=training)
-    path, data = sweep_path(model="unet"), stages.prepared_folder(study, "shapes")
+    path, data = sweep_path(model="unet"), prepared_folder(study, "shapes")
     bench = make_bench(study, path, data, 4, torch.device("cpu"))
     calm, late = StopRequest(), StopRequest()
     CellTrainer(bench, 1e-3, tmp_path / "whole.pt", "key", calm, lambda row: None).run()
@@ -183,7 +185,7 @@ def test_layers_that_no_output_passes_through_are_not_penalised(tmp_path):
         "options": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 8]},
     }
     study = prepared_study(tmp_path, models={"unet": unet}, training={"crop": 32})
-    data = stages.prepared_folder(study, "shapes")
+    data = prepared_folder(study, "shapes")
     bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
     last_stage = {id(weight) for weight in bench.model.network.encoder.layer4.parameters() if weight.ndim > 1}
     assert last_stage
@@ -202,7 +204,7 @@ def test_a_study_that_asks_for_a_gpu_is_not_trained_without_one(tmp_path):
 
 def test_folds_part_train_and_val_and_never_touch_test(tmp_path):
     study = prepared_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
-    folder = stages.prepared_folder(study, "shapes")
+    folder = prepared_folder(study, "shapes")
     pool = {*open_split(folder, "train").ids, *open_split(folder, "val").ids}
     held = []
     for fold in range(3):
@@ -219,7 +221,7 @@ def test_folds_part_train_and_val_and_never_touch_test(tmp_path):
 
 def test_folds_keep_groups_together_and_fill_evenly(tmp_path):
     study = prepared_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
-    folder = stages.prepared_folder(study, "shapes")
+    folder = prepared_folder(study, "shapes")
     about = read_json(folder / "dataset.json")
     patient = {name: f"patient{place // 2}" for place, name in enumerate(about["ids"]["train"] + about["ids"]["val"])}
     about["groups"] = {part: [patient.get(name) for name in names] for part, names in about["ids"].items()}

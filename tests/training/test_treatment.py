@@ -9,12 +9,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from softreg import networks
+from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.networks import lite0
 from softreg.running import stages
+from softreg.running.graph import Graph
 from softreg.scoring import records
 from softreg.study.cells import path_spec
+from softreg.study.matrix import parse_path
 from softreg.study.treatment import CONTROLS, Treatment, treatment_of
 from softreg.training.cell import CellTrainer
 from softreg.training.imageset import open_split
@@ -35,7 +38,7 @@ def _project(tmp_path, monkeypatch):
 
 
 def bench_of(study, penalty, model="net", strength=0.0):
-    data = stages.prepared_folder(study, "shapes")
+    data = prepared_folder(study, "shapes")
     return make_bench(study, sweep_path(penalty, model=model), data, 4, torch.device("cpu"), strength)
 
 
@@ -148,7 +151,7 @@ def test_label_smoothing_is_torchs_in_value_and_gradient(tmp_path, epsilon):
     bench = bench_of(study, "label_smoothing")
     model = bench.model
     model.load_state_dict(bench.initial)
-    images, masks = open_split(stages.prepared_folder(study, "shapes"), "train").read(range(12))
+    images, masks = open_split(prepared_folder(study, "shapes"), "train").read(range(12))
     logits = model(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
     loss = F.cross_entropy(logits, torch.from_numpy(masks).long(), label_smoothing=float(epsilon))
     loss.backward()
@@ -214,9 +217,8 @@ def test_small_networks_are_rebuilt_at_their_size(tmp_path):
     path = sweep_path("small_dense")
     stages.train(study, sweep_path("none"))
     stages.train(study, path)
-    stages.evaluate(study, path)
     table = records.read([cell_folder(study, path, "5e-1").parent / "val.parquet"]).to_pandas()
-    data = open_split(stages.prepared_folder(study, "shapes"), "val")
+    data = open_split(prepared_folder(study, "shapes"), "val")
     images, masks = (torch.from_numpy(array) for array in data.read(range(len(data))))
     full = read_json(cell_folder(study, sweep_path("none"), "0") / "cell.json")
     parameters = []
@@ -304,9 +306,11 @@ def test_a_penaltys_training_goes_over_the_models(tmp_path):
         name: prepared_study(tmp_path, name, models=model, penalties=entries, training=training)
         for name, entries in {"plain": plain, "own": own}.items()
     }
-    keys = {name: stages.path_key(study, "sweep", "shapes/net/adamw/seed0") for name, study in studies.items()}
+    keys = {
+        name: Graph(study).train(parse_path("sweep", "shapes/net/adamw/seed0")).key for name, study in studies.items()
+    }
     assert keys["plain"] != keys["own"]
-    others = {stages.path_key(study, "sweep", "shapes/net/none/seed0") for study in studies.values()}
+    others = {Graph(study).train(parse_path("sweep", "shapes/net/none/seed0")).key for study in studies.values()}
     assert len(others) == 1
     start = bench_of(studies["own"], "adamw").initial
     moved = {}
@@ -337,7 +341,6 @@ def test_a_strength_that_the_network_does_not_allow_ends_its_cell_alone(tmp_path
     records = {value: read_json(cell_folder(study, path, value) / "cell.json") for value in ("9e-1", "9.5e-1")}
     assert [record["status"] for record in records.values()] == ["finished", "failed"]
     assert "come nearest" in records["9.5e-1"]["reason"]
-    stages.evaluate(study, path)
 
 
 OWN = """

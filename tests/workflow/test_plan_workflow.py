@@ -13,9 +13,7 @@ from softreg.study.config import load_study
 STUDY = Path("config/tiny.yaml")
 #: The command of each rule that a plan counts.
 RULES = {
-    "train_path": "train",
-    "evaluate_sweep": "evaluate",
-    "evaluate_final": "evaluate",
+    "train_paths": "train",
     "select_lambda": "select",
     "reveal_sweep": "reveal",
     "gather_scores": "gather",
@@ -45,13 +43,13 @@ def test_a_plan_lists_what_a_dry_run_lists(tmp_path, monkeypatch):
     assert whole["train"] == 4
 
     begun = snakemake(folder, "--cores", "2", "sweep")
-    assert "tiny: 5 of 5 cells and 4 of 4 paths are left to train, 4 paths to score" in begun.stderr
+    assert "tiny: 5 of 5 cells and 4 of 4 paths are left to train, 4 paths to score, in 10 jobs" in begun.stderr
     assert dry_run(folder) == commands_left()
     assert commands_left()["train"] == 2
     assert "sweep: 2 of 2 paths finished; 3 of 3 cells finished" in text(status(load_study(STUDY)))
 
     ended = snakemake(folder, "--cores", "2")
-    assert "tiny: 2 of 5 cells and 2 of 4 paths are left to train, 2 paths to score" in ended.stderr
+    assert "tiny: 2 of 5 cells and 2 of 4 paths are left to train, 2 paths to score, in 6 jobs" in ended.stderr
     assert "measured here, 3 cells on CPU" in ended.stderr
     assert dry_run(folder) == commands_left() == Counter()
     assert text(status(load_study(STUDY))).endswith("nothing is left\n")
@@ -63,7 +61,7 @@ def test_a_plan_lists_what_a_dry_run_lists(tmp_path, monkeypatch):
     assert commands_left()["select"] == 2
 
     write_study(folder, evaluation={"corruptions": ["noise"], "severities": [1]})
-    assert dry_run(folder) == commands_left() == Counter(evaluate=2, gather=1, paper=1)
+    assert dry_run(folder) == commands_left() == Counter(train=2, gather=1, paper=1)
 
     write_study(folder, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
     assert dry_run(folder) == commands_left()

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ def planned(folder: Path, *arguments: str, study: str = "config/tiny.yaml") -> d
     output = snakemake(folder, "-n", *arguments, study=study).stdout
     found = re.findall(r"^(\w+)\s+(\d+)$", output.split("Job stats:", 1)[-1].split("Reasons:")[0], flags=re.MULTILINE)
     return {rule: int(count) for rule, count in found if rule not in ("total", "all")}
+
+
+def ran(output: str) -> Counter[str]:
+    """The rules that Snakemake has run, or would run, and how often."""
+    return Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +117,7 @@ def test_the_entries_of_a_seed_are_trained_in_turn(tmp_path):
         for entry in ("none", "l1")
         for seed in (102, 100, 101)
     }
-    snakemake(folder, "--cores", "1", *ends.values())
+    snakemake(folder, "--cores", "1", "scores")
     order = sorted(ends, key=lambda end: (folder / ends[end]).stat().st_mtime_ns)
     assert [seed for _, seed in order] == [102, 102, 100, 100, 101, 101]
 
@@ -121,18 +127,44 @@ def test_one_more_lambda_trains_that_one_only(copy):
     before = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
     write_study(copy, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
     plan = planned(copy, "sweep")
-    assert plan == {"train_path": 1, "evaluate_sweep": 1, "sweep": 1}
+    assert plan == {"train_paths": 1, "sweep": 1}
     snakemake(copy, "--cores", "2", "sweep")
     after = {file.parent.name: file.stat().st_mtime_ns for file in cells.glob("*/cell.json")}
     assert set(after) - set(before) == {"lambda-1e-3"}
     assert {name: after[name] for name in before} == before
 
 
+def test_a_change_of_scoring_scores_again_and_trains_nothing(copy):
+    cells = {file: file.stat().st_mtime_ns for file in copy.glob("results/tiny/*/*/*/*/*/*/cell.json")}
+    write_study(copy, evaluation={"corruptions": ["noise"], "severities": [1]})
+    assert planned(copy) == {"train_paths": 2, "gather_scores": 1, "write_paper": 1}
+    snakemake(copy, "--cores", "2")
+    assert {file: file.stat().st_mtime_ns for file in cells} == cells
+    assert (copy / "results/tiny/scores/sums.parquet").read_bytes() != b""
+    assert "noise" in (copy / "results/tiny/report.html").read_text()
+
+
+@pytest.mark.parametrize("seeds_per_job", [2, 5])
+def test_seeds_that_share_a_job_give_the_same_scores(tmp_path, seeds_per_job):
+    seeds = {"tuning": [0, 1], "evaluation": [102, 100, 101]}
+    folders = {size: make_project(tmp_path / f"{size}", seeds=seeds) for size in (1, seeds_per_job)}
+    for size, folder in folders.items():
+        write_study(folder, seeds=seeds, resources={**STUDY["resources"], "seeds_per_job": size})
+    jobs = {size: planned(folder, "scores")["train_paths"] for size, folder in folders.items()}
+    # Of two entries each, two seeds of the sweep and three of the final.
+    assert jobs == {1: 10, seeds_per_job: 2 * (1 + -(-3 // seeds_per_job))}
+    for folder in folders.values():
+        snakemake(folder, "--cores", "2", "scores")
+    assert _scores(folders[1]) == _scores(folders[seeds_per_job])
+    write_study(folders[1], seeds=seeds, resources={**STUDY["resources"], "seeds_per_job": 3})
+    assert planned(folders[1], "sweep") == {"sweep": 1}
+
+
 def test_one_more_penalty_leaves_the_others_alone(copy):
     write_study(copy, penalties={**STUDY["penalties"], "l2": {"lambda": [1e-4]}})
     plan = planned(copy, "results/tiny/scores/cells.parquet")
-    assert plan["train_path"] == 2
-    assert plan["evaluate_sweep"] == plan["reveal_sweep"] == plan["evaluate_final"] == plan["select_lambda"] == 1
+    assert plan["train_paths"] == 2
+    assert plan["reveal_sweep"] == plan["select_lambda"] == 1
 
 
 def test_another_name_for_the_same_study_file_reruns_nothing(copy):
@@ -145,16 +177,16 @@ def test_a_comment_in_the_study_reruns_nothing_and_a_learning_rate_reruns_traini
     file.write_text("# a comment\n" + file.read_text())
     assert planned(copy) == {}
     write_study(copy, training={**STUDY["training"], "lr": 2e-3})
-    assert planned(copy)["train_path"] == 4
+    assert planned(copy)["train_paths"] == 4
 
 
 def test_nothing_that_selects_reads_a_test_file(finished):
-    listing = snakemake(finished, "--forceall", "-n", "results/tiny/selection.csv").stdout
-    assert "rule select_lambda" in listing
-    assert "rule list_selection" in listing
-    assert "test.parquet" not in listing
-    assert "sums.parquet" not in listing
-    assert "rule evaluate_final" not in listing
+    (mark,) = finished.glob("results/tiny/selection/shapes/convnet/l1.made-*")
+    listing = snakemake(finished, "--forceall", "-n", mark.relative_to(finished).as_posix()).stdout
+    assert ran(listing) == {"prepare_dataset": 1, "train_paths": 1, "select_lambda": 1}
+    assert "tiny/final/" not in listing
+    made = {file.name for file in finished.glob("results/tiny/sweep/*/*/*/*/*.parquet")}
+    assert made == {"val.parquet"}
 
 
 def test_the_paper_is_made_from_scores_alone(finished, tmp_path):

@@ -58,7 +58,7 @@ def unpack(graph: Graph) -> int:
     written, where an archive is damaged, or what it would overwrite lies in no pack.
     """
     index = _index(graph)
-    wanted = {name: key for name, key in index.items() if _marked(graph, name) != {key}}
+    wanted = {name: key for name, key in index.items() if _marks(graph, name).keys() != {key}}
     if not waiting(graph):
         wanted = {name: key for name, key in wanted.items() if not _place(graph, name).exists()}
     known = _noted(graph)["known"]
@@ -87,7 +87,7 @@ def waiting(graph: Graph) -> str:
 def differing(graph: Graph) -> int:
     """How many paths lie there otherwise than in their packs: made under another key, or not to the end."""
     paths = [(name, key) for name, key in _index(graph).items() if name.startswith("train/")]
-    return sum(_place(graph, name).exists() and _marked(graph, name) != {key} for name, key in paths)
+    return sum(_place(graph, name).exists() and _marks(graph, name).keys() != {key} for name, key in paths)
 
 
 def _jobs(graph: Graph) -> Iterator[Job]:
@@ -108,12 +108,12 @@ def _place(graph: Graph, name: str) -> Path:
     return graph.results / places[command]
 
 
-def _marked(graph: Graph, name: str) -> set[str]:
-    """The keys that what lies in an archive's place was made under: one, or none where it is not made to the end."""
+def _marks(graph: Graph, name: str) -> dict[str, Path]:
+    """The marks of what lies in an archive's place, by their keys: one, or none where it is not made to the end."""
     place = _place(graph, name)
     stem = {"train": place / "made-", "select": place.with_suffix(".made-"), "reveal": place.with_name("made-")}
     start = stem[name.partition("/")[0]]
-    return {mark.name.removeprefix(start.name) for mark in start.parent.glob(f"{start.name}*")}
+    return {mark.name.removeprefix(start.name): mark for mark in start.parent.glob(f"{start.name}*")}
 
 
 def _index(graph: Graph) -> dict[str, str]:
@@ -194,7 +194,7 @@ def _archive(file: Path) -> Archive:
 
 def _refuse_unknown(graph: Graph, name: str, known: list[str]) -> None:
     """Stop where a path that would be overwritten was made here and lies in no pack; all else follows in seconds."""
-    place, marked = _place(graph, name), _marked(graph, name)
+    place, marked = _place(graph, name), _marks(graph, name).keys()
     if name.startswith("train/") and place.exists() and not (marked and marked <= set(known)):
         raise UserError(
             f"{place} has been made here and lies in no pack, and unpacking would overwrite it; move "
@@ -214,6 +214,8 @@ def _unpack(graph: Graph, name: str) -> None:
             if place.exists():
                 place.replace(Path(scratch) / "replaced")
             members = [whole / place.relative_to(graph.results)]
+        for mark in _marks(graph, name).values():
+            mark.unlink()
         # The mark last: until then, the job counts as not done.
         for member in sorted(members, key=lambda member: "made-" in member.name):
             target = graph.results / member.relative_to(whole)
