@@ -11,10 +11,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from softreg.contract.findings import Finding, table
-from softreg.errors import UserError
+from softreg.errors import UserError, suggestion
 from softreg.own.plugins import REQUIRED, Plugin, classes_of, create, describe, entry_schema, is_plugin, load
 from softreg.study import strict_yaml
-from softreg.study.schema import filled, study_schema, suggestion
+from softreg.study.schema import filled, study_schema
 
 #: What a class inherits from, where it is defined, and the noun for it.
 _BASES = {

@@ -20,9 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeVar
 
-from softreg.errors import UserError
+from softreg.errors import UserError, suggestion
 from softreg.own.sources import Source, imported, origin, parse
-from softreg.study.schema import suggestion
 
 #: The default of an option that a study must give.
 REQUIRED: Final = type("Required", (), {"__repr__": lambda self: "REQUIRED"})()

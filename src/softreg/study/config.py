@@ -13,22 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from softreg.errors import UserError
+from softreg.errors import UserError, nearest, show, suggestion
 from softreg.files import read_json
 from softreg.own import plugins
 from softreg.study import strict_yaml
 from softreg.study.lambdas import spell
-from softreg.study.schema import (
-    Violation,
-    dotted,
-    filled,
-    first_duplicate,
-    nearest,
-    show,
-    study_schema,
-    suggestion,
-    validate,
-)
+from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
 #: Sections whose entries are named by the study, and the word for one entry in the schema's definitions.
 _ENTRIES = {"datasets": "dataset", "models": "model", "penalties": "penalty"}
