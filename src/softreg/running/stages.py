@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, sha256_file, write_json
-from softreg.own.plugins import describe, is_plugin, slug
+from softreg.own.classes import describe
+from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, packs
 from softreg.study.cells import Cell, make_cells, path_folder, path_spec, training_code
 from softreg.study.config import Study
@@ -60,7 +61,7 @@ def paper_folder(study: Study) -> Path:
 
 def raw_folder(kind: str) -> Path:
     """Where the archives of a kind of data set lie, as published."""
-    return DATA / "raw" / (slug(kind) if is_plugin(kind) else kind)
+    return DATA / "raw" / (slug(kind) if is_own(kind) else kind)
 
 
 def description(study: Study, dataset: str) -> str:
@@ -174,8 +175,8 @@ def source_state(study: Study, dataset: str) -> str:
     """
     options = study.datasets[dataset]
     keys = ["images", "masks", "table", "train_list", "val_list", "test_list"]
-    if is_plugin(options["kind"]):
-        keys += describe(options["kind"]).options
+    if is_own(options["kind"]):
+        keys += describe(options["kind"], "dataset").options
     named = [{**options["split"], **options}.get(key) for key in keys]
     places = [Path(place) for place in named if isinstance(place, str)]
     if isinstance(options.get("table"), str):
@@ -211,7 +212,7 @@ def fetch(study: Study, kind: str, filename: str) -> None:
     """Fetch one archive of a kind of data set; of a user's own, ``kind`` may be the name of its folder of archives."""
     from softreg.data.fetch import fetch
 
-    own = (entry["kind"] for entry in study.datasets.values() if is_plugin(entry["kind"]))
+    own = (entry["kind"] for entry in study.datasets.values() if is_own(entry["kind"]))
     kind = next((one for one in own if slug(one) == kind), kind)
     by_name = {archive.filename: archive for archive in archives_of(kind)}
     if filename not in by_name:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from softreg.files import digest, read_json, sha256_file
-from softreg.own.plugins import is_plugin
+from softreg.own.sources import is_own
 from softreg.study.config import Study
 from softreg.study.fingerprint import code_fingerprint, module_of
 from softreg.study.matrix import TrainingPath
@@ -73,7 +73,7 @@ def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:
 
 def _placeless(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry, without the folder or the package of a user's own class: its code is told elsewhere in the key."""
-    return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_plugin(entry["kind"]) else entry
+    return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_own(entry["kind"]) else entry
 
 
 def _files(entry: dict[str, Any]) -> dict[str, str]:
