@@ -1,4 +1,6 @@
-"""A study: read from YAML, checked, and with every default filled in. Imports no torch.
+"""A study: read from YAML, checked, and with every default filled in.
+
+Imports no torch, unless the study names a class of the user's own, whose file is imported here.
 
 What a study may say stands in ``study.schema.yaml``. Here are the checks that no schema expresses.
 """
