@@ -12,17 +12,7 @@ from jsonschema import Draft202012Validator
 
 from softreg.contract.findings import Finding, table
 from softreg.errors import UserError, suggestion
-from softreg.own.classes import (
-    BASES,
-    OwnClass,
-    classes_of,
-    create,
-    describe,
-    dotted,
-    entry_schema,
-    load,
-    takes_classes,
-)
+from softreg.own.classes import OwnClass, classes_of, create, describe, entry_schema, load, noun_of
 from softreg.own.sources import is_own
 from softreg.study import strict_yaml
 from softreg.study.schema import filled, study_schema
@@ -59,7 +49,7 @@ def _nouns(target: str) -> dict[str, str]:
     loaded = {kind: load(kind, object) for kind in kinds}
     # Of an abstract class that others of the file complete, those are checked.
     bases = {base for class_ in loaded.values() for base in class_.__mro__[1:]}
-    nouns = {kind: _noun(class_) for kind, class_ in loaded.items() if class_ not in bases}
+    nouns = {kind: noun_of(class_) for kind, class_ in loaded.items() if class_ not in bases}
     found = {kind: noun for kind, noun in nouns.items() if noun is not None}
     if not found:
         raise UserError(
@@ -67,13 +57,6 @@ def _nouns(target: str) -> dict[str, str]:
             "softreg.data.base.Dataset, or from torch.nn.Module with `classes` as its constructor's first parameter"
         )
     return found
-
-
-def _noun(class_: type) -> str | None:
-    bases = [dotted(base) for base in class_.__mro__]
-    noun = next((noun for noun, base in BASES.items() if base in bases), None)
-    # Other modules of torch are parts of a model.
-    return None if noun == "model" and not takes_classes(class_) else noun
 
 
 def _parsed(given: Sequence[str], classes: Sequence[OwnClass]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from softreg.errors import UserError, suggestion
 from softreg.own.sources import Source, imported, locate, parse
 
 #: What a class of each noun inherits from; by name, as those modules stand above this one.
-BASES: Final = {
+_BASES: Final = {
     "penalty": "softreg.penalties.base.Penalty",
     "dataset": "softreg.data.base.Dataset",
     "model": "torch.nn.modules.module.Module",
@@ -54,12 +54,7 @@ class OwnClass:
     def defines(self, name: str) -> bool:
         """Whether the class has an attribute or a method that is not what Penalty, Dataset or Module itself gives."""
         owner = next((class_ for class_ in self.class_.__mro__ if name in vars(class_)), None)
-        return owner is not None and dotted(owner) not in BASES.values()
-
-
-def dotted(class_: type) -> str:
-    """The full name of a class."""
-    return f"{class_.__module__}.{class_.__qualname__}"
+        return owner is not None and _dotted(owner) not in _BASES.values()
 
 
 def classes_of(file: Path) -> list[str]:
@@ -73,7 +68,7 @@ def load(kind: str, base: type[T]) -> type[T]:
     Raises UserError where there is no such file or class, where the file cannot be imported, and where the class is no
     subclass of ``base``.
     """
-    found: type[T] = _class(kind, dotted(base))
+    found: type[T] = _class(kind, _dotted(base))
     return found
 
 
@@ -82,22 +77,24 @@ def describe(kind: str, noun: str) -> OwnClass:
 
     Raises UserError as :func:`load` does, and where a study could not give what the constructor takes.
     """
-    file, class_ = locate(kind).file, _class(kind, BASES[noun])
+    file, class_ = locate(kind).file, _class(kind, _BASES[noun])
+    if noun == "model" and not _takes_classes(class_):
+        raise UserError(
+            f"{file}: the constructor of {class_.__name__} does not take the number of classes first; "
+            "write `def __init__(self, classes: int, …)`"
+        )
     with blamed(file):
-        if noun == "model" and not takes_classes(class_):
-            raise UserError(
-                f"{file}: the constructor of {class_.__name__} does not take the number of classes first; "
-                "write `def __init__(self, classes: int, …)`"
-            )
-        parameters = list(inspect.signature(class_).parameters.values())[noun == "model" :]
-        options = {part.name: _option(file, class_, part) for part in parameters}
-    return OwnClass(kind, file, class_, options, [part.name for part in parameters if part.default is part.empty])
+        parameters = list(inspect.signature(class_).parameters.values())
+    given = parameters[1:] if noun == "model" else parameters
+    options = {part.name: _option(file, class_, part) for part in given}
+    return OwnClass(kind, file, class_, options, [part.name for part in given if part.default is part.empty])
 
 
-def takes_classes(class_: type) -> bool:
-    """Whether the first parameter of a constructor is ``classes``, as a model's is."""
-    first = next(iter(inspect.signature(class_).parameters.values()), None)
-    return first is not None and first.name == "classes" and first.kind is Parameter.POSITIONAL_OR_KEYWORD
+def noun_of(class_: type) -> str | None:
+    """Whether a class is a penalty, a dataset or a model; None for another, as for a network that is a model's part."""
+    bases = [_dotted(base) for base in class_.__mro__]
+    noun = next((noun for noun, base in _BASES.items() if base in bases), None)
+    return None if noun == "model" and not _takes_classes(class_) else noun
 
 
 def create(entry: Mapping[str, Any], base: type[T], *arguments: object) -> T:
@@ -105,7 +102,7 @@ def create(entry: Mapping[str, Any], base: type[T], *arguments: object) -> T:
 
     Raises UserError as :func:`describe` does, and where the constructor fails.
     """
-    own = describe(entry["kind"], next(noun for noun, name in BASES.items() if name == dotted(base)))
+    own = describe(entry["kind"], next(noun for noun, name in _BASES.items() if name == _dotted(base)))
     with blamed(own.file):
         made: T = own.class_(*arguments, **{name: entry[name] for name in own.options if name in entry})
     return made
@@ -188,6 +185,16 @@ def _type_schema(annotation: object) -> dict[str, Any]:
     return {"type": "array", "items": _type_schema(listed[1] or "")} if listed else {"title": "a value"}
 
 
+def _dotted(class_: type) -> str:
+    return f"{class_.__module__}.{class_.__qualname__}"
+
+
+def _takes_classes(class_: type) -> bool:
+    """Whether the first parameter of a constructor is ``classes``, as a model's is."""
+    first = next(iter(inspect.signature(class_).parameters.values()), None)
+    return first is not None and first.name == "classes" and first.kind is Parameter.POSITIONAL_OR_KEYWORD
+
+
 def _class(kind: str, base: str) -> type[Any]:
     source, name = locate(kind), kind.rpartition(":")[2]
     module = _module(source)
@@ -196,7 +203,7 @@ def _class(kind: str, base: str) -> type[Any]:
         known = _defined(module)
         remedy = suggestion(name, known, "classes") if known else f"write `class {name}` in it"
         raise UserError(f"{source.file} has no class {name}; {remedy}")
-    if not isinstance(found, type) or base not in map(dotted, found.__mro__):
+    if not isinstance(found, type) or base not in map(_dotted, found.__mro__):
         raise UserError(f"{source.file}: {name} is no subclass of {base.replace('.modules.module', '')}; make it one")
     return found
 
