@@ -1,4 +1,11 @@
-"""The errors that a user can act on."""
+"""The errors that a user can act on, and words that their sentences share. Imports the standard library only."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection
+from typing import Any
 
 
 class UserError(Exception):
@@ -6,3 +13,22 @@ class UserError(Exception):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def show(value: Any) -> str:
+    """A value as it could stand in YAML, cut to 80 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def suggestion(word: object, known: Collection[str], noun: str) -> str:
+    """The known words, as a question where one of them is near: ``did you mean "smp" (kinds known: …)?``."""
+    near = nearest(word, known, 1, 0.6)
+    words = f"{noun} known: {', '.join(known)}"
+    return f"did you mean {show(near[0])} ({words})?" if near else words
+
+
+def nearest(word: object, known: Collection[str], count: int, cutoff: float) -> list[str]:
+    """At most ``count`` known words, nearest first, in upper or lower case alike."""
+    lower = {name.lower(): name for name in known}
+    return [lower[near] for near in difflib.get_close_matches(str(word).lower(), lower, count, cutoff)]

@@ -33,6 +33,23 @@ with gpu.turn(1):
 """
 
 
+#: A file of the user's that asks for a GPU at its top level, imported before the job is given one: none, here.
+EARLY = """
+import os, pathlib
+pathlib.Path("own.py").write_text("import torch\\nclass Own: there = torch.cuda.is_available()")
+from softreg.own.classes import load
+there = load("own.py:Own", object).there
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+import torch
+print(there, torch._C._cuda_getDeviceCount())
+"""
+
+
+def test_a_file_that_asks_for_a_gpu_as_it_is_imported_opens_none(tmp_path):
+    done = subprocess.run([sys.executable, "-c", EARLY], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "True 0\n"
+
+
 def test_a_full_gpu_is_left_and_taken_again_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = prepared_study(tmp_path, **STUDY)

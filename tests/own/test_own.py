@@ -16,7 +16,7 @@ from softreg.cli import main
 from softreg.files import read_json
 from softreg.running import places, stages
 from softreg.study import cells
-from softreg.study.config import load_study
+from softreg.study.config import load_study, stride_of
 from softreg.study.matrix import find_path, sweep_paths
 
 ROOT = Path(__file__).parents[2]
@@ -263,6 +263,44 @@ def test_the_key_follows_the_code_of_the_file_and_not_its_place():
     assert key(moved | {"gamma": 2.0}) != first
     Path("methods/ridge.py").write_text(RIDGE.replace("/ 2", "/ 3"))
     assert key(moved) != first
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("from torch import nn\nclass Ridge(nn.Module): ...\n", ["Ridge is no subclass", "Penalty"]),
+        ("import torch\n1 / 0\n", ["line 2: ZeroDivisionError"]),
+        ("class Ridge(:\n", ["line 1: SyntaxError"]),
+        (RIDGE.replace("self, gamma: float", "self, weights"), ["the option weights of Ridge", "give it another"]),
+        (RIDGE.replace("class Ridge(Penalty):", "class Ridge(Penalty):\n    realisations = None"), ["no realisation"]),
+        (
+            RIDGE.replace("class Ridge(Penalty):", "class Ridge(Penalty):\n    realisations = ('decouple',)"),
+            ["no real"],
+        ),
+    ],
+)
+def test_a_study_refuses_a_class_that_will_not_do(text, words, capsys):
+    Path("ridge.py").write_text(text)
+    study = study_with("penalty", "own", {"kind": "ridge.py:Ridge", "lambda": [1e-2]})
+    told = sentence(capsys, "check", str(study))
+    assert told.startswith("softreg: own.yaml: penalties.own.kind: ridge.py")
+    assert [word for word in words if word not in told] == []
+
+
+def test_the_first_realisation_that_a_class_states_is_its_default():
+    stated = "class Ridge(Penalty):\n    realisations = tuple(reversed(Penalty.realisations))"
+    Path("ridge.py").write_text(RIDGE.replace("class Ridge(Penalty):", stated))
+    entry = {"kind": "ridge.py:Ridge", "gamma": 1.0, "lambda": [1e-2]}
+    assert load_study(study_with("penalty", "own", entry)).penalties["own"]["realisation"] == "subgradient"
+    every = load_study(study_with("penalty", "own", entry | {"realisation": ["proximal", "subgradient"]}))
+    assert list(every.penalties) == ["none", "own-proximal", "own-subgradient"]
+
+
+@pytest.mark.parametrize(("stated", "given"), [("stride = 2**3", 8), ("stride = property(lambda self: 8)", 1)])
+def test_crops_are_multiples_of_the_stride_that_the_class_states(stated, given):
+    net = "from torch import nn\nclass Net(nn.Module):\n    {}\n    def __init__(self, classes): ...\n"
+    Path("net.py").write_text(net.format(stated))
+    assert stride_of({"kind": "net.py:Net"}) == given
 
 
 def test_a_study_refuses_what_the_constructor_does_not_take(capsys):

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from softreg.study.schema import Violation, dotted, filled, nearest, study_schema, suggestion, validate
+from softreg.study.schema import Violation, dotted, filled, study_schema, validate
 
 
 def _keys(schema: Any, where: str = "") -> Iterator[tuple[str, Any]]:
@@ -80,8 +80,5 @@ def test_a_misspelled_key_is_told_before_what_it_leaves_missing():
         validate({"clases": ["a", "b"]}, study_schema()["$defs"]["dataset_folder"], ("x",))
 
 
-def test_paths_and_near_words():
+def test_a_path_of_keys_and_indices():
     assert dotted(("penalties", "l1", "lambda", 2)) == "penalties.l1.lambda[2]"
-    assert nearest("UNETT", ["fpn", "unet"], 1, 0.6) == ["unet"]
-    assert suggestion("unett", ["fpn", "unet"], "kinds") == 'did you mean "unet" (kinds known: fpn, unet)?'
-    assert suggestion("zzz", ["fpn", "unet"], "kinds") == "kinds known: fpn, unet"

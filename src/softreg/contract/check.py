@@ -11,17 +11,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from softreg.contract.findings import Finding, table
-from softreg.errors import UserError
-from softreg.own.plugins import REQUIRED, Plugin, classes_of, create, describe, entry_schema, is_plugin, load
+from softreg.errors import UserError, suggestion
+from softreg.own.classes import OwnClass, classes_of, create, describe, entry_schema, load, noun_of
+from softreg.own.sources import is_own
 from softreg.study import strict_yaml
-from softreg.study.schema import filled, study_schema, suggestion
-
-#: What a class inherits from, where it is defined, and the noun for it.
-_BASES = {
-    "softreg.penalties.base.Penalty": "penalty",
-    "softreg.data.base.Dataset": "data set",
-    "torch.nn.modules.module.Module": "model",
-}
+from softreg.study.schema import filled, study_schema
 
 
 def check_own(target: str, given: Sequence[str]) -> bool:
@@ -31,13 +25,13 @@ def check_own(target: str, given: Sequence[str]) -> bool:
     do.
     """
     nouns = _nouns(target)
-    plugins = {kind: describe(kind) for kind in nouns}
-    options = _parsed(given, list(plugins.values()))
+    classes = {kind: describe(kind, noun) for kind, noun in nouns.items()}
+    options = _parsed(given, list(classes.values()))
     broken: dict[str, list[str]] = {}
     for kind, noun in nouns.items():
-        entry = _entry(plugins[kind], noun, options)
+        entry = _entry(classes[kind], noun, options)
         findings = _CHECKS[noun](entry)
-        print(f"{kind}, a {noun}\n{table(findings)}\n")
+        print(f"{kind}, a {noun.replace('dataset', 'data set')}\n{table(findings)}\n")
         broken[kind] = list(dict.fromkeys(finding.rule for finding in findings if not finding.kept))
     for kind, rules in broken.items():
         print(f"{kind} breaks {', '.join(rules)}: mend what is marked FAIL" if rules else f"{kind} keeps its contract")
@@ -46,7 +40,7 @@ def check_own(target: str, given: Sequence[str]) -> bool:
 
 def _nouns(target: str) -> dict[str, str]:
     """The kinds that a target names, each with its noun."""
-    if is_plugin(target):
+    if is_own(target):
         kinds = [target]
     elif Path(target).is_file():
         kinds = [f"{target}:{name}" for name in classes_of(Path(target))]
@@ -55,7 +49,7 @@ def _nouns(target: str) -> dict[str, str]:
     loaded = {kind: load(kind, object) for kind in kinds}
     # Of an abstract class that others of the file complete, those are checked.
     bases = {base for class_ in loaded.values() for base in class_.__mro__[1:]}
-    nouns = {kind: _noun(kind, class_) for kind, class_ in loaded.items() if class_ not in bases}
+    nouns = {kind: noun_of(class_) for kind, class_ in loaded.items() if class_ not in bases}
     found = {kind: noun for kind, noun in nouns.items() if noun is not None}
     if not found:
         raise UserError(
@@ -65,23 +59,16 @@ def _nouns(target: str) -> dict[str, str]:
     return found
 
 
-def _noun(kind: str, class_: type) -> str | None:
-    bases = [f"{base.__module__}.{base.__name__}" for base in class_.__mro__]
-    noun = next((_BASES[base] for base in bases if base in _BASES), None)
-    # Other modules of torch are parts of a model.
-    return None if noun == "model" and not describe(kind).takes_classes else noun
-
-
-def _parsed(given: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, Any]:
+def _parsed(given: Sequence[str], classes: Sequence[OwnClass]) -> dict[str, Any]:
     options = {}
-    known = list(dict.fromkeys(name for plugin in plugins for name in plugin.options))
+    known = list(dict.fromkeys(name for own in classes for name in own.options))
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"--option {text} has no value; give --option NAME=VALUE")
         if name not in known:
             remedy = suggestion(name, known, "options") if known else "there are none; leave it out"
-            raise UserError(f"--option {name} is no option of {plugins[0].file}; {remedy}")
+            raise UserError(f"--option {name} is no option of {classes[0].file}; {remedy}")
         try:
             options[name] = strict_yaml.parse(value)
         except strict_yaml.StrictYamlError as error:
@@ -89,22 +76,22 @@ def _parsed(given: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, Any]:
     return options
 
 
-def _entry(plugin: Plugin, noun: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(own: OwnClass, noun: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of a study that gives these options and no other."""
-    schema = entry_schema(plugin, study_schema()["$defs"][f"own_{noun.replace(' ', '')}"])
-    own = {name: value for name, value in options.items() if name in plugin.options}
-    missing = [name for name, option in plugin.options.items() if option.default is REQUIRED and name not in own]
+    schema = entry_schema(own, study_schema()["$defs"][f"own_{noun}"])
+    given = {name: value for name, value in options.items() if name in own.options}
+    missing = [name for name in own.required if name not in given]
     if missing:
         words = " ".join(f"--option {name}=VALUE" for name in missing)
         raise UserError(
-            f"{plugin.file}: {plugin.name} has no default for {', '.join(missing)}; say "
-            f"`softreg check {plugin.file} {words}`"
+            f"{own.file}: {own.class_.__name__} has no default for {', '.join(missing)}; say "
+            f"`softreg check {own.file} {words}`"
         )
-    for name, value in own.items():
-        problem = next(Draft202012Validator(schema["properties"][name]).iter_errors(value), None)
+    for name, value in given.items():
+        problem = next(Draft202012Validator(own.options[name]).iter_errors(value), None)
         if problem is not None:
-            raise UserError(f"--option {name}={value}: {problem.message}, as {plugin.name} in {plugin.file} says")
-    return filled({**own, "kind": plugin.kind}, schema)
+            raise UserError(f"--option {name}={value}: {problem.message}, as {own.class_.__name__} in {own.file} says")
+    return filled({**given, "kind": own.kind}, schema)
 
 
 def _check_penalty(entry: dict[str, Any]) -> list[Finding]:
@@ -135,5 +122,5 @@ def _check_dataset(entry: dict[str, Any]) -> list[Finding]:
 _CHECKS: dict[str, Callable[[dict[str, Any]], list[Finding]]] = {
     "penalty": _check_penalty,
     "model": _check_model,
-    "data set": _check_dataset,
+    "dataset": _check_dataset,
 }

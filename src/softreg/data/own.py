@@ -12,7 +12,8 @@ import numpy as np
 
 from softreg.data.base import Array, Dataset, Options, Sample
 from softreg.errors import UserError
-from softreg.own import plugins
+from softreg.own import classes
+from softreg.own.sources import locate
 
 #: What a report prints of a data set.
 STATED = ("title", "citation", "licence")
@@ -21,25 +22,25 @@ STATED = ("title", "citation", "licence")
 def load_class(kind: str) -> type[Dataset]:
     """The class that a kind names. Raises UserError where it cannot be imported or is no data set."""
     # A data set is abstract, and none the less what is asked for.
-    return plugins.load(kind, Dataset)  # type: ignore[type-abstract]
+    return classes.load(kind, Dataset)  # type: ignore[type-abstract]
 
 
 def load(entry: Options) -> Dataset:
     """The data set of a study's entry. Raises UserError where it does not state what a report prints."""
-    dataset = plugins.create(entry, Dataset)  # type: ignore[type-abstract]
-    source, name = plugins.locate(entry["kind"])
+    dataset = classes.create(entry, Dataset)  # type: ignore[type-abstract]
     missing = next((key for key in STATED if not getattr(dataset, key, None)), None)
     if missing is None and not hasattr(dataset, "palette") and type(dataset).labels is Dataset.labels:
         missing = "palette"
     if missing is not None:
-        raise UserError(f"{source.file}: {name} has no {missing}; give it one, as an attribute of the class")
+        file, name = locate(entry["kind"]).file, type(dataset).__name__
+        raise UserError(f"{file}: {name} has no {missing}; give it one, as an attribute of the class")
     return dataset
 
 
 def samples(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
     """The samples of a user's data set, whose reads tell an error as one of the user's file."""
-    file = plugins.locate(options["kind"])[0].file
-    with plugins.blamed(file):
+    file = locate(options["kind"]).file
+    with classes.blamed(file):
         found = list(dataset.samples(options, root))
     wrong = next((sample for sample in found if not isinstance(sample, Sample)), None)
     if wrong is not None:
@@ -60,7 +61,7 @@ class CheckedRead:
 
     def __call__(self) -> tuple[Array, Array]:
         """The image and the mask. Raises UserError where reading fails, or gives other than what a Sample says."""
-        with plugins.blamed(self.file):
+        with classes.blamed(self.file):
             image, mask = self.sample.read()
         problem = flaw(self.sample, image, mask)
         if problem is not None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from softreg.files import digest, read_json, sha256_file, write_json
-from softreg.own.plugins import describe, is_plugin
+from softreg.own.classes import describe
+from softreg.own.sources import is_own
 
 #: Where digests are kept, apart from the data: they hold times, which are this machine's.
 _NOTED = Path("logs/data/sources")
@@ -28,7 +29,7 @@ def source_state(options: Mapping[str, Any], name: str) -> str:
 
 
 def _files(options: Mapping[str, Any]) -> Iterator[Path]:
-    names = [*_PLACES, *(describe(options["kind"]).options if is_plugin(options["kind"]) else ())]
+    names = [*_PLACES, *(describe(options["kind"], "dataset").options if is_own(options["kind"]) else ())]
     named = [{**options["split"], **options}.get(name) for name in names]
     places = [Path(place) for place in named if isinstance(place, str)]
     if isinstance(options.get("table"), str):

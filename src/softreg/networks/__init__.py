@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from softreg.errors import UserError
 from softreg.networks.segmenter import Segmenter
-from softreg.own import plugins
+from softreg.own.classes import blamed, create
+from softreg.own.sources import is_own, locate
 
 
 def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmenter:
@@ -22,7 +22,7 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmen
     Initial weights are drawn from torch's global generator; ``pretrained`` is false where stored weights will
     replace them, so that none are fetched. Raises UserError where the entry cannot be built.
     """
-    if plugins.is_plugin(spec["kind"]):
+    if is_own(spec["kind"]):
         return _own(spec, classes)
     module = importlib.import_module(f"softreg.networks.{spec['kind']}")
     network: Segmenter = module.build(spec, classes, pretrained)
@@ -31,16 +31,10 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmen
 
 def _own(spec: dict[str, Any], classes: int) -> Segmenter:
     """A user's network; it may state ``stride``, ``mean``, ``std``, ``head`` and ``pretrained``; see `Segmenter`."""
-    plugin = plugins.describe(spec["kind"])
-    if "__init__" in plugin.methods and not plugin.takes_classes:
-        raise UserError(
-            f"{plugin.file}: the constructor of {plugin.name} does not take the number of classes first; "
-            "write `def __init__(self, classes: int, …)`"
-        )
-    network = plugins.create(spec, nn.Module, classes)
+    network = create(spec, nn.Module, classes)
     mean, std = getattr(network, "mean", (0.0, 0.0, 0.0)), getattr(network, "std", (1.0, 1.0, 1.0))
     head = getattr(network, "head", None)
-    with plugins.blamed(plugin.file):
+    with blamed(locate(spec["kind"]).file):
         return Segmenter(
             network,
             getattr(network, "stride", 1),

@@ -1,12 +1,18 @@
-"""Python files as they are written: where a module's file lies, its syntax tree, and what it imports. Runs nothing."""
+"""The code that a ``kind`` names: which file holds it, and what that file imports, read without running it.
+
+It serves the code fingerprint, which covers the modules beside a user's file that it imports, and the check that
+Python takes those and no others of their names.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from softreg.errors import UserError
+from softreg.errors import UserError, suggestion
 
 
 @dataclass(frozen=True)
@@ -30,29 +36,69 @@ class Source:
         return next((Source(self.root, name, file, self.top) for file in files if file.is_file()), None)
 
 
-def parse(file: Path) -> ast.Module:
-    """The syntax tree of a Python file. Raises UserError where it cannot be read or is no Python."""
+def is_own(kind: object) -> bool:
+    """Whether a study's ``kind`` names a class of the user's, and none of SoftReg's own kinds."""
+    return isinstance(kind, str) and ":" in kind
+
+
+def slug(kind: str) -> str:
+    """A name for a folder that belongs to ``kind``: the kind itself, but for what a file system may not like."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", kind).lstrip(".-")
+
+
+def locate(kind: str) -> Source:
+    """The file that holds the class of ``kind``. Raises UserError where there is no such file or module."""
+    place, _, name = kind.rpartition(":")
+    if not place or not name.isidentifier():
+        raise UserError(f"kind {kind} is neither FILE.py:CLASS nor MODULE:CLASS; name the class after the colon")
+    return _own_file(place, name) if place.endswith(".py") else _installed(place, name)
+
+
+def _own_file(place: str, name: str) -> Source:
+    file = Path(place)
+    if file.is_file():
+        return Source(file.parent, file.stem, file)
+    beside = [other.as_posix() for other in sorted(file.parent.glob("*.py"))]
+    known = suggestion(place, beside, "files") if beside else "give a path relative to the folder that you run in"
+    raise UserError(f"{place}: no such file, for kind {place}:{name}; {known}")
+
+
+def _installed(module: str, name: str) -> Source:
+    top = module.partition(".")[0]
     try:
-        return ast.parse(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); give a Python file") from None
-    except SyntaxError as error:
-        raise UserError(f"{file}, line {error.lineno}: {error.msg}; correct the Python there") from None
-    except ValueError as error:
-        raise UserError(f"{file} is no Python ({error}); give a Python file") from None
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None:
+        file = f"{module.replace('.', '/')}.py"
+        remedy = f"did you mean {file}:{name}?" if Path(file).is_file() else f"install it, or give FILE.py:{name}"
+        raise UserError(f"kind {module}:{name}: no package {top} is installed; {remedy}")
+    roots = [Path(place).parent for place in spec.submodule_search_locations or [spec.origin or ""]]
+    found = (Source(root, module, root, top).neighbour(module) for root in roots)
+    source = next((one for one in found if one is not None), None)
+    if source is None:
+        raise UserError(f"kind {module}:{name}: {top} is installed, but has no Python file {module}; correct the name")
+    return source
 
 
-def imported(node: ast.AST, source: Source) -> list[str]:
-    """The dotted names that a statement of ``source`` imports; a name taken from a module may be a module itself."""
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        module = origin(node, source)
-        return [module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)]
-    return []
+def parse(file: Path) -> ast.Module:
+    """The syntax tree of a Python file. Raises OSError, SyntaxError or ValueError where it is none."""
+    return ast.parse(file.read_bytes(), file.resolve())
 
 
-def origin(node: ast.ImportFrom, source: Source) -> str:
+def imported(tree: ast.Module, source: Source) -> list[str]:
+    """The dotted names that a module imports, sorted; a name taken from a module may be a module itself."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = _origin(node, source)
+            names |= {module, *(f"{module}.{alias.name}".lstrip(".") for alias in node.names)}
+    return sorted(names)
+
+
+def _origin(node: ast.ImportFrom, source: Source) -> str:
     """The dotted name of the module that ``from … import`` takes from; empty where that is the root itself."""
     if not node.level:
         return node.module or ""

@@ -10,7 +10,8 @@ import importlib
 import inspect
 from typing import Any
 
-from softreg.own import plugins
+from softreg.own.classes import create
+from softreg.own.sources import is_own
 from softreg.penalties.base import Penalty
 from softreg.study.treatment import CONTROLS
 
@@ -22,9 +23,9 @@ def make(spec: dict[str, Any]) -> Penalty:
     """The penalty that an entry of a study's ``penalties`` describes; none for a comparator or control."""
     if spec["kind"] in CONTROLS:
         return make({"kind": "none"})
-    if plugins.is_plugin(spec["kind"]):
+    if is_own(spec["kind"]):
         # A penalty is abstract, and none the less what is asked for.
-        return plugins.create(spec, Penalty)  # type: ignore[type-abstract]
+        return create(spec, Penalty)  # type: ignore[type-abstract]
     module = importlib.import_module(f"softreg.penalties.{spec['kind']}")
     (kind,) = (
         member

@@ -1,7 +1,7 @@
 """The GPU of a job on a machine that several jobs, runs and users share. Imports no torch.
 
 A process has one device for life: CUDA cannot change it later, and frees its memory only when the process ends. So the
-lease is taken before torch is imported, and the kernel takes it back.
+lease is taken before torch opens a device, and the kernel takes it back.
 """
 
 from __future__ import annotations

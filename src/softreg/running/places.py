@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from softreg.data.datasets import archives_of, prepared_folder
-from softreg.own.plugins import is_plugin, slug
+from softreg.own.sources import is_own, slug
 from softreg.study.config import Study
 from softreg.study.matrix import Group
 
@@ -48,7 +48,7 @@ def paper_folder(study: Study) -> Path:
 
 def raw_folder(kind: str) -> Path:
     """Where the archives of a kind of data set lie, as published."""
-    return DATA / "raw" / (slug(kind) if is_plugin(kind) else kind)
+    return DATA / "raw" / (slug(kind) if is_own(kind) else kind)
 
 
 def archive_files(study: Study, dataset: str) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, write_json
-from softreg.own.plugins import is_plugin, slug
+from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
 from softreg.running.graph import Graph, Job, batch_name
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
@@ -72,7 +72,7 @@ def fetch(study: Study, kind: str, filename: str) -> None:
     """Fetch one archive of a kind of data set; of a user's own, ``kind`` may be the name of its folder of archives."""
     from softreg.data.fetch import fetch
 
-    own = (entry["kind"] for entry in study.datasets.values() if is_plugin(entry["kind"]))
+    own = (entry["kind"] for entry in study.datasets.values() if is_own(entry["kind"]))
     kind = next((one for one in own if slug(one) == kind), kind)
     by_name = {archive.filename: archive for archive in archives_of(kind)}
     if filename not in by_name:

@@ -1,4 +1,6 @@
-"""A study: read from YAML, checked, and with every default filled in. Imports no torch.
+"""A study: read from YAML, checked, and with every default filled in.
+
+Imports no torch, unless the study names a class of the user's own, whose file is imported here.
 
 What a study may say stands in ``study.schema.yaml``. Here are the checks that no schema expresses.
 """
@@ -6,29 +8,20 @@ What a study may say stands in ``study.schema.yaml``. Here are the checks that n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from softreg.errors import UserError
+from softreg.errors import UserError, nearest, show, suggestion
 from softreg.files import read_json
-from softreg.own import plugins
+from softreg.own.classes import OwnClass, describe, entry_schema
+from softreg.own.sources import is_own
 from softreg.study import strict_yaml
 from softreg.study.lambdas import spell
-from softreg.study.schema import (
-    Violation,
-    dotted,
-    filled,
-    first_duplicate,
-    nearest,
-    show,
-    study_schema,
-    suggestion,
-    validate,
-)
+from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
 #: Sections whose entries are named by the study, and the word for one entry in the schema's definitions.
 _ENTRIES = {"datasets": "dataset", "models": "model", "penalties": "penalty"}
@@ -96,8 +89,9 @@ def stride_of(model: Mapping[str, Any]) -> int:
 
     1 for dpt, whose patch size belongs to its encoder and is known only once that is built.
     """
-    if plugins.is_plugin(model["kind"]):
-        return int(plugins.describe(model["kind"]).attributes.get("stride", 1))
+    if is_own(model["kind"]):
+        stated = getattr(describe(model["kind"], "model").class_, "stride", 1)
+        return stated if isinstance(stated, int) and stated > 0 else 1
     if model["kind"] == "convnet":
         return _CONVNET_STRIDE
     if model["architecture"] == "dpt":
@@ -158,25 +152,26 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 def _definition(section: str, name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of one entry, by its kind: one of SoftReg's, or a class in a file of the user's."""
     kind, noun = entry.get("kind", name), _ENTRIES[section]
-    if not plugins.is_plugin(kind):
+    if not is_own(kind):
         definition: Mapping[str, Any] = study_schema()["$defs"][f"{noun}_{_kind(section, name, entry)}"]
         return definition
     try:
-        plugin = plugins.describe(kind)
-        schema = plugins.entry_schema(plugin, study_schema()["$defs"][f"own_{noun}"])
-        return _with_realisations(schema, plugin) if noun == "penalty" else schema
+        own = describe(kind, noun)
+        schema = entry_schema(own, study_schema()["$defs"][f"own_{noun}"])
+        return _with_realisations(schema, own) if noun == "penalty" else schema
     except UserError as error:
         raise Violation(f"{section}.{name}.kind: {error}") from None
 
 
-def _with_realisations(schema: dict[str, Any], plugin: plugins.Plugin) -> dict[str, Any]:
+def _with_realisations(schema: dict[str, Any], own: OwnClass) -> dict[str, Any]:
     """The schema of a user's penalty, with the realisations that its class has."""
-    stated = plugin.attributes.get("realisations", ("proximal", "subgradient"))
+    stated = own.class_.realisations
     needed = {"proximal": "prox_", "subgradient": "gradient", "decoupled": "gradient"}
-    had = [each for each in stated if needed.get(each) in plugin.methods]
+    listed = stated if isinstance(stated, Collection) else ()
+    had = [each for each in listed if own.defines(needed.get(each, ""))]
     if not had:
         raise UserError(
-            f"{plugin.file}: {plugin.name} has no realisation; "
+            f"{own.file}: {own.class_.__name__} has no realisation; "
             "write `prox_` or `gradient`, and state it in `realisations`"
         )
     realisation = {**schema["properties"]["realisation"], "default": had[0], "enum": had}

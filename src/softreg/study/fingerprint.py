@@ -12,8 +12,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from softreg.own.plugins import is_plugin, locate
-from softreg.own.sources import Source, imported, parse
+from softreg.own.sources import Source, imported, is_own, locate, parse
 
 _PACKAGE = Path(__file__).parents[1]
 #: Modules that change no result, or only through values that are part of a cell's key.
@@ -22,7 +21,7 @@ _SILENT = frozenset(
     for name in (
         "errors",
         "files",
-        "own.plugins",
+        "own.classes",
         "own.sources",
         "study.cells",
         "study.config",
@@ -40,7 +39,7 @@ _SILENT = frozenset(
 
 def module_of(family: str, kind: str) -> str:
     """What :func:`code_fingerprint` calls the code of a kind; ``family`` is penalties, networks or data.datasets."""
-    return kind if is_plugin(kind) else f"softreg.{family}.{kind}"
+    return kind if is_own(kind) else f"softreg.{family}.{kind}"
 
 
 def code_fingerprint(*modules: str) -> str:
@@ -49,7 +48,7 @@ def code_fingerprint(*modules: str) -> str:
     A module is one of SoftReg's, by its dotted name, or a user's, as a study's ``kind`` names it.
     """
     reached: dict[Source, str] = {}
-    waiting = [locate(module)[0] if is_plugin(module) else _own(module) for module in modules]
+    waiting = [locate(module) if is_own(module) else _own(module) for module in modules]
     while waiting:
         source = waiting.pop()
         if source not in reached and source.name not in _SILENT:
@@ -63,8 +62,7 @@ def code_fingerprint(*modules: str) -> str:
 def _read(source: Source, modified: int) -> tuple[str, tuple[Source, ...]]:
     """The digest of one module's syntax tree, and the modules that it imports; ``modified`` is the file's time."""
     tree = parse(source.file)
-    names = {name for node in ast.walk(tree) for name in imported(node, source)}
-    imports = tuple(found for name in sorted(names) if (found := _find(name, source)) is not None)
+    imports = tuple(found for name in imported(tree, source) if (found := _find(name, source)) is not None)
     for node in ast.walk(tree):
         _drop_docstring(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports

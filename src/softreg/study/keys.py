@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from softreg.files import digest, sha256_file
-from softreg.own.plugins import is_plugin
+from softreg.own.sources import is_own
 from softreg.study.config import Study
 from softreg.study.fingerprint import code_fingerprint, module_of
 from softreg.study.matrix import Group, TrainingPath
@@ -64,7 +64,7 @@ def scoring_key(study: Study, phase: str, model: str) -> str:
 
 def _placeless(entry: dict[str, Any]) -> dict[str, Any]:
     """An entry, without the folder or the package of a user's own class: its code is told elsewhere in the key."""
-    return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_plugin(entry["kind"]) else entry
+    return {**entry, "kind": entry["kind"].rpartition(":")[2]} if is_own(entry["kind"]) else entry
 
 
 def _files(entry: dict[str, Any]) -> dict[str, str]:

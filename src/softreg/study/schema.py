@@ -5,8 +5,6 @@ The schema itself is ``study.schema.yaml``; what a sentence says is accepted is 
 
 from __future__ import annotations
 
-import difflib
-import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
@@ -17,6 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
 
+from softreg.errors import show, suggestion
 from softreg.study import strict_yaml
 
 
@@ -135,25 +134,6 @@ def _accepted_number(noun: str, schema: Mapping[str, Any]) -> str:
 def dotted(path: Sequence[str | int]) -> str:
     """A path of keys and indices as it is told: ``penalties.l1.lambda[2]``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def show(value: Any) -> str:
-    """A value as it could stand in YAML, cut to 80 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def suggestion(word: object, known: Collection[str], noun: str) -> str:
-    """The known words, as a question where one of them is near: ``did you mean "smp" (kinds known: …)?``."""
-    near = nearest(word, known, 1, 0.6)
-    words = f"{noun} known: {', '.join(known)}"
-    return f"did you mean {show(near[0])} ({words})?" if near else words
-
-
-def nearest(word: object, known: Collection[str], count: int, cutoff: float) -> list[str]:
-    """At most ``count`` known words, nearest first, in upper or lower case alike."""
-    lower = {name.lower(): name for name in known}
-    return [lower[near] for near in difflib.get_close_matches(str(word).lower(), lower, count, cutoff)]
 
 
 def first_duplicate(values: Sequence[Any]) -> Any:

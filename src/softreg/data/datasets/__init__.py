@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from softreg.errors import UserError
 from softreg.files import digest
-from softreg.own import plugins
+from softreg.own.sources import is_own
 
 if TYPE_CHECKING:
     from softreg.data.archives import Archive
@@ -37,7 +37,7 @@ def load(kind: str, options: Options | None = None) -> Dataset:
 
     ``options`` are those of a study's entry; a user's own data set takes its constructor's keywords from them.
     """
-    if plugins.is_plugin(kind):
+    if is_own(kind):
         from softreg.data import own
 
         return own.load({**(options or {}), "kind": kind})
@@ -57,7 +57,7 @@ def load(kind: str, options: Options | None = None) -> Dataset:
 
 def archives_of(kind: str) -> tuple[Archive, ...]:
     """The archives that a kind is published in; empty where it is generated or lies in the user's folders."""
-    if plugins.is_plugin(kind):
+    if is_own(kind):
         from softreg.data import own
 
         return own.load_class(kind).archives
@@ -69,7 +69,7 @@ def samples_of(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
 
     ``options`` and ``root`` are as :meth:`Dataset.samples` takes them.
     """
-    if plugins.is_plugin(options["kind"]):
+    if is_own(options["kind"]):
         from softreg.data import own
 
         return own.samples(dataset, options, root)

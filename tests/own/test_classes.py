@@ -1,7 +1,8 @@
-"""A class in a user's file: what is read off it without running it, and what importing it may meet."""
+"""A class in a user's file: how it is found and imported, what is read off it, and what importing it may meet."""
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from softreg.data import datasets, prepare
 from softreg.data.base import Dataset
 from softreg.errors import UserError
 from softreg.files import read_json
-from softreg.own.plugins import REQUIRED, Option, create, describe, entry_schema, is_plugin, load, option_schema, slug
+from softreg.own.classes import classes_of, create, describe, entry_schema, load
+from softreg.own.sources import is_own, slug
 from softreg.penalties.base import Penalty
 from softreg.running import places, stages
 from softreg.study import cells
@@ -106,14 +108,24 @@ def write(text: str, name: str = "own.py") -> Path:
     return file
 
 
-def described(text: str, name: str = "Own"):
+PENALTY = "from softreg.penalties.base import Penalty\n"
+MODEL = "from torch import nn\n"
+DATASET = "from softreg.data.base import Dataset\n"
+
+
+def described(text: str, noun: str = "penalty"):
     write(text)
-    return describe(f"own.py:{name}")
+    return describe("own.py:Own", noun)
+
+
+def defaults(own):
+    """Option → default; the word "required" for one without."""
+    return {name: "required" if name in own.required else part["default"] for name, part in own.options.items()}
 
 
 @pytest.mark.parametrize(("kind", "own"), [("own.py:Own", True), ("a.b:Own", True), ("l1", False), (None, False)])
 def test_a_colon_tells_a_class_of_ones_own(kind, own):
-    assert is_plugin(kind) is own
+    assert is_own(kind) is own
 
 
 @pytest.mark.parametrize(
@@ -128,69 +140,101 @@ def test_a_slug_is_a_plain_name(kind, name):
     assert slug(kind) == name
 
 
-def test_a_file_is_described_without_running_it():
-    plugin = described(
-        "raise SystemExit\n"
-        "class Own(Penalty):\n"
+def test_options_are_read_off_the_constructor():
+    own = described(
+        PENALTY + "class Own(Penalty):\n"
         "    realisations = ('proximal',)\n"
-        "    structure: str = 'filter'\n"
-        "    made = sorted([2, 1])\n"
         "    def __init__(self, a, b: float, c: int = 3, *, d=(1, -2.5), e: str | None = None): ...\n"
         "    def value(self, weights): ...\n"
     )
-    assert plugin.options == {
-        "a": Option(REQUIRED, None),
-        "b": Option(REQUIRED, "float"),
-        "c": Option(3, "int"),
-        "d": Option([1, -2.5], None),
-        "e": Option(None, "str | None"),
-    }
-    assert plugin.attributes == {"realisations": ("proximal",), "structure": "filter"}
-    assert plugin.methods == {"__init__", "value"}
-    assert (plugin.file, plugin.name, plugin.takes_classes) == (Path("own.py"), "Own", False)
+    assert defaults(own) == {"a": "required", "b": "required", "c": 3, "d": [1, -2.5], "e": None}
+    types = {name: part.get("type") for name, part in own.options.items()}
+    assert types == {"a": None, "b": "number", "c": "integer", "d": None, "e": ["string", "null"]}
+    assert (own.kind, own.file, own.class_.realisations) == ("own.py:Own", Path("own.py"), ("proximal",))
+    assert own.class_ is load("own.py:Own", Penalty)
+
+
+def test_a_default_may_be_computed():
+    own = described(
+        PENALTY + "import math\nimport numpy as np\n"
+        "WIDTHS = [2**power for power in range(3)]\n"
+        "class Own(Penalty):\n"
+        "    def __init__(self, a: float = math.pi / 2, b=WIDTHS, c=np.float64(0.5), d=dict(x=(1, None))): ...\n"
+    )
+    assert defaults(own) == {"a": math.pi / 2, "b": [1, 2, 4], "c": 0.5, "d": {"x": [1, None]}}
 
 
 def test_classes_is_the_first_parameter_of_a_model_alone():
     head = "class Own({base}):\n    def __init__(self, classes, width=1): ...\n"
-    assert described(head.format(base="nn.Module")).options == {"width": Option(1, None)}
-    assert described(head.format(base="nn.Module")).takes_classes
-    assert list(described(head.format(base="Dataset")).options) == ["classes", "width"]
+    assert defaults(described(MODEL + head.format(base="nn.Module"), "model")) == {"width": 1}
+    write(DATASET + head.format(base="Dataset"), "set.py")
+    assert list(describe("set.py:Own", "dataset").options) == ["classes", "width"]
 
 
 def test_what_is_inherited_counts():
-    write("class Far:\n    stride = 4\n    def __init__(self, depth=2): ...\n", "helper.py")
-    text = (
-        "from helper import Far as Base\n"
-        "class Near(Base):\n    mean = (0, 0, 0)\n    def forward(self): ...\n"
-        "class Own(Near):\n    mean = (1, 1, 1)\n"
+    far = "from torch import nn\nclass Far(nn.Module):\n    stride = 4\n    def __init__(self, classes, depth=2): ...\n"
+    write(far, "plugin_far.py")
+    write("from plugin_far import Far as Between\n", "plugin_between.py")
+    own = described(
+        "import plugin_between\n"
+        "class Near(plugin_between.Between):\n    mean = (0, 0, 0)\n    def forward(self): ...\n"
+        "class Own(Near):\n    mean = (1, 1, 1)\n",
+        "model",
     )
-    plugin = described(text)
-    assert plugin.options == {"depth": Option(2, None)}
-    assert plugin.attributes == {"stride": 4, "mean": (1, 1, 1)}
-    assert plugin.methods == {"__init__", "forward"}
+    assert defaults(own) == {"depth": 2}
+    assert (own.class_.stride, own.class_.mean) == (4, (1, 1, 1))
+    assert all(map(own.defines, ("__init__", "forward", "stride")))
 
 
 def test_a_kind_of_softreg_can_be_built_on():
-    plugin = described(
+    own = described(
         "from softreg.penalties.elastic_net import ElasticNet\nclass Own(ElasticNet):\n    structure = 'weight'\n"
     )
-    assert list(plugin.options) == ["alpha"]
-    assert {"value", "gradient", "prox_"} <= plugin.methods
+    assert list(own.options) == ["alpha"]
+    assert all(map(own.defines, ("value", "gradient", "prox_")))
     assert isinstance(create({"kind": "own.py:Own", "alpha": 0.5}, Penalty), Penalty)
 
 
 def test_what_penalty_itself_defines_says_nothing_of_a_class():
-    plugin = described("from softreg.penalties.base import Penalty\nclass Own(Penalty):\n    def value(self, w): ...\n")
-    assert (plugin.attributes, plugin.methods) == ({}, {"value"})
+    own = described(PENALTY + "class Own(Penalty):\n    def value(self, w): ...\n")
+    assert own.options == {}
+    assert own.defines("value")
+    assert [name for name in ("gradient", "prox_", "realisations", "absent") if own.defines(name)] == []
 
 
 def test_the_fields_of_a_dataclass_are_options():
-    plugin = described(
-        "from dataclasses import dataclass\n"
-        "@dataclass\nclass Base:\n    near: float\n"
-        "@dataclass(frozen=True)\nclass Own(Base):\n    kept: ClassVar[int] = 3\n    far: int = 7\n"
+    own = described(
+        PENALTY + "from dataclasses import dataclass, field\nfrom typing import ClassVar\n"
+        "@dataclass\nclass Base(Penalty):\n    near: float\n"
+        "@dataclass(frozen=True)\nclass Fixed:\n    x: int\n"
+        "@dataclass\nclass Own(Base):\n    kept: ClassVar[int] = 3\n    far: int = 7\n"
+        "    shown: int = field(default=2, kw_only=True)\n    made: int = field(default=0, init=False)\n"
+        "    def value(self, weights): ...\n"
     )
-    assert plugin.options == {"near": Option(REQUIRED, "float"), "far": Option(7, "int")}
+    assert defaults(own) == {"near": "required", "far": 7, "shown": 2}
+    assert own.options["near"]["type"] == "number"
+    assert create({"kind": "own.py:Own", "near": 0.5, "far": 1}, Penalty).far == 1
+
+
+def test_a_decorator_may_make_the_class():
+    write(
+        "def doubled(class_):\n"
+        "    class Doubled(class_):\n"
+        "        def __init__(self, gamma: float = 2.0, times: int = 2):\n"
+        "            super().__init__(gamma * times)\n"
+        "    return Doubled\n",
+        "plugin_doubled.py",
+    )
+    write("from plugin_doubled import doubled\n" + RIDGE.replace("class Ridge", "@doubled\nclass Ridge"))
+    assert defaults(describe("own.py:Ridge", "penalty")) == {"gamma": 2.0, "times": 2}
+    assert penalties.make({"kind": "own.py:Ridge", "times": 3}).gamma == 6.0
+    assert classes_of(Path("own.py")) == ["Ridge"]
+
+
+def test_the_classes_of_a_file_are_those_that_it_defines():
+    write("class Beside: ...\n", "plugin_beside_it.py")
+    write("from plugin_beside_it import Beside\nclass One: ...\ntwo = 2\nclass Two(Beside): ...\n")
+    assert classes_of(Path("own.py")) == ["One", "Two"]
 
 
 MISTAKES = {
@@ -202,16 +246,33 @@ MISTAKES = {
     "owner:Own": ("", ["no package owner is installed", "did you mean owner.py:Own?"]),
     "absent.part:Own": (None, ["no package absent is installed", "FILE.py:Own"]),
     "softreg.penaltys:Own": (None, ["softreg is installed", "no Python file softreg.penaltys"]),
-    "torn.py:Own": ("class Own:\n    def f(self:\n", ["torn.py, line 2", "correct"]),
+    "torn.py:Own": ("class Own:\n    def f(self:\n", ["torn.py, line 2: SyntaxError: '(' was never closed; correct"]),
+    "user.py:Own": ("import torn_helper\nclass Own: ...\n", ["torn_helper.py, line 1: SyntaxError", "correct"]),
+    "null.py:Own": ("class Own: ...\0\n", ["null.py: ", "null bytes", "correct"]),
+    "other.py:Own": (
+        "from torch import nn\nclass Own(nn.Module): ...\n",
+        ["other.py: Own is no subclass of softreg.penalties.base.Penalty", "make it one"],
+    ),
     "starred.py:Own": (
-        "class Own:\n    def __init__(self, **keys): ...\n",
-        ["starred.py, line 2", "takes *", "as a keyword"],
+        PENALTY + "class Own(Penalty):\n    def __init__(self, **keys): ...\n",
+        ["starred.py, line 3", "takes *", "as a keyword"],
     ),
-    "computed.py:Own": (
-        "import math\nclass Own:\n    def __init__(self, g=math.pi): ...\n",
-        ["computed.py, line 3", "the default of g is math.pi", "write a number"],
+    "placed.py:Own": (
+        PENALTY + "class Own(Penalty):\n    def __init__(self, gamma, /): ...\n",
+        ["placed.py, line 3", "positional-only", "as a keyword"],
     ),
-    "bytes.py:Own": ("class Own:\n    def __init__(self, g=b''): ...\n", ["the default of g is b''"]),
+    "bytes.py:Own": (
+        PENALTY + "class Own(Penalty):\n    def __init__(self, g=b''): ...\n",
+        ["bytes.py, line 3", "the default of g is b''", "give a number"],
+    ),
+    "infinite.py:Own": (
+        PENALTY + "class Own(Penalty):\n    def __init__(self, g=float('inf')): ...\n",
+        ["infinite.py, line 3", "the default of g is inf"],
+    ),
+    "wide.py:Own": (
+        PENALTY + "import torch\nclass Own(Penalty):\n    def __init__(self, g=torch.zeros(9, 9)): ...\n",
+        ["wide.py, line 4", "the default of g is tensor([[0., 0., 0."],
+    ),
 }
 
 
@@ -219,21 +280,24 @@ MISTAKES = {
 def test_a_mistake_is_told_in_one_sentence(kind):
     text, words = MISTAKES[kind]
     write("", "owner.py")
+    write("x = (\n", "torn_helper.py")
     if text is not None:
         write(text, f"{kind.partition(':')[0].removesuffix('.py')}.py")
     with pytest.raises(UserError) as caught:
-        describe(kind)
+        describe(kind, "penalty")
     assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
 
 
-def test_options_become_a_schema():
-    plugin = described(
-        "class Own:\n"
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_options_become_a_schema(future):
+    own = described(
+        future + PENALTY + "from collections import abc\nimport numpy as np\nclass Own(Penalty):\n"
         "    def __init__(self, a: float, b: int = 1, c: bool = True, d: str = 'x', e: float | None = None,\n"
-        "                 f: int = None, g=3, h: tuple[float, ...] = (1, 2), i: list = (), j: np.dtype = None): ...\n"
+        "                 f: int = None, g=3, h: tuple[float, ...] = (1, 2), i: list = (), j: np.dtype = None,\n"
+        "                 k: abc.Sequence[int] = ()): ...\n"
     )
-    schema = option_schema(plugin)
+    schema = own.options
     assert {name: part.get("type") for name, part in schema.items()} == {
         "a": "number",
         "b": "integer",
@@ -245,30 +309,32 @@ def test_options_become_a_schema():
         "h": "array",
         "i": "array",
         "j": None,
+        "k": "array",
     }
     assert schema["h"]["items"] == {"type": "number"}
+    assert schema["k"]["items"] == {"type": "integer"}
     Draft202012Validator.check_schema({"properties": schema})
     whole = filled({}, {"properties": schema})
-    assert whole == dict(zip("abcdefghij", [None, 1, True, "x", None, None, 3, [1, 2], [], None], strict=True))
+    assert whole == dict(zip("abcdefghijk", [None, 1, True, "x", None, None, 3, [1, 2], [], None, []], strict=True))
     # A complete entry is checked again where a study is read back.
     assert not list(Draft202012Validator({"properties": schema}).iter_errors(whole | {"a": 0.5}))
 
 
 def test_an_entry_has_the_keys_of_its_noun_and_those_of_its_class():
-    plugin = described("class Own:\n    def __init__(self, gamma: float, delta: float = 1.0): ...\n")
+    own = described(PENALTY + "class Own(Penalty):\n    def __init__(self, gamma: float, delta: float = 1.0): ...\n")
     noun = study_schema()["$defs"]["own_penalty"]
-    schema = entry_schema(plugin, noun)
+    schema = entry_schema(own, noun)
     assert set(schema["properties"]) == {*noun["properties"], "gamma", "delta"}
     assert schema["required"] == [*noun["required"], "gamma"]
     assert "gamma" not in noun["properties"]
 
 
 def test_an_option_may_not_hide_a_key_of_every_entry():
-    plugin = described("class Own:\n    def __init__(self, weights: str = 'all'): ...\n")
+    own = described(PENALTY + "class Own(Penalty):\n    def __init__(self, weights: str = 'all'): ...\n")
     with pytest.raises(
         UserError, match=r"own\.py: the option weights of Own has the name of a key .*; give it another"
     ):
-        entry_schema(plugin, study_schema()["$defs"]["own_penalty"])
+        entry_schema(own, study_schema()["$defs"]["own_penalty"])
 
 
 def test_a_penalty_is_made_from_its_entry():
@@ -291,10 +357,22 @@ def test_a_model_is_built_from_its_entry():
     assert model.network.encoder.weight.shape == (6, 3, 4, 4)
 
 
-def test_a_model_must_take_the_number_of_classes():
-    write(NET.replace("classes: int, width: int = 8", "width: int = 8").replace("classes", "2"))
+@pytest.mark.parametrize(
+    "constructor",
+    [
+        "def __init__(self, width: int = 8):",
+        "def __init__(self, width: int = 8, classes: int = 2):",
+        "def __init__(self, *, classes: int, width: int = 8):",
+        "def __init__(self, *classes):",
+        "def other(self):",
+    ],
+)
+def test_a_model_must_take_the_number_of_classes(constructor):
+    write(NET.replace("def __init__(self, classes: int, width: int = 8):", constructor))
     with pytest.raises(UserError, match=r"own\.py: the constructor of Net does not take the number of classes first"):
         networks.build({"kind": "own.py:Net"}, classes=5)
+    with pytest.raises(UserError, match=r"models\.net\.kind: own\.py: the constructor of Net does not take"):
+        load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}}))
 
 
 @pytest.mark.parametrize(
@@ -334,24 +412,53 @@ def test_a_class_is_loaded_once_and_apart_from_others_of_its_name():
     assert load(str(Path("one/own.py").resolve()) + ":Ridge", Penalty) is one
 
 
+def test_a_file_is_imported_once_for_all_entries_of_a_study():
+    write("with open('imports', 'a') as file:\n    print('imported', file=file)\n" + RIDGE + NET)
+    entries = {"ridge": {"lambda": [1e-3]}, "stronger": {"lambda": [1e-3], "gamma": 4.0}}
+    own = {name: {"kind": "own.py:Ridge", **entry} for name, entry in entries.items()}
+    study = load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}}, penalties={"none": {}, **own}))
+    assert [penalties.make(study.penalties[name]).gamma for name in own] == [2.0, 4.0]
+    assert networks.build(study.models["net"], classes=2).stride == 4
+    assert Path("imports").read_text() == "imported\n"
+
+
 def test_modules_beside_the_file_can_be_imported_and_nothing_is_left_there():
     write("FACTOR = 7.0\n", "methods/plugin_helper.py")
+    write("def later(): return 1.0\n", "methods/plugin_later.py")
     write(
-        "import plugin_helper\n" + RIDGE.replace("self.gamma = gamma", "self.gamma = plugin_helper.FACTOR"),
+        "import plugin_helper\n"
+        + RIDGE.replace(
+            "self.gamma = gamma", "from plugin_later import later; self.gamma = later() * plugin_helper.FACTOR"
+        ),
         "methods/own.py",
     )
+    describe("methods/own.py:Ridge", "penalty")
+    assert sorted(file.name for file in Path("methods").iterdir()) == ["own.py", "plugin_helper.py", "plugin_later.py"]
     assert penalties.make({"kind": "methods/own.py:Ridge"}).gamma == 7.0
-    assert sorted(file.name for file in Path("methods").iterdir()) == ["own.py", "plugin_helper.py"]
 
 
-@pytest.mark.parametrize("module", ["random", "plugin_shared"])
+def test_no_module_beside_the_file_stands_in_for_one_that_a_package_imports(folder, monkeypatch):
+    write("import sched\nFACTOR = sched.scheduler and 3.0\n", "site/plugin_host.py")
+    monkeypatch.syspath_prepend(str(folder / "site"))
+    monkeypatch.delitem(sys.modules, "sched", raising=False)
+    write("1 / 0\n", "methods/sched.py")
+    write(
+        "from plugin_host import FACTOR\n" + RIDGE.replace("self.gamma = gamma", "self.gamma = FACTOR"),
+        "methods/own.py",
+    )
+    assert penalties.make({"kind": "methods/own.py:Ridge"}).gamma == 3.0
+
+
+@pytest.mark.parametrize("module", ["random", "sched", "sys", "plugin_shared"])
 def test_a_module_that_two_places_offer_is_refused(module):
     write("", "first/plugin_shared.py")
     write("import plugin_shared\n" + RIDGE, "first/own.py")
     load("first/own.py:Ridge", Penalty)
     write("", f"second/{module}.py")
     write(f"import {module}\n" + RIDGE, "second/own.py")
-    with pytest.raises(UserError, match=rf"second/own\.py imports {module}, .*; rename {module}\.py"):
+    with pytest.raises(
+        UserError, match=rf"second/own\.py imports {module}, .* second/{module}\.py; rename {module}\.py"
+    ):
         load("second/own.py:Ridge", Penalty)
 
 
@@ -368,11 +475,20 @@ def package(folder, monkeypatch):
 
 
 def test_an_installed_package_is_described_and_loaded(package):
-    plugin = describe(package)
-    assert plugin.file.name == "ridge.py"
-    assert list(plugin.options) == ["gamma"]
-    assert "plugin_package" not in sys.modules
+    own = describe(package, "penalty")
+    assert own.file.name == "ridge.py"
+    assert list(own.options) == ["gamma"]
+    assert sys.modules["plugin_package.ridge"].Ridge is own.class_
     assert penalties.make({"kind": package}).gamma == 4.0
+
+
+def test_what_an_installed_package_meets_is_told_with_its_line(package):
+    write("FACTOR = 1 / 0\n", "site/plugin_package/values.py")
+    with pytest.raises(UserError, match=r"values\.py, line 1: ZeroDivisionError"):
+        describe(package, "penalty")
+    write("FACTOR = (\n", "site/plugin_package/ridge.py")
+    with pytest.raises(UserError, match=r"ridge\.py, line 1"):
+        describe(package, "penalty")
 
 
 def test_the_fingerprint_follows_what_a_package_imports_of_itself(package):
@@ -381,12 +497,13 @@ def test_the_fingerprint_follows_what_a_package_imports_of_itself(package):
     assert code_fingerprint(package) != before
 
 
-def test_describing_needs_no_torch():
-    write(RIDGE)
+def test_only_a_file_that_imports_torch_brings_it():
+    write(DRAWN)
+    write("raise SystemExit\n" + RIDGE, "unrun.py")
     code = (
-        "import sys\nfrom softreg.own.plugins import describe, option_schema\n"
+        "import sys\nfrom softreg.own.classes import describe\n"
         "from softreg.study.fingerprint import code_fingerprint\n"
-        "option_schema(describe('own.py:Ridge')); code_fingerprint('own.py:Ridge')\nprint('torch' in sys.modules)"
+        "describe('own.py:Drawn', 'dataset')\ncode_fingerprint('unrun.py:Ridge')\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -434,7 +551,7 @@ def test_a_training_depends_on_its_own_file_alone():
 
 
 def options(**own):
-    schema = entry_schema(describe("own.py:Drawn"), study_schema()["$defs"]["own_dataset"])
+    schema = entry_schema(describe("own.py:Drawn", "dataset"), study_schema()["$defs"]["own_dataset"])
     return filled({"kind": "own.py:Drawn", **own}, schema)
 
 
