@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,9 +26,10 @@ from softreg.own.classes import classes_of, create, describe, entry_schema, load
 from softreg.own.sources import is_own, slug
 from softreg.penalties.base import Penalty
 from softreg.running import places, stages
-from softreg.study import cells
+from softreg.running.graph import Graph
 from softreg.study.config import load_study
 from softreg.study.fingerprint import code_fingerprint, module_of
+from softreg.study.keys import scoring_key, training_code
 from softreg.study.schema import filled, study_schema
 
 RIDGE = '''"""A ridge."""
@@ -533,21 +536,27 @@ def test_the_fingerprint_changes_with_the_code(old):
     assert code_fingerprint("own.py:Ridge") != before
 
 
+def code_of(model, penalty):
+    """The code that trains a model with a penalty, as a study names them."""
+    study = SimpleNamespace(models={"m": {"kind": model}}, penalties={"p": {"kind": penalty}})
+    return training_code(study, ("d", "m", "p"))
+
+
 def test_a_training_depends_on_its_own_file_alone():
     write(RIDGE, "one.py")
     write(RIDGE, "two.py")
     write(NET, "net.py")
     codes = {
-        "one": cells._training_code("convnet", "one.py:Ridge"),
-        "net": cells._training_code("net.py:Net", "l1"),
-        "neither": cells._training_code("convnet", "l1"),
+        "one": code_of("convnet", "one.py:Ridge"),
+        "net": code_of("net.py:Net", "l1"),
+        "neither": code_of("convnet", "l1"),
     }
     assert len(set(codes.values())) == 3
     write(RIDGE + "x = 1\n", "two.py")
-    assert cells._training_code("convnet", "one.py:Ridge") == codes["one"]
+    assert code_of("convnet", "one.py:Ridge") == codes["one"]
     write(NET + "x = 1\n", "net.py")
-    assert cells._training_code("net.py:Net", "l1") != codes["net"]
-    assert cells._training_code("convnet", "l1") == codes["neither"]
+    assert code_of("net.py:Net", "l1") != codes["net"]
+    assert code_of("convnet", "l1") == codes["neither"]
 
 
 def options(**own):
@@ -653,20 +662,27 @@ def test_preparing_again_follows_the_file_and_what_its_options_name():
     write(DRAWN.replace("level: int = 200", "level: int = 200, folder: str = 'pictures'"))
     write("one", "pictures/one.txt")
     study = load_study(write_study(Path(), datasets={"mine": {"kind": "own.py:Drawn", "images": 12}}))
-    code, source = stages.preparing_code(study, "mine"), stages.source_state(study, "mine")
+    key = Graph(study).prepare("mine").key
+    os.utime("pictures/one.txt", (0, 0))
+    assert Graph(study).prepare("mine").key == key
+    write("two", "pictures/one.txt")
+    other = Graph(study).prepare("mine").key
+    assert other != key
+    write("one", "pictures/one.txt")
+    assert Graph(study).prepare("mine").key == key
     write("two", "pictures/two.txt")
-    assert stages.source_state(study, "mine") != source
-    assert stages.preparing_code(study, "mine") == code
+    assert Graph(study).prepare("mine").key not in (key, other)
+    Path("pictures/two.txt").unlink()
     write(Path("own.py").read_text() + "x = 1\n")
-    assert stages.preparing_code(study, "mine") != code
+    assert Graph(study).prepare("mine").key != key
 
 
 def test_scores_are_made_again_where_the_model_changes():
     write(NET)
     study = load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}, "convnet": {}}))
-    keys = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
+    keys = {model: scoring_key(study, "sweep", model) for model in study.models}
     write(NET + "x = 1\n")
-    again = {model: stages.scoring_key(study, "sweep", f"shapes/{model}/l1/seed0") for model in study.models}
+    again = {model: scoring_key(study, "sweep", model) for model in study.models}
     assert {model: again[model] == keys[model] for model in study.models} == {"net": False, "convnet": True}
 
 

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 from leases import DEADLINE, Log, until
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, choose_by_hand, prepared_study, sweep_path
 
 from softreg.files import read_json, write_json, write_text
 from softreg.running import gpu, places
+from softreg.running.graph import Graph
+from softreg.scoring import records
+from softreg.scoring.origin import origin_of
 from softreg.study.cells import make_cells
+from softreg.study.keys import scoring_key
 
 SOFTREG = [Path(sys.executable).with_name("softreg")]
 PATH = "shapes/convnet/l1/seed0"
-SELECTED = "dataset,model,penalty,lambda\nshapes,convnet,l1,1e-2\n"
 #: The command, with a CPU for a GPU.
 PRETENDED = """
 import sys
@@ -48,7 +51,7 @@ class Crowded(nn.Module):
             while not Path("crowd").exists():
                 time.sleep(0.01)
             Path("met").touch()
-        if Path("crowd").exists():
+        if Path("crowd").exists() and self.training == (os.environ["WHEN"] == "training"):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return self.layer(images)
 """
@@ -106,14 +109,18 @@ def test_a_waiter_says_what_it_waits_for_and_stops_on_a_signal(log, tmp_path, nu
     assert command.ends()[0] == 143
 
 
-@pytest.mark.parametrize("command", ["train sweep", "evaluate sweep", "reveal"])
+@pytest.mark.parametrize("command", ["train", "score", "reveal"])
 def test_every_command_on_a_gpu_waits_for_it(log, tmp_path, command):
     study = prepared_study(tmp_path, resources={"gpu": 1})
-    write_text(places.results_folder(study) / "selection/shapes/convnet/l1.csv", SELECTED)
+    if command != "train":
+        ended(study, "finished")
+    if command == "reveal":
+        with_records(study)
+        choose_by_hand(study, sweep_path().group, "1e-2")
     holder = log.start()
     log.wait(holder, "enters")
-    name, *phase = command.split()
-    started = Command(log, name, "tiny.yaml", *phase, PATH if phase else "shapes/convnet/l1")
+    arguments = ["reveal", "tiny.yaml", "shapes/convnet/l1"]
+    started = Command(log, *(arguments if command == "reveal" else ["train", "tiny.yaml", "sweep", PATH]))
     started.says("waits for one of 1 GPU(s)")
     log.leave(holder)
     started.says("runs on GPU a")
@@ -136,15 +143,7 @@ def test_several_devices_of_a_cluster_s_job_are_shared_out(log, tmp_path):
 
 
 def test_no_lease_on_the_cpu_nor_with_nothing_left_to_train(log, tmp_path):
-    study = prepared_study(tmp_path, resources={"gpu": 1})
-    (described,) = Path("data/prepared").glob("*/dataset.json")
-    path = sweep_path()
-    cells = make_cells(
-        study, path, ["1e-4", "1e-2"], places.results_folder(study), read_json(described)["content_digest"]
-    )
-    for cell in cells:
-        record = {"status": "diverged", "reason": "", "key": cell.key, "weights_sha256": None}
-        write_json(cell.folder / "cell.json", record)
+    ended(prepared_study(tmp_path, resources={"gpu": 1}), "diverged")
     log.wait(log.start(), "enters")
     assert Command(log, "train", "tiny.yaml", "sweep", PATH).ends() == (0, "")
     prepared_study(tmp_path, "cpu")
@@ -153,11 +152,33 @@ def test_no_lease_on_the_cpu_nor_with_nothing_left_to_train(log, tmp_path):
     assert "GPU" not in said
 
 
-def crowd(log, tmp_path, armed):
-    """The tiny study with the network that runs out of memory, and the process that will be its neighbour."""
+def ended(study, status):
+    """The cells of a path that have ended so, as far as their records tell; they and what they are scored with."""
+    (described,) = Path("data/prepared").glob("*/dataset.json")
+    content = read_json(described)["content_digest"]
+    cells = make_cells(study, sweep_path(), ["1e-4", "1e-2"], places.results_folder(study), content)
+    for cell in cells:
+        record = {"status": status, "reason": "", "key": cell.key, "weights_sha256": None}
+        write_json(cell.folder / "cell.json", record)
+        write_text(cell.folder / "weights.safetensors", "never loaded")
+    return cells
+
+
+def with_records(study):
+    """A path that counts as trained and scored."""
+    job = Graph(study).train(sweep_path())
+    cells = ended(study, "finished")
+    origin = origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, "sweep", "convnet"))
+    records.write(records.empty(), job.makes[1], made_from=origin)
+    write_json(job.makes[0], {"cells": []})
+    job.end()
+
+
+def crowd(log, tmp_path, armed, when="training"):
+    """The tiny study with a network that runs out of memory ``when`` it trains or scores, and its environment."""
     (tmp_path / "crowded.py").write_text(CROWDED)
     study = prepared_study(tmp_path, resources={"gpu": 1}, models={"convnet": {"kind": "crowded.py:Crowded"}})
-    return study, {"ARMED": str(armed(study)), "SOFTREG_JOBS_PER_GPU": "2"}
+    return study, {"ARMED": str(armed(study)), "WHEN": when, "SOFTREG_JOBS_PER_GPU": "2"}
 
 
 def meet(log, command):
@@ -202,10 +223,10 @@ def test_out_of_memory_beside_a_neighbour_is_tried_again_alone(log, tmp_path, fi
 @pytest.mark.slow
 @pytest.mark.parametrize("fits", [True, False])
 def test_so_is_scoring_which_fails_if_it_does_not_fit_alone(log, tmp_path, fits):
-    _, environment = crowd(log, tmp_path, lambda study: places.results_folder(study) / "sweep" / PATH / "path.json")
-    assert pretended(log, "train", "tiny.yaml", "sweep", PATH, **environment).ends()[0] == 0
+    listing = Path("results/tiny/sweep") / PATH / "path.json"
+    _, environment = crowd(log, tmp_path, lambda study: listing, when="scoring")
     scores = Path(environment["ARMED"]).with_name("val.parquet")
-    command = pretended(log, "evaluate", "tiny.yaml", "sweep", PATH, **environment)
+    command = pretended(log, "train", "tiny.yaml", "sweep", PATH, **environment)
     neighbour = meet(log, command)
     assert not scores.exists()
     if fits:

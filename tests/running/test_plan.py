@@ -73,8 +73,7 @@ def group(penalty):
 def test_a_fresh_study_is_left_as_a_whole_and_its_cost_unknown(tmp_path):
     study = prepared_study(tmp_path)
     planned = plan(study)
-    counts = {command: sum(job.command == command for job in planned.work) for command in ("train", "evaluate")}
-    assert counts == {"train": 2 + 4, "evaluate": 2 + 4}
+    assert sum(job.command == "train" for job in planned.work) == 2 + 4
     assert sum(job.cells for job in planned.work if job.command == "train") == matrix.count_cells(study)
     assert planned.wall(2) is None
     assert "unknown" in forecast(planned, None)
@@ -131,32 +130,28 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     study = prepared_study(tmp_path)
     write_cells(study, sweep_path("l1"), ["1e-4", "1e-2"], [10.0, 14.0])
     write_job(study, "train", "sweep/shapes/convnet/l1/seed0", startup=3.0, cells=2, seconds=3 + 24 + 8.0)
-    key = stages.scoring_key(study, "sweep", "shapes/convnet/l1/seed0")
-    write_job(study, "evaluate", "sweep/shapes/convnet/l1/seed0", key=key, startup=2.0, cells=2, seconds=2 + 5.0)
-    key = stages.revealing_key(study, *group("l1"))
-    write_job(study, "reveal", "shapes/convnet/l1", key=key, startup=2.5, cells=2, seconds=2.5 + 1.0)
+    write_job(study, "reveal", "shapes/convnet/l1", startup=2.5, cells=2, seconds=2.5 + 1.0)
     write_job(study, "select", "shapes/convnet/l1", seconds=1.25)
-    results = places.results_folder(study)
-    write_text(results / "sweep/shapes/convnet/l1/seed0/val.parquet", "")
-    write_text(results / "selection/shapes/convnet/l1.csv", "lambda\n1e-4\n")
-    write_text(results / "sweep/shapes/convnet/l1/sums.parquet", "")
+    graph = Graph(study)
+    for job in (graph.train(sweep_path("l1")), graph.select(group("l1")), graph.reveal(group("l1"))):
+        for file in job.makes:
+            write_text(file, file.read_text() if file.exists() else "lambda\n1e-4\n")
+        job.end()
     found = known(study)
     between = found.rest("select", "", group("l1"), 0) - 1.25
     assert 0 < between <= 1
     assert found.rest("train", "sweep", group("none"), 3) == pytest.approx(3 + 3 * 4 + between)
-    assert found.rest("evaluate", "sweep", group("none"), 3) == pytest.approx(2 + 3 * 2.5 + between)
     assert found.rest("reveal", "sweep", group("none"), 3) == pytest.approx(2.5 + 3 * 0.5 + between)
     assert found.rest("train", "final", group("none"), 1) == pytest.approx(3 + 4 + between)
-    assert found.rest("evaluate", "final", group("none"), 1) is None
     # As long as something is unknown, what is known is the least that it takes.
-    assert "2 jobs at a time: over " in forecast(plan(study), 2)
+    assert plan(study).wall(2) is not None
 
-    # Scored in larger batches, both are to be done again, and what they took says nothing.
+    # Scored in larger batches, all is to be done again, and what it took says nothing.
     changed = load_study(write_study(tmp_path, evaluation={"batch_size": 9}))
-    assert known(changed).rest("evaluate", "sweep", group("none"), 1) is None
     assert known(changed).rest("reveal", "sweep", group("none"), 1) is None
-    assert known(changed).rest("train", "sweep", group("none"), 3) == pytest.approx(3 + 3 * 4 + between)
-    assert ("evaluate", "sweep/shapes/convnet/l1/seed0") in {(job.command, job.name) for job in plan(changed).work}
+    assert known(changed).rest("train", "sweep", group("none"), 3) is None
+    (again,) = (job for job in plan(changed).work if job.name == "sweep/shapes/convnet/l1/seed0")
+    assert (again.cells, again.scored) == (0, 2)
 
 
 def test_a_job_that_went_on_from_another_s_cells_tells_nothing(tmp_path):
@@ -182,10 +177,15 @@ def test_a_calibration_times_the_real_training(tmp_path):
     figure = known(study).cell(group("l1"))
     assert figure.value == pytest.approx(9 * part["steps"]["l1"])
     assert figure.source.startswith("calibration of ")
-    # 6 + 12 images plain, 6 with pictures, 6 under each of two severities.
-    one, none = (known(study).rest("evaluate", "final", group("l1"), cells) for cells in (1, 0))
+    # A final's cell is validated after each of three epochs, and scored on 6 + 12 images plain, on 6 with pictures, and
+    # on 6 under each of two severities; one of the sweep is scored on 6 plain.
+    rest = {phase: [known(study).rest("train", phase, group("l1"), n) for n in (1, 0)] for phase in ("final", "sweep")}
+    one = {phase: with_one - without for phase, (with_one, without) in rest.items()}
     scoring = part["scoring"]
-    assert one - none == pytest.approx(18 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"])
+    trained = part["cell"] + 3 * part["epoch"] + 3 * 6 * part["validation"]
+    assert one["sweep"] - trained == pytest.approx(6 * scoring["plain"])
+    scored = 18 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"]
+    assert one["final"] - trained == pytest.approx(scored)
     assert plan(study).wall(1) > plan(study).wall(2) > 0
     assert "unknown" not in forecast(plan(study), 2)
 
@@ -219,8 +219,9 @@ def known_costs(tmp_path):
     study = prepared_study(tmp_path)
     write_cells(study, sweep_path("none"), ["0"], [3600.0])
     write_job(study, "train", "sweep/shapes/convnet/none/seed0", startup=0.0, cells=1, seconds=3600.0)
-    for phase in ("sweep", "final"):
-        write_job(study, "evaluate", f"{phase}/shapes/convnet/none/seed9", startup=0.0, cells=1, seconds=0.0)
+    job = Graph(study).train(sweep_path("none"))
+    write_text(job.makes[1], "")
+    job.end()
     write_job(study, "reveal", "shapes/convnet/former", startup=0.0, cells=1, seconds=0.0)
     return study
 
@@ -228,7 +229,7 @@ def known_costs(tmp_path):
 def test_a_forecast_of_known_costs_adds_up(tmp_path):
     told = forecast(plan(known_costs(tmp_path)), 1)
     # Left are 2 + 4 cells of an hour each; 1000 bytes of weights and little more a cell.
-    assert "tiny: 6 of 7 cells and 5 of 6 paths are left to train" in told
+    assert "tiny: 6 of 7 cells and 5 of 6 paths are left to train, 5 paths to score" in told
     assert "6.00" in told
     assert "1 job at a time: 6." in told
     assert max(map(len, told.splitlines())) <= 100
@@ -255,28 +256,17 @@ def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):
 def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
     study = prepared_study(tmp_path, penalties={"none": {}}, seeds={"tuning": [0], "evaluation": [100]})
     planned = plan(study)
-    assert [job.command for job in planned.work] == [
-        "train",
-        "evaluate",
-        "select",
-        "train",
-        "evaluate",
-        "reveal",
-        "gather",
-        "paper",
-    ]
+    assert [job.command for job in planned.work] == ["train", "select", "train", "reveal", "gather", "paper"]
     stages.train(study, sweep_path("none"))
     assert [job.command for job in plan(study).work][:2] == ["select", "train"]
     assert main(["select", "tiny.yaml", "shapes/convnet/none"]) == 0
-    assert [job.command for job in plan(study).work][:2] == ["train", "evaluate"]
+    assert [job.command for job in plan(study).work][:2] == ["train", "reveal"]
     assert main(["train", "tiny.yaml", "final", "shapes/convnet/none/seed100"]) == 0
-    assert main(["evaluate", "tiny.yaml", "final", "shapes/convnet/none/seed100"]) == 0
     assert main(["reveal", "tiny.yaml", "shapes/convnet/none"]) == 0
-    assert main(["select", "tiny.yaml"]) == 0
     assert [job.command for job in plan(study).work] == ["gather", "paper"]
     assert main(["gather", "tiny.yaml"]) == 0
     assert [job.command for job in plan(study).work] == ["paper"]
-    write_text(places.results_folder(study) / "report.html", "")
+    assert main(["paper", "results/tiny", "--key", Graph(study).paper.key]) == 0
     assert forecast(plan(study), None) == "tiny: all is made, nothing is left\n"
 
 

@@ -17,6 +17,7 @@ from softreg.running import jobs, places, stages
 from softreg.running.graph import Graph
 from softreg.running.jobs import LIVE, file_of, records
 from softreg.running.status import status, text
+from softreg.study.config import load_study
 from softreg.study.matrix import parse_path
 
 COMMAND = Path(sys.executable).with_name("softreg")
@@ -36,7 +37,7 @@ def start():
     started = []
 
     def begin() -> subprocess.Popen:
-        log = file_of("tiny", "train", NAME).with_suffix(".log")
+        log = log_of(study_of_tests())
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
             command = [COMMAND, "train", "tiny.yaml", *NAME.split("/", 1)]
@@ -98,7 +99,7 @@ def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     process.wait()
     seen = status(study)
     assert (seen.running, [record["name"] for record in seen.failed]) == ([], [NAME])
-    last = file_of("tiny", "train", NAME).with_suffix(".log").read_text().splitlines()[-1]
+    last = log_of(study).read_text().splitlines()[-1]
     assert "epoch" in last
     told = text(seen)
     assert "1 failed" in told
@@ -114,7 +115,7 @@ def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     assert process.wait() == 143
     seen = status(study)
     assert (seen.running, seen.failed) == ([], [])
-    (record,) = records("tiny")
+    (record,) = (record for record in records("tiny") if record["command"] == "train")
     assert f"{NAME}  goes on after epoch {record['epoch']} of 100000 at λ=0" in text(seen)
     assert "sweep: 0 of 1 paths finished, 1 stopped; 0 of 1 cells finished" in text(seen)
     assert softreg("status", "tiny.yaml").returncode == 0
@@ -146,18 +147,14 @@ def test_a_watch_ends_by_itself_once_nothing_runs(tmp_path, start):
 
 def test_a_finished_path_is_told_as_such(tmp_path):
     study = prepared_study(tmp_path)
-    for name in ("train", "evaluate"):
-        done = softreg(name, "tiny.yaml", "sweep", "shapes/convnet/l1/seed0")
-        assert done.returncode == 0, done.stderr
+    done = softreg("train", "tiny.yaml", "sweep", "shapes/convnet/l1/seed0")
+    assert done.returncode == 0, done.stderr
     told = text(status(study))
     assert "sweep: 1 of 2 paths finished, 1 waiting; 2 of 3 cells finished" in told
-    files = (file_of("tiny", name, "sweep/shapes/convnet/l1/seed0") for name in ("train", "evaluate"))
-    trained, scored = map(read_json, files)
-    for record in (trained, scored):
-        assert (record["state"], record["cells"]) == ("finished", 2)
-        assert 0 < record["startup"] < record["seconds"]
-        assert record["peak_memory"] > 50e6
-    assert trained["epoch"] == 3
+    record = read_json(file_of("tiny", "train", "sweep/shapes/convnet/l1/seed0"))
+    assert (record["state"], record["cells"], record["epoch"]) == ("finished", 2, 3)
+    assert 0 < record["startup"] < record["seconds"]
+    assert record["peak_memory"] > 50e6
     # What was measured now tells what the rest will take.
     assert "left: over " in told
 
@@ -187,6 +184,16 @@ def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     assert softreg("status", "tiny.yaml").returncode == 1
 
 
+def log_of(study):
+    """Where the rule of a path's job puts its log."""
+    key = Graph(study).train(parse_path(*NAME.split("/", 1))).key
+    return file_of("tiny", "train", f"{NAME}-{key}").with_suffix(".log")
+
+
+def study_of_tests():
+    return load_study(Path("tiny.yaml"))
+
+
 def sign(study, **facts):
     """A sign of life as a job of ``facts`` leaves it."""
     key = Graph(study).train(parse_path(*NAME.split("/", 1))).key
@@ -206,7 +213,7 @@ def test_a_job_on_another_host_lives_as_long_as_its_file_is_touched(tmp_path):
     told = text(status(study))
     assert "1 running" in told
     assert "SLURM 77 on node7" in told
-    write_text(file_of("tiny", "train", NAME).with_suffix(".log"), "first\nlast words\n\n")
+    write_text(log_of(study), "first\nlast words\n\n")
     age(file_of("tiny", "train", NAME), LIVE + 10)
     told = text(status(study))
     assert re.search(
@@ -247,7 +254,7 @@ def test_a_place_that_cannot_be_written_stops_no_job(tmp_path):
 
 
 def test_scoring_that_is_terminated_counts_as_stopped(tmp_path):
-    with pytest.raises(SystemExit, match="143"), jobs.job("tiny", "evaluate", NAME):
+    with pytest.raises(SystemExit, match="143"), jobs.job("tiny", "reveal", NAME):
         signal.raise_signal(signal.SIGTERM)
     (record,) = records("tiny")
     assert record["state"] == "stopped"
@@ -266,6 +273,6 @@ def test_status_imports_no_torch(tmp_path):
 def test_cells_that_were_trained_before_a_stop_count(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path("l1"))
-    (places.results_folder(study) / "sweep/shapes/convnet/l1/seed0/path.json").unlink()
+    Graph(study).train(sweep_path("l1")).begin()
     (cell_folder(study, sweep_path("l1"), "1e-2") / "weights.safetensors").unlink()
     assert "0 of 2 paths finished, 2 waiting; 1 of 3 cells finished" in text(status(study))

@@ -138,33 +138,30 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
 
 
 def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
-    """Write the score records of a path's finished cells, but for those that are there already."""
-    from softreg.scoring.origin import current
+    """Write the score records of a path's finished cells; those of networks that have not changed are kept."""
+    from softreg.scoring import records
+    from softreg.scoring.origin import current, still_current
 
     origin = _origin(study, path.phase, path.model, cells)
     folder = path_folder(places.results_folder(study), path)
-    files = [folder / name for name in places.RECORDS[path.phase]]
+    files = {
+        folder / name: records.SUMS if name == "sums.parquet" else records.SCHEMA for name in places.RECORDS[path.phase]
+    }
     if all(current(file, origin) for file in files):
         return
+    kept = [still_current(file, origin, schema) for file, schema in files.items()]
+    scored = set.intersection(*(set(table["lambda"].to_pylist()) for table in kept))
+    waiting = [cell for cell in _finished(cells) if cell.lambda_ not in scored]
+    new = _scored(study, path, waiting) if waiting else [schema.empty_table() for schema in files.values()]
+    for (file, schema), old, added in zip(files.items(), kept, new, strict=True):
+        records.write(records.joined([old, added], schema), file, schema, origin)
+
+
+def _scored(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> list[pa.Table]:
+    """The records of ``cells``, for each file of the path."""
     with gpu.turn(study.resources["gpu"]):
-        from softreg.scoring import records
-
-        finished = [cell for cell in cells if _entry(cell)["status"] == "finished"]
         evaluator = _evaluator(study, path)
-        tables = _validation(evaluator, finished, files, origin) if path.phase == "sweep" else evaluator.final(finished)
-        for file, table in zip(files, tables, strict=True):
-            records.write(table, file, _schema(file), origin)
-
-
-def _validation(evaluator: Evaluator, cells: Sequence[Cell], files: Sequence[Path], origin: Origin) -> list[pa.Table]:
-    """The sweep's records on val, of which those of networks that have not changed are kept."""
-    from softreg.scoring import records
-    from softreg.scoring.origin import still_current
-
-    kept = still_current(files[0], origin)
-    scored = set(kept["lambda"].to_pylist())
-    new = evaluator.validation([cell for cell in cells if cell.lambda_ not in scored])
-    return [records.joined([kept, new], records.SCHEMA)]
+        return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
 
 
 def select(study: Study, group: Group, key: str = "") -> None:
@@ -193,19 +190,20 @@ def reveal(study: Study, group: Group, key: str = "") -> None:
     with jobs.job(study.name, "reveal", job.name, job.key):
         cells = _verified_sweep(study, graph, group)
         job.begin()
-        with gpu.turn(study.resources["gpu"]):
-            _reveal(study, group, cells)
+        _reveal(study, group, cells)
         job.end()
 
 
 def _reveal(study: Study, group: Group, cells: dict[TrainingPath, list[Cell]]) -> None:
     from softreg.scoring import records
 
-    jobs.tell_ready(sum(map(len, cells.values())))
     tables = []
-    for path, mine in cells.items():
-        finished = [cell for cell in mine if _entry(cell)["status"] == "finished"]
-        tables.append(_evaluator(study, path).revealed(finished))
+    finished = {path: _finished(mine) for path, mine in cells.items()}
+    if count := sum(map(len, finished.values())):
+        with gpu.turn(study.resources["gpu"]):
+            evaluators = {path: _evaluator(study, path) for path in cells}
+            jobs.tell_ready(count)
+            tables = [evaluator.revealed(finished[path]) for path, evaluator in evaluators.items()]
     origin = _origin(study, "sweep", group[1], [cell for mine in cells.values() for cell in mine])
     records.write(records.joined(tables, records.SUMS), places.revealed(study, group), records.SUMS, origin)
 
@@ -291,10 +289,8 @@ def _origin(study: Study, phase: str, model: str, cells: Sequence[Cell]) -> Orig
     return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, phase, model))
 
 
-def _schema(file: Path) -> pa.Schema:
-    from softreg.scoring import records
-
-    return records.SUMS if file.name == "sums.parquet" else records.SCHEMA
+def _finished(cells: Sequence[Cell]) -> list[Cell]:
+    return [cell for cell in cells if _entry(cell)["status"] == "finished"]
 
 
 def _evaluator(study: Study, path: TrainingPath) -> Evaluator:
