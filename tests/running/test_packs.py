@@ -134,7 +134,7 @@ def test_nothing_is_packed_with_a_part_missing(first, name):
 
 
 def test_another_version_is_not_packed(first):
-    with pytest.raises(UserError, match=r"seed0/path\.json was made under another version of the study"):
+    with pytest.raises(UserError, match=r"seed0/path\.json is not made to the end, or was made under another version"):
         packs.pack(version("second"))
 
 
@@ -164,8 +164,8 @@ def test_what_others_led_to_is_not_taken_for_made(first):
     shutil.rmtree(first.results / "sweep")
     first = version("first")
     assert packs.unpack(first)
-    assert first.train(L1).made()
-    assert not first.select(L1.group).made()
+    assert all(job.made() for job in (first.train(L1), first.select(L1.group), first.reveal(L1.group)))
+    assert first.select(L1.group).makes[0].read_text() == "first"
 
 
 def test_packs_that_are_not_what_lies_there_are_told(first, capsys):

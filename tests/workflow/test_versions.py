@@ -24,6 +24,9 @@ from versioned import (
     write_study,
 )
 
+from softreg.running.graph import Graph
+from softreg.study.config import load_study
+
 RESULTS = "results/tiny"
 CELLS = (f"{RESULTS}/sweep", f"{RESULTS}/final")
 
@@ -34,7 +37,7 @@ def published(tmp_path_factory):
     project = make_project(tmp_path_factory.mktemp("origin") / "project")
     output = run(project, "dvc", "repro")
     assert stages(output) == ["data", "benchmark@tiny", "paper@tiny"]
-    assert ran(output)["train_path"] == 4
+    assert ran(output)["train_paths"] == 4
     assert is_clean(project)
     assert nothing_to_do(project)
     commit(project, "Results of the tiny study")
@@ -71,7 +74,7 @@ def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_result
     assert stages(output) == ["benchmark@tiny", "paper@tiny"]
     done = ran(output)
     # The path that it belongs to, and that of λ̂, which may be another one now.
-    assert (done["train_path"], done["evaluate_sweep"], done["reveal_sweep"]) == (2, 1, 1)
+    assert (done["train_paths"], done["reveal_sweep"]) == (2, 1)
     assert "prepare_dataset" not in done
     before, after = files_of(published, *CELLS), files_of(copy, *CELLS)
     cells = {name for name in before if name.endswith("/cell.json")}
@@ -128,27 +131,28 @@ def test_what_is_not_unpacked_is_not_trained_again(copy):
     assert "results/tiny/packs holds networks that are not unpacked" in said
     assert "Traceback" not in output
     assert ran(output) == {}
-    output = snakemake(copy, "data", f"{RESULTS}/final/shapes/convnet/none/seed101/path.json", check=False)
+    output = snakemake(copy, "data", "scores", check=False)
     assert "holds networks that are not unpacked" in output
     assert weights(copy) == {}
 
 
-def test_a_run_that_was_interrupted_goes_on(copy):
-    """DVC unpacks first, which must not bring back what is being made anew."""
+def test_a_run_that_was_interrupted_goes_on(copy, monkeypatch):
+    """DVC unpacks first, which must not bring back what is being made again."""
     run(copy, "softreg", "unpack", "config/tiny.yaml")
     write_study(copy, seeds={"tuning": [0], "evaluation": [100, 101, 102]})
-    finals = [f"{RESULTS}/final/shapes/convnet/none/seed{seed}/path.json" for seed in (100, 101, 102)]
-    snakemake(copy, finals[1])
-    (copy / finals[0]).unlink()
-    assert "nothing to unpack" in run(copy, "softreg", "unpack", "config/tiny.yaml")
-    assert not (copy / finals[0]).exists()
-    assert "is missing; run `snakemake` to the end" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
+    monkeypatch.chdir(copy)
+    graph = Graph(load_study(Path("config/tiny.yaml")))
+    marks = [graph.train(path).mark.as_posix() for path in graph.final if path.penalty == "none"]
+    snakemake(copy, marks[1])
+    (copy / marks[0]).unlink()
+    assert "1 paths are not as in its packs" in run(copy, "softreg", "unpack", "config/tiny.yaml")
+    assert not (copy / marks[0]).exists()
+    assert "seed100/path.json is not made to the end" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
+    planned = snakemake(copy, "--dry-run", "pack")
+    assert [f"output: {mark}\n" in planned for mark in marks] == [True, False, True]
     write_study(copy, training={**STUDY["training"], "lr": 2e-3})
     refused = run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
-    assert "was made under another version of config/tiny.yaml" in refused
-    write_study(copy, seeds={"tuning": [0], "evaluation": [100, 101, 102]})
-    planned = snakemake(copy, "--dry-run", "pack")
-    assert [f"output: {final}\n" in planned for final in finals[1:]] == [False, True]
+    assert "was made under another version of the study" in refused
 
 
 def test_an_edit_that_is_taken_back_leaves_no_lambda_behind(copy):
@@ -160,6 +164,8 @@ def test_an_edit_that_is_taken_back_leaves_no_lambda_behind(copy):
     # As other networks might have led to.
     chosen.write_text(text.replace(",1e-2,", ",1e-4,"))
     assert chosen.read_text() != text
+    (mark,) = chosen.parent.glob("l1.made-*")
+    mark.rename(mark.with_name("l1.made-0123456789abcdef"))
     for phase in ("sweep", "final"):
         shutil.rmtree(copy / RESULTS / phase)
     run(copy, "softreg", "unpack", "config/tiny.yaml")
@@ -182,7 +188,7 @@ def test_an_experiment_changes_one_key_of_the_study(copy):
     change = "config/tiny.yaml:penalties.l1.lambda=['1e-4']"
     output = run(copy, "dvc", "exp", "run", "--set-param", change, "--name", "weak")
     # λ̂ was the other one: it is trained with fresh seeds, and nothing else is trained.
-    assert ran(output)["train_path"] == 2
+    assert ran(output)["train_paths"] == 2
     after = yaml.safe_load((copy / "config/tiny.yaml").read_text())
     assert after == {**STUDY, "penalties": {"none": {}, "l1": {"lambda": ["1e-4"]}}}
     shown = run(copy, "dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", "Experiment|.*test_miou|.*lambda")

@@ -2,6 +2,8 @@
 rule pack:
     input:
         mark(GRAPH.paper),
+    output:
+        GRAPH.pack.mark.as_posix(),
     log:
         f"{LOGS}/pack.log",
     shell:

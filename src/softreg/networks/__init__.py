@@ -2,6 +2,7 @@
 
 A file defines ``build(spec, classes, pretrained) -> Segmenter``; ``spec`` is the study's entry with its defaults.
 A user's own file is named by its path and class instead; the class is a network that takes the number of classes.
+Start at `convnet`; `segmenter` is what training and scoring see. Imports `softreg.study` and below.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Weight penalties, one file each: the file's name is the penalty's ``kind``, and the file is its registration.
 
 A file defines one subclass of :class:`softreg.penalties.base.Penalty`; the study's keys for that kind are the
-keyword arguments of its constructor. A user's own file is named by its path and class instead.
+keyword arguments of its constructor. A user's own file is named by its path and class instead. Start at `l1`; `base`
+is the contract, `groups` what group penalties share. Imports `softreg.study` and below.
 """
 
 from __future__ import annotations

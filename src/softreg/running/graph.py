@@ -61,7 +61,8 @@ class Job:
         if self.made():
             return
         missing = next((place for place in self.makes if not place.exists()), None)
-        state = "is missing" if missing else "was made under another version of the study, its data or the code"
+        other = "is not made to the end, or was made under another version of the study, its data or the code"
+        state = "is missing" if missing else other
         words = {"prepare": self.name, "train": self.name.replace("/", " ", 1)}
         command = f"softreg {self.command} {study.file} {words.get(self.command, self.name)}".strip()
         raise UserError(f"{missing or self.makes[0]} {state}; run `{command}` first, or `snakemake` for all")
@@ -120,6 +121,21 @@ class Graph:
     def paper(self) -> Job:
         """The job that writes tables, figures and report."""
         return paper_of(self.results, _key("paper", self.gather.key, paper_code()))
+
+    @cached_property
+    def packed(self) -> list[Job]:
+        """The jobs whose work is packed, see `softreg.running.packs`."""
+        return [
+            *map(self.train, self.sweep + self.final),
+            *map(self.select, self.groups),
+            *map(self.reveal, self.groups),
+        ]
+
+    @cached_property
+    def pack(self) -> Job:
+        """The job that packs what has been made."""
+        folder = self.results / "packs"
+        return Job("pack", "", _key("pack", [job.key for job in self.packed]), (folder / "index.json",), f"{folder}/")
 
     @cached_property
     def groups(self) -> list[Group]:

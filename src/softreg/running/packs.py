@@ -15,7 +15,6 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def pack(graph: Graph) -> None:
     Raises UserError where something is missing, or was made under another version of the study or the code.
     """
     packs = graph.results / "packs"
-    jobs = {_name(job): job for job in _jobs(graph)}
+    jobs = {_name(job): job for job in graph.packed}
     for job in jobs.values():
         job.demand(graph.study)
     for name, job in jobs.items():
@@ -47,20 +46,28 @@ def pack(graph: Graph) -> None:
             _write(packs / name, graph.results, job)
     for file in set(packs.rglob("*.zip")) - {packs / name for name in jobs}:
         file.unlink()
+    graph.pack.begin()
     write_json(packs / "index.json", {name: job.key for name, job in jobs.items()})
+    graph.pack.end()
     _note(graph, {name: job.key for name, job in jobs.items()})
 
 
 def unpack(graph: Graph) -> int:
     """Make again what ``packs/`` hold; how many archives were unpacked.
 
-    Of packs that were packed here, or have been unpacked, only what is gone. Raises UserError, before anything is
+    Of packs that were packed here, or have been unpacked, only what is gone, or follows from it. Raises UserError, before anything is
     written, where an archive is damaged, or what it would overwrite lies in no pack.
     """
     index = _index(graph)
     wanted = {name: key for name, key in index.items() if _marks(graph, name).keys() != {key}}
     if not waiting(graph):
-        wanted = {name: key for name, key in wanted.items() if not _place(graph, name).exists()}
+        current = {_name(job): job.key for job in graph.packed}
+        # What is trained here stays; what follows from networks in seconds is as the study has it now.
+        wanted = {
+            name: key
+            for name, key in wanted.items()
+            if not _place(graph, name).exists() or (not name.startswith("train/") and current.get(name) == key)
+        }
     known = _noted(graph)["known"]
     for name, key in wanted.items():
         _check(graph, name, key)
@@ -88,13 +95,6 @@ def differing(graph: Graph) -> int:
     """How many paths lie there otherwise than in their packs: made under another key, or not to the end."""
     paths = [(name, key) for name, key in _index(graph).items() if name.startswith("train/")]
     return sum(_place(graph, name).exists() and _marks(graph, name).keys() != {key} for name, key in paths)
-
-
-def _jobs(graph: Graph) -> Iterator[Job]:
-    """The jobs whose work is packed."""
-    yield from map(graph.train, graph.sweep + graph.final)
-    yield from map(graph.select, graph.groups)
-    yield from map(graph.reveal, graph.groups)
 
 
 def _name(job: Job) -> str:
