@@ -12,15 +12,15 @@ from collections.abc import Callable
 from statistics import median
 
 import numpy as np
-from common import print_table, ratio
+from common import print_table, ratio, sized
 from numpy.typing import NDArray
 
 from softreg.scoring import metrics, stats
 
-SHAPE = (8, 10, 233, 11)
-RESAMPLES = 10_000
+SHAPE = sized((8, 10, 233, 11), (2, 3, 5, 3))
+RESAMPLES = sized(10_000, 200)
 LOOPED = 20
-TURNS = 5
+TURNS = sized(5, 1)
 
 
 def loop(counts: list[NDArray[np.int64]], resamples: int) -> list[NDArray[np.float64]]:

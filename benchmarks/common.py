@@ -15,12 +15,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+T = TypeVar("T")
+
+
+def _smoke() -> bool:
+    """Whether ``--smoke`` was given; it is taken away, so that no script need know it."""
+    given = "--smoke" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--smoke"]
+    return given
+
+
+SMOKE = _smoke()
+"""Do the same work in the smallest size: to see that a script still runs, not what it measures."""
+
+
+def sized(full: T, smoke: T) -> T:
+    """A size of the work: ``smoke`` in the smoke form."""
+    return smoke if SMOKE else full
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import argparse
 from dataclasses import dataclass, replace
 
 import numpy as np
-from common import print_table
+from common import print_table, sized
 from numpy.typing import NDArray
 
 from softreg.scoring import metrics, stats
@@ -59,7 +59,7 @@ class Setting:
 
 SMALL = Setting("45 images, 3 classes", 45, (1.0, 1.0, 1.0))
 LARGE = Setting("233 images, 11 classes", 233, (1, 1, 1, 1, 0.9, 0.9, 0.7, 0.6, 0.5, 0.3, 0.15))
-KINDS = (
+ALL = (
     SMALL,
     replace(SMALL, name="  no penalty × image", penalty_image=0.0),
     replace(SMALL, name="  strong penalty × image", penalty_image=0.3),
@@ -68,6 +68,11 @@ KINDS = (
     LARGE,
     replace(LARGE, name="45 images, 11 classes", images=45),
 )
+KINDS = sized(ALL, ALL[:1])
+OTHERS = sized(2000, 10)
+"""Seeds whose mean is taken for the truth."""
+ORACLES = sized(4000, 20)
+"""Studies of the oracle's gap."""
 
 
 def simulate(setting: Setting, random: np.random.Generator, effects: Floats, seeds: int, images: int) -> list[Floats]:
@@ -98,7 +103,9 @@ def simulate(setting: Setting, random: np.random.Generator, effects: Floats, see
     return [area - missed, gained, missed]
 
 
-def truth(setting: Setting, random: np.random.Generator, studies: int = 2000, images: int = 500) -> tuple[float, float]:
+def truth(
+    setting: Setting, random: np.random.Generator, studies: int = OTHERS, images: int = 500
+) -> tuple[float, float]:
     """Mean mIoU of the reference and the difference of the better penalty, over new seeds and images."""
     pair = EFFECTS[[0, -1]]
     scores = np.mean([metrics.miou(*simulate(setting, random, pair, 1, images))[:, 0] for _ in range(studies)], axis=0)
@@ -157,7 +164,7 @@ def row(setting: Setting, true: tuple[float, float], results: Results) -> list[s
 
 def oracle_row(name: str, peak: float, chosen: int, seeds: int, random: np.random.Generator) -> list[str]:
     """Eight λ whose means, in points, fall off from the fourth. Noise: 0.5 points a seed and 0.5 a cell."""
-    studies, means = 4000, -peak * (np.arange(8) - 3.0) ** 2
+    studies, means = ORACLES, -peak * (np.arange(8) - 3.0) ** 2
     scores = means[:, None] + random.normal(0, 0.5, (studies, 1, seeds)) + random.normal(0, 0.5, (studies, 8, seeds))
     gaps = [stats.oracle_gap(study, chosen) for study in scores]
     # What those choose, on average, who know all seeds but one.
@@ -171,7 +178,7 @@ def oracle_row(name: str, peak: float, chosen: int, seeds: int, random: np.rando
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--studies", type=int, default=sized(2000, 3))
     options = parser.parse_args()
     rows = []
     for number, kind in enumerate(KINDS):

@@ -13,15 +13,15 @@ import subprocess
 from pathlib import Path
 from statistics import median
 
-from common import BIN, CHECKOUT, measure, print_table, temporary_project, write_study
+from common import BIN, CHECKOUT, measure, print_table, sized, temporary_project, write_study
 
 from softreg.study.config import load_study
 from softreg.study.matrix import count_cells, final_paths, sweep_paths
 
-TURNS = 3
+TURNS = sized(3, 1)
 GRID = [1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4]
 #: Name → data sets, models, penalties beside none, tuning and evaluation seeds.
-STUDIES = {"wide": (4, 5, 4, 14, 5), "deep": (5, 6, 9, 3, 10)}
+STUDIES = sized({"wide": (4, 5, 4, 14, 5), "deep": (5, 6, 9, 3, 10)}, {"wide": (1, 1, 1, 1, 1)})
 
 
 def study(name: str) -> Path:

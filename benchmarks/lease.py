@@ -12,14 +12,15 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from common import CHECKOUT, print_table
+from common import CHECKOUT, print_table, sized
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from leases import Event, Log, most, stays, trial, waits
 
-DEVICES = ["a", "b", "c", "d"]
-JOBS, WORKERS, TURNS, KILLS, HOLD = 2, 16, 10, 6, 2.0
+DEVICES = sized(["a", "b", "c", "d"], ["a"])
+JOBS, WORKERS, TURNS, KILLS, HOLD = sized((2, 16, 10, 6, 2.0), (2, 6, 4, 2, 0.2))
+SEEDS = sized(3, 1)
 
 
 def used(events: list[Event]) -> float:
@@ -56,7 +57,7 @@ def row(seed: int) -> list[str]:
 
 def main() -> None:
     header = ["seed", "turns", "kills", "most on a device", "longest wait, s", "mean wait, s", "slots used"]
-    print_table(header, [row(seed) for seed in range(3)])
+    print_table(header, [row(seed) for seed in range(SEEDS)])
 
 
 if __name__ == "__main__":

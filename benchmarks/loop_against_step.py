@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from common import measure, print_table, ratio, temporary_project, write_study
+from common import measure, print_table, ratio, sized, temporary_project, write_study
 
 from softreg.networks.randomness import generator
 from softreg.running import places
@@ -27,24 +27,25 @@ from softreg.training.augment import augment
 from softreg.training.cell import Bench, CellTrainer
 from softreg.training.checkpoint import Progress
 from softreg.training.device import open_device
+from softreg.training.objectives import make_objective
 from softreg.training.optim import make_optimizer
 from softreg.training.path import make_bench
 from softreg.training.stopping import StopRequest
 from softreg.training.validation import autocast, to_layout
 
-BATCH, TURNS = 16, 15
+BATCH, TURNS, SIDE = sized((16, 15, 64), (2, 1, 16))
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
 #: Model → steps in an epoch on the CPU, for about a second each.
-STEPS = {"convnet": 4, "unet-resnet18": 2}
+STEPS = sized({"convnet": 4, "unet-resnet18": 2}, {"convnet": 1})
 #: A GPU is faster by far.
-CUDA_FACTOR = 32
+CUDA_FACTOR = sized(32, 1)
 
 
 def make_study(steps: int, gpu: int) -> Study:
     images = BATCH * steps
     file = write_study(
         f"loop{steps}",
-        datasets={"shapes": {"images": images * 2, "size": [64, 64], "split": {"val": 0.25, "test": 0.25}}},
+        datasets={"shapes": {"images": images * 2, "size": [SIDE, SIDE], "split": {"val": 0.25, "test": 0.25}}},
         models={"convnet": {}, "unet-resnet18": UNET},
         penalties={"l1": {"lambda": [1e-5]}},
         training={"batch_size": BATCH, "lr": 0.01, "checkpoint_seconds": 1e9},
@@ -79,6 +80,7 @@ def bare_epoch(bench: Bench) -> Callable[[], None]:
     options = bench.training["augmentation"]
     images, masks = augment(images, masks, bench.crop, options, generator(0, "augmentation", 0))
     images = to_layout(images)
+    objective = make_objective(bench.training["objective"], bench.class_shares, bench.train.device)
 
     def run() -> None:
         bench.model.train()
@@ -86,7 +88,7 @@ def bare_epoch(bench: Bench) -> Callable[[], None]:
             optimizer.zero_grad()
             with autocast(bench.train.device):
                 logits = bench.model(images)
-            torch.autograd.backward(bench.objective(logits.float(), masks))
+            torch.autograd.backward(objective(logits.float(), masks))
             optimizer.step()
 
     return run
@@ -120,7 +122,7 @@ def main() -> None:
     devices = (0, 1) if torch.cuda.is_available() else (0,)
     with temporary_project():
         rows = [compare(model, gpu) for gpu in devices for model in STEPS]
-    print_table(["64 × 64, batch 16", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
+    print_table([f"{SIDE} × {SIDE}, batch {BATCH}", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
 
 
 if __name__ == "__main__":

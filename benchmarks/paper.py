@@ -10,15 +10,20 @@ from __future__ import annotations
 import sys
 from statistics import median
 
-from common import CHECKOUT, Run, measure, print_table, temporary_project
+from common import CHECKOUT, Run, measure, print_table, sized, temporary_project
 
 from softreg.study.matrix import count_cells
 
 sys.path.insert(0, str(CHECKOUT / "tests"))
 from synthetic import make_results, make_study
 
-TURNS = 3
-GRID = [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
+TURNS = sized(3, 1)
+GRID = sized([1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1], [1e-5, 1e-4])
+PENALTIES = sized(("l1", "l2", "elastic_net", "soft"), ("l1",))
+TUNING, EVALUATION = sized((5, 31), (2, 2))
+IMAGES, CLASSES, SIZE = sized((100, 11, (96, 128)), (4, 3, (24, 32)))
+#: Figures take longest, and the report and the whole paper take them again.
+COMMANDS = sized(("tables", "figures", "report", "paper"), ("tables",))
 
 
 def row(name: str, runs: list[Run]) -> list[str]:
@@ -29,12 +34,12 @@ def main() -> None:
     with temporary_project() as folder:
         study = make_study(
             folder,
-            penalties={"none": {}, **{kind: {"lambda": GRID} for kind in ("l1", "l2", "elastic_net", "soft")}},
-            seeds={"tuning": list(range(5)), "evaluation": list(range(100, 131))},
+            penalties={"none": {}, **{kind: {"lambda": GRID} for kind in PENALTIES}},
+            seeds={"tuning": list(range(TUNING)), "evaluation": list(range(100, 100 + EVALUATION))},
         )
-        make_results(study, folder, images=100, classes=11, size=(96, 128))
+        make_results(study, folder, images=IMAGES, classes=CLASSES, size=SIZE)
         rows = [row("gather", [measure("softreg", "gather", study.file)])]
-        for command in ("tables", "figures", "report", "paper"):
+        for command in COMMANDS:
             runs = [measure("softreg", command, folder / "results" / study.name) for _ in range(TURNS)]
             rows.append(row(command, runs))
     print_table([f"{count_cells(study)} cells", "s", "peak MB"], rows)

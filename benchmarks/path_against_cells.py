@@ -15,20 +15,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import measure, print_table, ratio, temporary_project, write_study
+from common import measure, print_table, ratio, sized, temporary_project, write_study
 
-LAMBDAS = [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
-TURNS = 3
+LAMBDAS = sized([1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3], [1e-6, 3e-6])
+TURNS, IMAGES, SIDE = sized((3, 90, 48), (1, 12, 16))
 CONVNET = {"kind": "convnet"}
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "tu-tf_mobilenetv3_small_minimal_100"}
 #: Name → model, epochs.
-CASES = {"convnet, 1 epoch": (CONVNET, 1), "U-Net/MobileNet, 2 epochs": (UNET, 2)}
+ALL = {"convnet, 1 epoch": (CONVNET, 1), "U-Net/MobileNet, 2 epochs": (UNET, 2)}
+CASES = sized(ALL, {"convnet, 1 epoch": (CONVNET, 1)})
 
 
 def write(name: str, model: dict[str, Any], epochs: int, lambdas: list[float]) -> Path:
     return write_study(
         name,
-        datasets={"shapes": {"images": 90, "size": [48, 48]}},
+        datasets={"shapes": {"images": IMAGES, "size": [SIDE, SIDE]}},
         models={"model": model},
         penalties={"l1": {"lambda": lambdas}},
         training={"epochs": epochs, "batch_size": 8},
@@ -57,7 +58,7 @@ def compare(name: str) -> list[str]:
 def main() -> None:
     with temporary_project():
         rows = [compare(name) for name in CASES]
-    print_table(["cells", "start-up, s", "cell, s", "path, s", "8 processes, s", "ratio"], rows)
+    print_table(["cells", "start-up, s", "cell, s", "path, s", f"{len(LAMBDAS)} processes, s", "ratio"], rows)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import torch
-from common import print_table
+from common import SMOKE, print_table, sized
 from torch import Tensor
 
 from softreg.contract.penalty import STRENGTHS, check_penalty
@@ -20,7 +20,8 @@ from softreg.penalties.base import Penalty
 from softreg.study.schema import filled, study_schema
 from softreg.study.treatment import CONTROLS
 
-SIZES = (1e-3, 0.05, 0.3, 1.0, 3.0)
+SIZES = sized((1e-3, 0.05, 0.3, 1.0, 3.0), (0.3,))
+SMOKE_KINDS = ("l1", "hoyer")
 RULES = {
     "gradient": "gradient",
     "prox": "prox, one step",
@@ -32,7 +33,7 @@ RULES = {
 def kinds() -> Iterator[tuple[str, Penalty]]:
     for name, definition in study_schema()["$defs"].items():
         kind = name.removeprefix("penalty_")
-        if kind != name and kind not in CONTROLS:
+        if kind != name and kind not in CONTROLS and (not SMOKE or kind in SMOKE_KINDS):
             yield kind, make(filled({"kind": kind}, definition))
 
 

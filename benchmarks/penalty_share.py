@@ -21,7 +21,7 @@ from itertools import product
 from statistics import median
 
 import torch
-from common import print_table, temporary_project, write_study
+from common import print_table, sized, temporary_project, write_study
 
 from softreg import networks, penalties
 from softreg.networks.probe import reached
@@ -34,11 +34,12 @@ from softreg.training.optim import RegularisedStep, make_optimizer
 from softreg.training.regulariser import Regulariser
 from softreg.training.validation import autocast, to_layout
 
-TURNS = 7
-BATCH = 8
-SIDES = (64, 256)
+TURNS = sized(7, 1)
+BATCH = sized(8, 1)
+SIDES = sized((64, 256), (16,))
 LAMBDA, LR = 1e-6, 1e-3
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
+MODEL = sized(UNET, {"kind": "convnet"})
 
 
 def load():
@@ -47,7 +48,7 @@ def load():
     kinds = [kind for kind in kinds if kind not in CONTROLS and (not sys.argv[1:] or kind in sys.argv[1:])]
     with temporary_project():
         grids = {kind: {} if kind == "none" else {"lambda": [LAMBDA]} for kind in kinds}
-        return load_study(write_study("share", datasets={"shapes": {}}, models={"unet": UNET}, penalties=grids))
+        return load_study(write_study("share", datasets={"shapes": {}}, models={"model": MODEL}, penalties=grids))
 
 
 class Setting:
@@ -55,7 +56,7 @@ class Setting:
 
     def __init__(self, study, optimizer: str, device: torch.device, side: int) -> None:
         self.device = device
-        self.model = networks.build(study.models["unet"], classes=4).to(device)
+        self.model = networks.build(study.models["model"], classes=4).to(device)
         if device.type == "cuda":
             self.model = self.model.to(memory_format=torch.channels_last)
         training = {**study.training, "optimizer": optimizer}

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from common import print_table
+from common import print_table, sized
 from sklearn.linear_model import Lasso
 
 from softreg.networks.layers import Layer
@@ -26,9 +26,9 @@ from softreg.penalties import make
 from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
 from softreg.training.regulariser import Regulariser
 
-SAMPLES, FEATURES, TRUE, NOISE, DRAWS = 200, 50, 5, 0.2, 3
+SAMPLES, FEATURES, TRUE, NOISE, DRAWS = 200, 50, 5, 0.2, sized(3, 1)
 LAMBDA, MOMENTUM = 0.1, 0.9
-STEPS = {"sgd": 1500, "adam": 2500}
+STEPS = sized({"sgd": 1500, "adam": 2500}, {"sgd": 20, "adam": 20})
 SGD = {"optimizer": "sgd", "lr": 0.2, "momentum": MOMENTUM, "schedule": "constant", "warmup_epochs": 0}
 ADAM = {"optimizer": "adam", "lr": 0.02, "betas": [0.9, 0.999], "schedule": "cosine", "warmup_epochs": 0}
 L1 = {"kind": "l1"}

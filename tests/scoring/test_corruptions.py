@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from torchvision.transforms.v2 import functional as torchvisions
 
 from softreg.scoring.corruptions import LEVELS, corrupt
 
@@ -33,6 +34,15 @@ def test_blur_is_scipys_gaussian():
     sigma = LEVELS["blur"][2] * np.hypot(40, 30)
     expected = gaussian_filter(IMAGES.numpy(), (0, 0, sigma, sigma), mode="mirror", truncate=np.ceil(3 * sigma) / sigma)
     assert np.abs(corrupt(IMAGES, "blur", 3, 0).numpy() - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_blur_and_contrast_are_torchvisions_bit_by_bit(severity):
+    sigma = LEVELS["blur"][severity - 1] * float(np.hypot(40, 30))
+    blurred = torchvisions.gaussian_blur(IMAGES, [2 * int(np.ceil(3 * sigma)) + 1] * 2, [sigma, sigma])
+    assert torch.equal(corrupt(IMAGES, "blur", severity, 0), blurred)
+    faded = torchvisions.adjust_contrast(IMAGES, LEVELS["contrast"][severity - 1])
+    assert torch.equal(corrupt(IMAGES, "contrast", severity, 0), faded)
 
 
 def test_brightness_and_contrast_by_hand():

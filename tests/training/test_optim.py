@@ -1,5 +1,6 @@
 """Optimiser steps against independent solvers of the same problems, blocks against one piece, schedules by hand."""
 
+from copy import deepcopy
 from functools import partial
 from itertools import pairwise
 
@@ -403,3 +404,27 @@ def test_only_the_penalised_weights_feel_the_penalty():
     RegularisedStep(optimizer, Regulariser(make({"kind": "l1"}), "proximal", [as_layer(penalised)]), 5.0)(0.1)
     assert penalised.tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert free.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("training", "theirs"),
+    [
+        (SGD, lambda weights: torch.optim.SGD(weights, 0.2, 0.9, dampening=0.9, foreach=True)),
+        (ADAM, lambda weights: torch.optim.Adam(weights, ADAM["lr"], betas=ADAM["betas"], foreach=True)),
+    ],
+    ids=["sgd", "adam"],
+)
+def test_optimisers_are_torchs_own_bit_by_bit(training, theirs):
+    """Step for step, also when one goes on from the other's state."""
+    ours, expected = (
+        [torch.nn.Parameter(torch.linspace(-1, 1, 7)), torch.nn.Parameter(torch.ones(2, 3))] for _ in "ab"
+    )
+    optimizers = make_optimizer(ours, training), theirs(expected)
+    for step in range(4):
+        for optimizer, weights in zip(optimizers, (ours, expected), strict=True):
+            optimizer.zero_grad()
+            torch.autograd.backward(sum((weight**3).sum() for weight in weights) * (step - 1.5))
+            optimizer.step()
+        optimizers[0].load_state_dict(deepcopy(optimizers[1].state_dict()))
+        assert all(map(torch.equal, ours, expected))
+    assert torch.is_grad_enabled()

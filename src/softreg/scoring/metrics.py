@@ -43,7 +43,8 @@ def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Floats:
 def boundary_iou(both: ArrayLike, either: ArrayLike) -> Floats:
     """Mean over classes of the IoU of their rims, pixels summed over the images: (..., N, C) → (...).
 
-    ``both`` and ``either`` are the rims' intersection and union (`softreg.scoring.boundary`; Cheng et al. 2021, equation 2).
+    ``both`` and ``either`` are the rims' intersection and union (`softreg.scoring.boundary`; Cheng et al. 2021,
+    equation 2).
     """
     return _mean_of_defined(_ratio(*_totals(both, either)))
 

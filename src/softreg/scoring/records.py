@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,6 +21,9 @@ from numpy.typing import NDArray
 from softreg.errors import UserError
 from softreg.files import whole_file
 from softreg.scoring import metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CELL = ("dataset", "model", "penalty", "lambda", "seed", "fold")
 """The columns that name a cell within a phase; ``fold`` is -1 where there are no folds."""
@@ -171,6 +173,8 @@ def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
     Columns: ``keys``, `MEASURES`, images.
     Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
     """
+    import pandas as pd
+
     frames = [
         _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
         for name in sorted(pc.unique(table["dataset"]).to_pylist())
@@ -184,6 +188,8 @@ def of_sums(table: pa.Table) -> pd.DataFrame:
 
     A measure that needs single images, miou_per_image, is left out.
     """
+    import pandas as pd
+
     names = [name for name in SUMS.names if name not in COUNTED]
     frames = []
     for dataset in sorted(pc.unique(table["dataset"]).to_pylist()):
@@ -211,6 +217,8 @@ def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
 
 
 def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
     names = table.select(keys).to_pandas()
     group = names.groupby(keys, sort=True).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")

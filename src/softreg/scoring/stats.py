@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 from softreg.scoring import metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Verdict = Literal["supported", "contradicted", "equivalent", "undecided"]
@@ -49,8 +50,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     mean = float(sample.mean()) if n else float("nan")
     half = float("nan")
     if n > 1:
-        quantile = stats.t.ppf((1 + confidence) / 2, n - 1)
-        half = float(quantile * sample.std(ddof=1) / np.sqrt(n))
+        half = float(_t_quantile((1 + confidence) / 2, n - 1) * sample.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -81,7 +81,7 @@ class Estimate:
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """mean ± t(df) · se; its ``n`` is the number of seeds."""
-        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.se
+        half = _t_quantile((1 + confidence) / 2, self.df) * self.se
         return Interval(self.mean, self.mean - half, self.mean + half, self.seeds)
 
     @property
@@ -268,6 +268,9 @@ def mixed_model(scores: pd.DataFrame, reference: str) -> MixedModel:
     freedom, observations − blocks − penalties + 1, for there are few blocks (data set × model) to trust normal ones.
     Where no data set has several models, or there is one data set, the level that cannot be told apart is left out.
     """
+    import pandas as pd
+    from scipy import stats
+
     by = ["penalty", "dataset", "model"]
     cells = scores.dropna(subset="score").groupby(by, observed=True)["score"].mean().reset_index()
     names = [name for name in sorted(cells["penalty"].unique()) if name != reference]
@@ -283,7 +286,7 @@ def mixed_model(scores: pd.DataFrame, reference: str) -> MixedModel:
     if fitted is None:
         return MixedModel(None, "the mixed model did not converge")
     difference, se = fitted
-    half = float(stats.t.ppf(0.975, df)) * se
+    half = _t_quantile(0.975, df) * se
     columns = {"penalty": names, "difference": difference, "low": difference - half, "high": difference + half}
     return MixedModel(pd.DataFrame(columns | {"p": 2 * stats.t.sf(np.abs(difference / se), df)}))
 
@@ -308,6 +311,8 @@ def ranks(scores: pd.DataFrame) -> Ranks:
     q/√2 · √(k(k+1)/6N), q of the studentised range of k penalties (Demšar 2006, JMLR 7, 1–30). p is nan with less
     than three penalties or two blocks; all is nan without a block.
     """
+    from scipy import stats
+
     complete = scores.dropna()
     n, k = complete.shape
     mean = complete.rank(axis=1, ascending=False).mean()
@@ -365,6 +370,8 @@ def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
     The variance of the mean difference falls by the factor 1 − r if both vary alike. nan values are left out; nan
     with less than 3 seeds or where one does not vary.
     """
+    from scipy import stats
+
     both = np.stack([np.asarray(treated, dtype=np.float64), np.asarray(reference, dtype=np.float64)])
     both = both[:, ~np.isnan(both).any(0)]
     if both.shape[1] < 3 or (np.ptp(both, axis=1) == 0).any():
@@ -374,18 +381,22 @@ def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
 
 def power_at(difference: float, se: float, df: float, alpha: float = 0.05) -> float:
     """Chance that the two-sided t-test finds a true difference, from the noncentral t; nan where se is nan or 0."""
+    from scipy import stats
+
     if not se > 0:
         return float("nan")
-    quantile, shift = stats.t.ppf(1 - alpha / 2, df), abs(difference) / se
+    quantile, shift = _t_quantile(1 - alpha / 2, df), abs(difference) / se
     # SciPy's far tail on the wrong side is nan for some large shifts, where it is below 1e-7.
     return float(stats.nct.sf(quantile, df, shift) + np.nan_to_num(stats.nct.cdf(-quantile, df, shift)))
 
 
 def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0.05) -> float:
     """The true difference that a two-sided t-test with this standard error finds with this power; nan as `power_at`."""
+    from scipy import optimize
+
     if not se > 0:
         return float("nan")
-    quantile = float(stats.t.ppf(1 - alpha / 2, df))
+    quantile = _t_quantile(1 - alpha / 2, df)
     highest = 2 * quantile + 10
     return se * float(optimize.brentq(lambda shift: power_at(shift, 1.0, df, alpha) - power, 0, highest))
 
@@ -413,8 +424,16 @@ def _miou_of_totals(hits: Floats, rest: Floats) -> Floats:
     return metrics.miou(hits[..., None, :], rest[..., None, :], np.zeros((1, 1)))
 
 
+def _t_quantile(share: float, df: float) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(share, df))
+
+
 def _tail(distance: float, se: float, df: float) -> float:
     """P(T > distance/se) for t with df; without any spread, what it tends to."""
+    from scipy import stats
+
     if se == 0:
         return 0.5 * (1.0 - float(np.sign(distance)))
     return float(stats.t.sf(distance / se, df))

@@ -9,6 +9,8 @@ import sys
 
 # cuBLAS reads this once, when it is first used.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# For a network of the user's own that compiles itself; the compiler reads it when it is loaded.
+os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
 
 import torch
 
@@ -22,7 +24,8 @@ def open_device(gpus: int, threads: int) -> torch.device:
     The number of threads is the study's, never the machine's: sums depend on how they are split.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # What `use_deterministic_algorithms` sets, which loads the compiler to tell it too: 2 s, and nothing is compiled.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
     if not gpus:
         return torch.device("cpu")

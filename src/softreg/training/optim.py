@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -22,12 +23,32 @@ from softreg.penalties.base import Strength, Tensors
 from softreg.training.regulariser import Regulariser
 
 
+class _Eager(torch.optim.Optimizer):
+    """The optimiser as it is below the guards for `torch.compile`, which load the compiler at the first call: 2 s.
+
+    Where torch has no such guards, or others, these are its own methods all the same.
+    """
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class _SGD(_Eager, torch.optim.SGD):
+    step = torch.no_grad()(unwrap(torch.optim.SGD.step))
+
+
+class _Adam(_Eager, torch.optim.Adam):
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+
+
 def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
     """SGD with averaged momentum, or Adam, as the study's ``training.optimizer`` says; no weight decay."""
     if training["optimizer"] == "sgd":
         momentum = training["momentum"]
-        return torch.optim.SGD(parameters, training["lr"], momentum, dampening=momentum, foreach=True)
-    return torch.optim.Adam(parameters, training["lr"], betas=tuple(training["betas"]), foreach=True)
+        return _SGD(parameters, training["lr"], momentum, dampening=momentum, foreach=True)
+    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), foreach=True)
 
 
 def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:

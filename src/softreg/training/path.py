@@ -6,13 +6,13 @@ so that the engine retries; the cell then goes on from its checkpoint.
 
 from __future__ import annotations
 
+import csv
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -255,8 +255,10 @@ def _write_record(path: TrainingPath, cell: Cell, outcome: _Outcome, device: tor
 
 
 def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
-    with whole_file(file) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+    with whole_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def save_weights(model: Segmenter, file: Path) -> None:
