@@ -38,13 +38,18 @@ class Interval:
     n: int
 
 
+def known(values: ArrayLike) -> Floats:
+    """``values`` (N,) without nan."""
+    given = np.asarray(values, dtype=np.float64)
+    return given[~np.isnan(given)]
+
+
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean and two-sided t-interval, mean ± t(n−1) · s/√n, of independent values; nan values are left out.
 
     One value has no interval, none has no mean: what is not defined is nan.
     """
-    given = np.asarray(values, dtype=np.float64)
-    sample = given[~np.isnan(given)]
+    sample = known(values)
     n = len(sample)
     mean = float(sample.mean()) if n else float("nan")
     half = float("nan")
@@ -194,8 +199,7 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0)
     patterns are drawn. It asks whether the penalty matters for new seeds on *these* test images. For new images it is
     too bold, as all seeds share what the penalty does to each image: `Estimate.p` answers that.
     """
-    given = np.asarray(differences, dtype=np.float64)
-    sample = given[~np.isnan(given)]
+    sample = known(differences)
     n = len(sample)
     if not n:
         return float("nan")
@@ -229,8 +233,7 @@ def equivalence_p(difference: float, se: float, df: float, rope: float) -> float
 
 def paired_equivalence_p(differences: ArrayLike, rope: float) -> float:
     """`equivalence_p` of independent paired differences (S,), by s/√S and S−1; nan values are left out."""
-    given = np.asarray(differences, dtype=np.float64)
-    sample = given[~np.isnan(given)]
+    sample = known(differences)
     mean = float(sample.mean()) if len(sample) else float("nan")
     return equivalence_p(mean, standard_error(sample), len(sample) - 1, rope)
 
