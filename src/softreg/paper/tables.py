@@ -13,7 +13,7 @@ from softreg.files import write_text
 from softreg.paper import typeset
 from softreg.paper.questions import answers, gain
 from softreg.paper.questions.answer import Answer
-from softreg.paper.questions.gain import rows_of, signed
+from softreg.paper.questions.estimates import rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP

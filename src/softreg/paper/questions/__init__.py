@@ -6,17 +6,15 @@ figure, table and verdict cannot differ. It imports no torch. What a study canno
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from softreg.paper.questions import complexity, cost, degeneracy, gain, regret, robustness, sparsity
 from softreg.paper.questions.answer import Answer
 from softreg.paper.scores import Scores
 
 
+@lru_cache(maxsize=1)
 def answers(scores: Scores) -> list[Answer]:
     """The answers to all questions, H1 to H7; worked out once for each `Scores`."""
-    # Kept with the object, as its cached properties are: an equal one may have read the folder at another time.
-    kept = vars(scores)
-    if "_answers" not in kept:
-        modules = (gain, degeneracy, sparsity, complexity, cost, regret, robustness)
-        kept["_answers"] = [module.answer(scores) for module in modules]
-    found: list[Answer] = kept["_answers"]
-    return found
+    modules = (gain, degeneracy, sparsity, complexity, cost, regret, robustness)
+    return [module.answer(scores) for module in modules]

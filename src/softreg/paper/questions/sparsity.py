@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from softreg.paper.questions.answer import CONTRADICTED, FEWEST_SEEDS, SUPPORTED, UNDECIDED, WORDS, Answer, Verdict
-from softreg.paper.questions.gain import signed
+from softreg.paper.questions.estimates import signed
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.study.treatment import CONTROLS
