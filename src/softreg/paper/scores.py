@@ -179,9 +179,9 @@ class Scores:
 
     @cached_property
     def sweep_test(self) -> pd.DataFrame:
-        """The rows of `sums` of the sweep's cells on test, with ``miou`` in points, 0 to 100."""
+        """The rows of `sums` of the sweep's cells on test."""
         rows = self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
-        return rows[rows["corruption"] == ""].assign(miou=100 * rows["miou"])
+        return rows[rows["corruption"] == ""]
 
     def _final_sums(self, columns: list[str]) -> pa.Table:
         """``columns`` of the final's sums on test as it is."""
