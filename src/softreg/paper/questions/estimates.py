@@ -155,9 +155,9 @@ def number(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
-def plural(n: int, noun: str) -> str:
-    """``n`` things: the noun in the plural unless there is one."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+def plural(n: int, noun: str, many: str = "") -> str:
+    """``n`` things: the noun in the plural (``many``, or with an s) unless there is one."""
+    return f"{n} {noun if n == 1 else many or f'{noun}s'}"
 
 
 def told(row: Any, unit: str = "points", digits: int = 2) -> str:

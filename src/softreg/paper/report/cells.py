@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from softreg.paper.report.words import plain, training
+from softreg.paper.report.about import plain, training
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 from softreg.study.config import Study
