@@ -25,6 +25,7 @@ from softreg.paper.questions.estimates import (
     columns_of,
     counted,
     holm_of,
+    names_of,
     over_seeds,
     row_of,
     rows_of,
@@ -164,7 +165,7 @@ def _changes(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
 
 def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> Verdict:
     """Of the rows of `_changes` that say how the two measures of one penalty rise."""
-    name, reference = scores.label(gap.penalty), scores.label(scores.references[gap.penalty])
+    name, reference = names_of(scores, gap)
     first, *_, last = (scores.label(str(dataset)) for dataset in family.index)
     sentence = (
         f"From the least to the most complex scenes ({first} to {last}, {len(family)} levels), the gap between "
@@ -297,7 +298,7 @@ def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
 
 def _association(scores: Scores, rise: Any) -> Verdict:
     """On the claim that the gain falls, of a row of `_rises_over_images`."""
-    name, reference = scores.label(rise.penalty), scores.label(scores.references[rise.penalty])
+    name, reference = names_of(scores, rise)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
         f"of a test image of {scores.label(rise.dataset)} changes by {told(rise)}{holm_of(rise.p_holm)}; {rise.images} "

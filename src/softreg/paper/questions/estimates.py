@@ -168,6 +168,11 @@ def told(row: Any, unit: str = "points", digits: int = 2) -> str:
     return f"{text} (95 % interval {number(row.low, digits)} to {number(row.high, digits)}, {seeds})"
 
 
+def names_of(scores: Scores, row: Any) -> tuple[str, str]:
+    """What a row's penalty and the unpenalised entry of its update rule are called."""
+    return scores.label(row.penalty), scores.label(scores.references[row.penalty])
+
+
 def holm_of(p: float) -> str:
     """An adjusted p in prose, to follow an estimate; empty where there is none."""
     return "" if np.isnan(p) else f", Holm's p {p:.3f}"

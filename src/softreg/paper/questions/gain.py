@@ -118,13 +118,11 @@ def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
 def _resampled(counts: dict[str, Counts]) -> Resampled:
     seeds = sorted({seed for each in counts.values() for seed in each.seeds})
     first = next(iter(counts.values()))
-    shape = (len(counts), len(seeds), *first.tp.shape[1:])
-    tp, fp, fn = (np.zeros(shape, np.int64) for _ in range(3))
-    for place, each in enumerate(counts.values()):
-        rows = np.searchsorted(seeds, each.seeds)
-        for whole, part in ((tp, each.tp), (fp, each.fp), (fn, each.fn)):
-            whole[place, rows] = part
     # A seed that is missing has no pixel, so that its mIoU is nan.
+    whole = np.zeros((3, len(counts), len(seeds), *first.tp.shape[1:]), np.int64)
+    for place, each in enumerate(counts.values()):
+        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
+    tp, fp, fn = whole
     return Resampled(list(counts), seeds, (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
 
 
@@ -251,8 +249,9 @@ def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
     differences to none.
     """
     found = [pd.DataFrame(columns=FITTED)]
-    for name, plain in ((name, scores.references[name]) for name in scores.penalties):
-        if plain and plain != name and scores.kinds[name] != "none":
+    for name in scores.penalties:
+        plain = scores.references[name]
+        if plain and scores.kinds[name] != "none":
             fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
             found += [] if fitted.table is None else [fitted.table.assign(reference=plain)[FITTED]]
     return pd.concat(found[1:] or found, ignore_index=True)

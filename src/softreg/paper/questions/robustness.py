@@ -10,7 +10,7 @@ import pandas as pd
 from softreg.paper.questions import estimates
 from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import HELD, Part, counted, holm_of, relative, rows_of, told
+from softreg.paper.questions.estimates import HELD, Part, counted, holm_of, names_of, relative, rows_of, told
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 
@@ -81,8 +81,10 @@ def changes_by_corruption(scores: Scores) -> pd.DataFrame:
 
 
 def _long(changes: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
-    """``changes`` with one ``value`` a row, that of one of its columns but ``keys``; ``name`` is a column that says of
-    which. The values of one row stay together."""
+    """``changes`` with one ``value`` a row, where the column ``name`` says which of its columns but ``keys`` it is of.
+
+    The values of one row stay together.
+    """
     return changes.melt(keys, var_name=name, ignore_index=False).sort_index(kind="stable")
 
 
@@ -99,11 +101,6 @@ def _table(scores: Scores, changes: pd.DataFrame, rope: float) -> pd.DataFrame:
     return estimates.adjusted_words(pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
 
 
-def _names(scores: Scores, row: Any) -> tuple[str, str]:
-    """What a row's penalty and its reference are called."""
-    return scores.label(row.penalty), scores.label(scores.references[row.penalty])
-
-
 def _corruptions(scores: Scores) -> Part:
     changes = changes_by_corruption(scores).rename(columns=PARTS | {"corruption": "quantity"})
     numbers = _table(scores, _long(changes, [*GROUP, "seed", "quantity"], "part"), scores.rope)
@@ -117,7 +114,7 @@ def _corruptions(scores: Scores) -> Part:
 
 
 def _of_corruption(scores: Scores, miou: Any, drop: Any) -> Verdict:
-    name, reference = _names(scores, miou)
+    name, reference = names_of(scores, miou)
     sentence = (
         f"On corrupted test images (a mean over kinds and severities) the mIoU of {name} differs from that of "
         f"{reference} by {told(miou)}{holm_of(miou.p_holm)}; what corruption costs in mIoU by {told(drop)}. {HELD}"
@@ -141,7 +138,7 @@ def _label_noise(scores: Scores) -> Part:
 
 
 def _of_label_noise(scores: Scores, clean: str, noisy: str, row: Any) -> Verdict:
-    name, reference = _names(scores, row)
+    name, reference = names_of(scores, row)
     less, more = (scores.study["datasets"][dataset]["label_noise"] for dataset in (clean, noisy))
     sentence = (
         f"With label noise {more:g} ({scores.label(noisy)}) in place of {less:g} ({scores.label(clean)}), the gain of "
@@ -163,7 +160,7 @@ def _calibration(scores: Scores) -> Part:
 
 
 def _of_calibration(scores: Scores, row: Any) -> Verdict:
-    name, reference = _names(scores, row)
+    name, reference = names_of(scores, row)
     label, unit = CALIBRATION[row.quantity]
     change = f"{told(row, unit, 3)}{holm_of(row.p_holm)}"
     sentence = f"Relative to {reference}, {name} changes {label} on test by {change}. {HELD}"

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +37,10 @@ def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
 
     ``test_miou``, ``low`` and ``high`` are in points (0 to 100).
     """
-    names = [
-        "lambda",
-        "test_miou",
-        "low",
-        "high",
-        "seeds",
-        *tables.MEASURES,
-        "exact_zeros",
-        "nonzero_weights",
-        "macs_nonzero",
-        "finished",
-        "expected",
-    ]
+    names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES]
+    names += ["exact_zeros", "nonzero_weights", "macs_nonzero", "finished", "expected"]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
-        of_model[row["penalty"]] = {name: _json(row[name]) for name in names}
+        of_model[row["penalty"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
     return {"study": scores.study["name"], "partial": scores.provenance["partial"], "datasets": nested}
-
-
-def _json(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
