@@ -45,8 +45,7 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
 def over_seeds(values: Sequence[float] | Floats, images: int = 0) -> Estimate:
     """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out."""
     sample = stats.known(values)
-    mean = float(sample.mean()) if len(sample) else float("nan")
-    return Estimate(mean, stats.standard_error(sample), len(sample) - 1, len(sample), images)
+    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), images)
 
 
 def crossed_mean(values: Floats) -> Estimate:
