@@ -115,20 +115,17 @@ def sweeps(scores: Scores) -> dict[tuple[str, str, str], Sweep]:
     Controls and comparators are no penalties, and choosing their strength loses points on another scale.
     """
     count = select.folds_of(scores.study["selection"])
-    cells = _cells(scores)
+    cells: dict[Any, pd.DataFrame] = dict(list(_cells(scores).groupby(select.GROUP)))
     found = {}
-    for group in scores.groups:
-        if scores.study["penalties"][group[2]]["kind"] in CONTROLS:
-            continue
-        rows = cells[(cells[select.GROUP] == list(group)).all(axis=1)]
+    for group in (each for each in scores.groups if scores.kinds[each[2]] not in CONTROLS and each in cells):
+        rows = cells[group]
         wide = rows.pivot(index="lambda", columns=["seed", "fold"], values=["val", "val_all", "test"]).dropna()
-        seeds = rows["seed"].nunique()
-        if len(wide) > 1 and seeds > 1 and wide.shape[1] == 3 * seeds * count:
+        seeds = sorted(rows["seed"].unique().tolist())
+        if len(wide) > 1 and len(seeds) > 1 and wide.shape[1] == 3 * len(seeds) * count:
             wide = wide.iloc[np.argsort(wide.index.astype(float), kind="stable")].sort_index(axis=1)
-            shape = (len(wide), seeds, count)
+            shape = (len(wide), len(seeds), count)
             val, every, test = (wide[name].to_numpy().reshape(shape) for name in ("val", "val_all", "test"))
-            names = tuple(sorted(rows["seed"].unique().tolist()))
-            found[group] = Sweep(tuple(map(str, wide.index)), names, val, every[:, :, 0], test.mean(2))
+            found[group] = Sweep(tuple(map(str, wide.index)), tuple(seeds), val, every[:, :, 0], test.mean(2))
     return found
 
 
@@ -136,15 +133,15 @@ def _cells(scores: Scores) -> pd.DataFrame:
     """Validation and test mIoU of each cell of the sweep, in points; val_all is that of a seed's folds together."""
     keys = [*select.GROUP, "lambda", "seed"]
     every = scores.sweep_seeds.rename(columns={"miou": "val_all"})[[*keys, "val_all"]]
-    both = every.merge(scores.sweep_test.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
+    cells = every.merge(scores.sweep_test.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
     if scores.study["selection"]["scorer"] == "kfold":
         table = records.read([scores.folder / "sweep-val.parquet"], columns=select.SCORED)
         val = records.to_cells(table, [*keys, "fold"]).rename(columns={"miou": "val"})
-        both = both.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
+        cells = cells.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
     else:
-        both = both.assign(val=both["val_all"])
-    both[["val", "val_all", "test"]] *= 100
-    return both
+        cells["val"] = cells["val_all"]
+    cells[["val", "val_all", "test"]] *= 100
+    return cells
 
 
 def regrets(replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
@@ -306,15 +303,14 @@ def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.Data
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that get a verdict: whole grids with one seed and with all but one, random search within one grid."""
-    pooled = table[table["penalty"] == ""]
-    kept: list[pd.DataFrame] = []
-    for _, part in pooled.groupby(["dataset", "model"], sort=False):
+    kept = [table.iloc[:0]]
+    for _, part in table[table["penalty"] == ""].groupby(["dataset", "model"], sort=False):
         grid = part.loc[(part["strategy"] == GRID) & (part["step"] == 1), "budget"].min()
+        limits = {RANDOM_ONE: grid / 2, RANDOM_ALL: grid}
         for strategy in STRATEGIES:
             mine = part[part["strategy"] == strategy]
-            if strategy in (RANDOM_ONE, RANDOM_ALL):
-                limit = grid / 2 if strategy == RANDOM_ONE else grid
-                kept.append(mine[mine["budget"] <= limit].tail(1))
+            if strategy in limits:
+                kept.append(mine[mine["budget"] <= limits[strategy]].tail(1))
             else:
                 kept.append(mine[mine["step"].isin([mine["step"].min(), mine["step"].max()])])
     return pd.concat(kept)

@@ -48,6 +48,8 @@ HEAD = Answer(
     "against non-zero weights is descriptive.",
     interval="95 % t-interval over tuning seeds, on the same test images; not adjusted for the number of comparisons.",
 )
+NO_REFERENCE = "The study has no entry of kind none to be as accurate as: add one to its penalties."
+NO_TEST = "No penalty's sweep has been scored on test yet: finish the sweep and gather again."
 
 
 def points(scores: Scores) -> pd.DataFrame:
@@ -59,17 +61,9 @@ def points(scores: Scores) -> pd.DataFrame:
     dominated by any complete point of its data set and model) and chosen (the sparsest within `MARGIN` of the reference
     on validation).
     """
-    frame = (
-        _by_seed(scores)
-        .groupby(KEYS)
-        .agg(
-            nonzero=("nonzero", "mean"),
-            dense=("weights", "max"),
-            test_miou=("miou", "mean"),
-            test_se=("miou", stats.standard_error),
-            seeds=("miou", "size"),
-        )
-    )
+    by_seed = _by_seed(scores).groupby(KEYS)
+    frame = by_seed.agg(nonzero=("nonzero", "mean"), dense=("weights", "max"), test_miou=("miou", "mean"))
+    frame = frame.assign(test_se=by_seed["miou"].agg(stats.standard_error), seeds=by_seed.size())
     validation = 100 * scores.curves.set_index(KEYS)["val_miou"]
     frame = scores.ordered(frame.join(validation).reset_index(), "lambda").reset_index(drop=True)
     frame["kind"] = frame["penalty"].map(scores.kinds)
@@ -109,15 +103,12 @@ def comparisons(scores: Scores, swept: pd.DataFrame) -> pd.DataFrame:
 def answer(scores: Scores) -> Answer:
     """The answer to H3; see `softreg.paper.questions`."""
     if scores.reference is None:
-        return replace(
-            HEAD, absent="The study has no entry of kind none to be as accurate as: add one to its penalties."
-        )
+        return replace(HEAD, absent=NO_REFERENCE)
     if not any(map(_is_subject, scores.kinds.values())):
         return replace(HEAD, absent="The study trains no penalty: add one, such as l1, to its penalties.")
     swept = points(scores)
     if not swept["kind"].map(_is_subject).any():
-        reason = "No penalty's sweep has been scored on test yet: finish the sweep and gather again."
-        return replace(HEAD, absent=reason)
+        return replace(HEAD, absent=NO_TEST)
     compared = comparisons(scores, swept)
     verdicts = list(_verdicts(scores, swept, compared))
     counts = f"{listed(verdict.word for verdict in verdicts)} of {len(verdicts)}"
