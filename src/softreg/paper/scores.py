@@ -257,7 +257,7 @@ class Scores:
     def ordered(self, frame: pd.DataFrame, *then: str) -> pd.DataFrame:
         """The rows of ``frame`` in the order to show: by data set, model and penalty, and ``then`` by numbers.
 
-        Rows that agree in all of these stay in their order; so do all by a column that ``frame`` lacks.
+        ``frame`` may lack some of the three. Rows that agree stay in their order, and keep their index.
         """
         shown = {"dataset": list(self.study["datasets"]), "model": list(self.study["models"])}
         shown["penalty"] = self.penalties

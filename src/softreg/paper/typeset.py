@@ -59,9 +59,7 @@ def _markdown(title: str, blocks: Sequence[Block], nothing: str) -> str:
 
 
 def _md(text: str) -> str:
-    for character in "\\`*_|<$":
-        text = text.replace(character, "\\" + character)
-    return text
+    return re.sub(r"[\\`*_|<$]", r"\\\g<0>", text)
 
 
 _WIDTHS = {"n": r"0.115\linewidth", "p": r"0.48\linewidth"}

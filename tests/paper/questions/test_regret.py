@@ -240,8 +240,7 @@ def test_penalties_that_share_no_seed_have_no_common_mean(tmp_path):
     assert regret.comparisons(found).empty
 
 
-def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
-    scores = gathered(tmp_path)
+def test_ways_are_compared_at_the_largest_budget_that_both_can_spend():
     sweep = sweep_of(lambdas=6, seeds=4)
     found = regret.regrets({("brain", "convnet", "l1"): sweep})
     compared = regret.comparisons(found).set_index(["strategy", "against"])
@@ -259,7 +258,7 @@ def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
     assert (regret.KFOLD, regret.GRID) not in compared.index
 
 
-def test_folds_are_compared_with_as_many_networks_of_more_seeds(tmp_path):
+def test_folds_are_compared_with_as_many_networks_of_more_seeds():
     sweep = sweep_of(lambdas=5, seeds=5, folds=2)
     found = regret.regrets({("brain", "convnet", "l1"): sweep})
     compared = regret.comparisons(found).set_index(["strategy", "against"])

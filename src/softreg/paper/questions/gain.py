@@ -343,11 +343,11 @@ def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
     ranked = frame.dropna(subset=["rank", "critical_difference"]).sort_values("rank", kind="stable")
     if ranked.empty:
         return ""
-    listed = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
-    first = ranked.iloc[0]
+    ranks = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
+    critical = ranked["critical_difference"].iloc[0]
     return (
-        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {listed}; Nemenyi's "
-        f"critical difference is {first['critical_difference']:.1f}."
+        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {ranks}; Nemenyi's "
+        f"critical difference is {critical:.1f}."
     )
 
 
