@@ -7,7 +7,6 @@ network by network and image by image, so that what they share cancels out; else
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,21 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from softreg.errors import UserError
+from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
 from softreg.scoring.select import GROUP
 
-#: What says where and how fast a study runs or how it is shown, not what it is.
 _IDLE = ("name", "title", "resources", "mirrors", "figures")
+"""What says where and how fast a study runs or how it is shown, not what it is."""
 
-
-@dataclass(frozen=True)
-class Difference:
-    """Test mIoU of one group in both versions, in points, and B less A: ``pairing`` says how they were compared."""
-
-    lambda_a: str
-    lambda_b: str
-    a: float
-    b: float
-    difference: float
-    low: float
-    high: float
-    pairing: str
+COLUMNS = [*GROUP, "lambda_a", "lambda_b", "a", "b", "difference", "low", "high", "pairing"]
+HEAD = ["Data set", "Model", "Penalty", "λ̂ A", "λ̂ B", "Test mIoU A", "B", "B − A [95 % CI]", "Compared", "Change"]
+NOTE = (
+    "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals are over images × seeds, "
+    "crossed; unpaired ones are Welch's over seeds, with the test images held fixed."
+)
+SAME = "the same networks"
 
 
 def open_scores(folder: Path) -> Scores:
@@ -48,47 +42,46 @@ def open_scores(folder: Path) -> Scores:
 
 def diff(a: Path, b: Path) -> str:
     """What changed from the study in folder ``a`` to that in ``b``, as Markdown."""
-    first, second = open_scores(a), open_scores(b)
-    parts = [f"# {second.study['name']}: {b} against {a}"]
-    parts.append(_asked(first, second))
-    parts.append(_data(first, second))
-    parts.append(_cells(first, second))
-    parts.append(_table(first, second))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    sides = open_scores(a), open_scores(b)
+    parts = [f"# {sides[1].study['name']}: {b} against {a}"]
+    parts += [part(*sides) for part in (_asked, _data, _cells, _table)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def differences(a: Scores, b: Scores) -> pd.DataFrame:
-    """A row for each dataset, model and penalty that has test scores in both; the fields of `Difference`."""
+    """A row for each dataset, model and penalty that has test scores in both: columns `COLUMNS`.
+
+    Test mIoU of both versions in points, and B less A with its 95 % interval; ``pairing`` says how they were compared.
+    """
     rows = []
     for dataset, model in dict.fromkeys((d, m) for d, m, _ in a.groups):
-        if (dataset, model) not in {(d, m) for d, m, _ in b.groups}:
-            continue
         counts = a.test_counts(dataset, model), b.test_counts(dataset, model)
-        same_data = _digest(a, dataset) == _digest(b, dataset)
         for penalty in counts[0]:
             if penalty in counts[1]:
                 group = (dataset, model, penalty)
-                compared = _compared(a, b, group, counts[0][penalty], counts[1][penalty], same_data)
-                rows.append(dict(zip(GROUP, group, strict=True)) | vars(compared))
-    return pd.DataFrame(rows, columns=[*GROUP, *Difference.__dataclass_fields__])
+                chosen = [_lambda(side, group) for side in (a, b)]
+                rows.append((*group, *chosen, *_compared(a, b, group, counts[0][penalty], counts[1][penalty])))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _compared(
-    a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, second: Counts, same_data: bool
-) -> Difference:
-    chosen = _chosen(a, group), _chosen(b, group)
-    means = _miou(a, group), _miou(b, group)
-    told = chosen[0], chosen[1], float(means[0].mean()), float(means[1].mean())
+def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, second: Counts) -> tuple[Any, ...]:
+    """The columns of `differences` from ``a`` on."""
+    scores = [100 * _of(side.final_test, group)["miou"] for side in (a, b)]
+    means = [float(each.mean()) for each in scores]
+    networks = [_of(side.finished("final"), group).set_index("seed")["weights_sha256"].to_dict() for side in (a, b)]
+    same_data = _digest(a, group[0]) == _digest(b, group[0])
+    if networks[0] == networks[1] and same_data:
+        return *means, *[means[1] - means[0]] * 3, SAME
     shared = sorted(set(first.seeds) & set(second.seeds))
-    if _networks(a, group) == _networks(b, group) and same_data:
-        return Difference(*told, told[3] - told[2], told[3] - told[2], told[3] - told[2], "the same networks")
     if len(shared) > 1 and same_data and first.images == second.images:
-        pairs = [_of_seeds(first, shared), _of_seeds(second, shared)]
-        tp, fp, fn = (np.stack(side) for side in zip(*pairs, strict=True))
+        tp, fp, fn = (
+            np.stack([getattr(side, name)[[side.seeds.index(seed) for seed in shared]] for side in (first, second)])
+            for name in ("tp", "fp", "fn")
+        )
         found = stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0).interval()
         pairing = f"paired by {len(shared)} seeds and {len(first.images)} images"
-        return Difference(*told, 100 * found.mean, 100 * found.low, 100 * found.high, pairing)
-    return Difference(*told, *_welch(*means), f"unpaired, {len(means[0])} and {len(means[1])} seeds")
+        return *means, 100 * found.mean, 100 * found.low, 100 * found.high, pairing
+    return *means, *_welch(*scores), f"unpaired, {len(scores[0])} and {len(scores[1])} seeds"
 
 
 def _welch(a: pd.Series[float], b: pd.Series[float]) -> tuple[float, float, float]:
@@ -100,26 +93,12 @@ def _welch(a: pd.Series[float], b: pd.Series[float]) -> tuple[float, float, floa
     return difference, float(interval.low), float(interval.high)
 
 
-def _of_seeds(counts: Counts, seeds: list[int]) -> tuple[Any, Any, Any]:
-    places = [counts.seeds.index(seed) for seed in seeds]
-    return counts.tp[places], counts.fp[places], counts.fn[places]
+def _of(frame: pd.DataFrame, group: tuple[str, str, str]) -> pd.DataFrame:
+    return frame[(frame[GROUP] == list(group)).all(axis=1)]
 
 
-def _miou(scores: Scores, group: tuple[str, str, str]) -> pd.Series[float]:
-    tests = scores.final_test
-    mine: pd.Series[float] = 100 * tests.loc[(tests[GROUP] == list(group)).all(axis=1), "miou"]
-    return mine
-
-
-def _networks(scores: Scores, group: tuple[str, str, str]) -> dict[int, str]:
-    cells = scores.cells[(scores.cells["phase"] == "final") & (scores.cells["status"] == "finished")]
-    mine = cells[(cells[GROUP] == list(group)).all(axis=1)]
-    return dict(zip(mine["seed"], mine["weights_sha256"], strict=True))
-
-
-def _chosen(scores: Scores, group: tuple[str, str, str]) -> str:
-    rows = scores.selection[(scores.selection[GROUP] == list(group)).all(axis=1)]
-    return str(rows["lambda"].iloc[0]) if len(rows) else ""
+def _lambda(scores: Scores, group: tuple[str, str, str]) -> str:
+    return "".join(_of(scores.selection, group)["lambda"].head(1))
 
 
 def _digest(scores: Scores, dataset: str) -> str:
@@ -128,13 +107,13 @@ def _digest(scores: Scores, dataset: str) -> str:
 
 def _asked(a: Scores, b: Scores) -> str:
     """The options of the study that differ, one a line."""
-    sides = [dict(_flat({key: each.study[key] for key in each.study if key not in _IDLE})) for each in (a, b)]
-    names = dict.fromkeys([*sides[0], *sides[1]])
-    changed = [name for name in names if sides[0].get(name) != sides[1].get(name)]
-    if not changed:
-        return "The studies ask for the same."
-    lines = [f"- {name}: {_said(sides[0], name)} → {_said(sides[1], name)}" for name in changed]
-    return "What the studies ask differently:\n\n" + "\n".join(lines)
+    one, other = (dict(_flat({key: each.study[key] for key in each.study if key not in _IDLE})) for each in (a, b))
+    lines = [
+        f"- {name}: {one.get(name, 'not there')} → {other.get(name, 'not there')}"
+        for name in one | other
+        if one.get(name) != other.get(name)
+    ]
+    return "\n".join(["What the studies ask differently:\n", *lines]) if lines else "The studies ask for the same."
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -143,10 +122,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(inner, f"{prefix}{name}.")
         else:
             yield prefix + name, inner
-
-
-def _said(side: dict[str, Any], name: str) -> str:
-    return str(side[name]) if name in side else "not there"
 
 
 def _data(a: Scores, b: Scores) -> str:
@@ -165,33 +140,26 @@ def _cells(a: Scores, b: Scores) -> str:
 
 
 def _table(a: Scores, b: Scores) -> str:
-    frame = differences(a, b)
-    if frame.empty:
+    lines = [HEAD, ["---"] * len(HEAD), *map(_row, rows_of(differences(a, b)))]
+    if len(lines) == 2:
         return "No data set, model and penalty has test scores in both."
-    head = ["Data set", "Model", "Penalty", "λ̂ A", "λ̂ B", "Test mIoU A", "B", "B − A [95 % CI]", "Compared", "Change"]
-    lines = [head, ["---"] * len(head), *(_row(row) for row in frame.to_dict("records"))]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    note = (
-        "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals are over images × seeds, "
-        "crossed; unpaired ones are Welch's over seeds, with the test images held fixed."
-    )
-    return f"{table}\n\n{note}"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{NOTE}"
 
 
-def _row(row: Mapping[Any, Any]) -> list[str]:
-    names = [row[name] for name in GROUP]
-    scores = [f"{row['a']:.2f}", f"{row['b']:.2f}"]
-    interval = f"{row['difference']:+.2f}"
-    if not np.isnan(row["low"]):
-        interval += f" [{row['low']:+.2f}, {row['high']:+.2f}]"
-    return [*names, row["lambda_a"] or "–", row["lambda_b"] or "–", *scores, interval, row["pairing"], _word(row)]
+def _row(row: Any) -> list[str]:
+    interval = f"{row.difference:+.2f}"
+    if not np.isnan(row.low):
+        interval += f" [{row.low:+.2f}, {row.high:+.2f}]"
+    lambdas = [strength or "–" for strength in (row.lambda_a, row.lambda_b)]
+    names = [row.dataset, row.model, row.penalty, *lambdas]
+    return [*names, f"{row.a:.2f}", f"{row.b:.2f}", interval, row.pairing, _word(row)]
 
 
-def _word(row: Mapping[Any, Any]) -> str:
-    if row["pairing"] == "the same networks":
+def _word(row: Any) -> str:
+    if row.pairing == SAME:
         return "none"
-    if np.isnan(row["low"]):
+    if np.isnan(row.low):
         return "not told: one seed"
-    if row["low"] > 0:
+    if row.low > 0:
         return "higher"
-    return "lower" if row["high"] < 0 else "not told apart"
+    return "lower" if row.high < 0 else "not told apart"

@@ -48,9 +48,13 @@ def counts_by_penalty(table: pa.Table, penalties: list[str]) -> dict[str, Counts
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
-    """A study's gathered scores, each part read when first asked for."""
+    """A study's gathered scores, each part read when first asked for.
+
+    Each object is equal to itself alone: another may have read the folder at another time. So `functools.lru_cache`
+    keeps what is worked out of one.
+    """
 
     folder: Path
 
@@ -65,50 +69,69 @@ class Scores:
     @cached_property
     def study(self) -> dict[str, Any]:
         """The study as validated, every default filled in."""
-        value: dict[str, Any] = read_json(self.folder / "study.json")
-        return value
+        return dict(read_json(self.folder / "study.json"))
 
     @cached_property
     def datasets(self) -> dict[str, dict[str, Any]]:
         """What is known of each data set, by its name in the study."""
-        value: dict[str, dict[str, Any]] = read_json(self.folder / "datasets.json")
-        return value
+        return dict(read_json(self.folder / "datasets.json"))
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item."""
-        value: dict[str, Any] = read_json(self.folder / "provenance.json")
-        return value
+        return dict(read_json(self.folder / "provenance.json"))
 
     @cached_property
     def selection(self) -> pd.DataFrame:
         """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select`."""
         return select.read_selection(self.folder / "selection.csv")
 
+    def _parquet(self, name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = pq.read_table(self.folder / f"{name}.parquet").to_pandas()
+        return frame
+
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row for each cell the study asks for, with its status; columns of `softreg.scoring.gather.CELLS`."""
-        frame: pd.DataFrame = pq.read_table(self.folder / "cells.parquet").to_pandas()
-        return frame
+        return self._parquet("cells")
 
     @cached_property
     def layers(self) -> pd.DataFrame:
         """One row for each layer of each finished cell; columns of `softreg.scoring.gather.LAYERS`."""
-        frame: pd.DataFrame = pq.read_table(self.folder / "layers.parquet").to_pandas()
-        return frame
+        return self._parquet("layers")
+
+    @cached_property
+    def histories(self) -> pd.DataFrame:
+        """One row for each epoch of each finished cell; columns of `softreg.scoring.gather.HISTORIES`."""
+        return self._parquet("histories")
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """How complex each image of train and test is; columns of `softreg.scoring.gather.IMAGES`."""
+        return self._parquet("images")
 
     @cached_property
     def timings(self) -> pd.DataFrame:
         """Measured seconds and images a second of each finished cell."""
         return pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False)
 
+    def finished(self, phase: str) -> pd.DataFrame:
+        """The rows of `cells` of one phase whose training finished."""
+        return self.cells[(self.cells["phase"] == phase) & (self.cells["status"] == "finished")]
+
+    @cached_property
+    def weights(self) -> pd.DataFrame:
+        """Columns phase, records.CELL, weights (of all layers, penalised or not) and nonzero, of each finished cell."""
+        counts = self.layers.assign(nonzero=self.layers["weights"] - self.layers["exact_zeros"])
+        return counts.groupby(["phase", *records.CELL], sort=False)[["weights", "nonzero"]].sum().reset_index()
+
     @cached_property
     def curves(self) -> pd.DataFrame:
         """Mean validation mIoU by λ over the tuning seeds, and what the penalty did to the weights.
 
-        The columns of `softreg.scoring.select.curve`, and as means over the sweep's finished cells: zeros, near_zeros and
-        dead_filters (shares of the penalised weights and filters), kept (weights that are not zero, as a share of the
-        most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
+        The columns of `softreg.scoring.select.curve`, and as means over the sweep's finished cells: zeros, near_zeros
+        and dead_filters (shares of the penalised weights and filters), kept (weights that are not zero, as a share of
+        the most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
         effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
         table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
@@ -116,7 +139,7 @@ class Scores:
         return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
 
     def _effects(self) -> pd.DataFrame:
-        cells = self.cells[(self.cells["phase"] == "sweep") & (self.cells["status"] == "finished")]
+        cells = self.finished("sweep")
         part = cells["penalty"].map({name: entry["weights"] for name, entry in self.study["penalties"].items()})
         most = cells.groupby([cells["dataset"], cells["model"], part])["penalised"].transform("max")
         effects = cells.assign(
@@ -141,18 +164,6 @@ class Scores:
         return records.to_cells(self._final_records)
 
     @cached_property
-    def histories(self) -> pd.DataFrame:
-        """One row for each epoch of each finished cell; columns of `softreg.scoring.gather.HISTORIES`."""
-        frame: pd.DataFrame = pq.read_table(self.folder / "histories.parquet").to_pandas()
-        return frame
-
-    @cached_property
-    def images(self) -> pd.DataFrame:
-        """How complex each image of train and test is; columns of `softreg.scoring.gather.IMAGES`."""
-        frame: pd.DataFrame = pq.read_table(self.folder / "images.parquet").to_pandas()
-        return frame
-
-    @cached_property
     def _sums(self) -> pa.Table:
         return records.read([self.folder / "sums.parquet"], schema=records.SUMS)
 
@@ -167,29 +178,34 @@ class Scores:
         return records.of_sums(self._sums)
 
     @cached_property
+    def sweep_test(self) -> pd.DataFrame:
+        """The rows of `sums` of the sweep's cells on test."""
+        rows = self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
+        return rows[rows["corruption"] == ""]
+
+    def _final_sums(self, columns: list[str]) -> pa.Table:
+        """``columns`` of the final's sums on test as it is."""
+        place = (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
+        return self._sums.filter(place).select(columns)
+
+    @cached_property
     def reliability(self) -> pd.DataFrame:
         """Calibration of the final on test as it is: dataset, model, penalty, seed, bin, count, correct, confidence.
 
-        ``bin`` is one of `softreg.training.validation.BINS` equal bins of the largest softmax probability; the others are sums over
-        the pixels in it.
+        ``bin`` is one of `softreg.training.validation.BINS` equal bins of the largest softmax probability; the others
+        are sums over the pixels in it.
         """
-        table = self._sums.filter(
-            (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
-        )
-        frame: pd.DataFrame = table.select([*select.GROUP, "seed"]).to_pandas()
-        columns = {"count": "bin_count", "correct": "bin_correct", "confidence": "bin_confidence"}
-        lists = frame.assign(**{name: table[column].to_pylist() for name, column in columns.items()})
-        long = lists.explode([*columns], ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
-        return long.assign(bin=long.groupby([*select.GROUP, "seed"]).cumcount())
+        keys, counted = [*select.GROUP, "seed"], ["count", "correct", "confidence"]
+        table = self._final_sums([*keys, *(f"bin_{name}" for name in counted)]).rename_columns([*keys, *counted])
+        lists = pd.DataFrame(table.to_pydict())
+        long = lists.explode(counted, ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
+        return long.assign(bin=long.groupby(keys).cumcount())
 
     @cached_property
     def class_iou(self) -> pd.DataFrame:
         """IoU of each class on test: dataset, model, penalty, seed, class (its name), iou (nan: an empty union)."""
-        table = self._sums.filter(
-            (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
-        )
         rows = []
-        for row in table.select([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
+        for row in self._final_sums([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
             values = metrics.iou_per_class(row.pop("tp"), row.pop("fp"), row.pop("fn"))
             names = self.datasets[row["dataset"]]["classes"]
             rows += [{**row, "class": name, "iou": value} for name, value in zip(names, values.tolist(), strict=True)]
@@ -238,15 +254,37 @@ class Scores:
         """Each (dataset, model, penalty) of the study, in the order of its file."""
         return matrix.groups_of(self.study)
 
+    def ordered(self, frame: pd.DataFrame, *then: str) -> pd.DataFrame:
+        """The rows of ``frame`` in the order to show: by data set, model and penalty, and ``then`` by numbers.
+
+        ``frame`` may lack some of the three. Rows that agree stay in their order, and keep their index.
+        """
+        shown = {"dataset": list(self.study["datasets"]), "model": list(self.study["models"])}
+        shown["penalty"] = self.penalties
+        keys = [name for name in shown if name in frame]
+        places = {name: frame[name].map(shown[name].index).astype(int) for name in keys}
+        numbers = {name: frame[name].astype(float) for name in then}
+        order = pd.DataFrame(places | numbers, index=frame.index).reset_index(drop=True)
+        return frame.iloc[order.sort_values([*keys, *then], kind="stable").index]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each of the study's ``penalties``."""
+        return {name: entry["kind"] for name, entry in self.study["penalties"].items()}
+
     def reference_of(self, penalty: str) -> str | None:
         """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
         entries = self.study["penalties"]
         rule = entries[penalty]["training"]
-        return next(
-            (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule), None
-        )
+        same = (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule)
+        return next(same, None)
+
+    @property
+    def references(self) -> dict[str, str]:
+        """`reference_of` each of the study's ``penalties``; empty where there is none."""
+        return {name: self.reference_of(name) or "" for name in self.study["penalties"]}
 
     @property
     def reference(self) -> str | None:
         """The study's unpenalised entry: the first penalty of kind ``none``, if it has one."""
-        return next((name for name, entry in self.study["penalties"].items() if entry["kind"] == "none"), None)
+        return next((name for name, kind in self.kinds.items() if kind == "none"), None)

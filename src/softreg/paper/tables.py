@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pandas as pd
 from softreg.files import write_text
 from softreg.paper import typeset
 from softreg.paper.questions import answers, gain
-from softreg.paper.questions.answer import Answer
-from softreg.paper.questions.gain import rows_of, signed
+from softreg.paper.questions.answer import Answer, Verdict
+from softreg.paper.questions.estimates import plural, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
@@ -21,10 +22,91 @@ from softreg.scoring.select import GROUP
 MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
 
-HEADINGS = ["Model", "Penalty", "Test mIoU [95 % CI]", "First in", "Non-zero weights", "λ̂", "s per cell", "Finished"]
 CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
 QUESTION_HEADINGS = ["Data set", "Model", "Subject", "Verdict", "In numbers"]
 _LABELS = {"dataset": "dataset_label", "model": "model_label", "penalty": "penalty_label"}
+_NOTHING = "No two entries of the study can be compared yet: it needs an unpenalised entry (kind none) and test scores."
+
+
+# How numbers are told.
+
+
+def number(value: float, digits: int) -> str:
+    """``value`` with ``digits`` decimals; a dash where it is nan."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(
+    mean: float, low: float, high: float, told: Callable[[float], str] = lambda value: number(value, 2)
+) -> str:
+    """A mean in points with its interval, as far as they are defined."""
+    return told(mean) if math.isnan(low) else f"{told(mean)} [{told(low)}, {told(high)}]"
+
+
+def share(value: float) -> str:
+    """A share (0 to 1) in percent; a dash where it is nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def weights(count: float, zeros: float) -> str:
+    """How many weights are not zero, and the share of those that are: ``44.1 k (50.2 % zeros)``."""
+    if math.isnan(count):
+        return "–"
+    shown = f"{count:.0f}"
+    if count >= 1e3:
+        shown = f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
+    return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
+
+
+def others(status: pd.Series[str]) -> str:
+    """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
+    counts = status[status != "finished"].value_counts()
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, the text of a row of `main_frame`, and the number that it is sorted by in the report."""
+
+    heading: str
+    text: Callable[[Any], str]
+    number: Callable[[Any], float]
+
+
+def _measured(heading: str, name: str, factor: float, digits: int) -> Column:
+    def value(row: Any) -> float:
+        return float(factor * getattr(row, name))
+
+    return Column(heading, lambda row: number(value(row), digits), value)
+
+
+MAIN = [
+    Column("Test mIoU [95 % CI]", lambda row: interval(row.test_miou, row.low, row.high), lambda row: row.test_miou),
+    Column("First in", lambda row: share(row.first), lambda row: row.first),
+    Column(
+        "Non-zero weights",
+        lambda row: weights(row.nonzero_weights, row.exact_zeros),
+        lambda row: row.nonzero_weights,
+    ),
+    Column("λ̂", lambda row: row.lambda_ or "–", lambda row: float(row.lambda_ or "nan")),
+    _measured("s per cell", "seconds", 1, 1),
+    Column(
+        "Finished",
+        lambda row: f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else ""),
+        lambda row: row.finished,
+    ),
+]
+SECONDARY = [
+    _measured("mIoU per image", "miou_per_image", 100, 2),
+    _measured("Dice", "dice", 100, 2),
+    _measured("Boundary IoU", "boundary_iou", 100, 2),
+    _measured("Pixel accuracy", "pixel_accuracy", 100, 2),
+    _measured("ECE", "ece", 100, 2),
+    _measured("NLL (nats)", "nll", 1, 3),
+]
+
+
+# The main table.
 
 
 def main_frame(scores: Scores) -> pd.DataFrame:
@@ -38,32 +120,64 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
     ("1 diverged"), cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
     """
-    tests, timings = scores.final_test, scores.timings
-    timings = timings[timings["phase"] == "final"]
-    cells = scores.cells[scores.cells["phase"] == "final"]
-    frames = [(frame, _by_group(frame)) for frame in (cells, tests, timings, _nonzero(scores))]
+    final = [frame[frame["phase"] == "final"] for frame in (scores.cells, scores.timings, scores.weights)]
+    parts = [(dict(list(frame.groupby(GROUP))), frame.iloc[:0]) for frame in (scores.final_test, *final)]
     rows = []
-    for group in sorted(scores.groups, key=_order(scores)):
-        parts = (groups.get(group, frame.iloc[:0]) for frame, groups in frames)
-        labels = {column: scores.label(name) for column, name in zip(_LABELS.values(), group, strict=True)}
-        rows.append(_row(group, gain.resampled(scores).get(group[:2]), *parts) | labels)
+    for group in scores.ordered(pd.DataFrame(scores.groups, columns=GROUP)).itertuples(index=False, name=None):
+        row: dict[str, Any] = dict(zip(GROUP, group, strict=True))
+        row |= _row(group, gain.resampled(scores).get(group[:2]), *(each.get(group, none) for each, none in parts))
+        rows.append(row | {label: scores.label(row[name]) for name, label in _LABELS.items()})
     return pd.DataFrame(rows)
 
 
-def _order(scores: Scores) -> Callable[[tuple[str, str, str]], tuple[int, ...]]:
-    """The place of a group among those of the study, by data set, model, and penalty as they are to be shown."""
-    names = (list(scores.study["datasets"]), list(scores.study["models"]), scores.penalties)
-    return lambda group: tuple(each.index(name) for each, name in zip(names, group, strict=True))
+def _row(
+    group: tuple[str, ...],
+    sample: gain.Resampled | None,
+    tests: pd.DataFrame,
+    cells: pd.DataFrame,
+    timings: pd.DataFrame,
+    counts: pd.DataFrame,
+) -> dict[str, Any]:
+    finished = cells[cells["status"] == "finished"]
+    chosen = str(cells["lambda"].iloc[0]) if len(cells) else ""
+    return {
+        "lambda": chosen,
+        **_miou(sample, group[2]),
+        **{name: tests[name].astype(float).mean() for name in MEASURES},
+        "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
+        "nonzero_weights": counts["nonzero"].mean(),
+        "macs_nonzero": finished["macs_nonzero"].mean(),
+        "seconds": timings["seconds"].mean(),
+        "finished": len(finished),
+        "expected": len(cells),
+        "other": others(cells["status"]),
+        "cells": f"final/{'/'.join(group)}/seed*/lambda-{chosen}" if chosen else "",
+    }
+
+
+def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
+    """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
+    nan = math.nan
+    if sample is None or penalty not in sample.penalties:
+        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False, "first": nan}
+    found, gap = (sample.estimate(penalty, other).interval() for other in (None, sample.best))
+    return {
+        **{"test_miou": found.mean, "low": found.low, "high": found.high},
+        **{"seeds": found.n, "images": sample.crossed.images},
+        # Without an interval (one seed) nothing is called the best, nor a tie.
+        "best": bool(gap.low <= 0 <= gap.high),
+        "first": sample.first[penalty],
+    }
 
 
 def caption(scores: Scores, frame: pd.DataFrame) -> str:
     """What the numbers of the main table are: units of resampling, n, what is bold, and where λ̂ comes from."""
-    seeds, rule = scores.study["seeds"], scores.study["selection"]["rule"]
+    rule = scores.study["selection"]["rule"].replace("_", "-")
+    seeds = plural(len(scores.study["seeds"]["tuning"]), "tuning seed")
     text = (
-        f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of "
-        f"{len(seeds['tuning'])} tuning seed{'s' * (len(seeds['tuning']) != 1)} only (rule: {rule.replace('_', '-')}). "
-        "Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share of zeros among "
-        "the penalised ones. s per cell: seconds of training, as measured."
+        f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
+        f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
+        "of zeros among the penalised ones. s per cell: seconds of training, as measured."
     )
     holes = int((frame["expected"] - frame["finished"]).sum())
     return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
@@ -84,24 +198,12 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     )
 
 
-def displayed(row: Any) -> list[str]:
-    """The cells of one row of `main_frame` as text, in the order of `HEADINGS`."""
-    finished = f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else "")
-    return [
-        row.model_label,
-        row.penalty_label,
-        interval(row.test_miou, row.low, row.high),
-        share(row.first),
-        weights(row.nonzero_weights, row.exact_zeros),
-        row.lambda_ or "–",
-        number(row.seconds, 1),
-        finished,
-    ]
+def shown_rows(frame: pd.DataFrame) -> list[list[str]]:
+    """The cells of each row of `main_frame` as text: model, penalty, and the columns `MAIN`."""
+    return [[row.model_label, row.penalty_label, *(column.text(row) for column in MAIN)] for row in rows_of(frame)]
 
 
-def shown_rows(frame: pd.DataFrame) -> Iterable[list[str]]:
-    """`displayed` for each row of ``frame``."""
-    return map(displayed, rows_of(frame))
+# The other tables, and all of them as files.
 
 
 def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
@@ -123,47 +225,13 @@ def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
         [
             scores.label(row.model),
             f"{scores.label(row.penalty)} − {scores.label(row.reference)}{'*' if row.primary else ''}",
-            _signed_interval(row.difference, row.low, row.high),
-            *(_p(value) for value in (row.p_holm, row.p_seed, row.p_equivalence)),
+            interval(row.difference, row.low, row.high, signed),
+            *("<0.001" if p < 0.001 else number(p, 3) for p in (row.p_holm, row.p_seed, row.p_equivalence)),
             f"{row.n_seeds} × {row.n_images}",
             row.word,
         ]
         for row in rows_of(frame)
     ]
-
-
-def _signed_interval(mean: float, low: float, high: float) -> str:
-    return signed(mean) if math.isnan(low) else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else number(value, 3)
-
-
-def number(value: float, digits: int) -> str:
-    """``value`` with ``digits`` decimals; a dash where it is nan."""
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
-def interval(mean: float, low: float, high: float) -> str:
-    """A mean in points with its interval, as far as they are defined."""
-    if math.isnan(low):
-        return number(mean, 2)
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def share(value: float) -> str:
-    """A share (0 to 1) in percent; a dash where it is nan."""
-    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
-
-
-def weights(count: float, zeros: float) -> str:
-    """How many weights are not zero, and the share of those that are: ``44.1 k (50.2 % zeros)``."""
-    if math.isnan(count):
-        return number(count, 0)
-    factor, unit = next(((f, u) for f, u in ((1e6, " M"), (1e3, " k")) if count >= f), (1.0, ""))
-    shown = number(count / factor, 1 if unit else 0) + unit
-    return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
 
 
 def write_tables(scores: Scores, out: Path) -> None:
@@ -173,61 +241,48 @@ def write_tables(scores: Scores, out: Path) -> None:
     (a document around it).
     """
     frame, contrasts, found = main_frame(scores), gain.contrasts(scores), answers(scores)
-    folder, title = out / "tables", scores.study["title"] or scores.study["name"]
-    _write_csv(folder, "main", frame.drop(columns=[*_LABELS.values()]))
-    typeset.write(folder, "main", title, _main_blocks(scores, frame))
-    _write_csv(folder, "contrasts", contrasts)
-    typeset.write(folder, "contrasts", title, _contrast_blocks(scores, contrasts), _NOTHING)
-    _write_csv(folder, "questions", _verdicts(found))
-    typeset.write(folder, "questions", title, _question_blocks(scores, found))
-    for answer in found:
-        _write_csv(folder, answer.key, answer.numbers)
+    verdicts = pd.DataFrame([{"question": answer.key} | vars(each) for answer in found for each in answer.verdicts])
+    numbers = {answer.key: answer.numbers for answer in found}
+    numbers |= {"main": frame.drop(columns=[*_LABELS.values()]), "contrasts": contrasts}
+    numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
+    for name, table in numbers.items():
+        write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    blocks = {
+        "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
+        "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],
+        "questions": [_question_block(scores, answer) for answer in found],
+    }
+    for name, each in blocks.items():
+        typeset.write(out / "tables", name, scores.study["title"] or scores.study["name"], each, _NOTHING)
 
 
-def _main_blocks(scores: Scores, frame: pd.DataFrame) -> list[Block]:
-    column = HEADINGS.index("Test mIoU [95 % CI]")
-    return [
-        Block(
-            scores.label(str(dataset)),
-            caption(scores, rows),
-            HEADINGS,
-            "llrrrrrl",
-            list(shown_rows(rows)),
-            frozenset((place, column) for place, best in enumerate(rows["best"]) if best),
-            scores.datasets.get(str(dataset), {}).get("note", ""),
-        )
-        for dataset, rows in frame.groupby("dataset", sort=False)
-    ]
+def _main_block(scores: Scores, rows: pd.DataFrame) -> Block:
+    best = frozenset((place, 2) for place, best in enumerate(rows["best"]) if best)
+    headings = ["Model", "Penalty", *(column.heading for column in MAIN)]
+    return _block(scores, rows, caption(scores, rows), headings, shown_rows(rows), best)
 
 
-def _contrast_blocks(scores: Scores, frame: pd.DataFrame) -> list[Block]:
-    return [
-        Block(
-            scores.label(str(dataset)),
-            contrasts_caption(scores, rows),
-            CONTRAST_HEADINGS,
-            "llrrrrrl",
-            contrast_rows(scores, rows),
-            note=scores.datasets.get(str(dataset), {}).get("note", ""),
-        )
-        for dataset, rows in frame.groupby("dataset", sort=False)
-    ]
+def _contrast_block(scores: Scores, rows: pd.DataFrame) -> Block:
+    return _block(scores, rows, contrasts_caption(scores, rows), CONTRAST_HEADINGS, contrast_rows(scores, rows))
 
 
-def _question_blocks(scores: Scores, found: Sequence[Answer]) -> list[Block]:
-    return [
-        Block(
-            f"{answer.key}. {answer.question}",
-            _told(answer),
-            QUESTION_HEADINGS,
-            "nnnlp",
-            [
-                [scores.label(each.dataset), scores.label(each.model), each.subject, each.word, each.sentence]
-                for each in answer.verdicts
-            ],
-        )
-        for answer in found
-    ]
+def _block(
+    scores: Scores,
+    rows: pd.DataFrame,
+    text: str,
+    headings: Sequence[str],
+    shown: Sequence[Sequence[str]],
+    bold: frozenset[tuple[int, int]] = frozenset(),
+) -> Block:
+    """The table of one data set, whose ``rows`` are ``shown``."""
+    dataset = str(rows["dataset"].iloc[0])
+    note = scores.datasets.get(dataset, {}).get("note", "")
+    return Block(scores.label(dataset), text, headings, "llrrrrrl", shown, bold, note)
+
+
+def _question_block(scores: Scores, answer: Answer) -> Block:
+    rows = [[scores.label(v.dataset), scores.label(v.model), v.subject, v.word, v.sentence] for v in answer.verdicts]
+    return Block(f"{answer.key}. {answer.question}", _told(answer), QUESTION_HEADINGS, "nnnlp", rows)
 
 
 def _told(answer: Answer) -> str:
@@ -236,71 +291,3 @@ def _told(answer: Answer) -> str:
         return answer.absent
     parts = [answer.absent, answer.summary, answer.estimand, answer.statistic, answer.interval]
     return " ".join(filter(None, parts))
-
-
-def _verdicts(found: Sequence[Answer]) -> pd.DataFrame:
-    """All verdicts, one a row: question, dataset, model, subject, word, sentence."""
-    rows = [{"question": answer.key, **vars(each)} for answer in found for each in answer.verdicts]
-    return pd.DataFrame(rows, columns=["question", "dataset", "model", "subject", "word", "sentence"])
-
-
-def _write_csv(folder: Path, name: str, numbers: pd.DataFrame) -> None:
-    write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
-
-
-_NOTHING = "No two entries of the study can be compared yet: it needs an unpenalised entry (kind none) and test scores."
-
-
-def _by_group(frame: pd.DataFrame) -> dict[Any, pd.DataFrame]:
-    """The rows of each (dataset, model, penalty) that has some."""
-    return dict(list(frame.groupby(GROUP, sort=False)))
-
-
-def _nonzero(scores: Scores) -> pd.DataFrame:
-    """The number of weights that are not zero, of each finished cell of the final."""
-    layers = scores.layers[scores.layers["phase"] == "final"]
-    counts = layers.assign(nonzero=layers["weights"] - layers["exact_zeros"])
-    return counts.groupby([*GROUP, "lambda", "seed"], sort=False)["nonzero"].sum().reset_index()
-
-
-def _row(
-    group: tuple[str, str, str],
-    sample: gain.Resampled | None,
-    cells: pd.DataFrame,
-    tests: pd.DataFrame,
-    timings: pd.DataFrame,
-    nonzero: pd.DataFrame,
-) -> dict[str, Any]:
-    finished = cells[cells["status"] == "finished"]
-    others = cells.loc[cells["status"] != "finished", "status"].value_counts()
-    chosen = str(cells["lambda"].iloc[0]) if len(cells) else ""
-    return {
-        **dict(zip(GROUP, group, strict=True)),
-        "lambda": chosen,
-        **_miou(sample, group[2]),
-        **{name: tests[name].astype(float).mean() for name in MEASURES},
-        "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
-        "nonzero_weights": nonzero["nonzero"].mean(),
-        "macs_nonzero": finished["macs_nonzero"].mean(),
-        "seconds": timings["seconds"].mean(),
-        "finished": len(finished),
-        "expected": len(cells),
-        "other": ", ".join(f"{count} {status}" for status, count in sorted(others.items())),
-        "cells": f"final/{'/'.join(group)}/seed*/lambda-{chosen}" if chosen else "",
-    }
-
-
-def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
-    """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
-    nan = math.nan
-    if sample is None or penalty not in sample.penalties:
-        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False, "first": nan}
-    found = sample.estimate(penalty).interval()
-    gap = sample.estimate(penalty, sample.best).interval()
-    return {
-        **{"test_miou": found.mean, "low": found.low, "high": found.high},
-        **{"seeds": found.n, "images": sample.crossed.images},
-        # Without an interval (one seed) nothing is called the best, nor a tie.
-        "best": bool(gap.low <= 0 <= gap.high),
-        "first": sample.first[penalty],
-    }

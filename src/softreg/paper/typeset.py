@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,28 +37,29 @@ def write(folder: Path, name: str, title: str, blocks: Sequence[Block], nothing:
     write_text(folder / f"{name}.tex", _DOCUMENT.replace("TABLE", f"{name}_table"))
 
 
-def _markdown(title: str, blocks: Sequence[Block], nothing: str) -> str:
-    parts = [f"# {_md(title)}"]
-    if not blocks:
-        parts.append(nothing)
-    for block in blocks:
-        lines = [block.headings, ["---:" if side == "r" else "---" for side in block.align]]
-        lines += [
-            [f"**{_md(text)}**" if (place, column) in block.bold else _md(text) for column, text in enumerate(row)]
-            for place, row in enumerate(block.rows)
+def _rows(block: Block, escaped: Callable[[str], str], bold: str) -> list[list[str]]:
+    """The texts of a block, ``escaped``, those in bold put into ``bold``."""
+    return [
+        [
+            bold.replace("TEXT", escaped(text)) if (place, column) in block.bold else escaped(text)
+            for column, text in enumerate(row)
         ]
-        parts += [f"## {_md(block.heading)}", _md(block.caption)]
-        if block.rows:
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if block.note:
-            parts.append(_md(block.note))
+        for place, row in enumerate(block.rows)
+    ]
+
+
+def _markdown(title: str, blocks: Sequence[Block], nothing: str) -> str:
+    parts = [f"# {_md(title)}", *([] if blocks else [nothing])]
+    for block in blocks:
+        sides = ["---:" if side == "r" else "---" for side in block.align]
+        lines = [block.headings, sides, *_rows(block, _md, "**TEXT**")]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines) if block.rows else ""
+        parts += filter(None, [f"## {_md(block.heading)}", _md(block.caption), table, _md(block.note)])
     return "\n\n".join(parts) + "\n"
 
 
 def _md(text: str) -> str:
-    for character in "\\`*_|<$":
-        text = text.replace(character, "\\" + character)
-    return text
+    return re.sub(r"[\\`*_|<$]", r"\\\g<0>", text)
 
 
 _WIDTHS = {"n": r"0.115\linewidth", "p": r"0.48\linewidth"}
@@ -94,27 +96,25 @@ _TEX = {
     "‖": r"$\|$",
     **{letter: letter for letter in "ßÆæØø"},
     "…": r"\ldots{}",
+    "\u0302": "",
 }
 _HAT = "\u0302"
 
 
 def _tex(text: str) -> str:
     """``text`` as LaTeX sets it with no package but its own; a character that it lacks is told by its code point."""
-    return "".join(_tex_character(text, place) for place in range(len(text)))
+    return re.sub(f"(.){_HAT}?", lambda found: _tex_character(found[1], hat=len(found[0]) > 1), text, flags=re.DOTALL)
 
 
-def _tex_character(text: str, place: int) -> str:
-    character = text[place]
-    if character == _HAT:
-        return ""
+def _tex_character(character: str, hat: bool) -> str:
     if character in _TEX:
         return _TEX[character]
     if character.isascii():
         return character
-    name = unicodedata.name(character, "")
-    if name.startswith("GREEK SMALL LETTER ") and name.split()[-1].lower() in _GREEK.split():
-        command = "\\" + name.split()[-1].lower().replace("lamda", "lambda")
-        return rf"$\hat{command}$" if text[place + 1 : place + 2] == _HAT else f"${command}$"
+    letter = unicodedata.name(character, "").removeprefix("GREEK SMALL LETTER ").lower()
+    if letter in _GREEK.split():
+        command = "\\" + letter.replace("lamda", "lambda")
+        return rf"$\hat{command}$" if hat else f"${command}$"
     plain = unicodedata.normalize("NFKD", character)
     if plain[0].isascii():
         return character if "À" <= character <= "ÿ" else _tex("".join(each for each in plain if each.isascii()))
@@ -129,26 +129,22 @@ _GREEK = (
 
 def _latex(blocks: Sequence[Block], nothing: str) -> str:
     parts = ["% Needs the packages array, booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{4pt}"]
-    if not blocks:
-        parts.append(_tex(nothing))
+    parts += [] if blocks else [_tex(nothing)]
     for block in blocks:
-        heading = " & ".join(map(_tex, block.headings)) + r" \\"
         about = _tex(f"{block.heading}. {block.caption} {block.note}".strip())
-        if not block.rows:
-            parts.append(rf"\par\noindent {about}\par\medskip")
-            continue
-        broken = {side: rf">{{\raggedright\arraybackslash}}p{{{width}}}" for side, width in _WIDTHS.items()}
-        columns = "".join(broken.get(side, side) for side in block.align)
-        parts += [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
-        parts += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
-        parts += [r"\bottomrule", r"\endfoot"]
-        for place, row in enumerate(block.rows):
-            if place and row[0] != block.rows[place - 1][0]:
-                parts.append(r"\addlinespace")  # the next model
-            texts = [
-                rf"\textbf{{{_tex(text)}}}" if (place, column) in block.bold else _tex(text)
-                for column, text in enumerate(row)
-            ]
-            parts.append(" & ".join(texts) + r" \\")
-        parts.append(r"\end{longtable}")
+        parts += _longtable(block, about) if block.rows else [rf"\par\noindent {about}\par\medskip"]
     return "\n".join([*parts, "}"]) + "\n"
+
+
+def _longtable(block: Block, about: str) -> list[str]:
+    heading = " & ".join(map(_tex, block.headings)) + r" \\"
+    broken = {side: rf">{{\raggedright\arraybackslash}}p{{{width}}}" for side, width in _WIDTHS.items()}
+    columns = "".join(broken.get(side, side) for side in block.align)
+    lines = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", rf"\caption{{{about}}}\\", r"\toprule", heading]
+    lines += [r"\midrule", r"\endfirsthead", r"\toprule", heading, r"\midrule", r"\endhead"]
+    lines += [r"\bottomrule", r"\endfoot"]
+    models = [row[0] for row in block.rows]
+    for row, model, above in zip(_rows(block, _tex, r"\textbf{TEXT}"), models, models[:1] + models, strict=False):
+        lines += [r"\addlinespace"] if model != above else []
+        lines.append(" & ".join(row) + r" \\")
+    return [*lines, r"\end{longtable}"]

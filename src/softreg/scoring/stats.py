@@ -25,6 +25,8 @@ Verdict = Literal["supported", "contradicted", "equivalent", "undecided"]
 EXACT_SEEDS = 16
 """Up to so many seeds the sign-flip test tries every pattern of signs; above, it draws them."""
 
+NAN = float("nan")
+
 CHUNK = 1 << 22
 """Numbers of one block of resampled counts, 32 MB: enough to keep the matrix product fast."""
 
@@ -39,25 +41,35 @@ class Interval:
     n: int
 
 
+def known(values: ArrayLike) -> Floats:
+    """``values`` (N,) without nan."""
+    given = np.asarray(values, dtype=np.float64)
+    return given[~np.isnan(given)]
+
+
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean and two-sided t-interval, mean ± t(n−1) · s/√n, of independent values; nan values are left out.
 
     One value has no interval, none has no mean: what is not defined is nan.
     """
-    given = np.asarray(values, dtype=np.float64)
-    sample = given[~np.isnan(given)]
+    sample = known(values)
     n = len(sample)
-    mean = float(sample.mean()) if n else float("nan")
-    half = float("nan")
-    if n > 1:
-        half = float(_t_quantile((1 + confidence) / 2, n - 1) * sample.std(ddof=1) / np.sqrt(n))
+    if n < 2:
+        return Interval(mean_of(sample), NAN, NAN, n)
+    mean, quantile = mean_of(sample), _t_quantile((1 + confidence) / 2, n - 1)
+    half = float(quantile * sample.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
+
+
+def mean_of(sample: Floats) -> float:
+    """Mean of (N,); nan of none."""
+    return float(sample.mean()) if len(sample) else NAN
 
 
 def standard_error(values: ArrayLike) -> float:
     """s/√n of independent values; nan where n < 2."""
     sample = np.asarray(values, dtype=np.float64)
-    return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else float("nan")
+    return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else NAN
 
 
 def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) -> pd.Series[float]:
@@ -176,7 +188,7 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     mean = float(scores.mean())
     seeds, images = len(scores), crossed.images
     if seeds < 2 or images < 2:
-        return Estimate(mean, float("nan"), float("nan"), seeds, images)
+        return Estimate(mean, NAN, NAN, seeds, images)
     # Leaving out one image changes far less than drawing all anew; the bootstrap divides by N, not N − 1.
     factor = (images - 1) ** 2 / images if crossed.jackknife else images / (images - 1)
     covariance = np.cov(by_seed) * factor
@@ -194,11 +206,10 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0)
     patterns are drawn. It asks whether the penalty matters for new seeds on *these* test images. For new images it is
     too bold, as all seeds share what the penalty does to each image: `Estimate.p` answers that.
     """
-    given = np.asarray(differences, dtype=np.float64)
-    sample = given[~np.isnan(given)]
+    sample = known(differences)
     n = len(sample)
     if not n:
-        return float("nan")
+        return NAN
     if exact := n <= EXACT_SEEDS:
         signs = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
     else:
@@ -229,10 +240,8 @@ def equivalence_p(difference: float, se: float, df: float, rope: float) -> float
 
 def paired_equivalence_p(differences: ArrayLike, rope: float) -> float:
     """`equivalence_p` of independent paired differences (S,), by s/√S and S−1; nan values are left out."""
-    given = np.asarray(differences, dtype=np.float64)
-    sample = given[~np.isnan(given)]
-    mean = float(sample.mean()) if len(sample) else float("nan")
-    return equivalence_p(mean, standard_error(sample), len(sample) - 1, rope)
+    sample = known(differences)
+    return equivalence_p(mean_of(sample), standard_error(sample), len(sample) - 1, rope)
 
 
 def verdict(low: float, high: float, low90: float, high90: float, rope: float) -> Verdict:
@@ -317,8 +326,8 @@ def ranks(scores: pd.DataFrame) -> Ranks:
     n, k = complete.shape
     mean = complete.rank(axis=1, ascending=False).mean()
     if not n or k < 2:
-        return Ranks(mean, float("nan"), float("nan"), n)
-    p = float(stats.friedmanchisquare(*complete.to_numpy().T).pvalue) if n > 1 and k > 2 else float("nan")
+        return Ranks(mean, NAN, NAN, n)
+    p = float(stats.friedmanchisquare(*complete.to_numpy().T).pvalue) if n > 1 and k > 2 else NAN
     range_quantile = float(stats.studentized_range.ppf(0.95, k, np.inf))
     return Ranks(mean, p, range_quantile / np.sqrt(2) * float(np.sqrt(k * (k + 1) / (6 * n))), n)
 
@@ -341,13 +350,12 @@ def oracle_gap(scores: ArrayLike, chosen: int) -> OracleGap:
     given = np.asarray(scores, dtype=np.float64)
     complete = given[:, ~np.isnan(given).any(0)]
     seeds = complete.shape[1]
-    nan = float("nan")
     if not seeds:
-        return OracleGap(nan, Interval(nan, nan, nan, 0))
+        return OracleGap(NAN, Interval(NAN, NAN, NAN, 0))
     means = complete.mean(1)
     apparent = float(means.max() - means[chosen])
     if seeds < 2:
-        return OracleGap(apparent, Interval(nan, nan, nan, seeds))
+        return OracleGap(apparent, Interval(NAN, NAN, NAN, seeds))
     best_elsewhere = (complete.sum(1, keepdims=True) - complete).argmax(0)
     gaps = complete[best_elsewhere, np.arange(seeds)] - complete[chosen]
     return OracleGap(apparent, held_out_mean(gaps).interval())
@@ -360,7 +368,7 @@ def held_out_mean(values: Floats) -> Estimate:
     Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan for one seed.
     """
     seeds = len(values)
-    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1))) if seeds > 1 else float("nan")
+    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1))) if seeds > 1 else NAN
     return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
 
 
@@ -375,7 +383,7 @@ def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
     both = np.stack([np.asarray(treated, dtype=np.float64), np.asarray(reference, dtype=np.float64)])
     both = both[:, ~np.isnan(both).any(0)]
     if both.shape[1] < 3 or (np.ptp(both, axis=1) == 0).any():
-        return float("nan")
+        return NAN
     return float(stats.pearsonr(both[0], both[1]).statistic)
 
 
@@ -384,7 +392,7 @@ def power_at(difference: float, se: float, df: float, alpha: float = 0.05) -> fl
     from scipy import stats
 
     if not se > 0:
-        return float("nan")
+        return NAN
     quantile, shift = _t_quantile(1 - alpha / 2, df), abs(difference) / se
     # SciPy's far tail on the wrong side is nan for some large shifts, where it is below 1e-7.
     return float(stats.nct.sf(quantile, df, shift) + np.nan_to_num(stats.nct.cdf(-quantile, df, shift)))
@@ -395,7 +403,7 @@ def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0
     from scipy import optimize
 
     if not se > 0:
-        return float("nan")
+        return NAN
     quantile = _t_quantile(1 - alpha / 2, df)
     highest = 2 * quantile + 10
     return se * float(optimize.brentq(lambda shift: power_at(shift, 1.0, df, alpha) - power, 0, highest))

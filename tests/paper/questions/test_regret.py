@@ -237,14 +237,13 @@ def test_penalties_that_share_no_seed_have_no_common_mean(tmp_path):
     later = replace(sweep, seeds=(2, 3))
     found = regret.regrets({("brain", "convnet", "l1"): sweep, ("brain", "convnet", "l2"): later})
     assert set(regret.means(scores, found)["penalty"]) == {"l1", "l2"}
-    assert regret.comparisons(scores, found).empty
+    assert regret.comparisons(found).empty
 
 
-def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
-    scores = gathered(tmp_path)
+def test_ways_are_compared_at_the_largest_budget_that_both_can_spend():
     sweep = sweep_of(lambdas=6, seeds=4)
     found = regret.regrets({("brain", "convnet", "l1"): sweep})
-    compared = regret.comparisons(scores, found).set_index(["strategy", "against"])
+    compared = regret.comparisons(found).set_index(["strategy", "against"])
     losses = [found_of(sweep, held_out) for held_out in range(4)]
     for pair, steps, budget in (
         ((regret.ONE_SE, regret.GRID), (3, 3), 18),
@@ -259,10 +258,10 @@ def test_ways_are_compared_at_the_largest_budget_that_both_can_spend(tmp_path):
     assert (regret.KFOLD, regret.GRID) not in compared.index
 
 
-def test_folds_are_compared_with_as_many_networks_of_more_seeds(tmp_path):
+def test_folds_are_compared_with_as_many_networks_of_more_seeds():
     sweep = sweep_of(lambdas=5, seeds=5, folds=2)
     found = regret.regrets({("brain", "convnet", "l1"): sweep})
-    compared = regret.comparisons(gathered(tmp_path), found).set_index(["strategy", "against"])
+    compared = regret.comparisons(found).set_index(["strategy", "against"])
     losses = [found_of(sweep, held_out) for held_out in range(5)]
     saved = [each[regret.GRID, 4][1] - each[regret.KFOLD, 2][1] for each in losses]
     assert compared.loc[(regret.KFOLD, regret.GRID), "budget"] == 20  # 5 λ × 2 folds × 2 seeds

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -11,7 +12,6 @@ SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED = "supported", "contradicted", "e
 WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED)
 """Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n."""
 
-
 FEWEST_SEEDS = 5
 """With fewer, a difference between seeds' scores decides nothing: its interval rests on too few of them."""
 
@@ -19,6 +19,11 @@ FEWEST_SEEDS = 5
 def adjusted(word: str, p_holm: float) -> str:
     """``word``, but undecided where a difference is claimed of which Holm's p, over its family, is 0.05 or more."""
     return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < 0.05 else word
+
+
+def opposite(word: str) -> str:
+    """The word on "it is below 0", given that on "it is above 0"."""
+    return {SUPPORTED: CONTRADICTED, CONTRADICTED: SUPPORTED}.get(word, word)
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,14 @@ class Answer:
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
     figures: Sequence[str] = ()
     absent: str = ""
+
+
+def word_counts(words: Iterable[str]) -> list[tuple[str, int]]:
+    """How often each word occurs, in the order of `WORDS`; without those that do not."""
+    found = Counter(words)
+    return [(word, found[word]) for word in WORDS if found[word]]
+
+
+def listed(words: Iterable[str], form: str = "{n} {word}") -> str:
+    """`word_counts` in prose: ``2 supported, 1 undecided``."""
+    return ", ".join(form.format(word=word, n=n) for word, n in word_counts(words))

@@ -7,37 +7,34 @@ data set are compared with each other, where complexity may stand for much else.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softreg.paper.questions.answer import Answer, Verdict
+from softreg.paper.questions import estimates
+from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.estimates import (
-    HELD,
-    NO_REFERENCE,
-    NOTHING_PAIRED,
+    Floats,
+    Part,
+    adjusted_words,
     columns_of,
     counted,
-    crossed,
-    crossed_mean,
     holm_of,
-    in_order,
-    left_out,
+    names_of,
     over_seeds,
-    relative,
+    row_of,
+    rows_of,
     told,
-    with_holm,
-    word_of,
 )
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import metrics
 from softreg.scoring.select import GROUP
 from softreg.scoring.stats import Estimate
-
-Floats = NDArray[np.float64]
 
 COMPLEXITY = ("objects", "overlap", "texture", "noise")
 """Options of drawn scenes that make them more complex, the more there is of them."""
@@ -50,51 +47,30 @@ SINGLE = ", single images"
 BINS = 5
 """Bins of equally many images in which the gain is shown."""
 
-ESTIMAND = (
-    "By how much a penalty changes the gap between training and test mIoU, relative to no penalty, from the least to "
-    "the most complex drawn scenes; and, without a causal reading, how its gain in the mIoU of a test image goes with "
-    "that image's boundary density and number of classes."
-)
-STATISTIC = (
-    "Drawn scenes, ordered by the options that they are drawn with: the least-squares slope of the paired change over "
-    "the levels 1, 2, …, within each seed, times the number of steps. Images: the least-squares slope of the gain (a "
-    "mean over seeds) over the images, times the distance between the 10th and 90th percentile."
-)
-INTERVAL = (
-    "Drawn scenes: 95 % t-interval over evaluation seeds, test images held fixed. Images: 95 % interval over "
+HEAD = Answer(
+    key="H4",
+    question="Does the penalty overfit on complex scenes?",
+    estimand="By how much a penalty changes the gap between training and test mIoU, relative to no penalty, from the "
+    "least to the most complex drawn scenes; and, without a causal reading, how its gain in the mIoU of a test image "
+    "goes with that image's boundary density and number of classes.",
+    statistic="Drawn scenes, ordered by the options that they are drawn with: the least-squares slope of the paired "
+    "change over the levels 1, 2, …, within each seed, times the number of steps. Images: the least-squares slope of "
+    "the gain (a mean over seeds) over the images, times the distance between the 10th and 90th percentile.",
+    interval="Drawn scenes: 95 % t-interval over evaluation seeds, test images held fixed. Images: 95 % interval over "
     "evaluation seeds and test images, crossed: the variance between seeds and that of leaving out each image in turn "
-    "(jackknife). Holm's p is over the penalties and models of one comparison."
+    "(jackknife). Holm's p is over the penalties and models of one comparison.",
 )
-
-
-def answer(scores: Scores) -> Answer:
-    """The answer to H4; see the module."""
-    question = "Does the penalty overfit on complex scenes?"
-    frame = ("H4", question, ESTIMAND, STATISTIC, INTERVAL)
-    if scores.reference is None:
-        return Answer(*frame, absent=NO_REFERENCE)
-    drawn = [_of_family(scores, family) for family in families(scores)]
-    images = [_of_images(scores, dataset) for dataset in scores.study["datasets"]]
-    numbers = [part.numbers for part in (*drawn, *images) if len(part.numbers)]
-    if not numbers:
-        return Answer(*frame, absent=NOTHING_PAIRED)
-    causal = [verdict for part in drawn for verdict in part.verdicts]
-    observed = [verdict for part in images for verdict in part.verdicts]
-    figures = ["complexity"] * bool(causal) + ["complexity_images"] * bool(observed)
-    summary = f"{_causal_summary(causal)} {_observed_summary(observed)}".strip()
-    return Answer(*frame, summary, [*causal, *observed], pd.concat(numbers, ignore_index=True), figures)
-
-
 ONE_SET = (
     "The study has no two data sets of drawn scenes of which one is more complex and that are alike otherwise: add two "
     "of `kind: shapes` with other `objects` to its `datasets`."
 )
 
 
-@dataclass(frozen=True)
-class _Part:
-    numbers: pd.DataFrame
-    verdicts: list[Verdict]
+def answer(scores: Scores) -> Answer:
+    """The answer to H4; see the module."""
+    if scores.reference is None:
+        return replace(HEAD, absent=estimates.NO_REFERENCE)
+    return estimates.in_parts(HEAD, [_drawn(scores), _observed(scores)])
 
 
 # Drawn scenes.
@@ -108,32 +84,32 @@ def families(scores: Scores) -> list[pd.Series[float]]:
     the masks does not tell it, for overlap hides boundaries, and masks have neither texture nor noise. Of data sets
     that are alike in these options, the one with the least label noise is a member.
     """
-    found: dict[str, dict[tuple[float, ...], str]] = {}
-    drawn = {name: entry for name, entry in scores.study["datasets"].items() if entry["kind"] == "shapes"}
-    for name, entry in sorted(drawn.items(), key=lambda item: item[1]["label_noise"]):
-        kept = {key: value for key, value in entry.items() if key not in DRAWING}
-        options = tuple(float(entry[key]) for key in COMPLEXITY)
-        found.setdefault(_frozen(kept), {}).setdefault(options, name)
-    chains = [sorted(members.items()) for members in found.values() if len(members) > 1]
-    return [
-        pd.Series(range(1, len(chain) + 1), index=[name for _, name in chain], dtype=float)
-        for chain in chains
-        if all((np.diff([low, high], axis=0) >= 0).all() for (low, _), (high, _) in pairwise(chain))
-    ]
+    found = []
+    for members in _alike(scores, DRAWING):
+        options = {name: tuple(float(scores.study["datasets"][name][key]) for key in COMPLEXITY) for name in members}
+        # Of equal options the first stays, which has the least label noise.
+        chain = sorted({option: name for name, option in reversed(options.items())}.items())
+        rising = all((np.diff([low, high], axis=0) >= 0).all() for (low, _), (high, _) in pairwise(chain))
+        if len(chain) > 1 and rising:
+            found.append(pd.Series(np.arange(1.0, len(chain) + 1), index=[name for _, name in chain]))
+    return found
 
 
 def label_noise_pairs(scores: Scores) -> list[tuple[str, str]]:
     """(clean, noisy): data sets of drawn scenes that are alike but for their label noise; clean has the least."""
-    alike: dict[str, list[str]] = {}
-    drawn = {name: entry for name, entry in scores.study["datasets"].items() if entry["kind"] == "shapes"}
-    for name, entry in sorted(drawn.items(), key=lambda item: item[1]["label_noise"]):
-        alike.setdefault(_frozen({key: value for key, value in entry.items() if key != "label_noise"}), []).append(name)
-    noise = {name: entry["label_noise"] for name, entry in drawn.items()}
-    return [(first, other) for first, *rest in alike.values() for other in rest if noise[other] > noise[first]]
+    noise = {name: entry.get("label_noise") for name, entry in scores.study["datasets"].items()}
+    alike = _alike(scores, {"label_noise"})
+    return [(first, other) for first, *rest in alike for other in rest if noise[other] > noise[first]]
 
 
-def _frozen(options: dict[str, object]) -> str:
-    return json.dumps(options, sort_keys=True)
+def _alike(scores: Scores, free: Collection[str]) -> list[list[str]]:
+    """Data sets of drawn scenes that differ in options ``free`` only, together; those of less label noise first."""
+    drawn = [(name, entry) for name, entry in scores.study["datasets"].items() if entry["kind"] == "shapes"]
+    found: dict[str, list[str]] = {}
+    for name, entry in sorted(drawn, key=lambda item: item[1]["label_noise"]):
+        kept = {key: value for key, value in entry.items() if key not in free}
+        found.setdefault(json.dumps(kept, sort_keys=True), []).append(name)
+    return list(found.values())
 
 
 def fits(scores: Scores) -> pd.DataFrame:
@@ -156,61 +132,47 @@ def rises(changes: pd.DataFrame, family: pd.Series[float], measure: str) -> Floa
     return rise
 
 
-def _of_family(scores: Scores, family: pd.Series[float]) -> _Part:
+def _drawn(scores: Scores) -> Part:
+    numbers, verdicts = [pd.DataFrame()], []
+    for family in families(scores):
+        numbers.append(found := _changes(scores, family))
+        if len(found):
+            both = (rows_of(found[found["quantity"] == f"rise of {measure}"]) for measure in ("gap", "test"))
+            verdicts += [_verdict(scores, family, gap, test) for gap, test in zip(*both, strict=True) if gap.seeds]
+    text = (
+        "On drawn scenes, an entry's gap between training and test mIoU, relative to no penalty, grows with complexity"
+    )
+    summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else ONE_SET
+    return Part(pd.concat(numbers), verdicts, summary, "complexity")
+
+
+def _changes(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
+    """The change of the gap and of test mIoU in each data set, and how both rise, for each model and penalty."""
     own = fits(scores)
-    changes = relative(scores, own[own["dataset"].isin(family.index)], ["gap", "test"])
-    rows, estimates = [], {}
-    for model, penalty, mine in in_order(scores, changes):
+    rows = []
+    changes = estimates.relative(scores, own[own["dataset"].isin(family.index)], ["gap", "test"])
+    for model, penalty, mine in estimates.in_order(scores, changes):
         names = {"part": "drawn scenes", "model": model, "penalty": penalty}
-        for (measure, dataset), estimate in _at_each(mine, family).items():
-            place = {"dataset": dataset, "quantity": f"change of {measure}", "level": family[dataset]}
-            rows.append(names | place | columns_of(estimate))
+        for measure, (dataset, level) in product(("gap", "test"), family.items()):
+            values = mine.loc[mine["dataset"] == dataset, measure]
+            place = {"dataset": dataset, "quantity": f"change of {measure}", "level": level}
+            rows += [names | place | row_of(over_seeds(values.to_numpy()))] if len(values) else []
         for measure in ("gap", "test"):
-            estimates[model, penalty, measure] = over_seeds(rises(mine, family, measure))
             place = {"dataset": ", ".join(family.index), "quantity": f"rise of {measure}"}
-            rows.append(names | place | columns_of(estimates[model, penalty, measure]))
-    numbers = with_holm(pd.DataFrame(rows), ["quantity"])
-    if numbers.empty:
-        return _Part(numbers, [])
-    told_p = numbers[numbers["quantity"] == "rise of gap"].set_index(["model", "penalty"])["p_holm"]
-    verdicts = [
-        _verdict(scores, family, model, penalty, gap, estimates[model, penalty, "test"], told_p[model, penalty])
-        for (model, penalty, measure), gap in estimates.items()
-        if measure == "gap" and gap.seeds
-    ]
-    return _Part(numbers, verdicts)
+            rows.append(names | place | row_of(over_seeds(rises(mine, family, measure))))
+    return adjusted_words(pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
-def _at_each(changes: pd.DataFrame, family: pd.Series[float]) -> dict[tuple[str, str], Estimate]:
-    """(measure, dataset) → the mean change, of one model and penalty."""
-    return {
-        (measure, str(dataset)): over_seeds(changes.loc[changes["dataset"] == dataset, measure].to_numpy())
-        for measure in ("gap", "test")
-        for dataset in family.index
-        if (changes["dataset"] == dataset).any()
-    }
-
-
-def _verdict(
-    scores: Scores, family: pd.Series[float], model: str, penalty: str, gap: Estimate, test: Estimate, p: float
-) -> Verdict:
-    name, reference = scores.label(penalty), scores.label(scores.reference_of(penalty) or "")
+def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> Verdict:
+    """Of the rows of `_changes` that say how the two measures of one penalty rise."""
+    name, reference = names_of(scores, gap)
     first, *_, last = (scores.label(str(dataset)) for dataset in family.index)
     sentence = (
         f"From the least to the most complex scenes ({first} to {last}, {len(family)} levels), the gap between "
-        f"training and test mIoU with {name} changes, relative to {reference}, by {told(gap)}{holm_of(p)}; test mIoU "
-        f"by {told(test)}. {HELD}"
+        f"training and test mIoU with {name} changes, relative to {reference}, by {told(gap)}{holm_of(gap.p_holm)}; "
+        f"test mIoU by {told(test)}. {estimates.HELD}"
     )
-    return Verdict(", ".join(map(str, family.index)), model, name, word_of(gap, scores.rope, p), sentence)
-
-
-def _causal_summary(verdicts: list[Verdict]) -> str:
-    if not verdicts:
-        return ONE_SET
-    return (
-        "On drawn scenes, an entry's gap between training and test mIoU, relative to no penalty, grows with "
-        f"complexity: {counted(verdicts)} contrasts."
-    )
+    return Verdict(gap.dataset, gap.model, name, gap.word, sentence)
 
 
 # Test images of each data set.
@@ -235,7 +197,7 @@ def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
     of_image = of_image.set_index("image")[["boundary_density", "classes"]]
     found = {}
     for penalty in scores.penalties:
-        reference = scores.reference_of(penalty)
+        reference = scores.references[penalty]
         if penalty == reference or penalty not in counts or reference not in counts:
             continue
         seeds = sorted(set(counts[penalty].seeds) & set(counts[reference].seeds))
@@ -266,8 +228,10 @@ def rise_over_images(gains: Floats, covariate: Floats) -> Estimate:
     if span == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), len(gains), len(covariate))
     n = len(covariate)
-    slope, without = (_slopes(gains, covariate - covariate.mean(), w) * span for w in (np.ones((1, n)), left_out(n)))
-    return crossed(slope[:, 0], without)
+    slope, without = (
+        _slopes(gains, covariate - covariate.mean(), w) * span for w in (np.ones((1, n)), estimates.left_out(n))
+    )
+    return estimates.crossed(slope[:, 0], without)
 
 
 def _slopes(gains: Floats, x: Floats, weights: Floats) -> Floats:
@@ -291,10 +255,9 @@ def binned(scores: Scores, dataset: str) -> pd.DataFrame:
             places = _bins(gains.density)
             for place in range(places.max() + 1):
                 inside = places == place
-                estimate = crossed_mean(gains.values[:, inside])
                 names = {"model": model, "penalty": penalty, "bin": place}
                 names |= {"boundary_density": float(gains.density[inside].mean()), "images": int(inside.sum())}
-                rows.append(names | columns_of(estimate))
+                rows.append(names | columns_of(estimates.crossed_mean(gains.values[:, inside])))
     return pd.DataFrame(rows)
 
 
@@ -305,39 +268,40 @@ def _bins(density: Floats) -> NDArray[np.int64]:
     return np.unique(places, return_inverse=True)[1]
 
 
-def _of_images(scores: Scores, dataset: str) -> _Part:
-    rows, rises_found = [], []
+def _observed(scores: Scores) -> Part:
+    numbers, verdicts = [pd.DataFrame()], []
+    for dataset in scores.study["datasets"]:
+        numbers.append(found := _rises_over_images(scores, dataset))
+        of_density = found[found["quantity"] == "rise of gain with boundary density"] if len(found) else found
+        verdicts += [_association(scores, row) for row in rows_of(of_density) if not np.isnan(row.mean)]
+    summary = "No data set has test images of several boundary densities, so nothing is said of single images."
+    if verdicts:
+        summary = (
+            "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
+            f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
+        )
+    return Part(pd.concat(numbers).drop(columns="images", errors="ignore"), verdicts, summary, "complexity_images")
+
+
+def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
+    """`rise_over_images` by boundary density and by number of classes, for each model and penalty."""
+    rows = []
     for model in scores.study["models"]:
         for penalty, gains in image_gains(scores, dataset, model).items():
             names = {"part": "images", "dataset": dataset, "model": model, "penalty": penalty}
             for covariate, values in (("boundary density", gains.density), ("classes", gains.classes)):
-                rises_found.append(rise_over_images(gains.values, values))
-                rows.append(names | {"quantity": f"rise of gain with {covariate}"} | columns_of(rises_found[-1]))
-    numbers = with_holm(pd.DataFrame(rows), ["quantity"])
-    verdicts = [
-        _observed(scores, dataset, row["model"], row["penalty"], estimate, row["p_holm"])
-        for row, estimate in zip(numbers.to_dict("records"), rises_found, strict=True)
-        if row["quantity"] == "rise of gain with boundary density" and not np.isnan(estimate.mean)
-    ]
-    return _Part(numbers, verdicts)
+                rise = rise_over_images(gains.values, values)
+                quantity = {"quantity": f"rise of gain with {covariate}", "images": rise.images}
+                rows.append(names | quantity | row_of(rise))
+    return adjusted_words(pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
-def _observed(scores: Scores, dataset: str, model: str, penalty: str, rise: Estimate, p: float) -> Verdict:
-    fall = Estimate(-rise.mean, rise.se, rise.df, rise.seeds, rise.images)
-    reference = scores.label(scores.reference_of(penalty) or "")
-    name = scores.label(penalty)
+def _association(scores: Scores, rise: Any) -> Verdict:
+    """On the claim that the gain falls, of a row of `_rises_over_images`."""
+    name, reference = names_of(scores, rise)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
-        f"of a test image of {scores.label(dataset)} changes by {told(rise)}{holm_of(p)}; {rise.images} images and the "
-        "seeds are crossed. This is an association, not causal."
+        f"of a test image of {scores.label(rise.dataset)} changes by {told(rise)}{holm_of(rise.p_holm)}; {rise.images} "
+        "images and the seeds are crossed. This is an association, not causal."
     )
-    return Verdict(dataset, model, f"{name}{SINGLE}", word_of(fall, scores.rope, p), sentence)
-
-
-def _observed_summary(verdicts: list[Verdict]) -> str:
-    if not verdicts:
-        return "No data set has test images of several boundary densities, so nothing is said of single images."
-    return (
-        "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
-        f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
-    )
+    return Verdict(rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), sentence)

@@ -7,7 +7,6 @@ two kinds were not trained in turn (`in_turn`), the ratio of their times has no 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +15,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from softreg.paper.questions.answer import WORDS, Answer, Verdict
+from softreg.paper.questions.answer import Answer, Verdict, listed
+from softreg.paper.questions.estimates import rows_of, word_of
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
+from softreg.scoring import records, stats
+from softreg.scoring.select import GROUP
 
 FEWEST_SIZES = 3
 """Numbers of penalised weights that a slope needs."""
@@ -32,22 +33,23 @@ MEASURES = {"seconds": "seconds per step", "memory": "peak memory"}
 _DECIDES = {"seconds": "seconds_low", "memory": "memory_ratio"}
 """The column that is known where a ratio may enter a slope: a time needs its interval."""
 
-GROUP = ["dataset", "model", "penalty"]
-_PAIR = ["phase", "dataset", "model", "seed", "fold", "device"]
-_KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
-_QUESTION = "Is a penalty costly in high dimension?"
-_ESTIMAND = (
-    "Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same data "
-    "set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the logarithm of "
-    "the number of penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
-    f"±{SLOPE_ROPE:g} does not matter: the ratio then changes by under 5 % over ten times the weights."
-)
-_STATISTIC = "Median over evaluation seeds of the ratio; slope by least squares through the models' medians."
-_INTERVAL = (
-    "Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds on and "
-    "the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom. Where, "
-    "in the order in which cells ended, the two sides alternate less often than there are pairs, what else the machine "
-    "did is not told apart from the penalty: such a ratio of times has no interval and enters no slope."
+ENDS = ("", "_ratio", "_low", "_high", "_confidence", "_n")
+COLUMNS = [*GROUP, "kind", "reference", "penalised", "device", *(name + end for name in MEASURES for end in ENDS)]
+SLOPES = ["dataset", "penalty", "measure", "slope", "low", "high", "low90", "high90", "models"]
+_KEYS = ["phase", *records.CELL]
+
+HEAD = Answer(
+    key="H5",
+    question="Is a penalty costly in high dimension?",
+    estimand="Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same "
+    "data set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the "
+    "logarithm of the number of penalised weights, over a study's models. Claim: the slope is above 0. A slope within "
+    f"±{SLOPE_ROPE:g} does not matter: the ratio then changes by under 5 % over ten times the weights.",
+    statistic="Median over evaluation seeds of the ratio; slope by least squares through the models' medians.",
+    interval="Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds "
+    "on and the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom. "
+    "Where, in the order in which cells ended, the two sides alternate less often than there are pairs, what else the "
+    "machine did is not told apart from the penalty: such a ratio of times has no interval and enters no slope.",
 )
 
 
@@ -69,11 +71,9 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> MedianInterv
     (n, ½). With too few values for that (under 6 at 95 %), the smallest and the largest: the ``confidence`` returned
     is what is reached, 1 − 2 P(B < k). Of one value there is no interval.
     """
-    given = np.asarray(values, dtype=np.float64)
-    sample = np.sort(given[~np.isnan(given)])
-    n = len(sample)
+    sample = np.sort(stats.known(values))
+    n, nan = len(sample), float("nan")
     if n < 2:
-        nan = float("nan")
         return MedianInterval(float(sample[0]) if n else nan, nan, nan, nan, n)
     below = scipy_stats.binom.cdf(np.arange(n), n, 0.5)  # P(B ≤ k − 1) for k = 1, 2, …
     k = max(1, int((below <= (1 - confidence) / 2 + 1e-12).sum()))
@@ -120,21 +120,20 @@ def ratios(scores: Scores) -> pd.DataFrame:
     ``…_n`` (seeds), nan where there is no pair. The interval of seconds is nan too where cells were not trained
     `in_turn`. Only small_dense has several sizes: its ratio is that of a smaller network.
     """
+    keys = [*GROUP, "penalised"]
     measured = cells(scores)
     pairs = _pairs(scores, measured)
-    keys = [*GROUP, "penalised"]
-    rows = [
-        dict(zip(keys, key, strict=True)) | _summarised(part, pairs, dict(zip(keys, key, strict=True)))
-        for key, part in measured.groupby(keys)
-    ]
-    entries = scores.study["penalties"]
-    columns = [*keys, "device", *(name for measure in MEASURES for name in _columns(measure))]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame.insert(3, "kind", frame["penalty"].map({name: entry["kind"] for name, entry in entries.items()}))
-    frame.insert(4, "reference", frame["penalty"].map({name: scores.reference_of(name) or "" for name in entries}))
-    for column, names in zip(GROUP, (scores.study["datasets"], scores.study["models"], scores.penalties), strict=True):
-        frame[column] = pd.Categorical(frame[column], list(names))
-    return frame.sort_values(keys, kind="stable").astype(dict.fromkeys(GROUP, str)).reset_index(drop=True)
+    by_key = dict(list(pairs.groupby(keys)))
+    rows = []
+    for key, part in measured.groupby(keys):
+        row = dict(zip(keys, key, strict=True)) | {"device": "; ".join(sorted(set(part["device"])))}
+        for measure in MEASURES:
+            values = _ratio_of(by_key.get(key, pairs.iloc[:0]), measure)
+            row |= {f"{measure}{end}": v for end, v in zip(ENDS, (part[measure].median(), *values), strict=True)}
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    named = frame.assign(kind=frame["penalty"].map(scores.kinds), reference=frame["penalty"].map(scores.references))
+    return scores.ordered(named, "penalised").reset_index(drop=True)
 
 
 def slopes(compared: pd.DataFrame) -> pd.DataFrame:
@@ -151,36 +150,29 @@ def slopes(compared: pd.DataFrame) -> pd.DataFrame:
             if known["penalised"].nunique() >= FEWEST_SIZES:
                 names = {"dataset": dataset, "penalty": penalty, "measure": measure}
                 rows.append(names | _slope(known["penalised"], known[f"{measure}_ratio"]))
-    return pd.DataFrame(
-        rows, columns=["dataset", "penalty", "measure", "slope", "low", "high", "low90", "high90", "models"]
-    )
+    return pd.DataFrame(rows, columns=SLOPES)
 
 
 def answer(scores: Scores) -> Answer:
     """The answer to H5; see `softreg.paper.questions`. Without a slope, the ratios are told all the same."""
-    told = Answer("H5", _QUESTION, _ESTIMAND, _STATISTIC, _INTERVAL)
     if scores.reference is None:
-        return replace(told, absent="The study has no entry of kind none to compare times with: add one to penalties.")
+        return replace(HEAD, absent="The study has no entry of kind none to compare times with: add one to penalties.")
     compared = ratios(scores)
     if not compared["seconds_ratio"].notna().any():
-        reason = (
-            "No penalty has a finished cell and an unpenalised one of its seed, update rule and device: train both."
-        )
-        return replace(told, absent=reason)
+        why = "No penalty has a finished cell and an unpenalised one of its seed, update rule and device: train both."
+        return replace(HEAD, absent=why)
     found = slopes(compared)
-    told = replace(told, numbers=_numbers(compared, found), figures=("cost",))
-    summary = f"{_ratios_told(scores, compared)} {_caveat(compared)}"
-    if found.empty:
-        return replace(told, summary=summary, absent=_no_slope(compared))
-    verdicts = [_judged(scores, row) for _, row in found.iterrows()]
-    words = Counter(verdict.word for verdict in verdicts)
-    counts = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
-    summary = f"That the relative cost grows with the number of weights is, by penalty and measure: {counts}. {summary}"
-    return replace(told, summary=summary, verdicts=verdicts)
-
-
-def _columns(measure: str) -> list[str]:
-    return [measure, *(f"{measure}_{name}" for name in ("ratio", "low", "high", "confidence", "n"))]
+    verdicts = [_judged(scores, row) for row in rows_of(found)]
+    counts = listed(verdict.word for verdict in verdicts)
+    told = f"That the relative cost grows with the number of weights is, by penalty and measure: {counts}. "
+    return replace(
+        HEAD,
+        summary=f"{told if verdicts else ''}{_ratios_told(scores, compared)} {_caveat(compared)}",
+        verdicts=verdicts,
+        numbers=_numbers(compared, found),
+        figures=("cost",),
+        absent="" if verdicts else _no_slope(compared),
+    )
 
 
 def _pairs(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
@@ -189,28 +181,21 @@ def _pairs(scores: Scores, measured: pd.DataFrame) -> pd.DataFrame:
     Columns: `GROUP`, penalised, seed, time, time_plain (the reference's), and seconds and memory, the logarithm of the
     ratio to the reference.
     """
-    entries = scores.study["penalties"]
-    unpenalised = measured["penalty"].isin([name for name, entry in entries.items() if entry["kind"] == "none"])
-    plain = measured[unpenalised].rename(columns={"penalty": "reference"})[[*_PAIR, "reference", "time", *MEASURES]]
-    treated = measured[~unpenalised]
-    treated = treated.assign(reference=treated["penalty"].map({name: scores.reference_of(name) for name in entries}))
-    both = treated.merge(plain, on=[*_PAIR, "reference"], suffixes=("", "_plain"))
+    kinds, references = (measured["penalty"].map(of) for of in (scores.kinds, scores.references))
+    plain = measured[kinds == "none"].drop(columns=["lambda", "penalised"]).rename(columns={"penalty": "reference"})
+    treated = measured.assign(reference=references)[kinds != "none"]
+    keys = ["phase", "dataset", "model", "seed", "fold", "device", "reference"]
+    both = treated.merge(plain, on=keys, suffixes=("", "_plain"))
     logs = {name: np.log(both[name] / both[f"{name}_plain"]) for name in MEASURES}
     return both[[*GROUP, "penalised", "seed", "time", "time_plain"]].assign(**logs)
 
 
-def _summarised(part: pd.DataFrame, pairs: pd.DataFrame, key: dict[str, object]) -> dict[str, object]:
-    mine = pairs[(pairs[list(key)] == pd.Series(key)).all(axis=1)]
-    by_seed = mine.groupby("seed")[[*MEASURES]].mean()
-    row: dict[str, object] = {"device": "; ".join(sorted(set(part["device"])))}
-    for measure in MEASURES:
-        found = median_interval(by_seed[measure])
-        if measure == "seconds" and not in_turn(mine["time"], mine["time_plain"]):
-            found = replace(found, low=float("nan"), high=float("nan"), confidence=float("nan"))
-        ends = np.exp([found.median, found.low, found.high]).tolist()
-        values = (float(part[measure].median()), *ends, found.confidence, found.n)
-        row |= dict(zip(_columns(measure), values, strict=True))
-    return row
+def _ratio_of(pairs: pd.DataFrame, measure: str) -> tuple[float, ...]:
+    """The median ratio of ``pairs``, its interval (low, high, confidence), nan where it has none, and n."""
+    found = median_interval(pairs.groupby("seed")[measure].mean())
+    if measure == "seconds" and not in_turn(pairs["time"], pairs["time_plain"]):
+        found = replace(found, low=float("nan"), high=float("nan"), confidence=float("nan"))
+    return *np.exp([found.median, found.low, found.high]).tolist(), found.confidence, found.n
 
 
 def _slope(weights: pd.Series[int], ratio: pd.Series[float]) -> dict[str, float]:
@@ -233,39 +218,39 @@ def _numbers(compared: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return numbers
 
 
-def _judged(scores: Scores, row: pd.Series[Any]) -> Verdict:
-    low, high, slope, models = float(row["low"]), float(row["high"]), float(row["slope"]), int(row["models"])
-    word = stats.verdict(low, high, float(row["low90"]), float(row["high90"]), SLOPE_ROPE)
-    label, measure = scores.label(str(row["penalty"])), MEASURES[str(row["measure"])]
+def _judged(scores: Scores, row: Any) -> Verdict:
+    label, measure = scores.label(row.penalty), MEASURES[row.measure]
     sentence = (
-        f"Over {models} models on {scores.label(str(row['dataset']))}, ten times the penalised weights multiply the "
-        f"ratio of {measure} of {label} to that without a penalty by {10**slope:.3g} (slope {slope:+.3f}, 95 % "
-        f"t-interval {low:+.3f} to {high:+.3f}, n = {models} models)."
+        f"Over {row.models} models on {scores.label(row.dataset)}, ten times the penalised weights multiply the "
+        f"ratio of {measure} of {label} to that without a penalty by {10**row.slope:.3g} (slope {row.slope:+.3f}, 95 % "
+        f"t-interval {row.low:+.3f} to {row.high:+.3f}, n = {row.models} models)."
     )
-    return Verdict(str(row["dataset"]), f"{models} models", f"{label}, {measure}", word, sentence)
+    return Verdict(row.dataset, f"{row.models} models", f"{label}, {measure}", word_of(row, SLOPE_ROPE), sentence)
 
 
 def _ratios_told(scores: Scores, compared: pd.DataFrame) -> str:
     """The least and the most that a penalty costs, of its medians over seeds, and why times are left out."""
-    known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
+    known = _known(compared)
     if known.empty:
         return "No entry but small_dense has a ratio."
     ordered = known[known["seconds_low"].notna()].sort_values("seconds_ratio", kind="stable")
     sentences = []
     if len(ordered):
-        sentences.append(
-            "The time of a step, as a multiple of that without a penalty, is least with "
-            f"{_ratio(scores, ordered.iloc[0], 'seconds')} and most with {_ratio(scores, ordered.iloc[-1], 'seconds')}."
-        )
+        least, most = (_ratio(scores, ordered.iloc[place], "seconds") for place in (0, -1))
+        text = "The time of a step, as a multiple of that without a penalty, is least with"
+        sentences.append(f"{text} {least} and most with {most}.")
     if len(ordered) < len(known):
         some = f"{len(known) - len(ordered)} of {len(known)} time ratios have no interval and are left out"
         sentences.append(f"{some if len(ordered) else 'No time ratio can be trusted'}: {_why_no_interval(known)}.")
-    text = " ".join(sentences)
-    memory = known[known["memory_ratio"].notna()]
+    memory = known[known["memory_ratio"].notna()].sort_values("memory_ratio", kind="stable")
     if memory.empty:
-        return f"{text} No peak of memory was recorded."
-    top = memory.sort_values("memory_ratio", kind="stable").iloc[-1]
-    return f"{text} Peak memory is most with {_ratio(scores, top, 'memory')}."
+        return " ".join([*sentences, "No peak of memory was recorded."])
+    return " ".join([*sentences, f"Peak memory is most with {_ratio(scores, memory.iloc[-1], 'memory')}."])
+
+
+def _known(compared: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a ratio of times that a penalty has caused, and not a smaller network."""
+    return compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
 
 
 def _ratio(scores: Scores, row: pd.Series[Any], measure: str) -> str:
@@ -288,12 +273,10 @@ def _why_no_interval(known: pd.DataFrame) -> str:
 
 def _no_slope(compared: pd.DataFrame) -> str:
     """Why there is no slope: too few sizes of models or, with enough of them, no times to be trusted."""
-    known = compared[compared["seconds_ratio"].notna() & (compared["kind"] != "small_dense")]
-    sizes = known.groupby(["dataset", "penalty"])["penalised"].nunique()
-    most = int(sizes.max()) if len(sizes) else 0
-    if most >= FEWEST_SIZES:
-        why = f"is not known: {_why_no_interval(known)}."
-    else:
+    known = _known(compared)
+    most = max(known.groupby(["dataset", "penalty"])["penalised"].nunique(), default=0)
+    why = f"is not known: {_why_no_interval(known)}."
+    if most < FEWEST_SIZES:
         why = (
             f"can be told only where a penalty is trained on models of at least {FEWEST_SIZES} different sizes, and "
             f"here the most is {most}: add models, such as smp encoders of other sizes."

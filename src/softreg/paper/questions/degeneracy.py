@@ -15,25 +15,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper.questions.answer import CONTRADICTED, SUPPORTED, UNDECIDED, Answer, Verdict
-from softreg.paper.questions.gain import counted, p_text, signed
+from softreg.paper.questions.answer import CONTRADICTED, FEWEST_SEEDS, SUPPORTED, UNDECIDED, Answer, Verdict, listed
+from softreg.paper.questions.estimates import plural, signed
+from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
+from softreg.scoring.select import GROUP
 
-KEY = "H2"
-QUESTION = "Are penalties that are one at the size of a network's weights one in practice, at matching strengths?"
-ESTIMAND = (
-    "Mean difference in validation mIoU (points, 0 to 100) between two entries at matching strengths, over training "
-    "runs like those drawn, on these validation images, within one data set and model, at each strength."
-)
-STATISTIC = (
-    "Mean paired difference over tuning seeds at each matching strength, by two one-sided t-tests against the region "
-    "of practical equivalence. A pair is one (supported) where that holds at every strength, and is not "
+HEAD = Answer(
+    key="H2",
+    question="Are penalties that are one at the size of a network's weights one in practice, at matching strengths?",
+    estimand="Mean difference in validation mIoU (points, 0 to 100) between two entries at matching strengths, over "
+    "training runs like those drawn, on these validation images, within one data set and model, at each strength.",
+    statistic="Mean paired difference over tuning seeds at each matching strength, by two one-sided t-tests against "
+    "the region of practical equivalence. A pair is one (supported) where that holds at every strength, and is not "
     "(contradicted) where at some strength the interval, widened by Bonferroni's rule for the number of strengths, "
-    "lies outside the region. Beside it, how many pairs of networks have the same bits."
+    "lies outside the region. Beside it, how many pairs of networks have the same bits.",
+    interval="95 % t-interval of the paired differences; the seed (a training run) is resampled, validation images are "
+    "fixed.",
 )
-INTERVAL = (
-    "95 % t-interval of the paired differences; the seed (a training run) is resampled, validation images are fixed."
+ABSENT = (
+    "The study trains no two entries at matching strengths: add l1 with the λ of soft, or smooth_l1 with β times the λ "
+    "of l2."
 )
 
 SOFT_L1, HUBER_L2, IDENTITY = "soft − L1", "smooth L1 − L2", "soft(λ) − elastic net(2λ, α ½)"
@@ -41,20 +44,8 @@ UNDER_BETA = 0.01
 """Smooth L1 counts as quadratic where its measured value is less than this share below that of its quadratic branch."""
 
 SIDES = ["penalty_a", "lambda_a", "penalty_b", "lambda_b"]
-POINTS = [
-    "dataset",
-    "model",
-    "pair",
-    "beta",
-    "strength",
-    *SIDES,
-    "seed",
-    "difference",
-    "norm",
-    "zeros",
-    "beyond",
-    "same",
-]
+PLACE = ["dataset", "model", "pair", "beta", "strength", *SIDES]
+POINTS = [*PLACE, "seed", "difference", "norm", "zeros", "beyond", "same"]
 _SAME = ("realisation", "weights", "training")
 _CLAIMS = {
     SOFT_L1: "the two are practically one at the same λ",
@@ -94,17 +85,13 @@ def points(scores: Scores) -> pd.DataFrame:
     while no weight exceeds β and nan for the other pairs; ``same`` whether the weights are the same bits. Where folds
     score, a seed has several networks: norm, zeros and beyond are of their sums, ``same`` of all of them.
     """
-    keys = ["dataset", "model", "penalty", "lambda", "seed"]
-    measured = scores.sweep_seeds[[*keys, "miou"]].merge(_networks(scores, keys), on=keys)
-    a, b = (
-        measured.rename(columns={"penalty": f"penalty_{side}", "lambda": f"lambda_{side}"}).rename(
-            columns={name: f"{name}_{side}" for name in ("miou", "squares", "value", "zeros", "bits")}
-        )
-        for side in "ab"
-    )
-    both = (
-        matches(scores.study["penalties"]).merge(a, on=SIDES[:2]).merge(b, on=[*SIDES[2:], "dataset", "model", "seed"])
-    )
+    keys = ["dataset", "model", "seed"]
+    measured = scores.sweep_seeds[[*keys, "penalty", "lambda", "miou"]].merge(_networks(scores))
+    both = matches(scores.study["penalties"])
+    for side in "ab":
+        mine = {name: f"{name}_{side}" for name in measured.columns if name not in keys}
+        # The second side is matched by data set, model and seed too.
+        both = both.merge(measured.rename(columns=mine))
     quadratic = both["lambda_a"].astype(float) * both["squares_a"] / (2 * both["beta"].astype(float))
     return both.assign(
         difference=100 * (both["miou_a"] - both["miou_b"]),
@@ -115,14 +102,14 @@ def points(scores: Scores) -> pd.DataFrame:
     )[POINTS]
 
 
-def _networks(scores: Scores, keys: list[str]) -> pd.DataFrame:
+def _networks(scores: Scores) -> pd.DataFrame:
     """Of each finished cell of the sweep, its folds together: ‖w‖², λP(w), share of zeros, and digests of the bits."""
-    cells = scores.cells[(scores.cells["phase"] == "sweep") & (scores.cells["status"] == "finished")]
-    cells = cells.assign(squares=cells["norm_l2"] ** 2).sort_values("fold")
-    grouped = cells.groupby(keys)
+    cells = scores.finished("sweep").sort_values("fold")
+    grouped = cells.assign(squares=cells["norm_l2"] ** 2).groupby([*GROUP, "lambda", "seed"])
     sums = grouped[["squares", "penalty_value", "exact_zeros", "penalised"]].sum()
-    frame = sums.assign(zeros=sums["exact_zeros"] / sums["penalised"], bits=grouped["weights_sha256"].agg(" ".join))
-    return frame.rename(columns={"penalty_value": "value"})[["squares", "value", "zeros", "bits"]].reset_index()
+    columns = {"squares": sums["squares"], "value": sums["penalty_value"]}
+    columns |= {"zeros": sums["exact_zeros"] / sums["penalised"], "bits": grouped["weights_sha256"].agg(" ".join)}
+    return pd.DataFrame(columns).reset_index()
 
 
 def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
@@ -131,28 +118,17 @@ def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     Columns: dataset, model, pair, beta, strength, `SIDES`; n (tuning seeds), difference, low, high (95 %), low90,
     high90, p_equivalence; norm, zeros, beyond (means); same (pairs of networks that are the same bits); word.
     """
-    by = ["dataset", "model", "pair", "beta", "strength", *SIDES]
-    grouped = found.groupby(by, sort=False, dropna=False)
-    return pd.DataFrame(
-        [dict(zip(by, names, strict=True)) | _estimate(part, scores.rope) for names, part in grouped],
-        columns=[*by, *_ESTIMATES],
-    )
-
-
-_ESTIMATES = ["n", "difference", "low", "high", "low90", "high90", "p_equivalence"]
-_ESTIMATES += ["norm", "zeros", "beyond", "same", "word"]
-
-
-def _estimate(part: pd.DataFrame, rope: float) -> dict[str, Any]:
-    values = part["difference"].to_numpy()
-    wide, narrow = stats.mean_interval(values), stats.mean_interval(values, 0.9)
-    return {
-        **{"n": wide.n, "difference": wide.mean, "low": wide.low, "high": wide.high},
-        **{"low90": narrow.low, "high90": narrow.high, "p_equivalence": stats.paired_equivalence_p(values, rope)},
-        **{name: part[name].mean() for name in ("norm", "zeros", "beyond")},
-        "same": int(part["same"].sum()),
-        "word": _word([values], rope),
-    }
+    rows = []
+    for names, part in found.groupby(PLACE, sort=False, dropna=False):
+        values = part["difference"].to_numpy()
+        wide, narrow = stats.mean_interval(values), stats.mean_interval(values, 0.9)
+        row = dict(zip(PLACE, names, strict=True))
+        row |= {"n": wide.n, "difference": wide.mean, "low": wide.low, "high": wide.high}
+        row |= {"low90": narrow.low, "high90": narrow.high}
+        row |= {"p_equivalence": stats.paired_equivalence_p(values, scores.rope)}
+        row |= {name: part[name].mean() for name in ("norm", "zeros", "beyond")}
+        rows.append(row | {"same": int(part["same"].sum()), "word": _word([values], scores.rope)})
+    return pd.DataFrame(rows)
 
 
 def _word(samples: list[Any], rope: float) -> str:
@@ -169,22 +145,15 @@ def _word(samples: list[Any], rope: float) -> str:
 
 def answer(scores: Scores) -> Answer:
     """The answer to H2; see `softreg.paper.questions`."""
-    head = Answer(KEY, QUESTION, ESTIMAND, STATISTIC, INTERVAL)
     if matches(scores.study["penalties"]).empty:
-        return replace(head, absent=ABSENT)
+        return replace(HEAD, absent=ABSENT)
     found = points(scores)
     if found.empty:
-        return replace(head, absent="No pair of matching cells has finished yet: finish the study's sweep.")
+        return replace(HEAD, absent="No pair of matching cells has finished yet: finish the study's sweep.")
     by = ["dataset", "model", "pair", "beta", "penalty_a", "penalty_b"]
     verdicts = [_verdict(scores, part) for _, part in found.groupby(by, sort=False, dropna=False)]
-    numbers, summary = estimates(scores, found), _summary(scores, found, verdicts)
-    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("degeneracy",))
-
-
-ABSENT = (
-    "The study trains no two entries at matching strengths: add l1 with the λ of soft, or smooth_l1 with β times the λ "
-    "of l2."
-)
+    numbers, summary = estimates(scores, found), _summary(found, verdicts)
+    return replace(HEAD, summary=summary, verdicts=verdicts, numbers=numbers, figures=("degeneracy",))
 
 
 def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
@@ -212,14 +181,14 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
 
 def _n(part: pd.DataFrame) -> str:
     seeds, strengths = part["seed"].nunique(), part["strength"].nunique()
-    return f"{counted(seeds, 'tuning seed')} at {strengths} matching strength{'s' * (strengths != 1)}"
+    return f"{plural(seeds, 'tuning seed')} at {plural(strengths, 'matching strength')}"
 
 
 def _bits(part: pd.DataFrame) -> str:
     same, n = int(part["same"].sum()), len(part)
     if same == n:
-        return f"all {counted(n, 'pair')} of networks have the same weights, bit for bit"
-    return f"{same or 'none'} of {counted(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
+        return f"all {plural(n, 'pair')} of networks have the same weights, bit for bit"
+    return f"{same or 'none'} of {plural(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
 
 
 def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
@@ -230,27 +199,25 @@ def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
     rope, level = scores.rope, 1 - 0.05 / len(samples)
     tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level)) for values in samples]
     held = sum(p < 0.05 for p, _ in tests)
-    told = [f"equivalent within ±{rope:g} points at {held} of {counted(len(tests), 'strength')}"]
+    told = [f"equivalent within ±{rope:g} points at {held} of {plural(len(tests), 'strength')}"]
     p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))
     text = f"furthest from it: {signed(worst.mean)} points"
     if not math.isnan(worst.low):
         jointly = f" for all {len(tests)} strengths jointly" if len(tests) > 1 else ""
         text += f" (95 % interval{jointly} {signed(worst.low)} to {signed(worst.high)}, p of equivalence {p_text(p)})"
     else:
-        text += f" from {counted(worst.n, 'seed')}, which gives no interval"
+        text += f" from {plural(worst.n, 'seed')}, which gives no interval"
     return [*told, text]
 
 
-def _summary(scores: Scores, found: pd.DataFrame, verdicts: list[Verdict]) -> str:
-    words = pd.Series([each.word for each in verdicts]).value_counts()
-    counts = ", ".join(f"{words[word]} {word}" for word in (SUPPORTED, CONTRADICTED, UNDECIDED) if word in words)
+def _summary(found: pd.DataFrame, verdicts: list[Verdict]) -> str:
+    words = [verdict.word for verdict in verdicts]
     n = found.groupby(["dataset", "model"])["seed"].nunique()
-    seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
-    seeds += f" tuning seed{'s' if n.max() > 1 else ''}"
-    text = f"Of {counted(len(verdicts), 'pair')} of entries at matching strengths: {counts} ({seeds})."
+    seeds = plural(n.max(), "tuning seed") if n.min() == n.max() else f"{n.min()} to {n.max()} tuning seeds"
+    text = f"Of {plural(len(verdicts), 'pair')} of entries at matching strengths: {listed(words)} ({seeds})."
     identity = found[found["pair"] == IDENTITY]
     if len(identity):
         text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."
-    if UNDECIDED in words and n.max() < 5:
+    if UNDECIDED in words and n.max() < FEWEST_SEEDS:
         text += " So few seeds show what is exact or gross, and cannot tell a small difference."
     return text

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from softreg.paper.questions import answer as words
-from softreg.paper.questions.answer import Verdict
+from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.scoring.stats import Crossed, Estimate
@@ -21,6 +24,9 @@ NOTHING_PAIRED = "No evaluation seed has a test score both with and without a pe
 HELD = "The interval is over seeds, by t; test images are held fixed."
 
 
+# Estimates.
+
+
 def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     """``frame`` with each of ``measures`` less that of the unpenalised entry of the same update rule.
 
@@ -28,9 +34,8 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
     without a partner is left out.
     """
     frame = frame.drop(columns="lambda", errors="ignore")
-    references = {name: scores.reference_of(name) for name in scores.study["penalties"]}
-    treated = frame.assign(reference=frame["penalty"].map(references))
-    treated = treated[treated["reference"].notna() & (treated["reference"] != treated["penalty"])]
+    treated = frame.assign(reference=frame["penalty"].map(scores.references))
+    treated = treated[treated["reference"] != treated["penalty"]]
     keys = [name for name in treated.columns if name not in {*measures, "penalty"}]
     both = treated.merge(frame.rename(columns={"penalty": "reference"}), on=keys, suffixes=("", "_reference"))
     differences = {name: both[name] - both[f"{name}_reference"] for name in measures}
@@ -39,10 +44,8 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
 
 def over_seeds(values: Sequence[float] | Floats, images: int = 0) -> Estimate:
     """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out."""
-    given = np.asarray(values, dtype=np.float64)
-    sample = given[~np.isnan(given)]
-    mean = float(sample.mean()) if len(sample) else float("nan")
-    return Estimate(mean, stats.standard_error(sample), len(sample) - 1, len(sample), images)
+    sample = stats.known(values)
+    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), images)
 
 
 def crossed_mean(values: Floats) -> Estimate:
@@ -68,24 +71,7 @@ def crossed(by_seed: Floats, without: Floats) -> Estimate:
     return stats.crossed_interval(sample, 0)
 
 
-def word_of(estimate: Estimate, rope: float, p_holm: float) -> str:
-    """The verdict on "it is above 0"; see `softreg.scoring.stats.verdict` and `softreg.paper.questions.answer.adjusted`."""
-    wide, narrow = estimate.interval(0.95), estimate.interval(0.90)
-    return words.adjusted(stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope), p_holm)
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A signed number in prose."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
-
-
-def told(estimate: Estimate, unit: str = "points", digits: int = 2) -> str:
-    """An estimate with its interval and n, such as ``+0.40 points (95 % interval +0.10 to +0.70, 10 seeds)``."""
-    text, interval = f"{number(estimate.mean, digits)} {unit}", estimate.interval()
-    seeds = f"{estimate.seeds} seed{'s' * (estimate.seeds != 1)}"
-    if np.isnan(interval.low):
-        return f"{text} ({seeds}, which gives no interval)"
-    return f"{text} (95 % interval {number(interval.low, digits)} to {number(interval.high, digits)}, {seeds})"
+# Tables of estimates.
 
 
 def columns_of(estimate: Estimate) -> dict[str, float]:
@@ -95,35 +81,110 @@ def columns_of(estimate: Estimate) -> dict[str, float]:
     return columns | {"p": estimate.p, "seeds": estimate.seeds}
 
 
+def row_of(estimate: Estimate) -> dict[str, float]:
+    """`columns_of`, and the ends of the 90 % interval, which equivalence goes by: low90, high90."""
+    narrow = estimate.interval(0.90)
+    return columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high}
+
+
+def word_of(row: Any, rope: float) -> str:
+    """The verdict of `softreg.scoring.stats.verdict` on "it is above 0": of a row with low, high, low90 and high90."""
+    return stats.verdict(row.low, row.high, row.low90, row.high90, rope)
+
+
+def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float) -> pd.DataFrame:
+    """``frame`` with p_holm, p adjusted among the rows that agree in the columns ``family``, and `word_of` by it."""
+    if frame.empty:
+        return frame
+    frame = frame.assign(p_holm=frame.groupby([*family], sort=False)["p"].transform(stats.holm))
+    return frame.assign(word=[words.adjusted(word_of(row, rope), row.p_holm) for row in rows_of(frame)])
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples; ``lambda``, which no attribute can be called, as ``lambda_``."""
+    yield from frame.rename(columns={"lambda": "lambda_"}).itertuples(index=False)
+
+
+def in_order(scores: Scores, frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(model, penalty, its rows) of ``frame``, in the order to show, without those that have no row."""
+    for model, penalty in product(scores.study["models"], scores.penalties):
+        rows = frame[(frame["model"] == model) & (frame["penalty"] == penalty)]
+        if len(rows):
+            yield model, penalty, rows
+
+
+# Questions in parts.
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an answer: its rows of numbers, with `adjusted_words`; the verdicts on some of them; their summary."""
+
+    numbers: pd.DataFrame
+    verdicts: list[Verdict]
+    summary: str
+    figure: str = ""
+
+
+def in_parts(head: Answer, parts: Sequence[Part]) -> Answer:
+    """The answer that ``parts`` make together; absent where none has numbers. A part with verdicts shows its figure."""
+    numbers = [part.numbers.drop(columns=["low90", "high90", "word"]) for part in parts if len(part.numbers)]
+    if not numbers:
+        return replace(head, absent=NOTHING_PAIRED)
+    return replace(
+        head,
+        summary=" ".join(part.summary for part in parts),
+        verdicts=[verdict for part in parts for verdict in part.verdicts],
+        numbers=pd.concat(numbers, ignore_index=True),
+        figures=[part.figure for part in parts if part.verdicts and part.figure],
+    )
+
+
+# Words.
+
+
+def signed(value: float) -> str:
+    """A difference in points with its sign, two decimals; a zero that rounding made has none."""
+    text = number(value)
+    return "0.00" if text == "+0.00" else text
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A signed number in prose."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
+def plural(n: int, noun: str, many: str = "") -> str:
+    """``n`` things: the noun in the plural (``many``, or with an s) unless there is one."""
+    return f"{n} {noun if n == 1 else many or f'{noun}s'}"
+
+
+def told(row: Any, unit: str = "points", digits: int = 2) -> str:
+    """A row with `columns_of` in prose: ``+0.40 points (95 % interval +0.10 to +0.70, 10 seeds)``."""
+    text, seeds = f"{number(row.mean, digits)} {unit}", plural(row.seeds, "seed")
+    if np.isnan(row.low):
+        return f"{text} ({seeds}, which gives no interval)"
+    return f"{text} (95 % interval {number(row.low, digits)} to {number(row.high, digits)}, {seeds})"
+
+
+def names_of(scores: Scores, row: Any) -> tuple[str, str]:
+    """What a row's penalty and the unpenalised entry of its update rule are called."""
+    return scores.label(row.penalty), scores.label(scores.references[row.penalty])
+
+
+def holm_of(p: float) -> str:
+    """An adjusted p in prose, to follow an estimate; empty where there is none."""
+    return "" if np.isnan(p) else f", Holm's p {p:.3f}"
+
+
 def counted(verdicts: Sequence[Verdict], common: str = "") -> str:
     """How many verdicts have each word, with the subjects of the decided ones, such as ``supported in 1 (soft)``.
 
     ``common`` is the end that the subjects share and that goes without saying.
     """
     texts = []
-    for word in words.WORDS:
-        subjects = [verdict.subject.removesuffix(common) for verdict in verdicts if verdict.word == word]
-        listed = f" ({', '.join(dict.fromkeys(subjects))})" if word in (words.SUPPORTED, words.CONTRADICTED) else ""
-        texts += [f"{word} in {len(subjects)}{listed}"] if subjects else []
+    for word, n in words.word_counts(verdict.word for verdict in verdicts):
+        subjects = dict.fromkeys(each.subject.removesuffix(common) for each in verdicts if each.word == word)
+        decided = word in (words.SUPPORTED, words.CONTRADICTED)
+        texts.append(f"{word} in {n}" + (f" ({', '.join(subjects)})" if decided else ""))
     return f"{', '.join(texts)} of {len(verdicts)}"
-
-
-def with_holm(numbers: pd.DataFrame, family: Sequence[str]) -> pd.DataFrame:
-    """``numbers`` with p_holm: p adjusted among the rows that agree in the columns ``family``."""
-    if numbers.empty:
-        return numbers
-    return numbers.assign(p_holm=numbers.groupby([*family], sort=False)["p"].transform(stats.holm))
-
-
-def in_order(scores: Scores, frame: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(model, penalty, its rows) of ``frame``, in the order to show, without those that have no row."""
-    for model in scores.study["models"]:
-        for penalty in scores.penalties:
-            rows = frame[(frame["model"] == model) & (frame["penalty"] == penalty)]
-            if len(rows):
-                yield model, penalty, rows
-
-
-def holm_of(p: float) -> str:
-    """An adjusted p in prose, to follow an estimate; empty where there is none."""
-    return "" if np.isnan(p) else f", Holm's p {p:.3f}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import Any
 
@@ -13,8 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softreg.paper.questions.answer import UNDECIDED, WORDS, Answer, Verdict, adjusted
+from softreg.paper.questions.answer import UNDECIDED, Answer, Verdict, adjusted, listed
 from softreg.paper.questions.complexity import label_noise_pairs
+from softreg.paper.questions.estimates import adjusted_words, plural, row_of, signed
+from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
 from softreg.scoring.select import GROUP
@@ -22,22 +23,19 @@ from softreg.study.treatment import CONTROLS
 
 Table = NDArray[np.int64]
 
-KEY = "H1"
-QUESTION = "Does a penalty at its chosen λ̂ improve test mIoU over none, and the article's soft over L1, L2 and decay?"
-ESTIMAND = (
-    "Mean difference in test mIoU (points, 0 to 100) between two entries of the study, each at its λ̂, over training "
-    "runs and test images like those drawn, within one data set and model."
-)
-STATISTIC = (
-    "Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is taken. "
-    "p from its t statistic, adjusted by Holm within the primary contrasts of one data set and model, and within the "
-    "secondary ones; beside it the sign-flip p over seeds on these test images, and the p of two one-sided tests of "
-    "equivalence."
-)
-INTERVAL = (
-    "95 % interval over seeds and images, crossed: seeds (training runs) and test images are the units of resampling, "
-    "paired by both; the variance is that between seeds and that of leaving out each image in turn (jackknife), with t "
-    "of Satterthwaite's degrees of freedom."
+HEAD = Answer(
+    key="H1",
+    question="Does a penalty at its chosen λ̂ improve test mIoU over none, and the article's soft over L1, L2 and "
+    "decay?",
+    estimand="Mean difference in test mIoU (points, 0 to 100) between two entries of the study, each at its λ̂, over "
+    "training runs and test images like those drawn, within one data set and model.",
+    statistic="Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is "
+    "taken. p from its t statistic, adjusted by Holm within the primary contrasts of one data set and model, and "
+    "within the secondary ones; beside it the sign-flip p over seeds on these test images, and the p of two one-sided "
+    "tests of equivalence.",
+    interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images are the units of "
+    "resampling, paired by both; the variance is that between seeds and that of leaving out each image in turn "
+    "(jackknife), with t of Satterthwaite's degrees of freedom.",
 )
 
 SOFT = "soft"
@@ -46,27 +44,10 @@ RIVALS = ("l1", "l2", "decoupled_decay")
 ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
 """In the place of names, where a verdict is over all of them; no entry of a study can have such a name."""
 
-COLUMNS = [
-    *GROUP,
-    "reference",
-    "primary",
-    "n_seeds",
-    "n_images",
-    "difference",
-    "low",
-    "high",
-    "low90",
-    "high90",
-    "p",
-    "p_seed",
-    "p_holm",
-    "p_equivalence",
-    "correlation",
-    "detectable",
-    "word",
-    "lambda",
-    "reference_lambda",
-]
+ENDS = ["low", "high", "low90", "high90"]
+TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "correlation", "detectable", "word"]
+COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "difference", *ENDS, *TESTS]
+COLUMNS += ["lambda", "reference_lambda"]
 FEWEST_BLOCKS = 5
 """Pairs of data set and model from which on they decide something together."""
 FITTED = ["penalty", "reference", "difference", "low", "high", "p"]
@@ -93,11 +74,7 @@ class Resampled:
         kept = scores.notna().to_numpy()
         if not kept.any():
             return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.images)
-        part = replace(
-            crossed,
-            scores=crossed.scores[places][:, kept],
-            by_seed=crossed.by_seed[places][:, kept],
-        )
+        part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
         return replace(found, mean=100 * found.mean, se=100 * found.se)
 
@@ -131,29 +108,21 @@ class Resampled:
         return pd.Series(100 * values, index=self.seeds)
 
 
+@lru_cache(maxsize=1)
 def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
     """`Resampled` of each (data set, model) that has test scores; made once for each `Scores`."""
-    # Kept with the object, as its cached properties are: an equal one may have read the folder at another time.
-    kept = vars(scores)
-    if "_resampled" not in kept:
-        found = {
-            place: scores.test_counts(*place) for place in product(scores.study["datasets"], scores.study["models"])
-        }
-        kept["_resampled"] = {place: _resampled(counts) for place, counts in found.items() if counts}
-    result: dict[tuple[str, str], Resampled] = kept["_resampled"]
-    return result
+    places = product(scores.study["datasets"], scores.study["models"])
+    return {place: _resampled(counts) for place in places if (counts := scores.test_counts(*place))}
 
 
 def _resampled(counts: dict[str, Counts]) -> Resampled:
     seeds = sorted({seed for each in counts.values() for seed in each.seeds})
     first = next(iter(counts.values()))
-    shape = (len(counts), len(seeds), *first.tp.shape[1:])
-    tp, fp, fn = (np.zeros(shape, np.int64) for _ in range(3))
-    for place, each in enumerate(counts.values()):
-        rows = np.searchsorted(seeds, each.seeds)
-        for whole, part in ((tp, each.tp), (fp, each.fp), (fn, each.fn)):
-            whole[place, rows] = part
     # A seed that is missing has no pixel, so that its mIoU is nan.
+    whole = np.zeros((3, len(counts), len(seeds), *first.tp.shape[1:]), np.int64)
+    for place, each in enumerate(counts.values()):
+        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
+    tp, fp, fn = whole
     return Resampled(list(counts), seeds, (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
 
 
@@ -163,26 +132,21 @@ def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool
     Each entry is held against the unpenalised one of the same update rule, and soft also against the `RIVALS` that act
     on the same weights by the same update rule. Primary are those of soft; where there is no soft, all.
     """
-    entries, groups = scores.study["penalties"], set(scores.groups)
+    entries, kinds, groups = scores.study["penalties"], scores.kinds, set(scores.groups)
     trained = [name for name in scores.penalties if (dataset, model, name) in groups]
-    softs = [name for name in trained if entries[name]["kind"] == SOFT]
+    softs = [name for name in trained if kinds[name] == SOFT]
     found = []
     for name in trained:
-        plain = scores.reference_of(name)
-        if entries[name]["kind"] != "none" and plain in trained:
-            found.append((name, str(plain), name in softs or not softs))
-        if name in softs:
-            found += [(name, rival, True) for rival in _rivals(entries, name, trained)]
+        plain = scores.references[name]
+        if kinds[name] != "none" and plain in trained:
+            found.append((name, plain, name in softs or not softs))
+        for kind, rival in product(RIVALS if name in softs else (), trained):
+            alike = all(entries[rival][key] == entries[name][key] for key in ("training", "weights"))
+            found += [(name, rival, True)] if kinds[rival] == kind and alike else []
     return found
 
 
-def _rivals(entries: dict[str, dict[str, Any]], soft: str, trained: list[str]) -> Iterator[str]:
-    for kind, name in product(RIVALS, trained):
-        same = all(entries[name][key] == entries[soft][key] for key in ("training", "weights"))
-        if entries[name]["kind"] == kind and same:
-            yield name
-
-
+@lru_cache(maxsize=1)
 def contrasts(scores: Scores) -> pd.DataFrame:
     """A row for each contrast with a seed that both sides have; made once for each `Scores`.
 
@@ -193,54 +157,30 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and
     reference_lambda. nan where not defined.
     """
-    kept = vars(scores)
-    if "_contrasts" not in kept:
-        kept["_contrasts"] = _contrasts(scores)
-    result: pd.DataFrame = kept["_contrasts"]
-    return result
-
-
-def _contrasts(scores: Scores) -> pd.DataFrame:
     chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
     rows = []
     for (dataset, model), sample in resampled(scores).items():
         for penalty, reference, primary in pairs(scores, dataset, model):
-            if not {penalty, reference} <= set(sample.penalties):
-                continue
-            row = _contrast(sample, penalty, reference, scores.rope)
-            strengths = {
-                "lambda": chosen.get((dataset, model, penalty), ""),
-                "reference_lambda": chosen.get((dataset, model, reference), ""),
-            }
-            if row["n_seeds"]:
-                rows.append({"dataset": dataset, "model": model, "primary": primary, **row, **strengths})
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    if not frame.empty:
-        families = frame.groupby(["dataset", "model", "primary"], sort=False)["p"]
-        frame["p_holm"] = families.transform(lambda family: stats.holm(family.to_numpy()))
-        frame["word"] = [adjusted(*row) for row in zip(frame["word"], frame["p_holm"], strict=True)]
-    return frame
+            if {penalty, reference} <= set(sample.penalties):
+                names = {"dataset": dataset, "model": model, "primary": primary}
+                names["lambda"] = chosen.get((dataset, model, penalty), "")
+                names["reference_lambda"] = chosen.get((dataset, model, reference), "")
+                rows.append(names | _contrast(sample, penalty, reference, scores.rope))
+    frame = pd.DataFrame([row for row in rows if row["n_seeds"]], columns=COLUMNS)
+    return adjusted_words(frame, ["dataset", "model", "primary"], scores.rope)
 
 
 def _contrast(sample: Resampled, penalty: str, reference: str, rope: float) -> dict[str, Any]:
-    estimate = sample.estimate(penalty, reference)
-    wide, narrow = estimate.interval(), estimate.interval(0.9)
+    estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
+    row = row_of(estimate)
     return {
-        "penalty": penalty,
-        "reference": reference,
-        "n_seeds": estimate.seeds,
-        "n_images": estimate.images,
-        "difference": estimate.mean,
-        "low": wide.low,
-        "high": wide.high,
-        "low90": narrow.low,
-        "high90": narrow.high,
-        "p": estimate.p,
-        "p_seed": stats.sign_flip_p(sample.by_seed(penalty, reference)),
+        **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds, "n_images": estimate.images},
+        **{"difference": row["mean"], "p": row["p"]},
+        **{name: row[name] for name in ENDS},
+        "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
         "p_equivalence": estimate.equivalence_p(rope),
-        "correlation": stats.pair_correlation(sample.by_seed(penalty), sample.by_seed(reference)),
+        "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
         "detectable": stats.detectable_effect(estimate.se, estimate.df),
-        "word": stats.verdict(wide.low, wide.high, narrow.low, narrow.high, rope),
     }
 
 
@@ -308,23 +248,20 @@ def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
     Fitted together, penalties that resemble each other would lend each other an error that is too small for their
     differences to none.
     """
-    entries, found = scores.study["penalties"], [pd.DataFrame(columns=FITTED)]
+    found = [pd.DataFrame(columns=FITTED)]
     for name in scores.penalties:
-        plain = scores.reference_of(name)
-        if plain is None or entries[name]["kind"] == "none":
-            continue
-        fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
-        if fitted.table is not None:
-            found.append(fitted.table.assign(reference=plain)[FITTED])
-    return pd.concat([part for part in found if len(part)] or found, ignore_index=True)
+        plain = scores.references[name]
+        if plain and scores.kinds[name] != "none":
+            fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
+            found += [] if fitted.table is None else [fitted.table.assign(reference=plain)[FITTED]]
+    return pd.concat(found[1:] or found, ignore_index=True)
 
 
 def answer(scores: Scores) -> Answer:
     """The answer to H1; see `softreg.paper.questions`."""
     frame, over_all = contrasts(scores), pooled(scores)
-    head = Answer(KEY, QUESTION, ESTIMAND, STATISTIC, INTERVAL)
     if frame.empty:
-        return replace(head, absent=_absent(scores))
+        return replace(HEAD, absent=_absent(scores))
     verdicts = [Verdict(r.dataset, r.model, _subject(scores, r), r.word, sentence(scores, r)) for r in rows_of(frame)]
     verdicts += [
         Verdict(ALL_DATASETS, ALL_MODELS, _subject(scores, r), r.word, _pooled_sentence(scores, r))
@@ -336,12 +273,7 @@ def answer(scores: Scores) -> Answer:
         names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "mixed model; rank descriptive"}
         numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
     summary = " ".join(filter(None, [_counted(scores, frame), _pooled_summary(scores, over_all)]))
-    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
-
-
-def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
-    """The rows as named tuples; ``lambda``, which no attribute can be called, as ``lambda_``."""
-    yield from frame.rename(columns={"lambda": "lambda_"}).itertuples(index=False)
+    return replace(HEAD, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
 
 
 def _absent(scores: Scores) -> str:
@@ -356,22 +288,21 @@ def _subject(scores: Scores, row: Any) -> str:
 
 def sentence(scores: Scores, row: Any) -> str:
     """A row of `contrasts` (``lambda`` renamed ``lambda_``) in words, with every number that its verdict rests on."""
-    place = f"On {scores.label(row.dataset)} with {scores.label(row.model)}"
-    parts = [
-        f"{place}, {_at(scores, row.penalty, row.lambda_)} less {_at(scores, row.reference, row.reference_lambda)}: "
-        f"{signed(row.difference)} points of test mIoU"
-    ]
-    if math.isnan(row.low):
-        seeds, images = counted(row.n_seeds, "seed"), counted(row.n_images, "test image")
-        return f"{parts[0]} from {seeds} and {images}, which gives no interval: undecided."
-    parts[0] += (
-        f" (95 % interval {signed(row.low)} to {signed(row.high)} over {counted(row.n_seeds, 'seed')} × "
-        f"{counted(row.n_images, 'image')}, crossed)"
+    text = (
+        f"On {scores.label(row.dataset)} with {scores.label(row.model)}, {_at(scores, row.penalty, row.lambda_)} less "
+        f"{_at(scores, row.reference, row.reference_lambda)}: {signed(row.difference)} points of test mIoU"
     )
-    family = "primary" if row.primary else "secondary"
-    parts.append(f"p {p_text(row.p)}, adjusted by Holm over the {family} contrasts p {p_text(row.p_holm)}")
-    parts.append(f"sign-flip p over seeds {p_text(row.p_seed)}")
-    parts.append(f"p of equivalence within ±{scores.rope:g} points {p_text(row.p_equivalence)}")
+    seeds = plural(row.n_seeds, "seed")
+    if math.isnan(row.low):
+        return f"{text} from {seeds} and {plural(row.n_images, 'test image')}, which gives no interval: undecided."
+    parts = [
+        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × "
+        f"{plural(row.n_images, 'image')}, crossed)",
+        f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
+        f"p {p_text(row.p_holm)}",
+        f"sign-flip p over seeds {p_text(row.p_seed)}",
+        f"p of equivalence within ±{scores.rope:g} points {p_text(row.p_equivalence)}",
+    ]
     if not math.isnan(row.correlation):
         parts.append(f"correlation of the pairs {signed(row.correlation)}")
     if not math.isnan(row.detectable):
@@ -381,7 +312,7 @@ def sentence(scores: Scores, row: Any) -> str:
 
 def _at(scores: Scores, name: str, strength: str) -> str:
     """An entry with its chosen strength; none has none to tell."""
-    kind = scores.study["penalties"][name]["kind"]
+    kind = scores.kinds[name]
     if kind == "none":
         return scores.label(name)
     told = f"strength {float(strength):g}" if kind in CONTROLS else f"λ̂ {strength}"
@@ -399,11 +330,12 @@ def _pooled_sentence(scores: Scores, row: Any) -> str:
 
 def _counted(scores: Scores, frame: pd.DataFrame) -> str:
     """How often each pair of the primary contrasts got which word."""
-    told = []
-    for (penalty, reference), part in frame[frame["primary"]].groupby(["penalty", "reference"], sort=False):
-        words = part["word"].value_counts()
-        counts = ", ".join(f"{word} in {words[word]}" for word in WORDS if word in words)
-        told.append(f"{scores.label(str(penalty))} above {scores.label(str(reference))}: {counts} of {len(part)}")
+    primary = frame[frame["primary"]].groupby(["penalty", "reference"], sort=False)["word"]
+    told = [
+        f"{scores.label(str(penalty))} above {scores.label(str(reference))}: "
+        f"{listed(words, '{word} in {n}')} of {len(words)}"
+        for (penalty, reference), words in primary
+    ]
     return f"Verdicts by pair of data set and model: {'; '.join(told)}."
 
 
@@ -411,18 +343,12 @@ def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
     ranked = frame.dropna(subset=["rank", "critical_difference"]).sort_values("rank", kind="stable")
     if ranked.empty:
         return ""
-    listed = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
-    first = ranked.iloc[0]
+    ranks = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
+    critical = ranked["critical_difference"].iloc[0]
     return (
-        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {listed}; Nemenyi's "
-        f"critical difference is {first['critical_difference']:.1f}."
+        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {ranks}; Nemenyi's "
+        f"critical difference is {critical:.1f}."
     )
-
-
-def signed(value: float) -> str:
-    """A difference in points with its sign, two decimals; a zero that rounding made has none."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
 def p_text(p: float) -> str:
@@ -430,8 +356,3 @@ def p_text(p: float) -> str:
     if math.isnan(p):
         return "undefined"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
-
-
-def counted(n: int, noun: str) -> str:
-    """``n`` things: the noun in the plural unless there is one."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -8,9 +8,9 @@ no bound on the loss to the λ that is truly best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from math import comb
 from typing import Any
 
@@ -19,8 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from softreg.paper.questions import answer as words
-from softreg.paper.questions.answer import Answer, Verdict
-from softreg.paper.questions.estimates import columns_of, crossed_mean, number
+from softreg.paper.questions.answer import Answer, Verdict, listed
+from softreg.paper.questions.estimates import columns_of, crossed_mean, number, plural, row_of, rows_of, word_of
 from softreg.paper.scores import Scores
 from softreg.scoring import records, select, stats
 from softreg.scoring.stats import Estimate
@@ -44,22 +44,20 @@ ALL = ("all data sets", "all models")
 CONTRASTS = ((KFOLD, GRID), (ONE_SE, GRID), (RANDOM_ALL, GRID), (RANDOM_ALL, RANDOM_ONE))
 """Strategies that are compared where they can spend the same; random search then draws less than the whole grid."""
 
-QUESTION = "What does the way of choosing λ lose, at equal budgets?"
-ESTIMAND = (
-    "Test mIoU (points) lost by choosing λ on validation scores instead of test scores: that of the λ whose test mIoU "
-    "is best on the other tuning seeds, less that of the λ chosen, both of a network of a seed that neither choice has "
-    "seen. The first is a choice by few seeds too, so this is no bound on what is lost to the λ that is truly best."
-)
-STATISTIC = (
-    "Mean over the held-out seeds and over the subsets of the other seeds that a budget pays for; over the draws of "
-    "random search the mean is exact. The budget is the number of networks trained; two ways are compared, paired by "
-    "held-out seed and penalty, at the largest budget that both can spend. Controls and comparators are left out. A "
-    f"difference is decided from {words.FEWEST_SEEDS} tuning seeds on."
-)
-INTERVAL = (
-    "95 % interval over held-out tuning seeds and penalties of one data set and model, crossed; with one penalty over "
-    "seeds alone, whose variance is widened for the seeds that the choices share (Nadeau and Bengio 2003). Where all "
-    "are equal there is none. Test images are held fixed."
+HEAD = Answer(
+    key="H6",
+    question="What does the way of choosing λ lose, at equal budgets?",
+    estimand="Test mIoU (points) lost by choosing λ on validation scores instead of test scores: that of the λ whose "
+    "test mIoU is best on the other tuning seeds, less that of the λ chosen, both of a network of a seed that neither "
+    "choice has seen. The first is a choice by few seeds too, so this is no bound on what is lost to the λ that is "
+    "truly best.",
+    statistic="Mean over the held-out seeds and over the subsets of the other seeds that a budget pays for; over the "
+    "draws of random search the mean is exact. The budget is the number of networks trained; two ways are compared, "
+    "paired by held-out seed and penalty, at the largest budget that both can spend. Controls and comparators are left "
+    f"out. A difference is decided from {words.FEWEST_SEEDS} tuning seeds on.",
+    interval="95 % interval over held-out tuning seeds and penalties of one data set and model, crossed; with one "
+    "penalty over seeds alone, whose variance is widened for the seeds that the choices share (Nadeau and Bengio "
+    "2003). Where all are equal there is none. Test images are held fixed.",
 )
 FEW_SEEDS = (
     "Choices of λ are replayed on some tuning seeds and tested on another: give the study at least two, "
@@ -72,21 +70,23 @@ NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection
 
 def answer(scores: Scores) -> Answer:
     """The answer to H6; see the module."""
-    frame = ("H6", QUESTION, ESTIMAND, STATISTIC, INTERVAL)
     if len(scores.study["seeds"]["tuning"]) < 2:
-        return Answer(*frame, absent=FEW_SEEDS)
+        return replace(HEAD, absent=FEW_SEEDS)
     replayed = sweeps(scores)
     found = regrets(replayed)
     if found.empty:
-        return Answer(*frame, absent=absence(scores))
-    table, gap, compared = means(scores, found), gaps(scores, replayed), comparisons(scores, found)
-    verdicts = [_verdict(scores, row) for row in claims(table).to_dict("records")]
-    between = [_compared(scores, row) for row in compared.to_dict("records")]
-    summary = f"{_summary(scores, table, gap)} {_compared_summary(between, int(table['seeds'].max()))}".rstrip()
-    if scores.study["selection"]["scorer"] != "kfold":
-        summary += f" {NO_FOLDS}"
-    numbers = pd.concat([table, compared, gap], ignore_index=True)
-    return Answer(*frame, summary, [*verdicts, *between], numbers, ["regret"])
+        return replace(HEAD, absent=absence(scores))
+    table, gap, compared = means(scores, found), gaps(scores, replayed), comparisons(found)
+    between = [_compared(scores, row) for row in rows_of(compared)]
+    parts = [_summary(scores, table, gap), _compared_summary(between, int(table["seeds"].max()))]
+    parts += [NO_FOLDS] if scores.study["selection"]["scorer"] != "kfold" else []
+    return replace(
+        HEAD,
+        summary=" ".join(filter(None, parts)),
+        verdicts=[*(_verdict(scores, row) for row in rows_of(claims(table))), *between],
+        numbers=pd.concat([table, compared, gap], ignore_index=True),
+        figures=["regret"],
+    )
 
 
 def absence(scores: Scores) -> str:
@@ -115,20 +115,17 @@ def sweeps(scores: Scores) -> dict[tuple[str, str, str], Sweep]:
     Controls and comparators are no penalties, and choosing their strength loses points on another scale.
     """
     count = select.folds_of(scores.study["selection"])
-    cells = _cells(scores)
+    cells: dict[Any, pd.DataFrame] = dict(list(_cells(scores).groupby(select.GROUP)))
     found = {}
-    for group in scores.groups:
-        if scores.study["penalties"][group[2]]["kind"] in CONTROLS:
-            continue
-        rows = cells[(cells[select.GROUP] == list(group)).all(axis=1)]
+    for group in (each for each in scores.groups if scores.kinds[each[2]] not in CONTROLS and each in cells):
+        rows = cells[group]
         wide = rows.pivot(index="lambda", columns=["seed", "fold"], values=["val", "val_all", "test"]).dropna()
-        seeds = rows["seed"].nunique()
-        if len(wide) > 1 and seeds > 1 and wide.shape[1] == 3 * seeds * count:
+        seeds = sorted(rows["seed"].unique().tolist())
+        if len(wide) > 1 and len(seeds) > 1 and wide.shape[1] == 3 * len(seeds) * count:
             wide = wide.iloc[np.argsort(wide.index.astype(float), kind="stable")].sort_index(axis=1)
-            shape = (len(wide), seeds, count)
+            shape = (len(wide), len(seeds), count)
             val, every, test = (wide[name].to_numpy().reshape(shape) for name in ("val", "val_all", "test"))
-            names = tuple(sorted(rows["seed"].unique().tolist()))
-            found[group] = Sweep(tuple(map(str, wide.index)), names, val, every[:, :, 0], test.mean(2))
+            found[group] = Sweep(tuple(map(str, wide.index)), tuple(seeds), val, every[:, :, 0], test.mean(2))
     return found
 
 
@@ -136,16 +133,15 @@ def _cells(scores: Scores) -> pd.DataFrame:
     """Validation and test mIoU of each cell of the sweep, in points; val_all is that of a seed's folds together."""
     keys = [*select.GROUP, "lambda", "seed"]
     every = scores.sweep_seeds.rename(columns={"miou": "val_all"})[[*keys, "val_all"]]
-    sums = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["split"] == "test")]
-    both = every.merge(sums.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
+    cells = every.merge(scores.sweep_test.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
     if scores.study["selection"]["scorer"] == "kfold":
         table = records.read([scores.folder / "sweep-val.parquet"], columns=select.SCORED)
         val = records.to_cells(table, [*keys, "fold"]).rename(columns={"miou": "val"})
-        both = both.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
+        cells = cells.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
     else:
-        both = both.assign(val=both["val_all"])
-    both[["val", "val_all", "test"]] *= 100
-    return both
+        cells["val"] = cells["val_all"]
+    cells[["val", "val_all", "test"]] *= 100
+    return cells
 
 
 def regrets(replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
@@ -222,15 +218,11 @@ def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     and those of `columns_of`. Of one penalty the interval is over seeds, else crossed. Over penalties a step is left
     out that one of them lacks; with several data sets or models it is also told over all, under `ALL`.
     """
-    places = [([dataset], [model]) for dataset in scores.study["datasets"] for model in scores.study["models"]]
-    if len(places) > 1:
-        places.append((list(scores.study["datasets"]), list(scores.study["models"])))
     rows = []
-    for datasets, models in places:
-        part = found[found["dataset"].isin(datasets) & found["model"].isin(models)]
-        one = len(datasets) == len(models) == 1
-        names = {"dataset": datasets[0] if one else ALL[0], "model": models[0] if one else ALL[1]}
-        rows += [names | row for row in _mean_rows(part, each=one)]
+    for (dataset, model), part in found.groupby(["dataset", "model"], sort=False):
+        rows += [{"dataset": dataset, "model": model} | row for row in _mean_rows(part, each=True)]
+    if len(scores.study["datasets"]) * len(scores.study["models"]) > 1:
+        rows += [{"dataset": ALL[0], "model": ALL[1]} | row for row in _mean_rows(found, each=False)]
     return pd.DataFrame(rows)
 
 
@@ -250,36 +242,31 @@ def _mean_rows(part: pd.DataFrame, each: bool) -> Iterator[dict[str, object]]:
 
 
 def over_held_out(values: Floats) -> Estimate:
-    """Mean of ``values`` (S, P) over held-out seeds and penalties; for one penalty `softreg.scoring.stats.held_out_mean`.
+    """Mean of ``values`` (S, P) over held-out seeds and penalties.
 
-    Where no value differs there is no interval: that a choice was the same for these
-    seeds does not show that it always is.
+    For one penalty `softreg.scoring.stats.held_out_mean`. Where no value differs there is no interval: that a choice
+    was the same for these seeds does not show that it always is.
     """
     estimate = crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
     return replace(estimate, se=float("nan")) if np.ptp(values) < ROUNDING else estimate
 
 
-def comparisons(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
+def comparisons(found: pd.DataFrame) -> pd.DataFrame:
     """By how much less the first strategy of each of `CONTRASTS` loses than the second, where both can spend the same.
 
-    Columns: dataset, model, penalty (empty), strategy, against, budget (a mean over penalties), penalties, those of
-    `columns_of`, and the 90 % interval (low90, high90). Of ``found``, which is of `regrets`; each penalty at the
-    largest budget that both have.
+    Columns: dataset, model, penalty (empty), strategy, against, budget (a mean over penalties), penalties, and those
+    of `row_of`. Of ``found``, which is of `regrets`; each penalty at the largest budget that both have.
     """
     rows = []
-    for dataset in scores.study["datasets"]:
-        for model in scores.study["models"]:
-            part = found[(found["dataset"] == dataset) & (found["model"] == model)]
-            for first, second in CONTRASTS:
-                both = _at_equal_budgets(part, first, second)
-                wide = both.pivot(index="seed", columns="penalty", values="saved").dropna()
-                if wide.empty:
-                    continue
-                names = {"dataset": dataset, "model": model, "penalty": "", "strategy": first, "against": second}
-                names |= {"budget": float(both["budget"].mean()), "penalties": wide.shape[1]}
-                estimate = over_held_out(wide.to_numpy())
-                narrow = estimate.interval(0.9)
-                rows.append(names | columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high})
+    for ((dataset, model), part), (first, second) in product(
+        found.groupby(["dataset", "model"], sort=False), CONTRASTS
+    ):
+        both = _at_equal_budgets(part, first, second)
+        wide = both.pivot(index="seed", columns="penalty", values="saved").dropna()
+        if len(wide):
+            names = {"dataset": dataset, "model": model, "penalty": "", "strategy": first, "against": second}
+            names |= {"budget": float(both["budget"].mean()), "penalties": wide.shape[1]}
+            rows.append(names | row_of(over_held_out(wide.to_numpy())))
     return pd.DataFrame(rows)
 
 
@@ -297,33 +284,33 @@ def _at_equal_budgets(part: pd.DataFrame, first: str, second: str) -> pd.DataFra
 
 
 def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
-    """The oracle gap at the λ̂ selected, of each group: `softreg.scoring.stats.oracle_gap` on all tuning seeds, in points."""
+    """The oracle gap (points) at the λ̂ selected, of each group, on all tuning seeds.
+
+    See `softreg.scoring.stats.oracle_gap`.
+    """
     chosen = scores.selection.set_index(select.GROUP)["lambda"]
     rows = []
     for group, sweep in replayed.items():
-        if chosen.get(group) not in sweep.lambdas:
-            continue
-        gap = stats.oracle_gap(sweep.test, sweep.lambdas.index(chosen[group]))
-        low, high = gap.honest.low, gap.honest.high
-        if high - low < ROUNDING:  # all equal, as in `over_held_out`
-            low = high = float("nan")
-        honest = {"mean": gap.honest.mean, "low": low, "high": high, "seeds": gap.honest.n}
-        names = dict(zip(select.GROUP, group, strict=True)) | {"strategy": AT_CHOSEN, "penalties": 1}
-        rows.append(names | honest | {"apparent": gap.apparent})
-    return pd.DataFrame(rows)
+        if chosen.get(group) in sweep.lambdas:
+            gap = stats.oracle_gap(sweep.test, sweep.lambdas.index(chosen[group]))
+            honest = vars(gap.honest)
+            if honest["high"] - honest["low"] < ROUNDING:  # all equal, as in `over_held_out`
+                honest = honest | {"low": float("nan"), "high": float("nan")}
+            names = dict(zip(select.GROUP, group, strict=True)) | {"strategy": AT_CHOSEN, "penalties": 1}
+            rows.append(names | honest | {"apparent": gap.apparent})
+    return pd.DataFrame(rows).rename(columns={"n": "seeds"})
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that get a verdict: whole grids with one seed and with all but one, random search within one grid."""
-    pooled = table[table["penalty"] == ""]
-    kept: list[pd.DataFrame] = []
-    for _, part in pooled.groupby(["dataset", "model"], sort=False):
+    kept = [table.iloc[:0]]
+    for _, part in table[table["penalty"] == ""].groupby(["dataset", "model"], sort=False):
         grid = part.loc[(part["strategy"] == GRID) & (part["step"] == 1), "budget"].min()
+        limits = {RANDOM_ONE: grid / 2, RANDOM_ALL: grid}
         for strategy in STRATEGIES:
             mine = part[part["strategy"] == strategy]
-            if strategy in (RANDOM_ONE, RANDOM_ALL):
-                limit = grid / 2 if strategy == RANDOM_ONE else grid
-                kept.append(mine[mine["budget"] <= limit].tail(1))
+            if strategy in limits:
+                kept.append(mine[mine["budget"] <= limits[strategy]].tail(1))
             else:
                 kept.append(mine[mine["step"].isin([mine["step"].min(), mine["step"].max()])])
     return pd.concat(kept)
@@ -338,58 +325,50 @@ def word_of_loss(low: float, high: float, rope: float, seeds: int) -> str:
     return words.CONTRADICTED if low > rope else words.UNDECIDED
 
 
-def _verdict(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
-    networks = _networks(row["budget"])
-    name = str(row["strategy"])
+def _verdict(scores: Scores, row: Any) -> Verdict:
+    name, networks = row.strategy, _networks(row.budget)
     sentence = (
         f"{name[0].upper()}{name[1:]}, with {networks} a choice: test mIoU of the λ that the other seeds' test scores "
         f"choose, less that of its own, is {_told(row)}; {scores.rope:g} points would matter."
     )
-    word = word_of_loss(row["low"], row["high"], scores.rope, row["seeds"])
-    return Verdict(row["dataset"], row["model"], f"{name}, {networks}", word, sentence)
+    word = word_of_loss(row.low, row.high, scores.rope, row.seeds)
+    return Verdict(row.dataset, row.model, f"{name}, {networks}", word, sentence)
 
 
-def _compared(scores: Scores, row: Mapping[Any, Any]) -> Verdict:
-    first, second = row["strategy"], row["against"]
+def _compared(scores: Scores, row: Any) -> Verdict:
     sentence = (
-        f"At {_networks(row['budget'])} a choice, test mIoU of the λ chosen by {first} less that of the λ chosen by "
-        f"{second} is {_told(row)}."
+        f"At {_networks(row.budget)} a choice, test mIoU of the λ chosen by {row.strategy} less that of the λ chosen "
+        f"by {row.against} is {_told(row)}."
     )
-    judged = stats.verdict(row["low"], row["high"], row["low90"], row["high90"], scores.rope)
-    word = judged if row["seeds"] >= words.FEWEST_SEEDS else words.UNDECIDED
-    return Verdict(row["dataset"], row["model"], f"{first} above {second}", word, sentence)
+    word = word_of(row, scores.rope) if row.seeds >= words.FEWEST_SEEDS else words.UNDECIDED
+    return Verdict(row.dataset, row.model, f"{row.strategy} above {row.against}", word, sentence)
 
 
 def _networks(budget: float) -> str:
     """A budget in prose; where grids differ in size it is a mean over penalties."""
-    if budget != round(budget):
-        return f"a mean of {budget:.1f} networks"
-    return f"{budget:.0f} network{'s' * (budget > 1)}"
+    return plural(int(budget), "network") if budget == round(budget) else f"a mean of {budget:.1f} networks"
 
 
-def _told(row: Mapping[Any, Any]) -> str:
+def _told(row: Any) -> str:
     """The mean of a row in prose, with its interval and n."""
-    low, high, seeds, count = (row[name] for name in ("low", "high", "seeds", "penalties"))
-    ends = f"95 % interval {number(low)} to {number(high)}"
-    if np.isnan(low):
-        ends = "no interval, as all are equal" if seeds > 1 else "no interval"
-    over = "combinations of penalty, model and data set" if row["dataset"] == ALL[0] else "penalties"
-    n = f"{seeds} held-out tuning seed{'s' * (seeds > 1)}" + (f" and {count} {over}, crossed" if count > 1 else "")
-    return f"{number(row['mean'])} points ({ends}, {n}; test images held fixed)"
+    ends = f"95 % interval {number(row.low)} to {number(row.high)}"
+    if np.isnan(row.low):
+        ends = "no interval, as all are equal" if row.seeds > 1 else "no interval"
+    over = "combinations of penalty, model and data set" if row.dataset == ALL[0] else "penalties"
+    crossed = f" and {row.penalties} {over}, crossed" if row.penalties > 1 else ""
+    n = f"{plural(row.seeds, 'held-out tuning seed')}{crossed}"
+    return f"{number(row.mean)} points ({ends}, {n}; test images held fixed)"
 
 
 def _summary(scores: Scores, table: pd.DataFrame, gap: pd.DataFrame) -> str:
-    judged_rows = claims(table)
+    judged = claims(table)
     texts = []
     for strategy in STRATEGIES:
-        mine = judged_rows[(judged_rows["strategy"] == strategy) & (judged_rows["dataset"] != ALL[0])]
-        if mine.empty:
-            continue
-        ends = mine[["low", "high", "seeds"]].itertuples(index=False, name=None)
-        judged = [word_of_loss(low, high, scores.rope, seeds) for low, high, seeds in ends]
-        lowest, highest = number(mine["mean"].min()), number(mine["mean"].max())
-        range_ = lowest if lowest == highest else f"{lowest} to {highest}"
-        texts.append(f"{strategy} {range_} ({judged.count(words.SUPPORTED)} of {len(judged)})")
+        mine = judged[(judged["strategy"] == strategy) & (judged["dataset"] != ALL[0])]
+        if len(mine):
+            told = [word_of_loss(row.low, row.high, scores.rope, row.seeds) for row in rows_of(mine)]
+            ends = dict.fromkeys(number(end) for end in (mine["mean"].min(), mine["mean"].max()))
+            texts.append(f"{strategy} {' to '.join(ends)} ({told.count(words.SUPPORTED)} of {len(told)})")
     if len(gap):
         texts.append(f"the λ̂ selected from all seeds {number(gap['mean'].mean())}, a mean over {len(gap)} choices")
     return (
@@ -402,11 +381,8 @@ def _compared_summary(verdicts: list[Verdict], seeds: int) -> str:
     """How often each contrast of two strategies got which word, or how many seeds that needs."""
     if seeds < words.FEWEST_SEEDS:
         return f"No difference is decided: that needs {words.FEWEST_SEEDS} tuning seeds or more, and there are {seeds}."
-    subjects: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        subjects.setdefault(verdict.subject, []).append(verdict.word)
     told = [
-        f"{subject}: {', '.join(f'{word} in {found.count(word)}' for word in words.WORDS if word in found)}"
-        for subject, found in subjects.items()
+        f"{subject}: {listed((each.word for each in verdicts if each.subject == subject), '{word} in {n}')}"
+        for subject in dict.fromkeys(each.subject for each in verdicts)
     ]
     return f"At equal budgets, {'; '.join(told)}." if told else ""

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from softreg.paper.questions import answer as words
-from softreg.paper.questions.answer import Answer, Verdict
+from softreg.paper.questions import estimates
+from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import (
-    HELD,
-    NO_REFERENCE,
-    NOTHING_PAIRED,
-    columns_of,
-    counted,
-    holm_of,
-    in_order,
-    over_seeds,
-    relative,
-    told,
-    with_holm,
-    word_of,
-)
+from softreg.paper.questions.estimates import HELD, Part, counted, holm_of, names_of, relative, rows_of, told
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
-from softreg.scoring.stats import Estimate
 
 CORRUPTED, MISLABELLED = ", corruptions", ", label noise"
 """Ends of subjects."""
 
-QUESTION = "Does the penalty make networks robust, and is their confidence right?"
-ESTIMAND = (
-    "What a penalty changes, relative to none: in mIoU on corrupted test images, and in what corruption costs of it; "
-    "in its gain of test mIoU when training images are mislabelled; and in expected calibration error (ECE) and "
-    "negative log likelihood (NLL) a pixel."
-)
-STATISTIC = (
-    "Mean difference to no penalty, paired by evaluation seed; on corrupted images of a mean over severities and then "
-    "over corruptions. The verdict is on mIoU there: who scores less on the images as they are has less to lose."
-)
-INTERVAL = (
-    "95 % t-interval over evaluation seeds; test images are held fixed. Holm's p is over the penalties and models of "
-    "one data set and measure. The region of practical equivalence is in points of mIoU, so it does not apply to "
-    "calibration, where a difference counts if Holm's p is below 0.05."
+HEAD = Answer(
+    key="H7",
+    question="Does the penalty make networks robust, and is their confidence right?",
+    estimand="What a penalty changes, relative to none: in mIoU on corrupted test images, and in what corruption costs "
+    "of it; in its gain of test mIoU when training images are mislabelled; and in expected calibration error (ECE) and "
+    "negative log likelihood (NLL) a pixel.",
+    statistic="Mean difference to no penalty, paired by evaluation seed; on corrupted images of a mean over severities "
+    "and then over corruptions. The verdict is on mIoU there: who scores less on the images as they are has less to "
+    "lose.",
+    interval="95 % t-interval over evaluation seeds; test images are held fixed. Holm's p is over the penalties and "
+    "models of one data set and measure. The region of practical equivalence is in points of mIoU, so it does not "
+    "apply to calibration, where a difference counts if Holm's p is below 0.05.",
 )
 NO_CORRUPTION = (
     "No network was tested on corrupted images: add `evaluation: {corruptions: [noise, blur, contrast, jpeg]}` to "
@@ -68,24 +51,9 @@ SCALE = {"ece": 100.0, "nll": 1.0}
 
 def answer(scores: Scores) -> Answer:
     """The answer to H7; see the module."""
-    frame = ("H7", QUESTION, ESTIMAND, STATISTIC, INTERVAL)
     if scores.reference is None:
-        return Answer(*frame, absent=NO_REFERENCE)
-    parts = [_corruptions(scores), _label_noise(scores), _calibration(scores)]
-    numbers = [part.numbers for part in parts if len(part.numbers)]
-    if not numbers:
-        return Answer(*frame, absent=NOTHING_PAIRED)
-    figures = ["robustness"] * bool(len(parts[0].numbers)) + ["reliability"] * bool(len(parts[2].numbers))
-    verdicts = [verdict for part in parts for verdict in part.verdicts]
-    summary = " ".join(part.summary for part in parts)
-    return Answer(*frame, summary, verdicts, pd.concat(numbers, ignore_index=True), figures)
-
-
-@dataclass(frozen=True)
-class _Part:
-    numbers: pd.DataFrame
-    verdicts: list[Verdict]
-    summary: str
+        return replace(HEAD, absent=estimates.NO_REFERENCE)
+    return estimates.in_parts(HEAD, [_corruptions(scores), _label_noise(scores), _calibration(scores)])
 
 
 def conditions(scores: Scores) -> pd.DataFrame:
@@ -112,103 +80,88 @@ def changes_by_corruption(scores: Scores) -> pd.DataFrame:
     return pd.concat([each, every], ignore_index=True)
 
 
-def _corruptions(scores: Scores) -> _Part:
-    changes = changes_by_corruption(scores)
-    rows, over_all = [], []
-    for dataset in scores.study["datasets"]:
-        for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
-            for corruption, values in mine.groupby("corruption", sort=False):
-                found = {name: over_seeds(values[name].to_numpy()) for name in ("miou", "drop")}
-                names = {"dataset": dataset, "model": model, "penalty": penalty, "quantity": str(corruption)}
-                rows += [{"part": PARTS[name]} | names | columns_of(estimate) for name, estimate in found.items()]
-                over_all += [found] if corruption == ALL else []
-    numbers = with_holm(pd.DataFrame(rows), ["part", "dataset", "quantity"])
+def _long(changes: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
+    """``changes`` with one ``value`` a row, where the column ``name`` says which of its columns but ``keys`` it is of.
+
+    The values of one row stay together.
+    """
+    return changes.melt(keys, var_name=name, ignore_index=False).sort_index(kind="stable")
+
+
+def _table(scores: Scores, changes: pd.DataFrame, rope: float) -> pd.DataFrame:
+    """The means over seeds of the ``value`` of ``changes``, for each part, data set, model, penalty and quantity.
+
+    Columns: these, and those of `estimates.row_of` and `estimates.adjusted_words`, by ``rope``.
+    """
+    names = ["part", *GROUP, "quantity"]
+    rows = [
+        dict(zip(names, key, strict=True)) | estimates.row_of(estimates.over_seeds(values.to_numpy()))
+        for key, values in scores.ordered(changes).groupby(names, sort=False)["value"]
+    ]
+    return estimates.adjusted_words(pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
+
+
+def _corruptions(scores: Scores) -> Part:
+    changes = changes_by_corruption(scores).rename(columns=PARTS | {"corruption": "quantity"})
+    numbers = _table(scores, _long(changes, [*GROUP, "seed", "quantity"], "part"), scores.rope)
     if numbers.empty:
-        return _Part(numbers, [], NO_CORRUPTION)
-    judged = numbers[(numbers["part"] == PARTS["miou"]) & (numbers["quantity"] == ALL)].to_dict("records")
-    verdicts = [_of_corruption(scores, row, **found) for row, found in zip(judged, over_all, strict=True)]
+        return Part(numbers, [], NO_CORRUPTION)
+    over_all = numbers[numbers["quantity"] == ALL]
+    both = (rows_of(over_all[over_all["part"] == part]) for part in PARTS.values())
+    verdicts = [_of_corruption(scores, miou, drop) for miou, drop in zip(*both, strict=True)]
     text = "An entry's networks score more than those without a penalty on corrupted test images"
-    return _Part(numbers, verdicts, f"{text}: {counted(verdicts, CORRUPTED)} contrasts.")
+    return Part(numbers, verdicts, f"{text}: {counted(verdicts, CORRUPTED)} contrasts.", "robustness")
 
 
-def _of_corruption(scores: Scores, row: Mapping[Any, Any], miou: Estimate, drop: Estimate) -> Verdict:
-    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
-    p = row["p_holm"]
+def _of_corruption(scores: Scores, miou: Any, drop: Any) -> Verdict:
+    name, reference = names_of(scores, miou)
     sentence = (
         f"On corrupted test images (a mean over kinds and severities) the mIoU of {name} differs from that of "
-        f"{reference} by {told(miou)}{holm_of(p)}; what corruption costs in mIoU by {told(drop)}. {HELD}"
+        f"{reference} by {told(miou)}{holm_of(miou.p_holm)}; what corruption costs in mIoU by {told(drop)}. {HELD}"
     )
-    return Verdict(row["dataset"], row["model"], f"{name}{CORRUPTED}", word_of(miou, scores.rope, p), sentence)
+    return Verdict(miou.dataset, miou.model, f"{name}{CORRUPTED}", miou.word, sentence)
 
 
-def _label_noise(scores: Scores) -> _Part:
-    final = scores.final_test[[*GROUP, "seed"]].assign(gain=100 * scores.final_test["miou"])
-    gains = relative(scores, final, ["gain"])
-    rows, found = [], []
+def _label_noise(scores: Scores) -> Part:
+    gains = relative(scores, scores.final_test[[*GROUP, "seed"]].assign(gain=100 * scores.final_test["miou"]), ["gain"])
+    numbers, verdicts = [pd.DataFrame()], []
     for clean, noisy in label_noise_pairs(scores):
-        keys = ["model", "penalty", "seed"]
         both = gains[gains["dataset"] == noisy].merge(
-            gains[gains["dataset"] == clean], on=keys, suffixes=("", "_clean")
+            gains[gains["dataset"] == clean], on=["model", "penalty", "seed"], suffixes=("", "_clean")
         )
-        for model, penalty, mine in in_order(scores, both.assign(more=both["gain"] - both["gain_clean"])):
-            estimate = over_seeds(mine["more"].to_numpy())
-            names = {"part": "label noise", "dataset": noisy, "model": model, "penalty": penalty}
-            rows.append(names | {"quantity": f"gain less that on {clean}"} | columns_of(estimate))
-            found.append(((clean, noisy), estimate))
-    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
-    verdicts = [
-        _of_label_noise(scores, pair, row, estimate)
-        for row, (pair, estimate) in zip(numbers.to_dict("records"), found, strict=True)
-    ]
-    if not label_noise_pairs(scores):
-        return _Part(numbers, verdicts, NO_LABEL_NOISE)
+        more = both.assign(part="label noise", quantity=f"gain less that on {clean}")
+        numbers.append(_table(scores, more.assign(value=both["gain"] - both["gain_clean"]), scores.rope))
+        verdicts += [_of_label_noise(scores, clean, noisy, row) for row in rows_of(numbers[-1])]
     text = "An entry gains more over no penalty where training images are mislabelled"
-    return _Part(numbers, verdicts, f"{text}: {counted(verdicts, MISLABELLED)} contrasts.")
+    summary = f"{text}: {counted(verdicts, MISLABELLED)} contrasts." if len(numbers) > 1 else NO_LABEL_NOISE
+    return Part(pd.concat(numbers), verdicts, summary)
 
 
-def _of_label_noise(scores: Scores, pair: tuple[str, str], row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
-    clean, noisy = map(scores.label, pair)
-    options = [scores.study["datasets"][name]["label_noise"] for name in pair]
-    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
+def _of_label_noise(scores: Scores, clean: str, noisy: str, row: Any) -> Verdict:
+    name, reference = names_of(scores, row)
+    less, more = (scores.study["datasets"][dataset]["label_noise"] for dataset in (clean, noisy))
     sentence = (
-        f"With label noise {options[1]:g} ({noisy}) in place of {options[0]:g} ({clean}), the gain of {name} over "
-        f"{reference} in test mIoU changes by {told(estimate)}{holm_of(row['p_holm'])}. {HELD}"
+        f"With label noise {more:g} ({scores.label(noisy)}) in place of {less:g} ({scores.label(clean)}), the gain of "
+        f"{name} over {reference} in test mIoU changes by {told(row)}{holm_of(row.p_holm)}. {HELD}"
     )
-    word = word_of(estimate, scores.rope, row["p_holm"])
-    return Verdict(pair[1], row["model"], f"{name}{MISLABELLED}", word, sentence)
+    return Verdict(noisy, row.model, f"{name}{MISLABELLED}", row.word, sentence)
 
 
-def _calibration(scores: Scores) -> _Part:
+def _calibration(scores: Scores) -> Part:
     final = scores.final_test
     scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
-    changes = relative(scores, scaled, [*CALIBRATION])
-    rows, estimates = [], []
-    for dataset in scores.study["datasets"]:
-        for model, penalty, mine in in_order(scores, changes[changes["dataset"] == dataset]):
-            names = {"part": "calibration", "dataset": dataset, "model": model, "penalty": penalty}
-            for measure in CALIBRATION:
-                estimates.append(over_seeds(mine[measure].to_numpy()))
-                rows.append(names | {"quantity": measure} | columns_of(estimates[-1]))
-    numbers = with_holm(pd.DataFrame(rows), ["dataset", "quantity"])
-    verdicts = [
-        _of_calibration(scores, row, estimate)
-        for row, estimate in zip(numbers.to_dict("records"), estimates, strict=True)
-        if estimate.seeds
-    ]
-    if not verdicts:
-        return _Part(numbers, verdicts, NOTHING_PAIRED)
+    changes = _long(relative(scores, scaled, [*CALIBRATION]), [*GROUP, "seed"], "quantity").assign(part="calibration")
+    # No difference is too small to matter here: the region of practical equivalence is of mIoU.
+    numbers = _table(scores, changes, rope=0)
+    verdicts = [_of_calibration(scores, row) for row in rows_of(numbers) if row.seeds]
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
-    return _Part(numbers, verdicts, f"{text}: {counted(verdicts)} contrasts.")
+    summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else estimates.NOTHING_PAIRED
+    return Part(numbers, verdicts, summary, "reliability")
 
 
-def _of_calibration(scores: Scores, row: Mapping[Any, Any], estimate: Estimate) -> Verdict:
-    p = row["p_holm"]
-    word = words.UNDECIDED
-    if p < 0.05:
-        word = words.SUPPORTED if estimate.mean < 0 else words.CONTRADICTED
-    label, unit = CALIBRATION[row["quantity"]]
-    name, reference = scores.label(row["penalty"]), scores.label(scores.reference_of(row["penalty"]) or "")
-    sentence = (
-        f"Relative to {reference}, {name} changes {label} on test by {told(estimate, unit, 3)}{holm_of(p)}. {HELD}"
-    )
-    return Verdict(row["dataset"], row["model"], f"{label} with {name}", word, sentence)
+def _of_calibration(scores: Scores, row: Any) -> Verdict:
+    name, reference = names_of(scores, row)
+    label, unit = CALIBRATION[row.quantity]
+    change = f"{told(row, unit, 3)}{holm_of(row.p_holm)}"
+    sentence = f"Relative to {reference}, {name} changes {label} on test by {change}. {HELD}"
+    return Verdict(row.dataset, row.model, f"{label} with {name}", opposite(row.word), sentence)

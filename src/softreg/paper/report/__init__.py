@@ -1,12 +1,18 @@
 """The report of a study: one HTML file without need of a network, and metrics.json; from scores alone.
 
-`page` puts it together: `verdicts`, `results`, `coverage`, `about` and `pictures` say what its parts show, `charts` and
-`cells` what its script draws and opens. The other files of this folder are the page's template, style and script.
+`page` puts it together. `cards` (answers and figures), `coverage` and `about` work out what its parts tell, `charts`
+(with `points`) and `cells` what its script draws and opens.
+
+- A question needs nothing here: its card is made of its `Answer`.
+- A column of a table of results is one entry of `MAIN` or `SECONDARY` in `softreg.paper.tables`; another table is one
+  more entry of ``tables`` in `page`.
+- A section is a ``<section>`` in one of the templates (answers.html, explore.html, figures.html, study.html, in the
+  order of template.html), a link to it in template.html, and what it tells in ``_told`` of `page`.
+- What a reader can press, filter or sort is in report.js, what it looks like in style.css.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +44,10 @@ def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
 
     ``test_miou``, ``low`` and ``high`` are in points (0 to 100).
     """
-    names = [
-        "lambda",
-        "test_miou",
-        "low",
-        "high",
-        "seeds",
-        *tables.MEASURES,
-        "exact_zeros",
-        "nonzero_weights",
-        "macs_nonzero",
-        "finished",
-        "expected",
-    ]
+    names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES]
+    names += ["exact_zeros", "nonzero_weights", "macs_nonzero", "finished", "expected"]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
-        of_model[row["penalty"]] = {name: _json(row[name]) for name in names}
+        of_model[row["penalty"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
     return {"study": scores.study["name"], "partial": scores.provenance["partial"], "datasets": nested}
-
-
-def _json(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,37 +1,46 @@
-"""What the study asked for, the λ that was chosen, and what ran where: the report's parts without measurements."""
+"""What the study asked for in words, the λ that was chosen, and what ran where: the parts without measurements."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from softreg.paper import tables
-from softreg.paper.report.words import plain, training
 from softreg.paper.scores import Scores
 
-
-def study(scores: Scores) -> dict[str, Any]:
-    """The study's entries and options in words."""
-    return {
-        "entries": {
-            heading: [(scores.label(name), plain(entry)) for name, entry in scores.study[section].items()]
-            for heading, section in (("Data sets", "datasets"), ("Models", "models"), ("Penalties", "penalties"))
-        },
-        "training": training(scores.study["training"]),
-    }
+_WORDS = {"lr": "learning rate", "lambda": "λ", "mem_mb": "memory (MB)"}
 
 
-def selection(scores: Scores) -> list[dict[str, Any]]:
+def plain(value: Any) -> str:
+    """A value of a study in words; of a block of keys, what has no value is left out."""
+    if isinstance(value, dict):
+        said = {name: inner for name, inner in value.items() if inner not in (None, {}, "")}
+        return "; ".join(f"{_word(name)} {plain(inner)}" for name, inner in said.items())
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    if value is None:
+        return "–"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def training(options: dict[str, Any]) -> list[tuple[str, str]]:
+    """Options of training, each with its value; without what changes no result."""
+    return [(_word(name), plain(value)) for name, value in options.items() if name != "checkpoint_seconds"]
+
+
+def _word(name: str) -> str:
+    """A key of a study as it reads in a sentence."""
+    return _WORDS.get(name, name.replace("_", " "))
+
+
+def selection(scores: Scores) -> list[dict[Any, Any]]:
     """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells."""
     rows = []
     for row in scores.selection.to_dict("records"):
         grid = scores.study["penalties"][row["penalty"]]["lambda"]
+        mean, error = (tables.number(100 * row[name], 2) for name in ("val_miou", "val_se"))
+        told = {"score": mean if error == "–" else f"{mean} ± {error}", "hint": hint(row, grid)}
         rows.append(
-            {
-                **{str(name): value for name, value in row.items()},
-                "score": _score(row),
-                "hint": hint(row, grid),
-                "grid": grid[0] if len(grid) == 1 else f"{grid[0]} to {grid[-1]}, {len(grid)} values",
-            }
+            row | told | {"grid": grid[0] if len(grid) == 1 else f"{grid[0]} to {grid[-1]}, {len(grid)} values"}
         )
     return rows
 
@@ -42,8 +51,8 @@ def hint(row: dict[Any, Any], grid: list[str]) -> str:
         return "no cell finished, so no λ could be chosen"
     hints = []
     if row["at_edge"]:
-        end = "smallest" if row["lambda"] == grid[0] else "largest"
-        hints.append(f"λ̂ is the {end} of the grid: extend the grid {'down' if end == 'smallest' else 'up'}")
+        end, way = ("smallest", "down") if row["lambda"] == grid[0] else ("largest", "up")
+        hints.append(f"λ̂ is the {end} of the grid: extend the grid {way}")
     if row["n"] < row["expected"]:
         hints.append(f"rests on {row['n']} of {row['expected']} cells: every λ lacks some")
     return "; ".join(hints)
@@ -56,8 +65,3 @@ def provenance(recorded: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
         texts = [value if len(values) == 1 else f"{value} ({count} cells)" for value, count in values.items()]
         rows.append((name.removeprefix("versions."), "; ".join(texts)))
     return rows
-
-
-def _score(row: dict[Any, Any]) -> str:
-    mean, error = tables.number(100 * row["val_miou"], 2), tables.number(100 * row["val_se"], 2)
-    return mean if error == "–" else f"{mean} ± {error}"

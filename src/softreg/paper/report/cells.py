@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from softreg.paper.report.words import plain, training
+from softreg.paper.report.about import plain, training
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 from softreg.study.config import Study
@@ -33,11 +33,12 @@ _LONGEST = 160
 def embedded(scores: Scores) -> dict[str, Any]:
     """All that the dialog shows; each part is described where it is made."""
     cells = _measured(scores)
+    places = {key: at for at, key in enumerate(cells[KEYS].itertuples(index=False, name=None))}
     return {
         "cells": table(cells[[*_TEXT, *_COUNTS, *_NUMBERS]], _TEXT),
-        "histories": _histories(scores, cells),
+        "histories": _histories(scores, places),
         "examples": _examples(scores),
-        "predictions": _predictions(scores, cells),
+        "predictions": _predictions(scores, places),
         "options": _options(scores),
     }
 
@@ -75,17 +76,12 @@ def _measured(scores: Scores) -> pd.DataFrame:
     return merged.merge(tests, on=KEYS, how="left", validate="1:1")
 
 
-def _histories(scores: Scores, cells: pd.DataFrame) -> dict[int, list[Any]]:
+def _histories(scores: Scores, places: dict[tuple[Any, ...], int]) -> dict[int, list[Any]]:
     """For each cell (its place in the table) its epochs, data terms, and validation mIoU in points."""
-    place = _places(cells)
     return {
-        place[key]: [part["epoch"].tolist(), rounded(part["data_term"]), rounded(100 * part["val_miou"])]
+        places[key]: [part["epoch"].tolist(), rounded(part["data_term"]), rounded(100 * part["val_miou"])]
         for key, part in scores.histories.groupby(KEYS, sort=False)
     }
-
-
-def _places(cells: pd.DataFrame) -> dict[tuple[Any, ...], int]:
-    return {key: at for at, key in enumerate(cells[KEYS].itertuples(index=False, name=None))}
 
 
 def _examples(scores: Scores) -> dict[str, list[dict[str, Any]]]:
@@ -100,14 +96,12 @@ def _examples(scores: Scores) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _predictions(scores: Scores, cells: pd.DataFrame) -> dict[int, dict[str, str]]:
+def _predictions(scores: Scores, places: dict[tuple[Any, ...], int]) -> dict[int, dict[str, str]]:
     """For each final cell, by image, what it predicts of the examples, as base64 of PNG."""
-    place = _places(cells)
     found: dict[int, dict[str, str]] = {}
     for row in scores.predictions().to_dict("records"):
-        at = place["final", *(row[name] for name in KEYS[1:])]
-        palette = scores.datasets[row["dataset"]]["palette"]
-        found.setdefault(at, {})[row["image"]] = _coloured(row["prediction"], palette)
+        of_cell = found.setdefault(places["final", *(row[name] for name in KEYS[1:])], {})
+        of_cell[row["image"]] = _coloured(row["prediction"], scores.datasets[row["dataset"]]["palette"])
     return found
 
 
@@ -139,11 +133,11 @@ def _options(scores: Scores) -> dict[str, Any]:
     """
     # A study's training of one pair is resolved in one place; the file's own place plays no part in it.
     study = Study(file=scores.folder / "study.json", **scores.study)
-    pairs = sorted({(model, penalty) for _, model, penalty in scores.groups})
-    lists = [training(study.training_of(*pair)) for pair in pairs]
-    trained = [each for at, each in enumerate(lists) if each not in lists[:at]]
+    trained: list[list[tuple[str, str]]] = []
     places: dict[str, dict[str, int]] = {}
-    for (model, penalty), options in zip(pairs, lists, strict=True):
+    for model, penalty in sorted({(model, penalty) for _, model, penalty in scores.groups}):
+        options = training(study.training_of(model, penalty))
+        trained += [options] if options not in trained else []
         places.setdefault(model, {})[penalty] = trained.index(options)
     entries = {
         section: {name: plain(entry) for name, entry in scores.study[section].items()}

@@ -135,8 +135,8 @@ def _logarithmic(title: str, strength: pd.Series[float]) -> alt.X:
 def _curve(looks: dict[str, Look], x: alt.X, measure: str) -> dict[str, Any]:
     """Lines with error bars over λ; what has no λ is a horizontal line with a band."""
     y = _miou(measure)
-    lines = _base(looks).transform_filter("datum.x > 0")
-    level = _base(looks).transform_filter("datum.x == 0")
+    lines = _base().transform_filter("datum.x > 0")
+    level = _base().transform_filter("datum.x == 0")
     tooltip = _tooltip(measure)
     return _specification(
         level.mark_rect(opacity=0.12)
@@ -152,7 +152,7 @@ def _pareto(looks: dict[str, Look]) -> dict[str, Any]:
     scale = alt.Scale(domain=[alt.ExprRef("left"), alt.ExprRef("right")], nice=False, zero=False)
     x = alt.X("x:Q", title="non-zero weights (%)", scale=scale, axis=alt.Axis(labelOverlap=True, tickCount=5))
     tooltip = [*_tooltip("test mIoU"), alt.Tooltip("x:Q", title="non-zero weights (%)", format=".2f")]
-    return _specification(*_marks(_base(looks), looks, x, _miou("test mIoU"), tooltip, connected=False))
+    return _specification(*_marks(_base(), looks, x, _miou("test mIoU"), tooltip, connected=False))
 
 
 def _history(name: str, title: str, digits: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _history(name: str, title: str, digits: str) -> dict[str, Any]:
     return _plain(chart)
 
 
-def _base(looks: dict[str, Look]) -> alt.Chart:
+def _base() -> alt.Chart:
     """A chart of the penalties that the filters let through, each point with a sentence of its own."""
     sentence = (
         "datum.label + ', ' + (datum.x > 0 || datum.lambda != '0' ? 'λ ' + datum.lambda + ': ' : '') "

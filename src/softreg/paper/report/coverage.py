@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from softreg.paper.scores import Scores
+from softreg.paper.tables import others
 from softreg.scoring.gather import NOT_RUN
 from softreg.scoring.select import GROUP
 
 PHASES = {"sweep": "sweep (λ by tuning seeds)", "final": "final (λ̂ by evaluation seeds)"}
 
 
-def phases(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each phase, how many of its cells have which status."""
-    rows = []
-    for phase, name in PHASES.items():
-        status = cells.loc[cells["phase"] == phase, "status"]
-        rows.append({"name": name, "finished": int((status == "finished").sum()), "of": len(status)})
-        rows[-1]["other"] = _others(status)
-    return rows
+def phases(scores: Scores) -> list[dict[str, Any]]:
+    """For each phase its cells, counted, and ``rows``: one for each data set and model, an entry for each penalty.
 
-
-def matrices(scores: Scores) -> list[dict[str, Any]]:
-    """For each phase, one row for each data set and model, one entry for each penalty.
-
-    An entry is None where the study trains none such, else has ``finished``, ``of`` and ``other`` (``1 diverged``).
+    Counted: ``finished``, ``of`` and ``other`` (``1 diverged``). An entry is None where the study trains none such.
     """
-    found = {key: part["status"] for key, part in scores.cells.groupby(["phase", *GROUP], sort=False)}
-    places = [(dataset, model) for dataset in scores.study["datasets"] for model in scores.study["models"]]
+    cells = scores.cells
+    found = {key: _counted(part["status"]) for key, part in cells.groupby(["phase", *GROUP], sort=False)}
+    places = list(product(scores.study["datasets"], scores.study["models"]))
     return [
         {
             "phase": phase,
             "name": name,
+            **_counted(cells.loc[cells["phase"] == phase, "status"]),
             "rows": [
-                (place, [(penalty, _entry(found.get((phase, *place, penalty)))) for penalty in scores.penalties])
-                for place in places
+                (place, [(each, found.get((phase, *place, each))) for each in scores.penalties]) for place in places
             ],
         }
         for phase, name in PHASES.items()
     ]
+
+
+def _counted(status: pd.Series[str]) -> dict[str, Any]:
+    return {"finished": int((status == "finished").sum()), "of": len(status), "other": others(status)}
 
 
 def missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
@@ -53,28 +50,11 @@ def missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
     reasons = left["reason"].fillna("").mask(waiting & (left["reason"].fillna("") == ""), "it has not been trained yet")
     shown = left["lambda"].mask(waiting, "any")
     keys = ["phase", *GROUP, "shown", "status", "reason"]
-    grouped = left.assign(reason=reasons, shown=shown).groupby(keys, sort=False)
-    return [_missing_row(dict(zip(keys, key, strict=True)), part) for key, part in grouped]
-
-
-def _missing_row(names: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
-    values = [value for value in dict.fromkeys(part["lambda"]) if value]
-    strength = "–" if not values else values[0] if len(values) == 1 else f"{len(values)} values"
-    return names | {
-        "lambda": strength,
-        "seeds": ", ".join(map(str, sorted(set(part["seed"])))),
-        "count": len(part),
-        "log": next((str(text) for text in part["log_tail"] if text), ""),
-        "cell": int(part["cell"].iloc[0]),
-    }
-
-
-def _entry(status: pd.Series[str] | None) -> dict[str, Any] | None:
-    if status is None:
-        return None
-    return {"finished": int((status == "finished").sum()), "of": len(status), "other": _others(status)}
-
-
-def _others(status: pd.Series[str]) -> str:
-    others = status[status != "finished"].value_counts()
-    return ", ".join(f"{count} {name}" for name, count in sorted(others.items()))
+    rows = []
+    for key, part in left.assign(reason=reasons, shown=shown).groupby(keys, sort=False):
+        values = [value for value in dict.fromkeys(part["lambda"]) if value]
+        told = {"lambda": "–" if not values else values[0] if len(values) == 1 else f"{len(values)} values"}
+        told |= {"seeds": ", ".join(map(str, sorted(set(part["seed"]))))}
+        told |= {"log": next((str(text) for text in part["log_tail"] if text), "")}
+        rows.append(dict(zip(keys, key, strict=True)) | told | {"count": len(part), "cell": int(part["cell"].iloc[0])})
+    return rows

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,39 @@ from markupsafe import Markup, escape
 
 from softreg.paper import tables
 from softreg.paper.questions.answer import Answer
-from softreg.paper.report import about, cells, coverage, pictures, results, verdicts
-from softreg.paper.report.words import plural
+from softreg.paper.questions.estimates import plural, rows_of
+from softreg.paper.report import about, cards, cells, coverage
 from softreg.paper.scores import Scores
 
 _HERE = Path(__file__).parent
 
 
-def render(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figures: Path) -> str:
+def render(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures: Path) -> str:
     """The page of a study, as HTML.
 
-    ``frame`` is the main table (`softreg.paper.tables.main_frame`), ``figures`` the folder that `softreg.paper.figures` wrote.
-    The same scores give the same text.
+    ``frame`` is the main table (`softreg.paper.tables.main_frame`), ``found`` are the answers, ``figures`` the folder
+    that `softreg.paper.figures` wrote. The same scores give the same text.
     """
     # Altair takes half a second to import: what imports this module to do something else does not wait for it.
     from softreg.paper.report import charts
 
     drawn = charts.charts(scores)
+    return (
+        _environment(scores)
+        .get_template("template.html")
+        .render(
+            **_told(scores, frame, found, figures),
+            swatches=charts.swatches(scores),
+            panels=_panels(scores, drawn),
+            style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
+            script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+            vega=Markup(charts.javascript()),
+            data=_as_script(_data(scores, drawn, charts.history_specifications())),
+        )
+    )
+
+
+def _environment(scores: Scores) -> Environment:
     environment = Environment(
         loader=PackageLoader("softreg.paper.report", "."),
         autoescape=True,
@@ -38,49 +56,29 @@ def render(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figur
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["plural"] = lambda count, one, many="": plural(count, one, many)
-    environment.filters["marked"] = _marked
-    environment.filters["breakable"] = _breakable
+    filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
+    environment.filters |= filters | {"plain": about.plain, "training": about.training}
     environment.globals["label"] = scores.label
-    context = {
-        **_told(scores, frame, answers, figures),
-        "swatches": charts.swatches(scores),
-        "panels": _panels(scores, drawn),
-        "style": Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        "script": Markup((_HERE / "report.js").read_text(encoding="utf-8")),
-        "vega": Markup(charts.javascript()),
-        "data": _as_script(_data(scores, drawn, charts.history_specifications())),
-    }
-    return environment.get_template("template.html").render(context)
+    return environment
 
 
-def _told(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figures: Path) -> dict[str, Any]:
+def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures: Path) -> dict[str, Any]:
     """What the templates tell in words, tables and pictures."""
-    noted = [name for name in scores.study["datasets"] if scores.datasets.get(name, {}).get("note")]
     return {
         "study": scores.study,
         "partial": scores.provenance["partial"],
         "penalties": scores.penalties,
         "rope": scores.rope,
-        "cards": verdicts.cards(scores, answers, pictures.listed(figures)),
-        "counts": verdicts.counts(*answers),
-        "words": verdicts.MEANINGS,
+        "cards": cards.cards(found, figures),
+        "counts": cards.counts(*found),
+        "words": cards.MEANINGS,
         "caption": tables.caption(scores, frame),
-        "tables": [
-            {"name": "scores", "title": "Test scores", "columns": results.MAIN},
-            {"name": "secondary", "title": "Secondary measures", "columns": results.SECONDARY},
-        ],
-        "rows": {
-            "scores": results.rows(frame, results.MAIN),
-            "secondary": results.rows(frame, results.SECONDARY),
-        },
-        "notes": {name: scores.datasets[name]["note"] for name in noted},
-        "phases": coverage.phases(scores.cells),
-        "matrices": coverage.matrices(scores),
+        "tables": {"scores": ("Test scores", tables.MAIN), "secondary": ("Secondary measures", tables.SECONDARY)},
+        "rows": list(rows_of(frame)),
+        "phases": coverage.phases(scores),
         "missing": coverage.missing(scores.cells),
         "cell_count": len(scores.cells),
-        "figures": pictures.by_question(answers, figures),
-        "about": about.study(scores),
+        "figures": cards.figures(found, figures),
         "selection": about.selection(scores),
         "datasets": scores.datasets,
         "provenance": about.provenance(scores.provenance["cells"]),
@@ -90,15 +88,11 @@ def _told(scores: Scores, frame: pd.DataFrame, answers: Sequence[Answer], figure
 
 def _panels(scores: Scores, drawn: Sequence[Any]) -> list[dict[str, Any]]:
     """For each data set and model, the charts that have points of it."""
-    panels = []
-    for dataset in scores.study["datasets"]:
-        for model in scores.study["models"]:
-            mine = [
-                chart
-                for chart in drawn
-                if ((chart.points["dataset"] == dataset) & (chart.points["model"] == model)).any()
-            ]
-            panels.append({"dataset": dataset, "model": model, "charts": mine})
+    places = {chart.name: set(zip(chart.points["dataset"], chart.points["model"], strict=True)) for chart in drawn}
+    panels = [
+        {"dataset": place[0], "model": place[1], "charts": [chart for chart in drawn if place in places[chart.name]]}
+        for place in product(scores.study["datasets"], scores.study["models"])
+    ]
     return [panel for panel in panels if panel["charts"]]
 
 
@@ -109,12 +103,12 @@ def _data(scores: Scores, drawn: Sequence[Any], histories: dict[str, Any]) -> di
     return {
         "labels": {name: scores.label(name) for name in names},
         "charts": {
-            chart.name: {
-                "title": chart.title,
-                "specification": chart.specification,
-                "points": cells.table(chart.points, text),
+            each.name: {
+                "title": each.title,
+                "specification": each.specification,
+                "points": cells.table(each.points, text),
             }
-            for chart in drawn
+            for each in drawn
         },
         "histories_drawn": histories,
         "classes": {
@@ -123,6 +117,11 @@ def _data(scores: Scores, drawn: Sequence[Any], histories: dict[str, Any]) -> di
         },
         **cells.embedded(scores),
     }
+
+
+def _key(value: float) -> str:
+    """The number that a cell is sorted by, as the page's script reads it: empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.9g}"
 
 
 def _breakable(name: str) -> Markup:

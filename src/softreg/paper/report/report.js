@@ -12,7 +12,7 @@
   const cells = rowsOf(data.cells);
   const points = Object.fromEntries(Object.entries(data.charts).map(([name, chart]) => [name, rowsOf(chart.points)]));
 
-  /** The rows of a table of columns, as objects; see softreg.report.cells. */
+  /** The rows of a table of columns, as objects; see softreg.paper.report.cells. */
   function rowsOf(table) {
     const columns = Object.entries(table).map(([name, column]) => [
       name,
