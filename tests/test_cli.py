@@ -22,7 +22,6 @@ COMMANDS = (
     "fetch",
     "prepare",
     "train",
-    "evaluate",
     "select",
     "gather",
     "tables",
@@ -41,16 +40,16 @@ MISTAKES = {
     "train tiny.yaml final shapes/convnet/l1/seed0": ["tiny.yaml", "final/shapes/convnet/l1/seed0", "seed100"],
     "train tiny.yaml sweep shapes-l1": ["sweep/shapes-l1", "DATASET/MODEL/PENALTY/seedN"],
     f"train tiny.yaml sweep {PATH}": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
-    f"evaluate tiny.yaml sweep {PATH}": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
     "reveal tiny.yaml shapes/convnet/l1": ["shapes/convnet/l1", "select"],
     "prepare tiny.yaml moon": ["tiny.yaml", "'moon'", "shapes"],
     "fetch tiny.yaml moon moon.zip": ["'moon'", "camvid"],
     "fetch tiny.yaml wbc moon.zip": ["wbc", "'moon.zip'", ".zip"],
-    "select tiny.yaml": ["results/tiny/sweep", "val.parquet", "sweep"],
+    "select tiny.yaml": ["results/tiny/sweep", "path.json is missing", "softreg train tiny.yaml sweep"],
     "plan nowhere.yaml": ["nowhere.yaml", "no such file", "tiny.yaml"],
     "plan tiny.yaml --calibrate": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
     "status nowhere.yaml --watch": ["nowhere.yaml", "no such file", "tiny.yaml"],
-    "gather tiny.yaml": ["results/tiny/selection.csv", "select"],
+    "gather tiny.yaml": ["dataset.json is missing", "softreg prepare tiny.yaml shapes"],
+    f"train tiny.yaml sweep {PATH} shapes/convnet/none/seed0": ["shapes/convnet/none/seed0", "not of one group"],
     "paper results/tiny": ["results/tiny/scores is missing", "snakemake scores"],
 }
 
@@ -105,13 +104,20 @@ def test_wrong_arguments_show_the_usage(folder, arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_what_has_not_been_trained_cannot_be_scored(folder):
+def test_what_has_not_been_trained_is_not_selected_from(folder):
     assert softreg(folder, "prepare", "tiny.yaml", "shapes").returncode == 0
-    done = softreg(folder, "evaluate", "tiny.yaml", "sweep", PATH)
+    done = softreg(folder, "select", "tiny.yaml", "shapes/convnet/l1")
     assert done.returncode == 2
-    assert done.stderr == (
-        f"softreg: results/tiny/sweep/{PATH}/path.json is missing; run `softreg train tiny.yaml sweep {PATH}` first\n"
-    )
+    told = f"softreg: results/tiny/sweep/{PATH}/path.json is missing; run `softreg train tiny.yaml sweep {PATH}` first"
+    assert done.stderr == f"{told}, or `snakemake` for all\n"
+
+
+def test_a_study_that_changes_while_it_runs_is_not_gone_on_with(folder):
+    """Snakemake hands on the key that it has planned with."""
+    done = softreg(folder, "train", "tiny.yaml", "sweep", PATH, "--key", "0123456789abcdef")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "tiny.yaml, its data or the code has changed since this run began" in done.stderr
+    assert not (folder / "results").exists()
 
 
 def test_ctrl_c_is_told_in_a_sentence(folder):

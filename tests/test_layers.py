@@ -1,173 +1,80 @@
-"""Dependencies point one way, light commands stay light, and functions stay short."""
+"""Packages import what lies below them, light commands stay light, and functions stay short."""
 
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
-from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
 
-import pytest
-
 import softreg
 
-ROOT = Path(softreg.__file__).parent
-#: Module → its file, for every module of the package.
-FILES = {
-    ".".join((*file.parent.relative_to(ROOT.parent).parts, *([] if file.stem == "__init__" else [file.stem]))): file
-    for file in sorted(ROOT.rglob("*.py"))
+ROOT = Path(__file__).parents[1]
+PACKAGE = Path(softreg.__file__).parent
+LINT = Path(sys.executable).with_name("lint-imports")
+#: Packages that load no torch when they are imported, but for the modules that are all about it.
+LIGHT = ("own", "study", "data", "scoring", "paper", "running")
+HEAVY = {
+    "softreg.running.stopwatch",
+    "softreg.scoring.boundary",
+    "softreg.scoring.corruptions",
+    "softreg.scoring.evaluate",
 }
-#: What a part of the package may import of SoftReg besides itself. A part is a module or a subpackage.
-ALLOWED = {
-    "errors": set(),
-    "files": set(),
-    "strict_yaml": set(),
-    "randomness": set(),
-    "treatment": set(),
-    "pruning": set(),
-    "lambdas": {"errors"},
-    "sources": {"errors"},
-    "schema": {"strict_yaml"},
-    "plugins": {"errors", "schema", "sources"},
-    "fingerprint": {"plugins", "sources"},
-    "config": {"errors", "files", "lambdas", "plugins", "schema", "strict_yaml"},
-    "matrix": {"config", "errors"},
-    "cells": {"config", "files", "fingerprint", "matrix", "plugins", "treatment"},
-    "archives": {"errors", "files"},
-    "datasets": {"archives", "config", "errors", "files", "plugins"},
-    "penalties": {"errors", "plugins", "treatment"},
-    "models": {"errors", "files", "plugins", "randomness"},
-    "metrics": {"errors"},
-    "objectives": {"config", "errors"},
-    "network": {"config", "matrix", "models", "treatment"},
-    "regulariser": {"models", "penalties"},
-    "optim": {"penalties", "regulariser"},
-    "diagnostics": {"models", "penalties", "regulariser"},
-}
-#: Parts that run without torch. ``stages`` and ``cli`` start those that need it, so theirs is checked on import alone.
-LIGHT = (
-    "config",
-    "matrix",
-    "lambdas",
-    "treatment",
-    "plugins",
-    "cells",
-    "fetch",
-    "archives",
-    "prepare",
-    "datasets",
-    "records",
-    "metrics",
-    "select",
-    "stats",
-    "scores",
-    "tables",
-    "figures",
-    "report",
-    "gather",
-)
 
 
-def part(module: str) -> str:
-    """The part that a module of SoftReg belongs to."""
-    return module.split(".")[1] if "." in module else ""
-
-
-def in_part(name: str) -> list[str]:
-    """The modules of one part."""
-    return [module for module in FILES if part(module) == name]
-
-
-def imports(module: str) -> set[str]:
-    """All that a module imports, at its top and inside functions: absolute module names, known submodules too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(FILES[module].read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} has a relative import, which these tests do not follow"
-            members = {f"{node.module}.{alias.name}" for alias in node.names} & FILES.keys()
-            # `from softreg import stages` depends on stages, not on all that the package may hold.
-            found |= members if members and node.module == "softreg" else {str(node.module)} | members
-    return found
-
-
-IMPORTS = {module: imports(module) for module in FILES}
-PARTS = {part(module) for module in FILES} - {""}
-
-
-def parts_imported(name: str) -> set[str]:
-    """The other parts of SoftReg that a part imports."""
-    found = {part(other) for module in in_part(name) for other in IMPORTS[module] if other in FILES}
-    return found - {name, ""}
-
-
-def reached(module: str) -> set[str]:
-    """All that a module leads to through SoftReg's own imports, outside packages by their top name."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            # Importing a module runs the packages that it lies in.
-            waiting += [*IMPORTS.get(name, ()), name.rpartition(".")[0] or name]
-    return {name.split(".")[0] if name not in FILES else name for name in seen}
+def modules(*packages: str) -> list[str]:
+    """The modules of some packages by their dotted names."""
+    files = [file for package in packages for file in sorted((PACKAGE / package).rglob("*.py"))]
+    names = (".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in files)
+    return [name.removesuffix(".__init__") for name in names]
 
 
 def functions() -> list[tuple[int, str]]:
     """The length in lines, docstring included, and the place of every function in the package."""
     return [
-        (node.end_lineno - node.lineno + 1, f"{module}.{node.name}")
-        for module, file in FILES.items()
+        (node.end_lineno - node.lineno + 1, f"{file.relative_to(PACKAGE)}: {node.name}")
+        for file in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_bytes()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter, which has imported nothing yet."""
-    return subprocess.run([sys.executable, *arguments], check=False, capture_output=True, text=True)
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The contracts of pyproject.toml, held against the package in ``folder/src``."""
+    command = [LINT, "--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    environment = {"PYTHONPATH": str(folder / "src"), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_package_was_found():
-    assert {"softreg.study.config", "softreg.cli", "softreg.penalties.l1", "softreg.data.datasets"} <= FILES.keys()
-    assert "softreg.study.config" in IMPORTS["softreg.study.matrix"]
-    assert "torch" in reached("softreg.cli")
+def test_every_package_is_in_a_layer_and_says_what_it_is_for():
+    packages = {file.parent.name for file in PACKAGE.glob("*/__init__.py")}
+    layers = (ROOT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
+    assert [name for name in packages if f"softreg.{name}" not in layers] == []
+    for name in packages:
+        told = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_bytes()))
+        assert len(told.split()) > 20, name
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
 
 
-@pytest.mark.parametrize("name", ALLOWED)
-def test_a_part_imports_only_what_lies_below_it(name):
-    assert in_part(name), f"softreg has no part {name}; take it out of ALLOWED"
-    assert parts_imported(name) <= ALLOWED[name]
+def test_the_contracts_hold_and_can_be_broken(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "src" / "softreg", ignore=shutil.ignore_patterns("__pycache__"))
+    kept = lint(tmp_path)
+    assert kept.returncode == 0, kept.stdout
+    for file, line in {
+        "study/matrix.py": "from softreg.running import jobs",
+        "data/prepare.py": "import torch",
+        "scoring/select.py": "from snakemake import io",
+    }.items():
+        with (tmp_path / "src" / "softreg" / file).open("a") as module:
+            module.write(f"\n{line}\n")
+    broken = lint(tmp_path)
+    assert broken.returncode == 1
+    assert "0 kept, 3 broken" in broken.stdout
 
 
-def test_only_the_command_line_and_what_tells_of_a_run_stand_above_the_stages():
-    telling = {"calibrate", "costs", "plan", "status", "survey"}
-    assert {name for name in PARTS if "stages" in parts_imported(name)} == {"cli"} | telling
-    assert [name for name in PARTS - telling - {"cli", "forecast", "stopwatch"} if telling & parts_imported(name)] == []
-    assert {name for name in PARTS if "cli" in parts_imported(name)} == set()
-
-
-def test_no_part_leads_back_to_itself():
-    TopologicalSorter({name: parts_imported(name) for name in PARTS}).prepare()
-
-
-def test_nothing_imports_the_workflow_engine():
-    assert [module for module in FILES if "snakemake" in reached(module)] == []
-
-
-@pytest.mark.parametrize("name", LIGHT)
-def test_no_import_of_a_light_part_leads_to_torch(name):
-    assert in_part(name), f"softreg has no part {name}; take it out of LIGHT"
-    heavy = {"torch", "torchvision", "segmentation_models_pytorch", "safetensors"}
-    assert {module: found for module in in_part(name) if (found := heavy & reached(module))} == {}
-
-
-def test_light_parts_load_no_torch_when_imported():
-    modules = [module for name in (*LIGHT, "stages", "cli") for module in in_part(name)]
+def test_light_packages_load_no_torch_when_imported():
     program = (
         "import importlib, sys\n"
         "for module in sys.argv[1:]:\n"
@@ -175,12 +82,14 @@ def test_light_parts_load_no_torch_when_imported():
         "    if 'torch' in sys.modules:\n"
         "        sys.exit(module)\n"
     )
-    done = python("-c", program, *modules)
+    light = [name for name in modules(*LIGHT) if name not in HEAVY] + ["softreg.cli"]
+    done = subprocess.run([sys.executable, "-c", program, *light], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_loads_no_heavy_package():
-    done = python("-X", "importtime", "-m", "softreg.cli", "--help")
+    command = [sys.executable, "-X", "importtime", "-m", "softreg.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in loaded

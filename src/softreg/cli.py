@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     train = _study_command(commands, "train", "train and score paths: all λ of one penalty and seed", _train, "phase")
     train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
     reveal = _study_command(commands, "reveal", "score a group's sweep on test, once λ̂ is selected", _reveal, "group")
-    select = _study_command(commands, "select", "choose a group's λ̂ from validation scores", _select, "group")
+    select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
+    select.add_argument("group", nargs="?", help=f"{_HELP['group']}; without it, all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
     for stage in (prepare, train, reveal, select, gather):
         stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
@@ -241,10 +242,11 @@ def _reveal(options: argparse.Namespace) -> None:
 def _select(options: argparse.Namespace) -> None:
     from softreg.running import stages
     from softreg.study.config import load_study
-    from softreg.study.matrix import find_group
+    from softreg.study.matrix import find_group, groups
 
     study = load_study(options.study)
-    stages.select(study, find_group(study, options.group), options.key)
+    for group in groups(study) if options.group is None else [find_group(study, options.group)]:
+        stages.select(study, group, options.key)
 
 
 def _gather(options: argparse.Namespace) -> None:

@@ -55,8 +55,8 @@ def pack(graph: Graph) -> None:
 def unpack(graph: Graph) -> int:
     """Make again what ``packs/`` hold; how many archives were unpacked.
 
-    Of packs that were packed here, or have been unpacked, only what is gone, or follows from it. Raises UserError, before anything is
-    written, where an archive is damaged, or what it would overwrite lies in no pack.
+    Of packs that were packed here, or have been unpacked, only what is gone, or follows from it. Raises UserError,
+    before anything is written, where an archive is damaged, or what it would overwrite lies in no pack.
     """
     index = _index(graph)
     wanted = {name: key for name, key in index.items() if _marks(graph, name).keys() != {key}}
