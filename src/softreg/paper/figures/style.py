@@ -13,9 +13,10 @@ import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from softreg.files import whole_file, write_text
 from softreg.paper.scores import Scores
@@ -137,13 +138,15 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
     Returns its width in inches.
     """
     lay_out(figure)
-    for ending, metadata in (
-        ("pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
-        ("svg", {"Date": None, "Creator": None}),
-        ("png", {"Software": None}),
+    # Each by its own canvas: savefig would draw the figure twice for each file, to lay it out once more.
+    for canvas, ending, metadata in (
+        (FigureCanvasPdf, "pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
+        (FigureCanvasSVG, "svg", {"Date": None, "Creator": None}),
+        (FigureCanvasAgg, "png", {"Software": None}),
     ):
+        figure.set_dpi(DPI)  # which writing a PDF or an SVG changes
         with whole_file(folder / f"{name}.{ending}") as temporary:
-            figure.savefig(temporary, format=ending, dpi=DPI, metadata=metadata)
+            getattr(canvas(figure), f"print_{ending}")(temporary, metadata=metadata)
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
     plt.close(figure)
     return float(figure.get_size_inches()[0])
@@ -161,29 +164,6 @@ def pages(items: Sequence[T], most: int) -> list[list[T]]:
     count = math.ceil(len(items) / most)
     size = math.ceil(len(items) / max(1, count))
     return [list(items[start : start + size]) for start in range(0, len(items), size)] if items else []
-
-
-def numbered(stem: str, place: int, count: int) -> str:
-    """The name of one of ``count`` figures that show one thing between them."""
-    return stem if count == 1 else f"{stem}-{place + 1}"
-
-
-def grid_of(panels: int) -> tuple[int, int]:
-    """Rows and columns for so many panels: at most three columns, rows as even as they can be."""
-    rows = math.ceil(panels / 3)
-    return rows, math.ceil(panels / rows)
-
-
-def outer(axes: NDArray[Any]) -> tuple[list[Axes], list[Axes]]:
-    """The leftmost panel of each row and the lowest of each column; panels without content are removed."""
-    for axis in axes.flat:
-        if not axis.has_data():
-            axis.remove()
-    left = [row[0] for row in axes if row[0].has_data()]
-    lowest = [next(axis for axis in column[::-1] if axis.has_data()) for column in axes.T]
-    for axis in lowest:
-        axis.tick_params(axis="x", labelbottom=True)
-    return left, lowest
 
 
 def wrapped(text: str, width: int = 18) -> str:
