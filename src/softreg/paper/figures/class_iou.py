@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
@@ -41,7 +41,7 @@ class _Plan:
     as_map: bool
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """For each data set one figure, or several where its models do not fit on a page; see `softreg.paper.figures`."""
     return layout.write_datasets(scores, folder, "class_iou", TITLE, partial(_pages, scores))
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import complexity, estimates
 from softreg.paper.scores import Scores
 
@@ -29,7 +29,7 @@ _ASIDE = 0.012
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """For each model a figure of the drawn scenes, and for each data set one of its test images."""
     if scores.reference is None:
         return [Absent(title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
@@ -67,9 +67,9 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw_family(scores: Scores, family: pd.Series[float], stem: str, folder: Path) -> list[Drawn | Absent]:
+def _draw_family(scores: Scores, family: pd.Series[float], stem: str, folder: Path) -> Entries:
     points = points_of(scores, family)
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for model in scores.study["models"]:
         mine, title = points[points["model"] == model] if len(points) else points, f"{TITLE}: {scores.label(model)}"
         entries += layout.write(folder, f"{stem}-{model}", title, _scene_pages(scores, mine, family, model))

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import cost
 from softreg.paper.scores import Scores
 
@@ -27,7 +27,7 @@ _MARKS: dict[str, Any] = {"lw": 0.6, "ms": 3.6, "zorder": 3}
 _PANELS = {"seconds": "seconds a step", "seconds_ratio": "time / none's", "memory": "peak memory (GiB)"}
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; see `softreg.paper.figures`."""
     if not len(scores.timings):
         return [Absent(TITLE, "No cell has finished, so that no time is known: train the study first.")]
@@ -120,18 +120,11 @@ def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:
 def _ticks(axis: Axes) -> None:
     """Round numbers between the ends of the logarithmic axis y, also where it holds no power of ten."""
     low, high = axis.get_ylim()
-    ratio = high / low
-    if ratio < 3:
-        step = 10 ** math.floor(math.log10(high - low))
-        step *= next(factor for factor in (0.2, 0.5, 1, 2, 5) if (high - low) / (factor * step) <= 6)
-        ticks = [step * place for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    else:
-        steps = (1, 2, 5) if ratio < 30 else (1, 3) if ratio < 300 else (1,)
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    steps = (1, 2, 5) if high < 30 * low else (1, 3) if high < 300 * low else (1,)
+    narrow = MaxNLocator(6, steps=[1, 2, 5, 10])
+    axis.yaxis.set_major_locator(narrow if high < 3 * low else LogLocator(subs=steps))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.yaxis.set_major_formatter("{x:.4g}")
 
 
 def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:

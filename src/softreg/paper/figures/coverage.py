@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.scores import Scores
 
 TITLE = "Finished cells"
 _PHASES = {"sweep": "sweep, tuning seeds", "final": "final, evaluation seeds"}
 _FINISHED = "finished"
-_CHARACTER, _LINE = 0.072, 0.165
-"""Inches that a character of 8-point type takes, and a line of it."""
+_COLUMNS, _ROWS = 12, 16
+"""Penalties and models that a page can hold."""
+_LOOK: dict[str, Any] = {
+    "cmap": sns.blend_palette(["#ffffff", "#8ab6d8"], as_cmap=True),
+    **{"vmin": 0, "vmax": 1, "cbar": False, "fmt": "", "annot_kws": {"color": "black", "fontsize": 8}},
+    **{"linewidths": 0.4, "linecolor": "#888888", "xticklabels": True, "yticklabels": True},
+}
 _MOST_REASONS = 4
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for the study, or several where it does not fit on a page; none where every cell has finished."""
     counts = _counts(scores)
     if counts.empty:
         return [Absent(TITLE, "The study asks for no cell: add a data set, a model and a penalty to it.")]
     if (counts["finished"] == counts["expected"]).all():
         return [Absent(TITLE, f"All {counts['expected'].sum()} cells of the study have finished.")]
-    pages = [
-        Page(shown, partial(_draw_page, scores, shown), _caption(scores, shown), _alt(scores, shown))
-        for shown in _pages(scores, counts)
-    ]
+    of = pd.MultiIndex.from_frame(counts[["dataset", "model"]])
+    pages = []
+    for penalties in style.pages(layout.penalties_of(scores, counts), _COLUMNS):
+        for places in style.pages(list(dict.fromkeys(of)), _ROWS):
+            shown = counts[counts["penalty"].isin(penalties) & of.isin(places)]
+            pages.append(Page(shown, partial(_draw_page, scores, shown), _caption(scores, shown), _alt(scores, shown)))
     return layout.write(folder, "coverage", TITLE, pages)
 
 
@@ -47,62 +53,32 @@ def _counts(scores: Scores) -> pd.DataFrame:
     return grouped.agg(finished="sum", expected="size").reset_index()
 
 
-def _pages(scores: Scores, counts: pd.DataFrame) -> list[pd.DataFrame]:
-    """The counts in parts that fit: as few columns as a page's width allows, then rows."""
-    places, penalties = _places(scores, counts), layout.penalties_of(scores, counts)
-    cell = _CHARACTER * (2 * len(str(counts["expected"].max())) + 1) + 0.08
-    columns = int((style.PAGE - _labels_width(places.values())) / cell)
-    rows = int((style.TALL - _labels_width(map(scores.label, penalties)) - 0.6) / (2 * _LINE))
-    of = pd.MultiIndex.from_frame(counts[["dataset", "model"]])
-    return [
-        counts[counts["penalty"].isin(names) & of.isin(some)]
-        for names in style.pages(penalties, max(1, columns))
-        for some in style.pages([*places], max(1, rows))
-    ]
-
-
-def _places(scores: Scores, counts: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """What the rows of a matrix are called: by model, and where there are several data sets by these too."""
-    asked = set(counts[["dataset", "model"]].itertuples(index=False, name=None))
-    places = [(d, m) for d in scores.study["datasets"] for m in scores.study["models"] if (d, m) in asked]
-    several = len(scores.study["datasets"]) > 1
-    return {(d, m): f"{scores.label(d)}, {scores.label(m)}" if several else scores.label(m) for d, m in places}
-
-
-def _labels_width(labels: Iterable[str]) -> float:
-    return 0.15 + _CHARACTER * max(map(len, labels))
-
-
 def _draw_page(scores: Scores, counts: pd.DataFrame) -> Figure:
     """The sweep above, the final below: shade and numbers of each cell, nothing where the study asks for none."""
-    places, penalties = _places(scores, counts), layout.penalties_of(scores, counts)
-    names = [*map(scores.label, penalties)]
-    height = 2 * (len(places) * _LINE + 0.3) + _labels_width(names)
-    width = style.COLUMN if 0.45 * len(names) + _labels_width(places.values()) < style.COLUMN else style.PAGE
-    figure, axes = plt.subplots(2, 1, figsize=(width, height), sharex=True, layout="constrained")
+    penalties, several = layout.penalties_of(scores, counts), counts["dataset"].nunique() > 1
+    done, asked = counts["finished"], counts["expected"]
+    # A step, so that one missing of many is seen.
+    shade = (0.6 * done / asked).mask(done == asked, 1.0)
+    cells = counts.assign(shade=shade, text=done.astype(str) + "/" + asked.astype(str))
+    longest = max(len(scores.label(name)) for name in penalties)
+    rows = len(counts[["dataset", "model"]].drop_duplicates())
+    size = style.PAGE, 2 * (0.165 * rows + 0.3) + 0.068 * longest + 0.15
+    figure, axes = plt.subplots(2, 1, figsize=size, sharex=True, layout="constrained")
     for axis, (phase, title) in zip(axes, _PHASES.items(), strict=True):
-        mine = counts[counts["phase"] == phase]
-        mine = mine.assign(text=mine["finished"].astype(str) + "/" + mine["expected"].astype(str))
-        # A step, so that one missing of many is seen.
-        shade = (0.6 * mine["finished"] / mine["expected"]).mask(mine["finished"] == mine["expected"], 1.0)
-        shades, texts = (
-            mine.assign(shade=shade)
-            .pivot(index=["dataset", "model"], columns="penalty", values=part)
-            .reindex(index=[*places], columns=penalties)
+        mine, keys = cells[cells["phase"] == phase], ["dataset", "model"]
+        values, texts = (
+            mine.pivot_table(index=keys, columns="penalty", values=part, aggfunc="first", sort=False).reindex(
+                columns=penalties
+            )
             for part in ("shade", "text")
         )
-        _draw_matrix(axis, shades.set_axis([*places.values()]).set_axis(names, axis=1), texts)
-        axis.set_title(title)
-    axes[-1].tick_params(axis="x", rotation=90 if max(map(len, names)) > 6 else 0)
+        names = [f"{scores.label(d)}, {scores.label(m)}" if several else scores.label(m) for d, m in values.index]
+        values = values.set_axis(names).set_axis([*map(scores.label, penalties)], axis=1)
+        sns.heatmap(values, ax=axis, annot=texts.to_numpy(), **_LOOK)
+        axis.set(title=title, xlabel="", ylabel="")
+        axis.tick_params(length=0, rotation=0)
+    axes[-1].tick_params(axis="x", rotation=90 if longest > 6 else 0)
     return figure
-
-
-def _draw_matrix(axis: Axes, shades: pd.DataFrame, texts: pd.DataFrame) -> None:
-    colours = sns.blend_palette(["#ffffff", "#8ab6d8"], as_cmap=True)
-    look = {"linewidths": 0.4, "linecolor": "#888888", "annot_kws": {"color": "black", "fontsize": 8}}
-    sns.heatmap(shades, ax=axis, vmin=0, vmax=1, cmap=colours, annot=texts.to_numpy(), fmt="", cbar=False, **look)
-    axis.set(xlabel="", ylabel="")
-    axis.tick_params(length=0, rotation=0)
 
 
 def _caption(scores: Scores, counts: pd.DataFrame) -> str:

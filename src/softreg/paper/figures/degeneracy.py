@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import degeneracy, gain
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
 from softreg.paper.scores import Scores
@@ -27,7 +27,7 @@ TITLE = "Penalties that are one at the size of the weights"
 _FEWEST_SEEDS = 3
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model that has such a pair; none where the study has none."""
     matches = degeneracy.matches(scores.study["penalties"])
     if matches.empty:
@@ -35,7 +35,7 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
     points = degeneracy.points(scores)
     paired = set(matches["penalty_a"])
     groups = dict.fromkeys((dataset, model) for dataset, model, penalty in scores.groups if penalty in paired)
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for dataset, model in groups:
         mine = points[(points["dataset"] == dataset) & (points["model"] == model)]
         place = f"{scores.label(dataset)} with {scores.label(model)}"

@@ -19,7 +19,7 @@ from PIL import Image
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 
 TITLE = "Predictions"
@@ -38,10 +38,10 @@ class _Tile:
     pixels: Pixels
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     predictions = scores.predictions()
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for dataset in scores.study["datasets"]:
         for model in scores.study["models"]:
             mine = predictions[(predictions["dataset"] == dataset) & (predictions["model"] == model)]
@@ -140,7 +140,7 @@ def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]
         for place, axis in enumerate(mine):
             axis.set(xticks=[], yticks=[], frame_on=False)
             if place < len(tiles):
-                axis.imshow(tiles[place].pixels)
+                axis.imshow(_shrunk(tiles[place].pixels, pitch), interpolation="none")
                 if example == 0 or lines > 1:
                     axis.set_title(_fitted(tiles[place].heading, pitch), pad=2, linespacing=1)
         mine[0].set_ylabel(name, labelpad=2)
@@ -157,6 +157,14 @@ def _pitch(rows: list[list[_Tile]]) -> float:
     """Inches of a tile: the room that a heading has."""
     columns = _shape(rows)[1]
     return ((style.PAGE if columns > 3 else style.COLUMN) - 2 * _HEADING) / columns - _GAP
+
+
+def _shrunk(pixels: Pixels, width: float) -> Pixels:
+    """An image that has more pixels than ``width`` inches of print, made smaller by averaging."""
+    size = round(width * style.DPI), round(width * style.DPI * pixels.shape[0] / pixels.shape[1])
+    if size[0] >= pixels.shape[1]:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _fitted(heading: str, width: float) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages, Panel
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 from softreg.scoring import select
 from softreg.study.treatment import CONTROLS
@@ -55,7 +55,7 @@ class _Family:
     members: list[str]
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """For each data set the figures of the penalties, and those of the controls if there are any."""
     return [
         entry

@@ -6,14 +6,12 @@ A heat map holds four layers as well as sixty: a row a layer from the input down
 from __future__ import annotations
 
 import math
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.scores import Scores
 
 TITLE = "Layers along the strengths"
@@ -34,20 +32,19 @@ _LABEL = 0.125
 """Height of a line of 8-point type, and what a label needs, in inches."""
 _WIDTH = 5.0
 """What is left of a page's width for the maps, in inches."""
-_BAR = {"aspect": 12, "pad": 0.01}
-_MEASURES: dict[str, dict[str, Any]] = {
-    "norm": {"vmax": MOST_NORM, "cmap": "PuOr_r", "cbar_kws": {"label": "norm / none", "extend": "max", **_BAR}},
-    "zeros": {"vmax": 1, "cmap": "Greens", "cbar_kws": {"label": "exact zeros", **_BAR}},
+_MEASURES = {
+    "norm": ("PuOr_r", MOST_NORM, "norm / none", "max"),
+    "zeros": ("Greens", 1, "exact zeros", "neither"),
 }
-"""The columns of `relative_layers` that are shown, and how they are coloured."""
+"""The columns of `relative_layers` that are shown: colours, where these end, label, and whether values lie beyond."""
 _KEYS = ["penalty", "lambda", "layer"]
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     if scores.reference is None:
         return [Absent(TITLE, "The study has no entry of kind none to relate norms to: add one to its penalties.")]
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for dataset, model in dict.fromkeys((dataset, model) for dataset, model, _ in scores.groups):
         place = f"{scores.label(dataset)}, {scores.label(model)}"
         pages = _pages(scores, dataset, model, place)
@@ -102,7 +99,7 @@ def _draw_blocks(scores: Scores, values: pd.DataFrame) -> Figure:
     """The penalties side by side, norms above zeros; where they do not fit the width, such rows again below."""
     penalties = list(dict.fromkeys(values["penalty"]))
     layers = values["layer"].nunique()
-    names = {name: _broken(scores.label(name)) for name in penalties}
+    names = {name: style.wrapped(scores.label(name), 12) for name in penalties}
     fit = int(_WIDTH / (0.064 * max(len(line) for name in names.values() for line in name.split("\n")) + 0.05))
     blocks = math.ceil(len(penalties) / min(max(fit, 1), _COLUMNS))
     columns = math.ceil(len(penalties) / blocks)
@@ -136,13 +133,19 @@ def _draw_row(
         ticks |= {left + width * (at + 0.5): name for at, name in enumerate(table.columns) if at % step == 0}
         if measure == "norm":
             axis.text((left + right) / 2, -0.04 * len(layers), title, ha="center", va="bottom")
-    sns.heatmap(cells, ax=axis, vmin=0, xticklabels=False, yticklabels=False, **_MEASURES[measure])
+    colours, most, label, extend = _MEASURES[measure]
+    mesh = axis.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, vmin=0, vmax=most)
+    bar = axis.figure.colorbar(mesh, ax=axis, label=label, extend=extend, ticks=MaxNLocator(2), aspect=12, pad=0.01)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(False)
+    bar.outline.set_linewidth(0.6)
+    axis.set_ylim(len(layers), 0)
+    axis.spines[:].set_visible(False)
     rows = range(0, len(layers), math.ceil(len(layers) * _LABEL / panel))
     axis.set_yticks([row + 0.5 for row in rows], [_short(layers[row]) for row in rows])
     if measure == "zeros":
         axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
     axis.tick_params(length=2)
-    _set_bar(axis.collections[0].colorbar)
 
 
 def _frame(axis: Axes, left: int, right: int, layers: int, holes: bool) -> None:
@@ -159,23 +162,6 @@ def _short(layer: str, length: int = 16) -> str:
         return layer
     end = layer[1 - length :]
     return f"…{end.partition('.')[2] or end}"
-
-
-def _broken(label: str, length: int = 12) -> str:
-    """A label in lines of at most ``length`` where it has a hyphen, an underscore or a space to break after."""
-    lines = [""]
-    for part in re.findall(r"[^-_ ]*[-_ ]?", label):
-        if lines[-1] and len(lines[-1] + part) > length:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
-
-
-def _set_bar(bar: Any) -> None:
-    bar.solids.set_rasterized(False)
-    bar.locator = MaxNLocator(2)
-    bar.update_ticks()
-    bar.outline.set(visible=True, linewidth=0.6)
 
 
 def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> str:

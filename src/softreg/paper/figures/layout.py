@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn, Look
+from softreg.paper.figures.style import Absent, Drawn, Entries, Look
 from softreg.paper.scores import Scores
 from softreg.study.treatment import CONTROLS
 
@@ -47,11 +47,11 @@ Pages = list[Page] | str
 """The pages of a figure, or the sentence that says why there is none."""
 
 
-def write(folder: Path, stem: str, title: str, pages: Pages) -> list[Drawn | Absent]:
+def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
     """Draw each page into ``folder``: as ``stem``, or where there are several as ``stem``-1, ``stem``-2 and so on."""
     if isinstance(pages, str):
         return [Absent(title, pages)]
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for place, page in enumerate(pages, start=1):
         name, of = (f"{stem}-{place}", f" ({place} of {len(pages)})") if len(pages) > 1 else (stem, "")
         with style.paper(name):
@@ -60,9 +60,7 @@ def write(folder: Path, stem: str, title: str, pages: Pages) -> list[Drawn | Abs
     return entries
 
 
-def write_datasets(
-    scores: Scores, folder: Path, stem: str, title: str, make: Callable[[str], Pages]
-) -> list[Drawn | Absent]:
+def write_datasets(scores: Scores, folder: Path, stem: str, title: str, make: Callable[[str], Pages]) -> Entries:
     """Draw what ``make`` gives for each data set of the study."""
     return [
         entry

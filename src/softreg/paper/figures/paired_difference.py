@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED, UNDECIDED
 from softreg.paper.scores import Scores
@@ -34,7 +34,7 @@ _MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}
 ROW, HEAD = 0.23, 0.42
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set, or several where its models do not fit on a page; see `softreg.paper.figures`."""
     return layout.write_datasets(scores, folder, "paired_difference", TITLE, partial(_pages, scores))
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn, Look
+from softreg.paper.figures.style import Entries, Look
 from softreg.paper.questions import sparsity
 from softreg.paper.scores import Scores
 from softreg.study.treatment import CONTROLS
@@ -30,7 +30,6 @@ _STEPS = (
     (1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5),
     (1, 2, 3, 4, 5, 6, 7, 8, 9),
     (1, 2, 4, 6, 8),
-    (1, 3, 4, 6),
     (1, 2, 4, 7),
     (1, 2, 5),
     (1, 3),
@@ -40,7 +39,7 @@ _FRONT: dict[str, Any] = {"color": "#999999", "lw": 2.2, "alpha": 0.6}
 _BELOW: dict[str, Any] = {"color": style.REFERENCE_COLOUR, "lw": 0.7, "ls": (0, (5, 3))}
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; see `softreg.paper.figures`."""
     return layout.write_datasets(scores, folder, "pareto", TITLE, partial(_pages, scores))
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions.gain import distinct_tests
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -24,7 +24,7 @@ NAME = "ranks"
 _FEWEST_SETS, _FEWEST_PENALTIES = 5, 3
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for the study; see `softreg.paper.figures`."""
     table = _complete(_table(scores))
     sets, penalties = _sets(table), table.shape[1]

@@ -12,7 +12,7 @@ from matplotlib.ticker import SymmetricalLogLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import regret
 from softreg.paper.questions.estimates import number
 from softreg.paper.scores import Scores
@@ -23,7 +23,7 @@ _MOST = 12
 _LOOKS = style.looks(list(regret.STRATEGIES))
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     if len(scores.study["seeds"]["tuning"]) < 2:
         return [Absent(TITLE, regret.FEW_SEEDS)]

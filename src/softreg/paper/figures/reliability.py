@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages, Panel
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 
@@ -21,7 +21,7 @@ _MOST = 12
 """Panels that a page can hold."""
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     return layout.write_datasets(scores, folder, "reliability", TITLE, partial(_pages, scores))
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages, Panel
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions.robustness import NO_CORRUPTION, conditions
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -24,7 +24,7 @@ _ASIDE = 0.07
 """By how many severities neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     tested = conditions(scores)
     if tested.empty:

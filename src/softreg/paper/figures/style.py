@@ -84,6 +84,9 @@ class Absent:
     reason: str
 
 
+Entries = list[Drawn | Absent]
+
+
 @dataclass(frozen=True)
 class Look:
     """How one penalty is drawn, the same in every figure of a study."""
