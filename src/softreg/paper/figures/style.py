@@ -62,6 +62,12 @@ DISTINCT = len(_COLOURS)
 
 _MARKERS = "osD^vPX*<>hd"
 _LINES = ["-", "--", ":", "-."]
+_FORMS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "pdf": (FigureCanvasPdf, ("CreationDate", "ModDate", "Producer", "Creator")),
+    "svg": (FigureCanvasSVG, ("Date", "Creator")),
+    "png": (FigureCanvasAgg, ("Software",)),
+}
+"""What a figure is saved as, and what of the file's metadata is left out, as it differs each time."""
 REFERENCE_COLOUR = "#333333"
 
 
@@ -142,14 +148,10 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
     """
     lay_out(figure)
     # Each by its own canvas: savefig would draw the figure twice for each file, to lay it out once more.
-    for canvas, ending, metadata in (
-        (FigureCanvasPdf, "pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
-        (FigureCanvasSVG, "svg", {"Date": None, "Creator": None}),
-        (FigureCanvasAgg, "png", {"Software": None}),
-    ):
+    for ending, (canvas, left_out) in _FORMS.items():
         figure.set_dpi(DPI)  # which writing a PDF or an SVG changes
         with whole_file(folder / f"{name}.{ending}") as temporary:
-            getattr(canvas(figure), f"print_{ending}")(temporary, metadata=metadata)
+            getattr(canvas(figure), f"print_{ending}")(temporary, metadata=dict.fromkeys(left_out))
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
     plt.close(figure)
     return float(figure.get_size_inches()[0])
