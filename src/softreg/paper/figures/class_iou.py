@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
+from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
@@ -92,16 +93,8 @@ def _sorted_classes(scores: Scores, points: pd.DataFrame) -> list[str]:
 
 def _differences(scores: Scores, points: pd.DataFrame) -> pd.DataFrame:
     """``points`` with ``value``: IoU less that of the reference for the same model, class and seed, in points."""
-    keys = ["model", "class", "seed"]
-    rows = []
-    for penalty in scores.penalties:
-        reference = scores.reference_of(penalty)
-        if reference in (None, penalty):
-            continue
-        plain = points.loc[points["penalty"] == reference, [*keys, "iou"]]
-        both = points[points["penalty"] == penalty].merge(plain, on=keys, suffixes=("", "_plain"))
-        rows.append(both.assign(value=100 * (both["iou"] - both["iou_plain"])))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=[*keys, "penalty", "value"])
+    rows = layout.in_order(scores, estimates.relative(scores, points, ["iou"]), ["penalty"])
+    return rows.assign(value=100 * rows["iou"])
 
 
 def _summary(points: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ TITLE = "Cost against the number of weights"
 _GIB = 2**30
 _LEAST = 1.05
 """By what factor each axis of a cost reaches beyond its middle at least, so that noise does not fill it."""
-_MARKS: dict[str, Any] = {"lw": 0.6, "ms": 3.6, "zorder": 3}
 _PANELS = {"seconds": "seconds a step", "seconds_ratio": "time / none's", "memory": "peak memory (GiB)"}
 
 
@@ -57,11 +55,7 @@ def _draw_panels(scores: Scores, rows: pd.DataFrame) -> Figure:
     for axis, panel in zip(axes, panels, strict=True):
         _draw_panel(axis, scores, rows, panel)
     figure.align_ylabels()
-    kinds = dict(zip(rows["penalty"], rows["kind"], strict=True))
-    handles = layout.handles_of(scores, rows, lw=0.6, ms=4)
-    for handle, name in zip(handles, layout.penalties_of(scores, rows), strict=True):
-        handle.set(**layout.face(kinds[name]))
-    layout.add_legend(figure, handles)
+    layout.add_legend(figure, layout.handles_of(scores, rows, lw=0.6, ms=4))
     return figure
 
 
@@ -79,15 +73,7 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str) -> N
             continue
         x = part["penalised"] * (high / low) ** (spread * layout.apart(place, len(penalties)) / len(penalties))
         look = style.looks_of(scores)[penalty]
-        axis.plot(
-            x,
-            part[panel],
-            color=look.colour,
-            ls=look.line,
-            marker=look.marker,
-            **_MARKS,
-            **layout.face(part["kind"].iloc[0]),
-        )
+        axis.plot(x, part[panel], **layout.marks(look) | {"lw": 0.6, "ms": 3.6, "zorder": 3})
         if panel == "seconds_ratio":
             known = part["seconds_low"].notna()
             low_ends, high_ends = (part.loc[known, f"seconds_{end}"] for end in ("low", "high"))

@@ -21,7 +21,6 @@ from matplotlib.lines import Line2D
 from softreg.paper.figures import style
 from softreg.paper.figures.style import Absent, Drawn, Entries, Look
 from softreg.paper.scores import Scores
-from softreg.study.treatment import CONTROLS
 
 T = TypeVar("T", float, "pd.Series[Any]")
 
@@ -195,11 +194,16 @@ def show_rope(axis: Axes, scores: Scores, upright: bool = False) -> None:
 # Lines and legends.
 
 
+def marks(look: Look) -> dict[str, Any]:
+    """A look as matplotlib takes it."""
+    face: dict[str, Any] = {"mfc": "white", "mew": 0.7} if look.hollow else {"mew": 0}
+    return {"color": look.colour, "ls": look.line, "marker": look.marker} | face
+
+
 def draw_line(axis: Axes, look: Look, x: Any, y: Any, error: Any = None, **other: Any) -> None:
     """A line with markers and, of ``error`` (half a bar, or both ends' distances), bars where there is a number."""
-    marks: dict[str, Any] = {"color": look.colour, "ls": look.line, "marker": look.marker, "ms": 3, "mew": 0}
     bars = None if error is None else np.nan_to_num(np.asarray(error, float))
-    axis.errorbar(x, y, bars, **marks | {"elinewidth": 0.6} | other)
+    axis.errorbar(x, y, bars, **marks(look) | {"ms": 3, "elinewidth": 0.6} | other)
 
 
 def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
@@ -212,15 +216,9 @@ def apart(place: T, count: T) -> T:
     return place - (count - 1) / 2
 
 
-def face(kind: str) -> dict[str, Any]:
-    """How a marker is filled: those of controls are open."""
-    return {"mfc": "white", "mew": 0.8} if kind in CONTROLS else {"mew": 0}
-
-
 def handle(look: Look, label: str, **other: Any) -> Line2D:
     """What a legend shows of a line."""
-    marks: dict[str, Any] = {"color": look.colour, "ls": look.line, "marker": look.marker, "ms": 3.5, "mew": 0}
-    return Line2D([], [], label=label, **marks | other)
+    return Line2D([], [], label=label, **marks(look) | {"ms": 3.5} | other)
 
 
 def handles_of(scores: Scores, points: pd.DataFrame, **other: Any) -> list[Line2D]:
@@ -276,4 +274,4 @@ def in_order(scores: Scores, table: pd.DataFrame, by: list[str]) -> pd.DataFrame
             return column.map(places[str(column.name)])
         return column.astype(float) if column.name == "lambda" else column
 
-    return table.sort_values(by, key=key, ignore_index=True)
+    return table.sort_values(by, key=key, kind="stable", ignore_index=True)

@@ -86,7 +86,7 @@ def _draw_penalty(axis: Axes, points: pd.DataFrame, look: Look) -> None:
     kind = points["kind"].iloc[0]
     control = kind in CONTROLS
     x, y = points["share"].to_numpy(), points["test_miou"].to_numpy()
-    same = {"lw": 0.7, "elinewidth": 0.5, "ms": 3.8 if control else 3.2} | layout.face(kind)
+    same = {"lw": 0.7, "elinewidth": 0.5, "ms": 3.8 if control else 3.2}
     layout.draw_line(axis, look, x, y, points["test_se"], zorder=7 if kind == "none" else 3 if control else 4, **same)
     chosen = points["chosen"].to_numpy()
     if chosen.any():
@@ -126,7 +126,7 @@ def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
     kinds = dict(zip(points["penalty"], points["kind"], strict=True))
     handles = layout.handles_of(scores, points, lw=0.7, ms=4)
     for each, name in zip(handles, layout.penalties_of(scores, points), strict=True):
-        each.set(**layout.face(kinds[name]) | ({"ls": ""} if kinds[name] == "none" else {}))
+        each.set_linestyle("" if kinds[name] == "none" else each.get_linestyle())
     handles.append(Line2D([], [], label="Pareto front", **_FRONT))
     if _dense(points):
         handles.append(Line2D([], [], label=f"{sparsity.MARGIN:g} point below", **_BELOW))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from softreg.files import whole_file, write_text
 from softreg.paper.scores import Scores
+from softreg.study.treatment import CONTROLS
 
 T = TypeVar("T")
 
@@ -95,11 +96,12 @@ Entries = list[Drawn | Absent]
 
 @dataclass(frozen=True)
 class Look:
-    """How one penalty is drawn, the same in every figure of a study."""
+    """How one penalty is drawn, the same in every figure of a study; the markers of controls are hollow."""
 
     colour: str
     marker: str
     line: str
+    hollow: bool = False
 
 
 def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[str, Look]:
@@ -125,7 +127,8 @@ def looks_of(scores: Scores) -> dict[str, Look]:
     grey = {
         name: Look(REFERENCE_COLOUR, _MARKERS[-2 - place % 10], _LINES[place % 4]) for place, name in enumerate(plain)
     }
-    return grey | looks(penalised, palette)
+    drawn = looks(penalised, palette)
+    return grey | {name: replace(look, hollow=entries[name]["kind"] in CONTROLS) for name, look in drawn.items()}
 
 
 @contextmanager
