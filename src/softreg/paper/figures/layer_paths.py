@@ -143,6 +143,7 @@ def _draw_row(
     axis.spines[:].set_visible(False)
     rows = range(0, len(layers), math.ceil(len(layers) * _LABEL / panel))
     axis.set_yticks([row + 0.5 for row in rows], [_short(layers[row]) for row in rows])
+    axis.set_xticks([])
     if measure == "zeros":
         axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
     axis.tick_params(length=2)
