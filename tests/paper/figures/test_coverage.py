@@ -1,8 +1,10 @@
+import overlap
 import pandas as pd
 import pytest
 import synthetic
 
 from softreg.paper.figures import coverage, style
+from softreg.paper.figures.style import Absent
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 
@@ -37,17 +39,25 @@ def test_reasons_are_the_most_frequent_first():
     assert coverage._reasons(cells) == "3 failed (such as: a), 1 diverged"
 
 
-def test_a_matrix_too_large_for_a_page_goes_on_to_the_next(tmp_path):
+def test_a_matrix_too_large_for_a_page_goes_on_to_the_next(tmp_path, unsaved):
     penalties = {"none": {}} | {f"a-rather-long-name-{n:02d}": {"kind": "l1", "lambda": [1e-4]} for n in range(30)}
     models = {f"model-with-a-long-name-{n:02d}": {"kind": "convnet"} for n in range(20)}
     study = synthetic.make_study(tmp_path, penalties=penalties, models=models)
     scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
-    counts = coverage._counts(scores)
-    pages = coverage._pages(scores, counts)
-    shown = [(model, penalty) for page in pages for _, model in page.places for penalty in page.penalties]
-    assert len(pages) > 1
-    assert sorted(shown) == sorted((model, penalty) for model in models for penalty in penalties)
-    with style.paper("page"):
-        for page in pages:
-            width, height = coverage._draw_page(scores, page, counts.head(0)).get_size_inches()
-            assert (width, height <= 9) == (style.PAGE, True)
+    with overlap.drawn() as figures:
+        entries = coverage.draw(scores, tmp_path)
+        assert [fault for figure in figures for fault in overlap.faults(figure)] == []
+        for figure in figures:
+            width, height = figure.get_size_inches()
+            assert (width, height <= style.TALL) == (style.PAGE, True)
+    shown = pd.concat([pd.read_csv(tmp_path / f"{entry.name}.csv") for entry in entries])
+    shown = shown.loc[shown["phase"] == "final", ["model", "penalty"]].to_numpy().tolist()
+    assert len(entries) > 1
+    assert sorted(shown) == sorted([model, penalty] for model in models for penalty in penalties)
+
+
+def test_a_study_whose_cells_have_all_finished_needs_no_matrix(tmp_path):
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path)
+    (entry,) = coverage.draw(Scores(gather(study, tmp_path / "results", tmp_path / "data")), tmp_path)
+    assert entry == Absent(coverage.TITLE, "All 23 cells of the study have finished.")

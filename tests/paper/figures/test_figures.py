@@ -13,8 +13,11 @@ from softreg.files import read_json
 from softreg.paper.figures import (
     _remove_others,
     class_iou,
+    degeneracy,
     gallery,
     lambda_curves,
+    layer_paths,
+    layout,
     paired_difference,
     ranks,
     style,
@@ -136,7 +139,7 @@ def matched(tmp_path_factory):
         "pruning": {"lambda": [0.5, 0.9]},
     }
     root = tmp_path_factory.mktemp("matched")
-    scores = gathered(root, statuses={}, penalties=penalties)
+    scores = gathered(root, statuses={}, penalties=penalties, seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]})
     write_figures(Scores(scores), root)
     return scores, root / "figures"
 
@@ -156,7 +159,7 @@ def test_matching_penalties_are_paired_by_seed_and_strength(matched):
         expected = miou[(row["penalty_a"], row["lambda_a"], row["seed"])]
         expected -= miou[(row["penalty_b"], row["lambda_b"], row["seed"])]
         assert row["difference"] == pytest.approx(expected)
-    assert set(numbers["seed"]) == {0, 1}
+    assert set(numbers["seed"]) == {0, 1, 2}
     assert (numbers["norm"] == 0).all()  # all synthetic cells have one norm
     told = numbers.groupby(["penalty_a", "lambda_a"])
     assert told["mean"].first().to_dict() == pytest.approx(told["difference"].mean().to_dict())
@@ -177,7 +180,7 @@ def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
     points = lambda_curves._points(loaded, "brain", family)
     points["chosen"] &= chosen
     with style.paper("overlap"):
-        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"], [family.members])
+        figure = lambda_curves._draw_panels(loaded, family, points, layout.panels_of(loaded, points))
         style.lay_out(figure)
         (curve, kept), (legend,) = figure.axes, figure.legends
         assert overlap.faults(figure) == []
@@ -267,12 +270,27 @@ def test_a_figure_without_data_is_absent_with_a_reason(tmp_path):
 
 
 def test_without_an_unpenalised_entry_there_is_no_difference(tmp_path):
-    penalties = {"l2": {"lambda": [1e-4]}, "l1": {"lambda": [1e-4]}}
+    penalties = {"l2": {"lambda": [1e-4, 1e-3]}, "l1": {"lambda": [1e-4]}}
     loaded = Scores(gathered(tmp_path, statuses={}, penalties=penalties))
     (entry,) = paired_difference.draw(loaded, tmp_path)
     assert "add an unpenalised one (kind none)" in entry.reason
-    (curves,) = lambda_curves.draw(loaded, tmp_path)  # of one λ and no reference
+    (curves,) = lambda_curves.draw(loaded, tmp_path)  # one of them of one λ, and no reference
     assert isinstance(curves, Drawn)
+
+
+def test_curves_and_paths_of_one_strength_each_are_not_drawn(tmp_path):
+    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "l1": {"lambda": [1e-4]}}))
+    entries = [*lambda_curves.draw(loaded, tmp_path), *layer_paths.draw(loaded, tmp_path)]
+    assert [type(entry) for entry in entries] == [Absent, Absent]
+    assert all("Each entry has one strength" in entry.reason for entry in entries)
+
+
+def test_two_seeds_are_too_few_for_intervals_of_matching_penalties(tmp_path):
+    grid = {"lambda": [1e-4, 1e-3]}
+    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "l1": grid, "soft": grid}))
+    (entry,) = degeneracy.draw(loaded, tmp_path)
+    assert isinstance(entry, Absent)
+    assert "at least 3 tuning seeds; on brain with convnet there are 2" in entry.reason
 
 
 def test_holes_are_left_out_and_named(tmp_path):
@@ -316,8 +334,8 @@ def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_
 
 def test_panels_that_do_not_fit_a_page_go_on_to_the_next():
     models = [f"m{place}" for place in range(8)]
-    assert paired_difference._pages(models, height=2.0) == [models]
-    tall = paired_difference._pages(models, height=4.5)
+    assert style.pages(models, paired_difference._most(2.0)) == [models]
+    tall = style.pages(models, paired_difference._most(4.5))
     assert [len(page) for page in tall] == [3, 3, 2]
     assert [model for page in tall for model in page] == models
 

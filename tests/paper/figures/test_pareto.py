@@ -50,7 +50,7 @@ def test_the_same_scores_give_the_same_bytes(scores, tmp_path):
 def test_the_grey_steps_are_the_best_score_with_at_most_so_many_weights(scores):
     points = sparsity.points(scores)
     with style.paper("front"):
-        (axis,) = pareto._draw_panels(scores, points, ["convnet"]).axes
+        (axis,) = pareto._draw_panels(scores, points).axes
         (steps,) = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
     x, y = map(np.asarray, steps.get_data())
     for share in np.geomspace(x[0], 1, 40):
@@ -60,7 +60,7 @@ def test_the_grey_steps_are_the_best_score_with_at_most_so_many_weights(scores):
 
 def test_ticks_are_shares_up_to_all_and_nothing_overlaps(scores):
     with style.paper("overlap"):
-        figure = pareto._draw_panels(scores, sparsity.points(scores), ["convnet"])
+        figure = pareto._draw_panels(scores, sparsity.points(scores))
         style.lay_out(figure)
         (axis,), (legend,) = figure.axes, figure.legends
         assert 2 <= len(axis.get_xticks()) <= 6
@@ -76,9 +76,7 @@ def test_ruined_networks_do_not_set_the_axis_and_are_counted(scores, tmp_path):
     points.loc[points["lambda"] == "1e-3", "test_miou"] = 1.0
     none = points.loc[points["penalty"] == "none", "test_miou"].item()
     assert pareto._limits(points)[0] > none - pareto.LOSS - 5
-    assert "Left out: 1 points more than 15 points below no penalty." in pareto._caption(
-        scores, points, ["convnet"], "brain"
-    )
+    assert "Left out: 1 points more than 15 points below no penalty." in pareto._caption(scores, points, "brain")
 
 
 def test_an_unfinished_sweep_is_absent_with_a_reason(tmp_path):

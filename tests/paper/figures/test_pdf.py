@@ -59,7 +59,8 @@ def printed(tmp_path_factory):
     )
     scores, found = Scores(gather(study, root / "results", root / "data")), {}
     for module in MODULES:
-        with overlap.drawn() as figures:
+        with overlap.drawn() as figures, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ranks, "_FEWEST_SETS", 1)
             found[module] = module.draw(scores, root / "figures"), list(figures)
     return found, root / "figures"
 
@@ -101,13 +102,16 @@ STEMS = [
 ]
 
 
-def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path):
+def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "_FEWEST_SETS", 2)
     study = synthetic.make_study(
         tmp_path,
         datasets={"few": {**SHAPES, "objects": 2}, "many": {**SHAPES, "objects": 9}},
+        models={name: {"kind": "convnet"} for name in ("convnet", "second")},
         penalties={name: PENALTIES[name] for name in ("none", "l1", "l2", "soft", "pruning")},
+        seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]},
     )
-    synthetic.make_results(study, tmp_path, images=6, size=(24, 44))
+    synthetic.make_results(study, tmp_path, images=6, size=(24, 44), statuses={("l2", "1e-3", 0): "diverged"})
     write_figures(Scores(gather(study, tmp_path / "results", tmp_path / "data")), tmp_path)
     files = sorted((tmp_path / "figures").glob("*.pdf"))
     assert sorted({file.stem.split("-")[0] for file in files}) == STEMS

@@ -57,7 +57,7 @@ STYLE = {
 def styled(tmp_path_factory):
     root = tmp_path_factory.mktemp("styled")
     models = {"convnet": {}, "second": {"kind": "convnet"}}
-    penalties = {name: {"lambda": [1e-4]} for name in ("l1", "l2")}
+    penalties = {name: {"lambda": [1e-4, 1e-3]} for name in ("l1", "l2")}
     study = synthetic.make_study(
         root,
         models=models,
@@ -65,12 +65,13 @@ def styled(tmp_path_factory):
         figures={"style": STYLE},
         seeds={"tuning": [0], "evaluation": [100, 101]},
     )
-    synthetic.make_results(study, root)
+    synthetic.make_results(study, root, statuses={("l1", "1e-3", 0): "diverged"})
     return Scores(gather(study, root / "results", root / "data")), root
 
 
 @pytest.mark.parametrize("module", [lambda_curves, class_iou, coverage, ranks, gallery])
-def test_a_studys_names_and_order_are_those_of_each_figure(styled, module):
+def test_a_studys_names_and_order_are_those_of_each_figure(styled, module, unsaved, monkeypatch):
+    monkeypatch.setattr(ranks, "_FEWEST_SETS", 1)
     scores, root = styled
     assert scores.penalties == ["l2", "none", "l1"]
     with overlap.drawn() as figures:
@@ -89,7 +90,8 @@ def test_a_studys_names_and_order_are_those_of_each_figure(styled, module):
 
 
 @pytest.mark.parametrize("module", [lambda_curves, class_iou, ranks])
-def test_a_studys_palette_is_that_of_each_figure(styled, module):
+def test_a_studys_palette_is_that_of_each_figure(styled, module, unsaved, monkeypatch):
+    monkeypatch.setattr(ranks, "_FEWEST_SETS", 1)
     scores, root = styled
     expected = {"l2": PALETTE[0], "l1": PALETTE[1], "none": style.REFERENCE_COLOUR}
     assert {name: look.colour for name, look in style.looks_of(scores).items()} == expected

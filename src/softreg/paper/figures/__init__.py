@@ -1,9 +1,17 @@
-"""The figures of a study, drawn from its gathered scores alone.
+"""The figures of a study, drawn from its gathered scores alone: PDF, SVG and PNG beside a CSV of the numbers.
 
-Each lies as PDF, SVG and PNG beside a CSV of its numbers.
+A figure is one module here with one function, ``draw(scores, folder) -> Entries``. To add one:
 
-A figure module has one function, ``draw(scores, folder) -> list[Drawn | Absent]``. What cannot be drawn is
-not drawn empty: an `Absent` says why, and the report prints it. ``figures.json`` lists both, in order.
+1. write ``draw`` so that it makes `layout.Page` (numbers, a function that draws them, caption, text for those who do
+   not see) and hands them to `layout.write`, or to `layout.write_datasets` for a figure of each data set; a sentence
+   in place of pages says why there is nothing to draw, and the report prints it;
+2. take panels from `layout.grid`, lines from `layout.draw_line`, and the look of each penalty from `style.looks_of`;
+   draw intervals as `softreg.scoring.stats` gives them;
+3. add the module to `write_figures` below, at its place in the report. A question that names its stem in
+   ``Answer.figures`` has the figure beside its answer.
+
+What would say nothing is left out: costs of one model, ranks of few data sets, a matrix of cells that have all
+finished, curves of one strength, intervals of few seeds. ``figures.json`` lists drawn and absent ones, in order.
 """
 
 from __future__ import annotations
@@ -13,8 +21,6 @@ from pathlib import Path
 
 from softreg.files import write_json
 from softreg.paper.scores import Scores
-
-_ENDINGS = ("pdf", "svg", "png", "csv")
 
 
 def write_figures(scores: Scores, out: Path) -> None:
@@ -37,8 +43,8 @@ def write_figures(scores: Scores, out: Path) -> None:
         regret,
         reliability,
         robustness,
-        style,
     )
+    from softreg.paper.figures.style import Drawn
 
     modules = (
         *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
@@ -47,12 +53,11 @@ def write_figures(scores: Scores, out: Path) -> None:
     folder = out / "figures"
     entries = [entry for module in modules for entry in module.draw(scores, folder)]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])
-    _remove_others(folder, {entry.name for entry in entries if isinstance(entry, style.Drawn)})
+    _remove_others(folder, {entry.name for entry in entries if isinstance(entry, Drawn)})
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Remove the figures in ``folder`` that are not among ``names``, and nothing else."""
-    for ending in _ENDINGS:
-        for file in folder.glob(f"*.{ending}"):
-            if file.stem not in names:
-                file.unlink()
+    for file in folder.iterdir():
+        if file.suffix in (".pdf", ".svg", ".png", ".csv") and file.stem not in names:
+            file.unlink()

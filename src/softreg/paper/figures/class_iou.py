@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Entries
+from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
@@ -41,30 +42,24 @@ class _Plan:
     as_map: bool
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """For each data set one figure, or several where its models do not fit on a page; see `softreg.paper.figures`."""
-    return [entry for dataset in scores.study["datasets"] for entry in _draw_dataset(scores, dataset, folder)]
+    return layout.write_datasets(scores, folder, "class_iou", TITLE, partial(_pages, scores))
 
 
-def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> list[Drawn | Absent]:
-    title = f"{TITLE}: {scores.label(dataset)}"
+def _pages(scores: Scores, dataset: str) -> Pages:
     plan = _plan(scores, dataset)
     if isinstance(plan, str):
-        return [Absent(title, plan)]
-    seen = set(plan.numbers["model"])
-    models = [name for name in scores.study["models"] if name in seen]
-    parts = style.pages(models, 3 * max(1, int((style.TALL - _below(scores, plan)) / _panel_height(scores, plan))))
-    entries: list[Drawn | Absent] = []
-    for place, part in enumerate(parts):
-        name = style.numbered(f"class_iou-{dataset}", place, len(parts))
-        numbers = plan.numbers[plan.numbers["model"].isin(part)]
-        with style.paper(name):
-            figure = _draw_panels(scores, plan, part)
-            width = style.save(figure, folder, name, numbers)
-        of = f" ({place + 1} of {len(parts)})" if len(parts) > 1 else ""
+        return plan
+    pages = []
+    below = 0.45 + _names_height(scores, plan) if plan.as_map else 0.7
+    most = 3 * max(1, int((style.TALL - below) / _panel_height(scores, plan)))
+    for models in style.pages(layout.models_of(scores, plan.numbers), most):
+        numbers = plan.numbers[plan.numbers["model"].isin(models)]
         texts = _caption(scores, plan, numbers, dataset), _alt(scores, plan, numbers, dataset)
-        entries.append(Drawn(name, width, title + of, *texts))
-    return entries
+        draw_page = _draw_maps if plan.as_map else _draw_marker_panels
+        pages.append(Page(numbers, partial(draw_page, scores, plan, models), *texts))
+    return pages
 
 
 def _plan(scores: Scores, dataset: str) -> _Plan | str:
@@ -73,7 +68,7 @@ def _plan(scores: Scores, dataset: str) -> _Plan | str:
     if points["iou"].isna().all():
         return f"No final cell on {scores.label(dataset)} has a test score yet."
     classes = _sorted_classes(scores, points)
-    penalties = [name for name in scores.penalties if name in set(points["penalty"])]
+    penalties = layout.penalties_of(scores, points)
     if len(penalties) <= style.DISTINCT and len(penalties) * len(classes) <= _MARKERS:
         return _Plan(_summary(points.assign(value=100 * points["iou"])), classes, penalties, False)
     differences = _differences(scores, points)
@@ -98,16 +93,8 @@ def _sorted_classes(scores: Scores, points: pd.DataFrame) -> list[str]:
 
 def _differences(scores: Scores, points: pd.DataFrame) -> pd.DataFrame:
     """``points`` with ``value``: IoU less that of the reference for the same model, class and seed, in points."""
-    keys = ["model", "class", "seed"]
-    rows = []
-    for penalty in scores.penalties:
-        reference = scores.reference_of(penalty)
-        if reference in (None, penalty):
-            continue
-        plain = points.loc[points["penalty"] == reference, [*keys, "iou"]]
-        both = points[points["penalty"] == penalty].merge(plain, on=keys, suffixes=("", "_plain"))
-        rows.append(both.assign(value=100 * (both["iou"] - both["iou_plain"])))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=[*keys, "penalty", "value"])
+    rows = layout.in_order(scores, estimates.relative(scores, points, ["iou"]), ["penalty"])
+    return rows.assign(value=100 * rows["iou"])
 
 
 def _summary(points: pd.DataFrame) -> pd.DataFrame:
@@ -125,16 +112,14 @@ def _columns_of(scores: Scores, plan: _Plan, model: str) -> list[str]:
     return [name for name in plan.penalties if name in asked]
 
 
-def _alike(scores: Scores, plan: _Plan) -> bool:
-    """Whether all models have the same columns, which need naming once then."""
-    return all(_columns_of(scores, plan, model) == plan.penalties for model in set(plan.numbers["model"]))
-
-
 def _panel_height(scores: Scores, plan: _Plan) -> float:
+    """Inches of a panel; a map has the names of its penalties below, where models do not all have the same."""
     row = _LINE if plan.as_map else _STEP * len(plan.penalties) + 0.06
-    titles = 1 + max(style.wrapped(scores.label(name), 26).count("\n") for name in set(plan.numbers["model"]))
-    names = 0 if _alike(scores, plan) else _names_height(scores, plan)
-    return max(0.6, row * len(plan.classes)) + 0.13 * titles + (0.1 + names if plan.as_map else 0.25)
+    models = layout.models_of(scores, plan.numbers)
+    alike = all(_columns_of(scores, plan, model) == plan.penalties for model in models)
+    names = 0 if alike or not plan.as_map else _names_height(scores, plan)
+    titles = 0.13 * layout.lines_in(map(scores.label, models))
+    return max(0.6, row * len(plan.classes)) + titles + names + (0.1 if plan.as_map else 0.25)
 
 
 def _names_height(scores: Scores, plan: _Plan) -> float:
@@ -142,46 +127,14 @@ def _names_height(scores: Scores, plan: _Plan) -> float:
     return 0.065 * max(len(scores.label(name)) for name in plan.penalties)
 
 
-def _below(scores: Scores, plan: _Plan) -> float:
-    """Inches that stand once in a figure: the legend, and the names of the map's columns where all have the same."""
-    if not plan.as_map:
-        return 0.7
-    return 0.45 + (_names_height(scores, plan) if _alike(scores, plan) else 0)
-
-
-def _draw_panels(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
-    rows, columns = style.grid_of(len(models))
-    width = style.PAGE if columns > 1 else style.COLUMN
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(width, rows * _panel_height(scores, plan) + _below(scores, plan)),
-        sharex=not plan.as_map or _alike(scores, plan),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-        width_ratios=[_widest(scores, plan, models[place::columns]) for place in range(columns)],
-    )
-    steps = _steps(plan.numbers)
-    for axis, model in zip(axes.flat, models, strict=False):
-        axis.set_title(style.wrapped(scores.label(model), 26))
-        mine = plan.numbers[plan.numbers["model"] == model]
-        if plan.as_map:
-            _draw_map(axis, scores, replace(plan, numbers=mine, penalties=_columns_of(scores, plan, model)), steps)
-        else:
-            _draw_markers(axis, scores, plan, mine)
-    _, lowest = style.outer(axes)
-    axes[0, 0].set_yticks(range(len(plan.classes)), plan.classes)
-    if plan.as_map:
-        _draw_scale(figure, steps)
-    else:
-        _draw_legend(figure, scores, plan, lowest)
+def _draw_marker_panels(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
+    titles, height = [*map(scores.label, models)], _panel_height(scores, plan)
+    figure, stacks = layout.grid(titles, height, "test IoU (points)", "", sharex=True, sharey=True)
+    for (axis,), model in zip(stacks, models, strict=True):
+        _draw_markers(axis, scores, plan, plan.numbers[plan.numbers["model"] == model])
+    stacks[0][0].set_yticks(range(len(plan.classes)), plan.classes)
+    layout.add_legend(figure, layout.handles_of(scores, plan.numbers, lw=0.7, ls="-"))
     return figure
-
-
-def _widest(scores: Scores, plan: _Plan, models: list[str]) -> int:
-    """How wide a column of panels is against others: by the columns of its widest map."""
-    return max(len(_columns_of(scores, plan, model)) for model in models) if plan.as_map else 1
 
 
 def _draw_markers(axis: Axes, scores: Scores, plan: _Plan, numbers: pd.DataFrame) -> None:
@@ -199,19 +152,7 @@ def _draw_markers(axis: Axes, scores: Scores, plan: _Plan, numbers: pd.DataFrame
     axis.set_ylim(len(plan.classes) - 0.5, -0.5)
     axis.locator_params(axis="x", nbins=5)
     axis.tick_params(axis="y", length=0)
-    sns.despine(ax=axis, left=True)
-
-
-def _draw_legend(figure: Figure, scores: Scores, plan: _Plan, lowest: list[Axes]) -> None:
-    looks = style.looks_of(scores)
-    handles = [
-        Line2D([], [], color=looks[p].colour, lw=0.7, marker=looks[p].marker, ms=3.5, mew=0, label=scores.label(p))
-        for p in plan.penalties
-    ]
-    columns = style.columns_for([scores.label(name) for name in plan.penalties], figure.get_figwidth())
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    for axis in lowest:
-        axis.set_xlabel("test IoU (points)")
+    axis.spines["left"].set_visible(False)
 
 
 def _steps(numbers: pd.DataFrame) -> list[float]:
@@ -227,24 +168,45 @@ def _shading(steps: list[float]) -> tuple[ListedColormap, BoundaryNorm]:
     return colours, BoundaryNorm(steps, colours.N, extend="both")
 
 
-def _draw_map(axis: Axes, scores: Scores, plan: _Plan, steps: list[float]) -> None:
+def _draw_maps(scores: Scores, plan: _Plan, models: list[str]) -> Figure:
+    """A map for each model, as wide against the others as it has columns, and the scale of all below."""
+    steps = _steps(plan.numbers)
+    of = {model: _columns_of(scores, plan, model) for model in models}
+    columns = min(len(models), 3)
+    alike = all(names == plan.penalties for names in of.values())
+    below = 0.45 + (_names_height(scores, plan) if alike else 0)
+    figure, stacks = layout.grid(
+        [*map(scores.label, models)],
+        _panel_height(scores, plan),
+        "",
+        width_ratios=[max(len(of[model]) for model in models[place::columns]) for place in range(columns)],
+        sharex=alike,
+        sharey=True,
+    )
+    figure.set_figheight(figure.get_figheight() + below)
+    for (axis,), model in zip(stacks, models, strict=True):
+        _draw_map(axis, scores, plan, model, of[model], steps)
+    _draw_scale(figure, steps)
+    return figure
+
+
+def _draw_map(axis: Axes, scores: Scores, plan: _Plan, model: str, penalties: list[str], steps: list[float]) -> None:
     """A cell for each class and penalty; a dot where the interval leaves out 0, a cross where there is no number."""
     colours, norm = _shading(steps)
+    mine = plan.numbers[plan.numbers["model"] == model]
     values, low, high = (
-        plan.numbers.pivot(index="class", columns="penalty", values=column)
-        .reindex(index=plan.classes, columns=plan.penalties)
-        .to_numpy(float)
-        for column in ("mean", "low", "high")
+        mine.pivot(index="class", columns="penalty", values=part).reindex(index=plan.classes, columns=penalties)
+        for part in ("mean", "low", "high")
     )
-    edges = [np.arange(len(names) + 1) - 0.5 for names in (plan.penalties, plan.classes)]
-    axis.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=colours, norm=norm, edgecolors="white", linewidth=0.5)
-    for there, marker, edge in (((low > 0) | (high < 0), "o", "white"), (np.isnan(values), "x", "#888888")):
+    values = values.set_axis([*map(scores.label, penalties)], axis=1)
+    edges: dict[str, Any] = {"linewidths": 0.5, "linecolor": "white", "xticklabels": True, "yticklabels": True}
+    sns.heatmap(values, ax=axis, cmap=colours, norm=norm, cbar=False, **edges)
+    for there, marker, edge in (((low > 0) | (high < 0), "o", "white"), (values.isna(), "x", "#888888")):
         y, x = np.nonzero(there)
-        axis.plot(x, y, marker, ms=3, color="black", mec=edge, mew=0.5)
-    axis.set_xticks(range(len(plan.penalties)), [scores.label(name) for name in plan.penalties], rotation=90)
-    axis.set_ylim(len(plan.classes) - 0.5, -0.5)
-    axis.tick_params(length=0)
-    sns.despine(ax=axis, left=True, bottom=True)
+        axis.plot(x + 0.5, y + 0.5, marker, ms=3, color="black", mec=edge, mew=0.5)
+    axis.set(xlabel="", ylabel="")
+    axis.tick_params(length=0, rotation=0)
+    axis.tick_params(axis="x", rotation=90)
 
 
 def _draw_scale(figure: Figure, steps: list[float]) -> None:
@@ -259,24 +221,25 @@ def _draw_scale(figure: Figure, steps: list[float]) -> None:
 
 def _caption(scores: Scores, plan: _Plan, numbers: pd.DataFrame, dataset: str) -> str:
     counts = numbers.loc[numbers["n"] > 0, "n"]
-    n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    n = layout.span(counts)
     tell = _map_caption if plan.as_map else _marker_caption
     text = tell(scores, plan, scores.label(dataset), n)
-    if plan.as_map and len(numbers.dropna(subset="mean")) < _cells(scores, plan, set(numbers["model"])):
+    if plan.as_map and len(numbers.dropna(subset="mean")) < _cells(scores, plan, numbers):
         text += " Crosses: no pair of finished cells, or no such class in the test images."
     order = "the mean of all penalties" if scores.reference is None else scores.label(scores.reference)
     text += f" Classes by their IoU with {order}."
-    lacking = [scores.label(name) for name in scores.study["models"] if name not in set(plan.numbers["model"])]
-    return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
+    return text + layout.lacking(scores, set(plan.numbers["model"]))
 
 
-def _cells(scores: Scores, plan: _Plan, models: Collection[str]) -> int:
-    return len(plan.classes) * sum(len(_columns_of(scores, plan, model)) for model in models)
+def _cells(scores: Scores, plan: _Plan, numbers: pd.DataFrame) -> int:
+    """How many cells the maps have."""
+    return len(plan.classes) * sum(len(_columns_of(scores, plan, name)) for name in set(numbers["model"]))
 
 
 def _map_caption(scores: Scores, plan: _Plan, dataset: str, n: str) -> str:
+    reference = layout.reference_told(scores, {scores.reference_of(name) for name in plan.penalties})
     text = (
-        f"Test IoU of each class on {dataset} minus that of {_reference(scores, plan)} at the same seed, by penalty at "
+        f"Test IoU of each class on {dataset} minus that of {reference} at the same seed, by penalty at "
         f"its λ̂ (mean over evaluation seeds, n = {n}): blue is better, red worse."
     )
     if n != "1":
@@ -290,12 +253,6 @@ def _map_caption(scores: Scores, plan: _Plan, dataset: str, n: str) -> str:
 def _marker_caption(scores: Scores, plan: _Plan, dataset: str, n: str) -> str:
     error = f"mean and 95 % t-interval over evaluation seeds, n = {n}" if n != "1" else "one seed, hence no interval"
     return f"Test IoU (points, 0 to 100) of each class on {dataset}, by penalty at its λ̂ ({error})."
-
-
-def _reference(scores: Scores, plan: _Plan) -> str:
-    """The unpenalised entry that differences are taken from, or what chooses it where there are several."""
-    found = {str(scores.reference_of(name)) for name in plan.penalties}
-    return scores.label(found.pop()) if len(found) == 1 else "the unpenalised entry of the same update rule"
 
 
 def _alt(scores: Scores, plan: _Plan, numbers: pd.DataFrame, dataset: str) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import cost
 from softreg.paper.scores import Scores
-from softreg.study.treatment import CONTROLS
 
 TITLE = "Cost against the number of weights"
 _GIB = 2**30
@@ -27,85 +25,73 @@ _LEAST = 1.05
 _PANELS = {"seconds": "seconds a step", "seconds_ratio": "time / none's", "memory": "peak memory (GiB)"}
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; see `softreg.paper.figures`."""
     if not len(scores.timings):
         return [Absent(TITLE, "No cell has finished, so that no time is known: train the study first.")]
     compared = cost.ratios(scores)
     # Its network is another one for each strength, so that it would set the axis of weights.
     compared = compared[compared["kind"] != "small_dense"]
-    return [
-        _draw_dataset(scores, compared[compared["dataset"] == dataset], dataset, folder)
-        for dataset in scores.study["datasets"]
-    ]
+    return layout.write_datasets(scores, folder, "cost", TITLE, partial(_pages, scores, compared))
 
 
-def _draw_dataset(scores: Scores, rows: pd.DataFrame, dataset: str, folder: Path) -> Drawn | Absent:
-    label = scores.label(dataset)
-    title = f"{TITLE}: {label}"
+def _pages(scores: Scores, compared: pd.DataFrame, dataset: str) -> Pages:
+    rows, label = compared[compared["dataset"] == dataset], scores.label(dataset)
     if rows.empty:
-        return Absent(title, f"No cell on {label} has finished, so that no time is known: train it first.")
-    name = f"cost-{dataset}"
-    with style.paper(name):
-        figure = _draw_panels(scores, rows)
-        width = style.save(figure, folder, name, rows)
-    return Drawn(name, width, title, _caption(scores, rows, label), _alt(scores, rows, label))
+        return f"No cell on {label} has finished, so that no time is known: train it first."
+    if rows["model"].nunique() < 2:
+        return f"One model on {label} shows no growth with the number of weights; the answer has its numbers."
+    texts = _caption(scores, rows, label), _alt(scores, rows, label)
+    return [Page(rows, partial(_draw_panels, scores, rows), *texts)]
 
 
 def _draw_panels(scores: Scores, rows: pd.DataFrame) -> Figure:
     """Panels one above the other, seconds, their ratio and memory; those that have a value that can be trusted."""
-    rows = rows.assign(seconds_ratio=rows["seconds_ratio"].mask(_not_in_turn(rows)))
+    rows = rows.assign(seconds_ratio=rows["seconds_ratio"].mask(_not_in_turn(rows)), memory=rows["memory"] / _GIB)
     panels = [name for name in _PANELS if rows[name].notna().any()]
-    penalties = [name for name in scores.penalties if name in set(rows["penalty"])]
-    handles = _handles(scores, rows, penalties)
-    legend = style.columns_for([str(handle.get_label()) for handle in handles], style.PAGE)
-    height = 1.45 * len(panels) + 0.17 * math.ceil(len(handles) / legend) + 0.35
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(style.PAGE, height), sharex=True, squeeze=False, layout="constrained"
-    )
-    for axis, panel in zip(axes[:, 0], panels, strict=True):
-        _draw_panel(axis, scores, rows, panel, penalties)
-    axes[-1, 0].set_xlabel("penalised weights")
+    labels, parts = [_PANELS[name] for name in panels], [1.0] * len(panels)
+    figure, (axes,) = layout.grid([""], 1.45 * len(panels), "penalised weights", *labels, parts=parts, sharex=True)
+    figure.set_figwidth(style.PAGE)
+    for axis, panel in zip(axes, panels, strict=True):
+        _draw_panel(axis, scores, rows, panel)
     figure.align_ylabels()
-    figure.legend(handles=handles, loc="outside lower center", ncols=legend, frameon=False)
+    layout.add_legend(figure, layout.handles_of(scores, rows, lw=0.6, ms=4))
     return figure
 
 
-def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str, penalties: list[str]) -> None:
+def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str) -> None:
     """One quantity against the penalised weights, both log: a line an entry, entries set apart sideways."""
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+    axis.set(xscale="log", yscale="log")
     low, high, spread = _axis_of(rows)
     axis.set_xlim(low, high)
-    looks = style.looks_of(scores)
-    alone = rows["penalised"].nunique() == 1
+    penalties = layout.penalties_of(scores, rows)
+    # Where a line shows the growth, setting its points aside would tilt it.
+    spread = spread if rows["penalised"].nunique() == 1 or panel == "seconds_ratio" else 0.0
     for place, penalty in enumerate(penalties):
         part = rows[(rows["penalty"] == penalty) & rows[panel].notna()].sort_values("penalised")
         if part.empty:
             continue
-        # Where a line shows the growth, setting its points aside would tilt it.
-        aside = (place - (len(penalties) - 1) / 2) / len(penalties) if alone or panel == "seconds_ratio" else 0.0
-        x = part["penalised"].to_numpy() * (high / low) ** (spread * aside)
-        y = part[panel].to_numpy() / (_GIB if panel == "memory" else 1)
-        look, control = looks[penalty], part["kind"].iloc[0] in CONTROLS
-        face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
-        axis.plot(x, y, color=look.colour, ls=look.line, lw=0.6, marker=look.marker, ms=3.6, zorder=3, **face)
+        x = part["penalised"] * (high / low) ** (spread * layout.apart(place, len(penalties)) / len(penalties))
+        look = style.looks_of(scores)[penalty]
+        axis.plot(x, part[panel], **layout.marks(look) | {"lw": 0.6, "ms": 3.6, "zorder": 3})
         if panel == "seconds_ratio":
-            known = part["seconds_low"].notna().to_numpy()
+            known = part["seconds_low"].notna()
             low_ends, high_ends = (part.loc[known, f"seconds_{end}"] for end in ("low", "high"))
             axis.vlines(x[known], low_ends, high_ends, color=look.colour, lw=0.8, zorder=2)
     if panel == "seconds_ratio":
         axis.axhline(1, color=style.REFERENCE_COLOUR, lw=0.7, zorder=1)
-    axis.set_ylabel(_PANELS[panel])
-    if alone:
-        size = int(rows["penalised"].iloc[0])
-        axis.set_xticks([size], [f"{size:,}"])
-        axis.xaxis.set_minor_locator(NullLocator())
+    _set_costs(axis, panel)
+
+
+def _set_costs(axis: Axes, panel: str) -> None:
+    """The ends and ticks of the axis of costs; the middle is that of its logarithm."""
     low, high = axis.get_ylim()
     low = min(low, 0.97) if panel == "seconds_ratio" else low
-    axis.set_ylim(min(low, math.sqrt(low * high) / _LEAST), max(high, math.sqrt(low * high) * _LEAST))
+    middle = math.sqrt(low * high)
+    axis.set_ylim(min(low, middle / _LEAST), max(high, middle * _LEAST))
     _ticks(axis)
-    sns.despine(ax=axis)
+    # Ticks between the powers of ten take most of the time of drawing, and tell little.
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:
@@ -120,40 +106,11 @@ def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:
 def _ticks(axis: Axes) -> None:
     """Round numbers between the ends of the logarithmic axis y, also where it holds no power of ten."""
     low, high = axis.get_ylim()
-    ratio = high / low
-    if ratio < 3:
-        step = 10 ** math.floor(math.log10(high - low))
-        step *= next(factor for factor in (0.2, 0.5, 1, 2, 5) if (high - low) / (factor * step) <= 6)
-        ticks = [step * place for place in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    else:
-        steps = (1, 2, 5) if ratio < 30 else (1, 3) if ratio < 300 else (1,)
-        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    steps = (1, 2, 5) if high < 30 * low else (1, 3) if high < 300 * low else (1,)
+    narrow = MaxNLocator(6, steps=[1, 2, 5, 10])
+    axis.yaxis.set_major_locator(narrow if high < 3 * low else LogLocator(subs=steps))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-
-
-def _handles(scores: Scores, rows: pd.DataFrame, penalties: list[str]) -> list[Line2D]:
-    looks, kinds = style.looks_of(scores), dict(zip(rows["penalty"], rows["kind"], strict=True))
-    handles = []
-    for name in penalties:
-        look = looks[name]
-        face = {"mfc": "white", "mew": 0.8} if kinds[name] in CONTROLS else {"mew": 0}
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=look.colour,
-                ls=look.line,
-                lw=0.6,
-                marker=look.marker,
-                ms=4,
-                label=scores.label(name),
-                **face,
-            )
-        )
-    return handles
+    axis.yaxis.set_major_formatter("{x:.4g}")
 
 
 def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
@@ -163,10 +120,9 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
         "(median over the final's cells)"
     )
     if len(counts):
-        n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
         text += (
             ", their ratio to the unpenalised cell of the same seed, update rule and device (median over seeds, "
-            f"n = {n}{_intervals(rows)})"
+            f"n = {layout.span(counts)}{_intervals(rows)})"
         )
     if rows["memory"].notna().any():
         text += ", and peak memory (median)"

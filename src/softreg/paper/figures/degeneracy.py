@@ -5,18 +5,18 @@ Drawn where a study trains them at matching strengths; the numbers are those of 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import degeneracy, gain
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
 from softreg.paper.scores import Scores
@@ -24,8 +24,10 @@ from softreg.scoring import stats
 
 TITLE = "Penalties that are one at the size of the weights"
 
+_FEWEST_SEEDS = 3
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model that has such a pair; none where the study has none."""
     matches = degeneracy.matches(scores.study["penalties"])
     if matches.empty:
@@ -33,48 +35,45 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
     points = degeneracy.points(scores)
     paired = set(matches["penalty_a"])
     groups = dict.fromkeys((dataset, model) for dataset, model, penalty in scores.groups if penalty in paired)
-    return [_draw_group(scores, points, dataset, model, folder) for dataset, model in groups]
+    entries: Entries = []
+    for dataset, model in groups:
+        mine = points[(points["dataset"] == dataset) & (points["model"] == model)]
+        place = f"{scores.label(dataset)} with {scores.label(model)}"
+        entries += layout.write(
+            folder, f"degeneracy-{dataset}-{model}", f"{TITLE}: {place}", _pages(scores, mine, place)
+        )
+    return entries
 
 
-def _draw_group(scores: Scores, points: pd.DataFrame, dataset: str, model: str, folder: Path) -> Drawn | Absent:
-    place = f"{scores.label(dataset)} with {scores.label(model)}"
-    title = f"{TITLE}: {place}"
-    points = points[(points["dataset"] == dataset) & (points["model"] == model)]
+def _pages(scores: Scores, points: pd.DataFrame, place: str) -> Pages:
     if points[points["pair"] != IDENTITY].empty:
-        reason = f"No pair of soft and L1, or smooth L1 and L2, at matching strengths has finished on {place} yet."
-        return Absent(title, reason)
+        return f"No pair of soft and L1, or smooth L1 and L2, at matching strengths has finished on {place} yet."
+    seeds = points["seed"].nunique()
+    if seeds < _FEWEST_SEEDS:
+        return f"Differences paired by seed need at least {_FEWEST_SEEDS} tuning seeds; on {place} there are {seeds}."
     estimates = degeneracy.estimates(scores, points)
-    name = f"degeneracy-{dataset}-{model}"
-    with style.paper(name):
-        figure = _draw_panels(scores, points)
-        kept = ["mean", "low", "high", "word"]
-        told = estimates.rename(columns={"difference": "mean"})[["pair", *degeneracy.SIDES, *kept]]
-        width = style.save(figure, folder, name, points.merge(told, on=["pair", *degeneracy.SIDES]))
-    return Drawn(name, width, title, _caption(scores, points, place), _alt(scores, estimates))
+    keys = ["pair", *degeneracy.SIDES]
+    told = estimates.rename(columns={"difference": "mean"})[[*keys, "mean", "low", "high", "word"]]
+    texts = _caption(scores, points, place), _alt(scores, estimates)
+    return [Page(points.merge(told, on=keys), partial(_draw_panels, scores, points), *texts)]
 
 
 def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
     """A column for each kind of pair; above the scores' difference, below that of the norms."""
     pairs = [pair for pair in (SOFT_L1, HUBER_L2) if pair in set(points["pair"])]
-    width = style.PAGE if len(pairs) > 1 else style.COLUMN
-    figure, axes = plt.subplots(
-        2, len(pairs), figsize=(width, 3.9), sharex="col", sharey="row", squeeze=False, layout="constrained"
-    )
-    for column, pair in zip(axes.T, pairs, strict=True):
+    labels = "", "difference in\nvalidation mIoU (points)", "difference in ‖w‖₂ (%)"
+    figure, stacks = layout.grid(pairs, 3.7, *labels, parts=(1, 1), sharex="col", sharey="row")
+    for (above, below), pair in zip(stacks, pairs, strict=True):
         mine = points[points["pair"] == pair]
-        _draw_column(column, _lines(scores, mine), scores.rope)
-        column[0].set_title(pair)
-        column[1].set_xlabel(_axis_label(mine))
-        handles, labels = column[0].get_legend_handles_labels()
-        if labels:
+        _draw_column(above, below, _lines(scores, mine), scores)
+        below.set_xlabel(_axis_label(mine))
+        handles, labels_of = above.get_legend_handles_labels()
+        if labels_of:
             # Between the panels, so that it covers nothing.
             title = None if _over_lambda(mine) else "λ of L2"
-            fits = style.columns_for(labels, width / len(pairs) - 0.6)
-            column[1].legend(
-                handles, labels, title=title, frameon=False, ncols=fits, loc="lower center", bbox_to_anchor=(0.5, 1)
-            )
-    axes[0, 0].set_ylabel("difference in\nvalidation mIoU (points)")
-    axes[1, 0].set_ylabel("difference in ‖w‖₂ (%)")
+            fits = style.columns_for(labels_of, figure.get_figwidth() / len(pairs) - 0.6)
+            place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1)}
+            below.legend(handles, labels_of, title=title, frameon=False, ncols=fits, **place)
     return figure
 
 
@@ -105,30 +104,28 @@ def _lines(scores: Scores, points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return lines
 
 
-def _draw_column(column: Any, lines: dict[str, pd.DataFrame], rope: float) -> None:
+def _draw_column(above: Axes, below: Axes, lines: dict[str, pd.DataFrame], scores: Scores) -> None:
     looks = style.looks([*lines])
-    column[0].axhspan(-rope, rope, color="#dddddd", lw=0, zorder=0)
+    layout.show_rope(above, scores)
+    below.axhline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
     for place, (label, part) in enumerate(lines.items()):
-        # Set apart a little, where lines would cover each other.
-        aside = 1.07 ** (place - (len(lines) - 1) / 2)
-        for axis, value, factor in ((column[0], "difference", 1.0), (column[1], "norm", 100.0)):
+        for axis, value, factor in ((above, "difference", 1.0), (below, "norm", 100.0)):
             means = {x: stats.mean_interval(factor * each[value].to_numpy()) for x, each in part.groupby("x")}
-            half = [0.0 if np.isnan(each.high) else each.high - each.mean for each in means.values()]
-            look, x = looks[label], aside * np.array(list(means))
-            means_of = [each.mean for each in means.values()]
-            drawn = {"color": look.colour, "ls": look.line, "marker": look.marker, "ms": 3, "mew": 0, "label": label}
-            axis.errorbar(x, means_of, half, elinewidth=0.7, **drawn)
-    for axis in cast(list[Axes], list(column)):
+            table = pd.DataFrame(
+                [(each.mean, each.low, each.high) for each in means.values()], columns=["mean", "low", "high"]
+            )
+            # Set apart a little, where lines would cover each other.
+            x = pd.Series([*means], dtype=float) * 1.07 ** layout.apart(place, len(lines))
+            layout.draw_line(axis, looks[label], x, table["mean"], layout.ends(table), label=label)
+    for axis in (above, below):
         axis.set_xscale("log")
-        axis.axhline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+        axis.xaxis.set_minor_locator(NullLocator())  # which would take most of the time of drawing
         axis.locator_params(axis="y", nbins=5)
-        sns.despine(ax=axis)
 
 
 def _caption(scores: Scores, points: pd.DataFrame, place: str) -> str:
     counts = points.groupby(["pair", *degeneracy.SIDES])["seed"].nunique()
-    n = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-    interval = f"95 % t-interval over tuning seeds, n = {n}" if counts.max() > 1 else "one tuning seed, so no interval"
+    interval = f"95 % t-interval over tuning seeds, n = {layout.span(counts)}"
     text = (
         f"Differences between penalties at matching strengths on {place}, paired by tuning seed (mean, {interval}): "
         "above in validation mIoU (points, 0 to 100; validation images held fixed), below in the norm of the penalised "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,17 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 
 TITLE = "Predictions"
 IGNORE = 255
-_WIDTH, _NARROWEST = 0.85, 9
-"""Inches that a tile should have at least, and how many at most stand side by side."""
-
+_MOST = 9
+"""How many tiles at most stand side by side."""
 _GAP, _HEADING = 0.04, 0.15
-"""Inches between tiles, and for a line of text above them."""
+"""Inches between tiles, and for a line of text above or beside them."""
 
 Pixels = NDArray[np.uint8]
 
@@ -37,32 +38,31 @@ class _Tile:
     pixels: Pixels
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     predictions = scores.predictions()
-    entries: list[Drawn | Absent] = []
+    entries: Entries = []
     for dataset in scores.study["datasets"]:
         for model in scores.study["models"]:
             mine = predictions[(predictions["dataset"] == dataset) & (predictions["model"] == model)]
-            entries.append(_draw_block(scores, mine, dataset, model, folder))
+            of = f"{scores.label(model)} on {scores.label(dataset)}"
+            pages = _pages(scores, mine, dataset, model, of)
+            entries += layout.write(folder, f"gallery-{dataset}-{model}", f"{TITLE}: {of}", pages)
     return entries
 
 
-def _draw_block(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, folder: Path) -> Drawn | Absent:
-    of = f"{scores.label(model)} on {scores.label(dataset)}"
+def _pages(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, of: str) -> Pages:
     shown = _one_seed_each(scores, predictions)
     examples = [row for row in scores.examples.to_pylist() if row["dataset"] == dataset]
     if shown.empty or not examples:
-        return Absent(f"{TITLE}: {of}", f"No final cell of {of} has stored predictions yet.")
+        return f"No final cell of {of} has stored predictions yet."
     examples.sort(key=lambda example: int(example["percentile"]))
     about, percentiles = scores.datasets[dataset], [int(example["percentile"]) for example in examples]
     rows = [_tiles(scores, example, shown, about["palette"]) for example in examples]
-    name = f"gallery-{dataset}-{model}"
-    with style.paper(name):
-        figure = _draw_tiles(rows, [_ordinal(percentile) for percentile in percentiles], about)
-        width = style.save(figure, folder, name, _numbers(shown, examples))
-    caption = _caption(scores, shown, percentiles, dataset, model) + _shortened(rows, about)
-    return Drawn(name, width, f"{TITLE}: {of}", caption, _alt(rows, percentiles, of))
+    names = [f"{percentile}th\npercentile" for percentile in percentiles]
+    caption = _caption(scores, shown, percentiles, dataset, model) + _shortened(rows)
+    page = partial(_draw_tiles, rows, names, about)
+    return [Page(_numbers(shown, examples), page, caption, _alt(rows, percentiles, of))]
 
 
 def _one_seed_each(scores: Scores, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -84,10 +84,6 @@ def _numbers(shown: pd.DataFrame, examples: list[dict[str, Any]]) -> pd.DataFram
     """Whose prediction each tile is, with the percentile at which its image stands."""
     percentiles = {example["image"]: example["percentile"] for example in examples}
     return shown.drop(columns="prediction").assign(percentile=shown["image"].map(percentiles))
-
-
-def _ordinal(percentile: int) -> str:
-    return f"{percentile}th percentile"
 
 
 def _tiles(scores: Scores, example: dict[str, Any], shown: pd.DataFrame, palette: list[list[int]]) -> list[_Tile]:
@@ -118,99 +114,57 @@ def _coloured(mask: Pixels, palette: list[list[int]]) -> Pixels:
 
 
 def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]) -> Figure:
-    """The tiles of each example below its name, and the classes' colours below them all."""
-    labels = [*about["classes"], "ignored"]
-    layout = _layout(rows, about)
-    columns = style.columns_for(labels, layout.page)
-    height = _height(layout, len(rows), about)
-    figure = plt.figure(figsize=(layout.page, height))
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.axis("off")
-    canvas = Image.new("RGB", (round(layout.page * style.DPI), round(height * style.DPI)), "white")
-    for row, index, tile in ((row, index, tile) for row, tiles in enumerate(rows) for index, tile in enumerate(tiles)):
-        left, top = layout.left(index), layout.top(row, index)
-        canvas.paste(_resized(tile.pixels, layout), (round(left * style.DPI), round(top * style.DPI)))
-        if layout.headed(row):
-            heading = _fitted(tile.heading, layout.pitch)
-            axis.text(left + layout.width / 2, top - 0.04, heading, ha="center", linespacing=1)
-    for row, name in enumerate(names):
-        above = layout.top(row, 0) - (layout.heading if layout.headed(row) else 0)
-        axis.text(_GAP / 2, above - 0.04, name, fontweight="bold")
-    axis.imshow(np.asarray(canvas), extent=(0, layout.page, height, 0), aspect="auto", interpolation="none")
-    figure.legend(
-        handles=_legend(about),
-        loc="lower center",
-        borderaxespad=0.2,
-        ncols=columns,
-        frameon=False,
-        handlelength=1.2,
+    """The tiles of each example with its name beside them, and the classes' colours below them all."""
+    lines, columns = _shape(rows)
+    page, pitch = (style.PAGE if columns > 3 else style.COLUMN), _pitch(rows)
+    above = _HEADING * max(_fitted(tile.heading, pitch).count("\n") + 1 for tile in rows[0])
+    between = above if lines > 1 else _GAP
+    high, wide = about["size"]
+    count = lines * len(rows)
+    tile = min(pitch * high / wide, (style.TALL - above - 1) / count - between)
+    height = above + count * (tile + between)
+    figure = plt.figure(figsize=(page, height))
+    layout.add_legend(figure, _legend(about), handlelength=1.2, borderaxespad=0.2)
+    full = figure.get_figheight()
+    axes = figure.subplots(
+        count,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            **{"left": (page - columns * (pitch + _GAP)) / page, "right": 1, "wspace": _GAP / pitch},
+            **{"top": 1 - above / full, "bottom": (full - height) / full, "hspace": between / tile},
+        },
     )
+    for example, (tiles, name) in enumerate(zip(rows, names, strict=True)):
+        mine = axes[example * lines : (example + 1) * lines].ravel()
+        for place, axis in enumerate(mine):
+            axis.set(xticks=[], yticks=[], frame_on=False)
+            if place < len(tiles):
+                axis.imshow(_shrunk(tiles[place].pixels, pitch), interpolation="none")
+                if example == 0 or lines > 1:
+                    axis.set_title(_fitted(tiles[place].heading, pitch), pad=2, linespacing=1)
+        mine[0].set_ylabel(name, labelpad=2)
     return figure
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where tiles stand, in inches from left and top; an example takes ``lines`` lines of tiles."""
-
-    lines: int
-    columns: int
-    page: float
-    width: float
-    height: float
-    heading: float
-
-    @property
-    def pitch(self) -> float:
-        """From one tile to the next: the room that a heading has."""
-        return self.page / self.columns - _GAP
-
-    def left(self, index: int) -> float:
-        return (index % self.columns + 0.5) * self.page / self.columns - self.width / 2
-
-    def top(self, row: int, index: int) -> float:
-        line = row * self.lines + index // self.columns
-        headings = line + 1 if self.lines > 1 else 1
-        return line * (self.height + _GAP) + headings * self.heading + (row + 1) * (_HEADING + _GAP)
-
-    def headed(self, row: int) -> bool:
-        """Whether the tiles of an example have headings: all, unless those of the first stand above the others'."""
-        return self.lines > 1 or row == 0
+def _shape(rows: list[list[_Tile]]) -> tuple[int, int]:
+    """How many lines the tiles of an example take, and how many tiles a line."""
+    lines = math.ceil(len(rows[0]) / _MOST)
+    return lines, math.ceil(len(rows[0]) / lines)
 
 
-def _layout(rows: list[list[_Tile]], about: dict[str, Any]) -> _Layout:
-    """The fewest lines for which tiles are large enough and headings fit, or else the largest tiles."""
-    most = max(map(len, rows))
-    fewest = math.ceil(most / _NARROWEST)
-    layouts = [_of_lines(rows, lines, about) for lines in range(fewest, max(fewest, math.ceil(most / 3)) + 1)]
-    headings = [tile.heading for tiles in rows for tile in tiles]
-    fit = [each for each in layouts if not any("…" in _fitted(heading, each.pitch) for heading in headings)]
-    large = [each for each in fit if each.width >= _WIDTH]
-    return large[0] if large else max(fit or layouts, key=lambda each: each.width)
+def _pitch(rows: list[list[_Tile]]) -> float:
+    """Inches of a tile: the room that a heading has."""
+    columns = _shape(rows)[1]
+    return ((style.PAGE if columns > 3 else style.COLUMN) - 2 * _HEADING) / columns - _GAP
 
 
-def _of_lines(rows: list[list[_Tile]], lines: int, about: dict[str, Any]) -> _Layout:
-    """Tiles as wide as the page allows, and its height."""
-    columns = math.ceil(max(map(len, rows)) / lines)
-    page = style.PAGE if columns > 3 else style.COLUMN
-    pitch, (high, wide) = page / columns - _GAP, about["size"]
-    tall = max(_fitted(tile.heading, pitch).count("\n") for tiles in rows for tile in tiles)
-    flat = _Layout(lines, columns, page, pitch, 0.0, _HEADING * (1 + tall))
-    height = min(pitch * high / wide, (style.TALL - _height(flat, len(rows), about)) / (len(rows) * lines))
-    return replace(flat, width=height * wide / high, height=height)
-
-
-def _height(layout: _Layout, rows: int, about: dict[str, Any]) -> float:
-    """Inches of the whole figure, with the legend of the classes."""
-    labels = [*about["classes"], "ignored"]
-    below = 0.17 * math.ceil(len(labels) / style.columns_for(labels, layout.page)) + 0.08
-    return layout.top(rows - 1, layout.columns * (layout.lines - 1)) + layout.height + _GAP + below
-
-
-def _resized(pixels: Pixels, layout: _Layout) -> Image.Image:
-    """A tile at the size it is printed: made smaller by averaging, larger by repeating pixels."""
-    size = round(layout.width * style.DPI), round(layout.height * style.DPI)
-    smaller = size[0] < pixels.shape[1]
-    return Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
+def _shrunk(pixels: Pixels, width: float) -> Pixels:
+    """An image that has more pixels than ``width`` inches of print, made smaller by averaging."""
+    size = round(width * style.DPI), round(width * style.DPI * pixels.shape[0] / pixels.shape[1])
+    if size[0] >= pixels.shape[1]:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _fitted(heading: str, width: float) -> str:
@@ -246,9 +200,9 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
     return text + (f" Without a finished cell, so not shown: {', '.join(lacking)}." if lacking else "")
 
 
-def _shortened(rows: list[list[_Tile]], about: dict[str, Any]) -> str:
+def _shortened(rows: list[list[_Tile]]) -> str:
     """The names in full, where a heading is too narrow for one."""
-    width, headings = _layout(rows, about).pitch, [tile.heading for tile in rows[0]]
+    width, headings = _pitch(rows), [tile.heading for tile in rows[0]]
     if not any("…" in _fitted(heading, width) for heading in headings):
         return ""
     return f" In order: {', '.join(headings)}."

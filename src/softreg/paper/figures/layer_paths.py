@@ -6,22 +6,21 @@ A heat map holds four layers as well as sixty: a row a layer from the input down
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.scores import Scores
 
 TITLE = "Layers along the strengths"
@@ -33,36 +32,24 @@ _LABEL = 0.125
 """Height of a line of 8-point type, and what a label needs, in inches."""
 _WIDTH = 5.0
 """What is left of a page's width for the maps, in inches."""
-_TALLEST = 8.8
-"""Height of a figure on a page of its own, in inches."""
-_GAP = 0.025
-"""Half the gap between two maps, as a part of one."""
-
-
-@dataclass(frozen=True)
-class _Measure:
-    """A column of `relative_layers` and how it is coloured."""
-
-    column: str
-    label: str
-    colours: str
-    limits: Normalize
-    extend: Literal["max", "neither"]
-
-
-_MEASURES = (
-    _Measure("norm", "norm / none", "PuOr_r", Normalize(0, MOST_NORM), "max"),
-    _Measure("zeros", "exact zeros", "Greens", Normalize(0, 1), "neither"),
-)
+_MEASURES = {
+    "norm": ("PuOr_r", MOST_NORM, "norm / none", "max"),
+    "zeros": ("Greens", 1, "exact zeros", "neither"),
+}
+"""The columns of `relative_layers` that are shown: colours, where these end, label, and whether values lie beyond."""
 _KEYS = ["penalty", "lambda", "layer"]
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     if scores.reference is None:
         return [Absent(TITLE, "The study has no entry of kind none to relate norms to: add one to its penalties.")]
-    trained = dict.fromkeys((dataset, model) for dataset, model, _ in scores.groups)
-    return [_draw_group(scores, dataset, model, folder) for dataset, model in trained]
+    entries: Entries = []
+    for dataset, model in dict.fromkeys((dataset, model) for dataset, model, _ in scores.groups):
+        place = f"{scores.label(dataset)}, {scores.label(model)}"
+        pages = _pages(scores, dataset, model, place)
+        entries += layout.write(folder, f"layer_paths-{dataset}-{model}", f"{TITLE}: {place}", pages)
+    return entries
 
 
 def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
@@ -91,86 +78,83 @@ def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
     means = paired.groupby(_KEYS).agg(
         norm=("norm", "mean"), zeros=("zeros", "mean"), seeds=("seed", "nunique"), depth=("depth", "min")
     )
-    means = means.reset_index()
-    places = means["penalty"].map({name: place for place, name in enumerate(scores.penalties)})
-    by = means.assign(place=places, strength=means["lambda"].astype(float)).sort_values(["place", "strength", "depth"])
-    return by[[*_KEYS, "norm", "zeros", "seeds"]].reset_index(drop=True)
+    by = layout.in_order(scores, means.reset_index(), ["penalty", "lambda", "depth"])
+    return by[[*_KEYS, "norm", "zeros", "seeds"]]
 
 
-def _draw_group(scores: Scores, dataset: str, model: str, folder: Path) -> Drawn | Absent:
-    place = f"{scores.label(dataset)}, {scores.label(model)}"
-    title = f"{TITLE}: {place}"
+def _pages(scores: Scores, dataset: str, model: str, place: str) -> Pages:
     values = relative_layers(scores, dataset, model)
     if values.empty:
-        return Absent(
-            title,
+        return (
             f"The sweep has no finished cell both with and without a penalty for {place}: finish it, or add a strength "
-            "above 0.",
+            "above 0."
         )
-    name = f"layer_paths-{dataset}-{model}"
-    with style.paper(name):
-        figure = _draw_blocks(scores, values)
-        width = style.save(figure, folder, name, values)
-    return Drawn(name, width, title, _caption(scores, values, model, place), _alt(scores, values, place))
+    if values.groupby("penalty")["lambda"].nunique().max() < 2:
+        return f"Each entry has one strength on {place}, which makes no path: add strengths to its lambda."
+    texts = _caption(scores, values, model, place), _alt(scores, values, place)
+    return [Page(values, partial(_draw_blocks, scores, values), *texts)]
 
 
 def _draw_blocks(scores: Scores, values: pd.DataFrame) -> Figure:
     """The penalties side by side, norms above zeros; where they do not fit the width, such rows again below."""
     penalties = list(dict.fromkeys(values["penalty"]))
-    layers = list(dict.fromkeys(values["layer"]))
-    names = {name: _broken(scores.label(name)) for name in penalties}
+    layers = values["layer"].nunique()
+    names = {name: style.wrapped(scores.label(name), 12) for name in penalties}
     fit = int(_WIDTH / (0.064 * max(len(line) for name in names.values() for line in name.split("\n")) + 0.05))
     blocks = math.ceil(len(penalties) / min(max(fit, 1), _COLUMNS))
     columns = math.ceil(len(penalties) / blocks)
-    panel = min(max(_LABEL * len(layers), 0.55), 1.75, (_TALLEST / blocks - 0.9) / 2)
-    figure, axes = plt.subplots(
-        2 * blocks, 1, figsize=(style.PAGE, blocks * (2 * panel + 0.9) + 0.25), squeeze=False, layout="constrained"
-    )
-    for block in range(blocks):
-        share = penalties[block * columns : (block + 1) * columns]
-        for row, axis in enumerate(axes[2 * block : 2 * block + 2, 0]):
-            for column, penalty in enumerate(share):
-                _draw_map(axis, values[values["penalty"] == penalty], layers, column, _MEASURES[row])
-                if row == 0:
-                    axis.text(column + 0.5, -0.04 * len(layers), names[penalty], ha="center", va="bottom")
-            _label_axes(axis, values, share if row else [], layers, columns, panel)
-            _draw_bar(figure, axis, _MEASURES[row])
+    panel = min(max(_LABEL * layers, 0.55), 1.75, (style.TALL / blocks - 0.9) / 2)
+    size = style.PAGE, blocks * (2 * panel + 0.9) + 0.25
+    figure, axes = plt.subplots(2 * blocks, 1, figsize=size, squeeze=False, layout="constrained")
+    for place, axis in enumerate(axes[:, 0]):
+        share = {name: names[name] for name in penalties[place // 2 * columns :][:columns]}
+        _draw_row(axis, values, share, columns, [*_MEASURES][place % 2], panel)
     axes[-1, 0].set_xlabel("strength λ")
     return figure
 
 
-def _draw_map(axis: Axes, values: pd.DataFrame, layers: list[str], column: int, measure: _Measure) -> None:
-    """One penalty's heat map between ``column`` and the next, less a gap; nan is hatched."""
-    table = values.pivot(index="layer", columns="lambda", values=measure.column)
-    cells = table.reindex(index=layers, columns=list(dict.fromkeys(values["lambda"]))).to_numpy(float)
-    left, right = column + _GAP, column + 1 - _GAP
-    corner, width = (left, 0), right - left
-    if np.isnan(cells).any():
-        axis.add_patch(Rectangle(corner, width, len(layers), fc="white", ec="#999999", lw=0, hatch="//////"))
-    # Not imshow, whose image would be one in the PDF too.
-    edges = np.linspace(left, right, cells.shape[1] + 1), np.arange(len(layers) + 1)
-    axis.pcolormesh(*edges, np.ma.masked_invalid(cells), cmap=measure.colours, norm=measure.limits, antialiased=False)
-    axis.add_patch(Rectangle(corner, width, len(layers), fill=False, ec="black", lw=0.6, clip_on=False))
-
-
-def _label_axes(
-    axis: Axes, values: pd.DataFrame, penalties: list[str], layers: list[str], columns: int, panel: float
+def _draw_row(
+    axis: Axes, values: pd.DataFrame, penalties: dict[str, str], columns: int, measure: str, panel: float
 ) -> None:
-    """The names of layers, and below the maps of ``penalties`` their strengths: as many as there is room for."""
-    axis.set_xlim(0, columns)
+    """One measure of ``penalties`` (their titles by name) as one heat map; the lower, of zeros, names the strengths."""
+    layers = list(dict.fromkeys(values["layer"]))
+    strip = int(values.groupby("penalty")["lambda"].nunique().max())
+    cells = np.full((len(layers), columns * (strip + 1) - 1), np.nan)
+    ticks: dict[float, str] = {}
+    for place, (penalty, title) in enumerate(penalties.items()):
+        left, part = place * (strip + 1), values[values["penalty"] == penalty]
+        table = part.pivot(index="layer", columns="lambda", values=measure).reindex(index=layers)
+        table = table[list(dict.fromkeys(part["lambda"]))]
+        width = strip // len(table.columns)
+        right = left + width * len(table.columns)
+        cells[:, left:right] = np.repeat(table.to_numpy(float), width, axis=1)
+        _frame(axis, left, right, len(layers), holes=bool(table.isna().any(axis=None)))
+        step = math.ceil(len(table.columns) * _LABEL / (_WIDTH / columns))
+        ticks |= {left + width * (at + 0.5): name for at, name in enumerate(table.columns) if at % step == 0}
+        if measure == "norm":
+            axis.text((left + right) / 2, -0.04 * len(layers), title, ha="center", va="bottom")
+    colours, most, label, extend = _MEASURES[measure]
+    mesh = axis.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, vmin=0, vmax=most)
+    bar = axis.figure.colorbar(mesh, ax=axis, label=label, extend=extend, ticks=MaxNLocator(2), aspect=12, pad=0.01)
+    if bar.solids is not None:
+        bar.solids.set_rasterized(False)
+    bar.outline.set_linewidth(0.6)
     axis.set_ylim(len(layers), 0)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.spines[:].set_visible(False)
     rows = range(0, len(layers), math.ceil(len(layers) * _LABEL / panel))
     axis.set_yticks([row + 0.5 for row in rows], [_short(layers[row]) for row in rows])
-    ticks: dict[float, str] = {}
-    for column, penalty in enumerate(penalties):
-        names = list(dict.fromkeys(values.loc[values["penalty"] == penalty, "lambda"]))
-        step = math.ceil(len(names) * _LABEL / (_WIDTH / columns))
-        for place in range(0, len(names), step):
-            ticks[column + _GAP + (1 - 2 * _GAP) * (place + 0.5) / len(names)] = names[place]
-    axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
+    axis.set_xticks([])
+    if measure == "zeros":
+        axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
     axis.tick_params(length=2)
+
+
+def _frame(axis: Axes, left: int, right: int, layers: int, holes: bool) -> None:
+    """The edge of one penalty's cells, and the hatches that are seen where there is no number."""
+    place: tuple[Any, ...] = (left, 0), right - left, layers
+    if holes:
+        axis.add_patch(Rectangle(*place, fc="white", ec="#999999", lw=0, hatch="//////"))
+    axis.add_patch(Rectangle(*place, fill=False, ec="black", lw=0.6, clip_on=False, zorder=3))
 
 
 def _short(layer: str, length: int = 16) -> str:
@@ -181,29 +165,8 @@ def _short(layer: str, length: int = 16) -> str:
     return f"…{end.partition('.')[2] or end}"
 
 
-def _broken(label: str, length: int = 12) -> str:
-    """A label in lines of at most ``length`` where it has a hyphen, an underscore or a space to break after."""
-    lines = [""]
-    for part in re.findall(r"[^-_ ]*[-_ ]?", label):
-        if lines[-1] and len(lines[-1] + part) > length:
-            lines.append("")
-        lines[-1] += part
-    return "\n".join(lines)
-
-
-def _draw_bar(figure: Figure, axis: Axes, measure: _Measure) -> None:
-    mappable = matplotlib.cm.ScalarMappable(measure.limits, measure.colours)
-    bar = figure.colorbar(mappable, ax=axis, extend=measure.extend, aspect=12, pad=0.01, label=measure.label)
-    if bar.solids is not None:
-        bar.solids.set_rasterized(False)
-    bar.locator = matplotlib.ticker.MaxNLocator(2)
-    bar.update_ticks()
-    bar.outline.set_linewidth(0.6)
-
-
 def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> str:
-    low, high = int(values["seeds"].min()), int(values["seeds"].max())
-    n = f"{high} tuning seed{'s' * (high > 1)}" if low == high else f"{low} to {high} tuning seeds"
+    n = f"{layout.span(values['seeds'])} tuning seed{'s' * int(values['seeds'].max() > 1)}"
     layers = values["layer"].nunique()
     text = (
         f"What each strength of the sweep does to the {layers} layers of the network on {place} (means over {n}): a "
@@ -219,14 +182,12 @@ def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> st
     thin = [name for name in scores.penalties if name in expected - seen and kinds[name] == "small_dense"]
     missing = [name for name in scores.penalties if name in expected - seen and kinds[name] != "small_dense"]
     if thin:
-        text += f" As its layers are others, {_listed(scores, thin)} is not shown."
+        text += f" As its layers are others, {layout.listed(scores, thin)} is not shown."
     if missing:
-        text += f" Without a finished cell that has its unpenalised one, so not shown: {_listed(scores, missing)}."
+        text += (
+            f" Without a finished cell that has its unpenalised one, so not shown: {layout.listed(scores, missing)}."
+        )
     return text
-
-
-def _listed(scores: Scores, names: list[str]) -> str:
-    return ", ".join(map(scores.label, names))
 
 
 def _alt(scores: Scores, values: pd.DataFrame, place: str) -> str:

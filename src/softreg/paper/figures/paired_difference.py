@@ -5,20 +5,19 @@ The numbers are those of `softreg.paper.questions.gain`.
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED, UNDECIDED
 from softreg.paper.scores import Scores
@@ -31,38 +30,31 @@ VERDICTS: dict[str, tuple[str, dict[str, Any]]] = {
     UNDECIDED: ("undecided", {"marker": "o", "mfc": "white"}),
 }
 """How a mean is drawn, by its verdict, and what the legend calls it."""
-TALLEST = 8.6
-"""Inches of a figure on a page with its caption; what does not fit goes on to the next figure."""
+_MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}
 ROW, HEAD = 0.23, 0.42
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set, or several where its models do not fit on a page; see `softreg.paper.figures`."""
-    return [entry for dataset in scores.study["datasets"] for entry in _draw_dataset(scores, dataset, folder)]
+    return layout.write_datasets(scores, folder, "paired_difference", TITLE, partial(_pages, scores))
 
 
-def _draw_dataset(scores: Scores, dataset: str, folder: Path) -> list[Drawn | Absent]:
-    title = f"{TITLE}: {scores.label(dataset)}"
-    asked = {(d, m): gain.pairs(scores, d, m) for d, m, _ in scores.groups if d == dataset}
-    if not any(asked.values()):
-        reason = (
-            "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
-        )
-        return [Absent(title, reason)]
+def _pages(scores: Scores, dataset: str) -> Pages:
+    if not any(gain.pairs(scores, d, m) for d, m, _ in scores.groups if d == dataset):
+        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
     rows = gain.contrasts(scores)
-    rows = rows[rows["dataset"] == dataset]
+    rows = rows[rows["dataset"] == dataset].drop(columns="dataset").rename(columns={"difference": "mean"})
     if rows.empty:
         lacking = "No evaluation seed has a test score on both sides of a contrast"
-        return [Absent(title, f"{lacking} on {scores.label(dataset)} yet: finish the study's final phase.")]
+        return f"{lacking} on {scores.label(dataset)} yet: finish the study's final phase."
     points = gain.seed_differences(scores)
-    numbers = points[points["dataset"] == dataset].merge(
-        rows.drop(columns="dataset").rename(columns={"difference": "mean"}), on=["model", "penalty", "reference"]
-    )
-    pages = _pages([name for name in scores.study["models"] if name in set(rows["model"])], _height(rows))
-    return [
-        _draw_page(scores, numbers[numbers["model"].isin(models)], models, folder, page, len(pages))
-        for page, models in enumerate(pages, start=1)
-    ]
+    numbers = points[points["dataset"] == dataset].merge(rows, on=["model", "penalty", "reference"])
+    pages: list[Page] = []
+    for models in style.pages(layout.models_of(scores, rows), _most(_height(rows))):
+        shown = numbers[numbers["model"].isin(models)]
+        caption = _caption(scores, shown) + (_lacking(scores, dataset, rows) if not pages else "")
+        pages.append(Page(shown, partial(_draw_panels, scores, shown, models), caption, _alt(scores, shown)))
+    return pages
 
 
 def _contrasts_of(numbers: pd.DataFrame) -> list[tuple[str, str]]:
@@ -75,46 +67,18 @@ def _height(numbers: pd.DataFrame) -> float:
     return ROW * len(_contrasts_of(numbers)) + HEAD
 
 
-def _pages(models: list[str], height: float) -> list[list[str]]:
-    """The models by figure, as evenly as they go: three panels abreast, as many rows as a page holds."""
-    most = 3 * max(1, int((TALLEST - 0.7) / height))
-    count = math.ceil(len(models) / most)
-    size = math.ceil(len(models) / count)
-    return [models[start : start + size] for start in range(0, len(models), size)]
-
-
-def _draw_page(
-    scores: Scores, numbers: pd.DataFrame, models: list[str], folder: Path, page: int, pages: int
-) -> Drawn | Absent:
-    dataset = str(numbers["dataset"].iloc[0])
-    name = f"paired_difference-{dataset}" + (f"-{page}" if page > 1 else "")
-    title = f"{TITLE}: {scores.label(dataset)}" + (f" ({page} of {pages})" if pages > 1 else "")
-    with style.paper(name):
-        figure = _draw_panels(scores, numbers, models)
-        width = style.save(figure, folder, name, numbers)
-    return Drawn(name, width, title, _caption(scores, numbers, models, page), _alt(scores, numbers))
+def _most(height: float) -> int:
+    """Panels of a page: three abreast, as many rows as it holds."""
+    return 3 * max(1, int((style.TALL - 0.7) / height))
 
 
 def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Figure:
-    rows, columns = style.grid_of(len(models))
-    width = style.PAGE if columns > 1 else style.COLUMN
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(width, _height(numbers) * rows + (0.7 if columns > 1 else 1.05)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    titles, height = [*map(scores.label, models)], _height(numbers)
+    figure, stacks = layout.grid(titles, height, "difference (points)", "", sharex=True, sharey=True)
     places = _places(scores, numbers)
-    for axis, model in zip(axes.flat, models, strict=False):
-        _draw_panel(axis, scores, numbers[numbers["model"] == model], places, model)
-    for axis in style.outer(axes)[1]:
-        axis.set_xlabel("difference (points)")
-    handles = _handles(numbers)
-    fits = style.columns_for([str(handle.get_label()) for handle in handles], width, 0.3)
-    figure.legend(handles=handles, loc="outside lower center", ncols=fits, frameon=False, handlelength=1.2)
+    for (axis,), model in zip(stacks, models, strict=True):
+        _draw_panel(axis, scores, numbers[numbers["model"] == model], places)
+    layout.add_legend(figure, _handles(numbers), 0.3, handlelength=1.2)
     return figure
 
 
@@ -130,30 +94,21 @@ def _places(scores: Scores, numbers: pd.DataFrame) -> dict[tuple[str, str], floa
     }
 
 
-def _draw_panel(
-    axis: Axes, scores: Scores, numbers: pd.DataFrame, places: dict[tuple[str, str], float], model: str
-) -> None:
-    axis.set_title(style.wrapped(scores.label(model), 26))
-    axis.axvspan(-scores.rope, scores.rope, color="#dddddd", lw=0, zorder=0)
-    axis.axvline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+def _draw_panel(axis: Axes, scores: Scores, numbers: pd.DataFrame, places: dict[tuple[str, str], float]) -> None:
+    layout.show_rope(axis, scores, upright=True)
     looks = style.looks_of(scores)
     for key, part in numbers.groupby(["penalty", "reference"], sort=False):
         pair = cast(tuple[str, str], key)
         look, place, first = looks[pair[0]], places[pair], part.iloc[0]
         above, below = place - 0.2, place + 0.17
         axis.plot(part["difference"], [above] * len(part), look.marker, ms=3, mew=0, alpha=0.6, color=look.colour)
-        if not math.isnan(first["low"]):
-            axis.plot([first["low"], first["high"]], [below, below], color="black", lw=0.9, zorder=4)
-        axis.plot([first["mean"]], [below], ls="", mec="black", ms=3.6, mew=0.7, zorder=5, **_marker(first["word"]))
+        axis.plot([first["low"], first["high"]], [below, below], color="black", lw=0.9, zorder=4)
+        axis.plot([first["mean"]], [below], zorder=5, **_MEAN, **VERDICTS[first["word"]][1])
     axis.set_yticks([*places.values()], [_row_label(scores, *pair) for pair in places], linespacing=0.9)
     axis.set_ylim(max(places.values()) + 0.6, -0.6)
     axis.locator_params(axis="x", nbins=5)
     axis.tick_params(axis="y", length=0)
-    sns.despine(ax=axis, left=True)
-
-
-def _marker(word: str) -> dict[str, Any]:
-    return VERDICTS[word][1]
+    axis.spines["left"].set_visible(False)
 
 
 def _row_label(scores: Scores, penalty: str, reference: str) -> str:
@@ -164,63 +119,45 @@ def _row_label(scores: Scores, penalty: str, reference: str) -> str:
 
 def _handles(numbers: pd.DataFrame) -> list[Any]:
     seen = set(numbers["word"])
-    means: list[Any] = [
-        Line2D([], [], ls="", mec="black", ms=3.6, mew=0.7, label=label, **marker)
-        for word, (label, marker) in VERDICTS.items()
-        if word in seen
-    ]
-    return [*means, Patch(color="#dddddd", label="practically equivalent")]
+    means = [Line2D([], [], label=label, **_MEAN, **mark) for word, (label, mark) in VERDICTS.items() if word in seen]
+    return [*means, Patch(color=layout.ROPE_COLOUR, label="practically equivalent")]
 
 
-def _range(values: pd.Series[Any]) -> str:
-    return f"{values.min()}" if values.min() == values.max() else f"{values.min()} to {values.max()}"
-
-
-def _caption(scores: Scores, numbers: pd.DataFrame, models: list[str], page: int) -> str:
+def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
     rows = numbers.drop_duplicates(["model", "penalty", "reference"])
-    dataset, seeds, images = str(rows["dataset"].iloc[0]), rows["n_seeds"], _range(rows["n_images"])
-    entries = scores.study["penalties"]
-    rivals = any(entries[name]["kind"] != "none" for name in rows["reference"])
+    dataset, seeds, images = str(rows["dataset"].iloc[0]), layout.span(rows["n_seeds"]), layout.span(rows["n_images"])
+    kinds = rows["reference"].map({name: entry["kind"] for name, entry in scores.study["penalties"].items()})
+    rivals, plain = (kinds != "none").any(), set(rows.loc[kinds == "none", "reference"])
+    reference = layout.reference_told(scores, plain)
     text = (
-        f"Test mIoU on {scores.label(dataset)} of each penalty at its λ̂ less that of {_references(scores, rows)}"
+        f"Test mIoU on {scores.label(dataset)} of each penalty at its λ̂ less that of {reference}"
         f"{', and of soft less its rivals (lower rows)' if rivals else ''}, in points (0 to 100): each coloured point "
-        f"is one evaluation seed (n = {_range(seeds)}), the black marker below them the mean"
+        f"is one evaluation seed (n = {seeds}), the black marker below them the mean"
     )
     text += (
-        f", the line its 95 % interval over seeds and images, both units of resampling, crossed ({_range(seeds)} seeds "
+        f", the line its 95 % interval over seeds and images, both units of resampling, crossed ({seeds} seeds "
         f"× {images} images). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number "
         "of rows as the interval is not."
         if rows["low"].notna().any()
         else "; one seed, or one image, gives no interval."
     )
-    text += f" Grey: the region of practical equivalence, ±{scores.rope:g} points, set in advance."
-    return text + (_lacking(scores, dataset) if page == 1 else "")
+    return text + f" Grey: the region of practical equivalence, ±{scores.rope:g} points, set in advance."
 
 
-def _references(scores: Scores, rows: pd.DataFrame) -> str:
-    """The unpenalised entry that differences are taken from, or what chooses it where there are several."""
-    kinds = {name: entry["kind"] for name, entry in scores.study["penalties"].items()}
-    found = {name for name in rows["reference"] if kinds[name] == "none"}
-    return scores.label(found.pop()) if len(found) == 1 else "the unpenalised entry of the same update rule"
-
-
-def _lacking(scores: Scores, dataset: str) -> str:
+def _lacking(scores: Scores, dataset: str, rows: pd.DataFrame) -> str:
     """What of the study a reader may look for in vain."""
     text, entries = "", scores.study["penalties"]
     alone = [n for n in scores.penalties if entries[n]["kind"] != "none" and scores.reference_of(n) is None]
     if alone:
-        names = ", ".join(map(scores.label, alone))
+        names = layout.listed(scores, alone)
         text += f" Without an unpenalised entry of the same update rule, so not shown against none: {names}."
-    rows = gain.contrasts(scores)
-    shown = set(
-        rows.loc[rows["dataset"] == dataset, ["model", "penalty", "reference"]].itertuples(index=False, name=None)
-    )
-    missing: dict[str, None] = {}
-    for model in scores.study["models"]:
-        for penalty, reference, _ in gain.pairs(scores, dataset, model):
-            if (model, penalty, reference) not in shown:
-                against = scores.label(reference)
-                missing[f"{scores.label(model)} with {scores.label(penalty)} against {against}"] = None
+    shown = set(rows[["model", "penalty", "reference"]].itertuples(index=False, name=None))
+    asked = [(model, *pair[:2]) for model in scores.study["models"] for pair in gain.pairs(scores, dataset, model)]
+    missing = [
+        f"{scores.label(model)} with {scores.label(penalty)} against {scores.label(reference)}"
+        for model, penalty, reference in dict.fromkeys(asked)
+        if (model, penalty, reference) not in shown
+    ]
     return text + (f" Without a pair of finished cells, so not shown: {', '.join(missing)}." if missing else "")
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn, Look
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Entries, Look
 from softreg.paper.questions import sparsity
 from softreg.paper.scores import Scores
 from softreg.study.treatment import CONTROLS
@@ -24,67 +25,48 @@ TITLE = "Test mIoU against non-zero weights"
 LOSS = 15.0
 """How many points below no penalty the axis of mIoU ends, so that networks that a penalty has ruined do not set it."""
 
-_COLUMNS = 2
 _TICK = 0.155
 _STEPS = (
     (1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5),
     (1, 2, 3, 4, 5, 6, 7, 8, 9),
     (1, 2, 4, 6, 8),
-    (1, 3, 4, 6),
     (1, 2, 4, 7),
     (1, 2, 5),
     (1, 3),
     (1,),
 )
-_FRONT = "#999999"
+_FRONT: dict[str, Any] = {"color": "#999999", "lw": 2.2, "alpha": 0.6}
+_BELOW: dict[str, Any] = {"color": style.REFERENCE_COLOUR, "lw": 0.7, "ls": (0, (5, 3))}
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; see `softreg.paper.figures`."""
-    swept = sparsity.points(scores)
-    return [
-        _draw_dataset(scores, swept[swept["dataset"] == dataset], dataset, folder)
-        for dataset in scores.study["datasets"]
-    ]
+    return layout.write_datasets(scores, folder, "pareto", TITLE, partial(_pages, scores))
 
 
-def _draw_dataset(scores: Scores, points: pd.DataFrame, dataset: str, folder: Path) -> Drawn | Absent:
-    label = scores.label(dataset)
-    title = f"{TITLE}: {label}"
+def _pages(scores: Scores, dataset: str) -> Pages:
+    points, label = sparsity.points(scores), scores.label(dataset)
+    points = points[points["dataset"] == dataset]
     if not (points["kind"] != "none").any():
-        return Absent(title, f"No network of the sweep on {label} has been scored on test yet: finish the sweep.")
-    models = [name for name in scores.study["models"] if name in set(points["model"])]
-    name = f"pareto-{dataset}"
-    with style.paper(name):
-        figure = _draw_panels(scores, points, models)
-        width = style.save(figure, folder, name, points)
-    return Drawn(name, width, title, _caption(scores, points, models, label), _alt(scores, points, label))
+        return f"No network of the sweep on {label} has been scored on test yet: finish the sweep."
+    texts = _caption(scores, points, label), _alt(scores, points, label)
+    return [Page(points, partial(_draw_panels, scores, points), *texts)]
 
 
-def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Figure:
-    columns = min(_COLUMNS, len(models))
-    rows = math.ceil(len(models) / columns)
-    width = style.PAGE if columns > 1 else style.COLUMN
-    handles = _handles(scores, points)
-    legend = style.columns_for([str(handle.get_label()) for handle in handles], width)
-    height = 1.95 * rows + 0.17 * math.ceil(len(handles) / legend) + 0.3
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
-    for axis, model in zip(axes.flat, models, strict=False):
+def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
+    models = layout.models_of(scores, points)
+    labels = "non-zero weights (share of all)", "test mIoU"
+    figure, stacks = layout.grid([*map(scores.label, models)], 1.95, *labels, most=2)
+    for (axis,), model in zip(stacks, models, strict=True):
         _draw_panel(axis, scores, points[points["model"] == model])
-        axis.set_title(style.wrapped(scores.label(model), 26))
-    left, lowest = style.outer(axes)
-    for axis in left:
-        axis.set_ylabel("test mIoU")
-    for axis in lowest:
-        axis.set_xlabel("non-zero weights (share of all)")
-    figure.legend(handles=handles, loc="outside lower center", ncols=legend, frameon=False)
+    layout.add_legend(figure, _handles(scores, points))
     return figure
 
 
 def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
     looks = style.looks_of(scores)
-    for penalty in [name for name in scores.penalties if name in set(points["penalty"])]:
+    for penalty in layout.penalties_of(scores, points):
         _draw_penalty(axis, points[points["penalty"] == penalty], looks[penalty])
     front = points[points["front"]].sort_values("nonzero")
     limits = _limits(points)
@@ -93,31 +75,19 @@ def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
     axis.set_xlim(low / max((1 / low) ** 0.06, 1.05), max((1 / low) ** 0.06, 1.05))
     # To the right edge: no more weights are needed for what the last point scores.
     ends = np.append(front["share"], axis.get_xlim()[1]), np.append(front["test_miou"], front["test_miou"].iloc[-1:])
-    axis.step(*ends, where="post", color=_FRONT, lw=2.2, alpha=0.6, zorder=1)
+    axis.step(*ends, where="post", zorder=1, **_FRONT)
     for value in _dense(points):
-        axis.axhline(value - sparsity.MARGIN, color=style.REFERENCE_COLOUR, lw=0.7, ls=(0, (5, 3)), zorder=1)
+        axis.axhline(value - sparsity.MARGIN, zorder=1, **_BELOW)
     _ticks(axis)
-    sns.despine(ax=axis)
 
 
 def _draw_penalty(axis: Axes, points: pd.DataFrame, look: Look) -> None:
     """A line through one entry's strengths, from the weakest; open markers for a control, a ring about the chosen."""
-    control = points["kind"].iloc[0] in CONTROLS
+    kind = points["kind"].iloc[0]
+    control = kind in CONTROLS
     x, y = points["share"].to_numpy(), points["test_miou"].to_numpy()
-    face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
-    axis.errorbar(
-        x,
-        y,
-        points["test_se"].fillna(0),
-        color=look.colour,
-        ls=look.line,
-        lw=0.7,
-        marker=look.marker,
-        ms=3.8 if control else 3.2,
-        elinewidth=0.5,
-        zorder=7 if points["kind"].iloc[0] == "none" else 3 if control else 4,
-        **face,
-    )
+    same = {"lw": 0.7, "elinewidth": 0.5, "ms": 3.8 if control else 3.2}
+    layout.draw_line(axis, look, x, y, points["test_se"], zorder=7 if kind == "none" else 3 if control else 4, **same)
     chosen = points["chosen"].to_numpy()
     if chosen.any():
         fill, size = ("none", 6.5) if control else (look.colour, 5)
@@ -153,27 +123,19 @@ def _ticks(axis: Axes) -> None:
 
 
 def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
-    looks, kinds = style.looks_of(scores), dict(zip(points["penalty"], points["kind"], strict=True))
-    handles = []
-    for name in [name for name in scores.penalties if name in kinds]:
-        look, control = looks[name], kinds[name] in CONTROLS
-        face = {"mfc": "white", "mew": 0.8} if control else {"mew": 0}
-        line = look.line if kinds[name] != "none" else ""
-        handles.append(
-            Line2D(
-                [], [], color=look.colour, ls=line, lw=0.7, marker=look.marker, ms=4, label=scores.label(name), **face
-            )
-        )
-    handles.append(Line2D([], [], color=_FRONT, lw=2.2, alpha=0.6, label="Pareto front"))
+    kinds = dict(zip(points["penalty"], points["kind"], strict=True))
+    handles = layout.handles_of(scores, points, lw=0.7, ms=4)
+    for each, name in zip(handles, layout.penalties_of(scores, points), strict=True):
+        each.set_linestyle("" if kinds[name] == "none" else each.get_linestyle())
+    handles.append(Line2D([], [], label="Pareto front", **_FRONT))
     if _dense(points):
-        text = f"{sparsity.MARGIN:g} point below"
-        handles.append(Line2D([], [], color=style.REFERENCE_COLOUR, lw=0.7, ls=(0, (5, 3)), label=text))
+        handles.append(Line2D([], [], label=f"{sparsity.MARGIN:g} point below", **_BELOW))
     if points["chosen"].any():
         handles.append(Line2D([], [], ls="", marker="o", ms=5.5, mfc="none", mec="black", mew=0.7, label="chosen"))
     return handles
 
 
-def _caption(scores: Scores, points: pd.DataFrame, models: list[str], label: str) -> str:
+def _caption(scores: Scores, points: pd.DataFrame, label: str) -> str:
     n = int(points["seeds"].max())
     error = f"mean ± standard error over {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
     text = (
@@ -195,8 +157,7 @@ def _caption(scores: Scores, points: pd.DataFrame, models: list[str], label: str
     few = points[~points["complete"]]
     if len(few):
         text += f" {len(few)} points have fewer seeds, as cells of theirs did not finish, and are not on the front."
-    lacking = [scores.label(name) for name in scores.study["models"] if name not in models]
-    return text + (f" No finished cells yet, so not shown: {', '.join(lacking)}." if lacking else "")
+    return text + layout.lacking(scores, set(points["model"]))
 
 
 def _alt(scores: Scores, points: pd.DataFrame, label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,34 +12,38 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softreg.paper.figures import style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions.gain import distinct_tests
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
 TITLE = "Ranks of the penalties"
 NAME = "ranks"
-_FEWEST_BLOCKS, _FEWEST_PENALTIES = 2, 3
+_FEWEST_SETS, _FEWEST_PENALTIES = 5, 3
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for the study; see `softreg.paper.figures`."""
     table = _complete(_table(scores))
-    blocks, penalties = table.shape
-    if blocks < _FEWEST_BLOCKS or penalties < _FEWEST_PENALTIES:
+    sets, penalties = _sets(table), table.shape[1]
+    if sets < _FEWEST_SETS or penalties < _FEWEST_PENALTIES:
         sentence = (
-            f"Ranks need at least {_FEWEST_PENALTIES} penalties with a test score on each of at least {_FEWEST_BLOCKS} "
-            f"pairs of data set and model; there are {penalties} on {blocks}: add data sets, models or penalties to "
-            "the study, or await its cells."
+            f"Ranks need at least {_FEWEST_PENALTIES} penalties with a test score on each of at least {_FEWEST_SETS} "
+            f"data sets; there are {penalties} on {sets}: add data sets or penalties to the study, or await its cells."
         )
         return [Absent(TITLE, sentence)]
     ranks = stats.ranks(table)
     order = list(ranks.mean.sort_values(kind="stable").index)
-    with style.paper(NAME):
-        figure = _draw_panel(scores, table, ranks, order)
-        width = style.save(figure, folder, NAME, _numbers(table, ranks, order))
-    return [Drawn(NAME, width, TITLE, _caption(scores, table, ranks), _alt(scores, ranks, order))]
+    draw_panel = partial(_draw_panel, scores, table, ranks, order)
+    page = Page(_numbers(table, ranks, order), draw_panel, _caption(scores, table, ranks), _alt(scores, ranks, order))
+    return layout.write(folder, NAME, TITLE, [page])
+
+
+def _sets(table: pd.DataFrame) -> int:
+    """How many data sets the blocks of ``table`` are of."""
+    return table.index.get_level_values("dataset").nunique()
 
 
 def _table(scores: Scores) -> pd.DataFrame:
@@ -61,7 +66,7 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table.dropna(axis=0, how="all").dropna(axis=1, how="all")
     all_blocks, all_penalties = table.dropna(axis=1), table.dropna(axis=0)
-    small = all_blocks.shape[0] < _FEWEST_BLOCKS or all_blocks.shape[1] < _FEWEST_PENALTIES
+    small = _sets(all_blocks) < _FEWEST_SETS or all_blocks.shape[1] < _FEWEST_PENALTIES
     return all_penalties if small or all_penalties.size > all_blocks.size else all_blocks
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import SymmetricalLogLocator
 
-from softreg.paper.figures import style
-from softreg.paper.figures.reliability import add_legend
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import regret
 from softreg.paper.questions.estimates import number
 from softreg.paper.scores import Scores
 
 TITLE = "What a choice of λ loses, against its budget"
-MOST_ROWS = 4
-"""Rows of panels that a page can hold."""
+_MOST = 12
+"""Panels that a page can hold."""
+_LOOKS = style.looks(list(regret.STRATEGIES))
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     if len(scores.study["seeds"]["tuning"]) < 2:
         return [Absent(TITLE, regret.FEW_SEEDS)]
@@ -32,93 +31,46 @@ def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
     if found.empty:
         return [Absent(TITLE, regret.absence(scores))]
     table = regret.means(scores, found)
-    return [entry for dataset in scores.study["datasets"] for entry in _draw_dataset(scores, table, dataset, folder)]
+    return layout.write_datasets(scores, folder, "regret", TITLE, partial(_pages, scores, table))
 
 
-def _draw_dataset(scores: Scores, table: pd.DataFrame, dataset: str, folder: Path) -> list[Drawn | Absent]:
-    title = f"{TITLE}: {scores.label(dataset)}"
+def _pages(scores: Scores, table: pd.DataFrame, dataset: str) -> Pages:
     points = table[table["dataset"] == dataset].drop(columns=["dataset", "p"])
     if points.empty:
-        return [
-            Absent(title, f"No sweep on {scores.label(dataset)} has its test scores yet: finish the study's sweep.")
-        ]
-    models = [name for name in scores.study["models"] if name in set(points["model"])]
-    pages = style.pages(models, 3 * MOST_ROWS)
-    entries: list[Drawn | Absent] = []
-    for place, page in enumerate(pages):
-        name = style.numbered(f"regret-{dataset}", place, len(pages))
-        shown = points[points["model"].isin(page)]
-        with style.paper(name):
-            figure = _draw_panels(scores, shown, page)
-            width = style.save(figure, folder, name, shown)
-        entries.append(Drawn(name, width, title, _caption(scores, shown, dataset), _alt(scores, shown, dataset)))
-    return entries
+        return f"No sweep on {scores.label(dataset)} has its test scores yet: finish the study's sweep."
+    pages = []
+    for models in style.pages(layout.models_of(scores, points), _MOST):
+        shown = points[points["model"].isin(models)]
+        texts = _caption(scores, shown, dataset), _alt(scores, shown, dataset)
+        pages.append(Page(shown, partial(_draw_panels, scores, shown, models), *texts))
+    return pages
 
 
 def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str]) -> Figure:
-    rows, columns = style.grid_of(len(models))
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(style.PAGE if columns > 1 else style.COLUMN, (1.6 if rows > 1 else 1.9) * rows + 0.25),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, model in zip(axes.flat, models, strict=False):
-        axis.set_title(style.wrapped(scores.label(model), 26))
+    labels = "networks trained to choose λ", "mIoU lost (points)"
+    height = 1.6 if len(models) > 3 else 1.9
+    figure, stacks = layout.grid([*map(scores.label, models)], height, *labels, sharex=True, sharey=True)
+    for (axis,), model in zip(stacks, models, strict=True):
         _draw_panel(axis, scores, points[points["model"] == model])
-    left, lowest = style.outer(axes)
-    for axis in left:
-        axis.set_ylabel("mIoU lost (points)")
-    for axis in lowest:
-        axis.set_xlabel("networks trained to choose λ")
-    add_legend(figure, _handles(points))
+    seen = set(points["strategy"])
+    layout.add_legend(figure, [layout.handle(look, name, lw=1.2) for name, look in _LOOKS.items() if name in seen])
     return figure
 
 
 def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
-    axis.axhspan(-scores.rope, scores.rope, color="#dddddd", lw=0, zorder=0)
-    axis.axhline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+    layout.show_rope(axis, scores)
     for strategy, look in _LOOKS.items():
         mine = points[points["strategy"] == strategy]
         for _, part in mine[mine["penalty"] != ""].groupby("penalty", sort=False):
             axis.plot(part["budget"], part["mean"], color=look.colour, lw=0.4, alpha=0.4, zorder=2)
         over = mine[mine["penalty"] == ""]
-        if len(over):
-            axis.plot(over["budget"], over["mean"], color=look.colour, ls=look.line, lw=1.2, zorder=4)
-            axis.errorbar(
-                over["budget"],
-                over["mean"],
-                [over["mean"] - over["low"], over["high"] - over["mean"]],
-                color=look.colour,
-                ls="",
-                marker=look.marker,
-                ms=3.5,
-                mew=0,
-                elinewidth=0.6,
-                zorder=5,
-            )
+        layout.draw_line(axis, look, over["budget"], over["mean"], layout.ends(over), ms=3.5, lw=1.2, zorder=4)
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:g}")
     # Linear up to one point, which is what matters; a few networks may lose tens of points.
     axis.set_yscale("symlog", linthresh=1)
     axis.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1, subs=(1, 3)))
     axis.yaxis.set_major_formatter("{x:g}")
-    sns.despine(ax=axis)
-
-
-_LOOKS = style.looks(list(regret.STRATEGIES))
-
-
-def _handles(points: pd.DataFrame) -> list[Line2D]:
-    seen = set(points["strategy"])
-    return [
-        Line2D([], [], color=look.colour, ls=look.line, marker=look.marker, ms=3.5, mew=0, lw=1.2, label=strategy)
-        for strategy, look in _LOOKS.items()
-        if strategy in seen
-    ]
 
 
 def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:

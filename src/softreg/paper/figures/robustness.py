@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softreg.paper.figures import style
-from softreg.paper.figures.reliability import add_legend, handles_of, panels_of, shares_of, title_of
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page, Pages, Panel
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions.robustness import NO_CORRUPTION, conditions
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -27,12 +24,12 @@ _ASIDE = 0.07
 """By how many severities neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
-def draw(scores: Scores, folder: Path) -> list[Drawn | Absent]:
+def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     tested = conditions(scores)
     if tested.empty:
         return [Absent(TITLE, NO_CORRUPTION)]
-    return [entry for dataset in scores.study["datasets"] for entry in _draw_dataset(scores, tested, dataset, folder)]
+    return layout.write_datasets(scores, folder, "robustness", TITLE, partial(_pages, scores, tested))
 
 
 def points_of(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -45,84 +42,58 @@ def points_of(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFram
     rows = pd.concat([plain.drop_duplicates([*GROUP, "seed", "corruption"]), mine])
     means = rows.groupby(["model", "penalty", "corruption", "severity"])["miou"]
     table = means.agg(miou="mean", se=stats.standard_error, seeds="size").reset_index()
-    order = {name: place for place, name in enumerate(scores.penalties)}
-    models = {name: place for place, name in enumerate(scores.study["models"])}
-    by = [table["severity"], table["corruption"], table["penalty"].map(order), table["model"].map(models)]
-    return table.iloc[np.lexsort(by)].reset_index(drop=True)
+    return layout.in_order(scores, table, ["model", "penalty", "corruption", "severity"])
 
 
-def _draw_dataset(scores: Scores, tested: pd.DataFrame, dataset: str, folder: Path) -> list[Drawn | Absent]:
-    title = f"{TITLE}: {scores.label(dataset)}"
+def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
     points = points_of(scores, tested, dataset)
     if points.empty:
-        return [Absent(title, f"No network was tested on {scores.label(dataset)} yet: finish the study's final.")]
-    shares = shares_of(scores, set(points["penalty"]))
-    models = [name for name in scores.study["models"] if name in set(points["model"])]
-    pages = style.pages(models, max(1, MOST_ROWS // len(shares)))
-    entries: list[Drawn | Absent] = []
-    for place, page in enumerate(pages):
-        name = style.numbered(f"robustness-{dataset}", place, len(pages))
-        shown = points[points["model"].isin(page)]
-        with style.paper(name):
-            figure = _draw_panels(scores, shown, page, shares)
-            width = style.save(figure, folder, name, shown)
-        caption = _caption(scores, shown, dataset, len(shares))
-        entries.append(Drawn(name, width, title, caption, _alt(scores, shown, dataset)))
-    return entries
+        return f"No network was tested on {scores.label(dataset)} yet: finish the study's final."
+    panels = layout.panels_of(scores, points)
+    pages = []
+    for some in style.pages(panels, MOST_ROWS):
+        shown = layout.shown_in(points, some)
+        caption = _caption(scores, shown, dataset) + layout.shares_told(panels, "rows")
+        pages.append(Page(shown, partial(_draw_panels, scores, shown, some), caption, _alt(scores, shown, dataset)))
+    return pages
 
 
-def _draw_panels(scores: Scores, points: pd.DataFrame, models: list[str], shares: list[list[str]]) -> Figure:
-    corruptions = [name for name in scores.study["evaluation"]["corruptions"] if name in set(points["corruption"])]
-    corruptions = corruptions or sorted(set(points["corruption"]))
-    rows = panels_of(points, models, shares)
-    columns = len(corruptions)
-    figure, axes = plt.subplots(
-        len(rows),
-        columns,
-        figsize=(style.PAGE if columns > 1 else style.COLUMN, (1.2 if len(rows) > 1 else 1.8) * len(rows) + 0.3),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-        layout="constrained",
-    )
-    for place, ((model, share), line) in enumerate(zip(rows, axes, strict=True)):
-        for axis, corruption in zip(line, corruptions, strict=True):
-            mine = points[(points["model"] == model) & (points["corruption"] == corruption)]
-            _draw_panel(axis, scores, mine, share)
-        line[0].set_ylabel(f"{style.wrapped(title_of(scores, rows, place), 14)}\nmIoU")
-    for axis, corruption in zip(axes[0], corruptions, strict=True):
-        axis.set_title(corruption)
-    for axis in axes[-1]:
-        axis.set_xlabel("severity")
-    add_legend(figure, handles_of(scores, set(points["penalty"])))
+def _draw_panels(scores: Scores, points: pd.DataFrame, panels: list[Panel]) -> Figure:
+    """A row for each panel, a column for each corruption."""
+    seen = set(points["corruption"])
+    corruptions = [name for name in scores.study["evaluation"]["corruptions"] if name in seen] or sorted(seen)
+    titles = corruptions + [""] * len(corruptions) * (len(panels) - 1)
+    height, columns = 1.2 if len(panels) > 1 else 1.8, len(corruptions)
+    figure, stacks = layout.grid(titles, height, "severity", "", most=columns, sharex=True, sharey="row")
+    for place, (axis,) in enumerate(stacks):
+        panel, corruption = panels[place // columns], corruptions[place % columns]
+        mine = points[panel.rows(points) & (points["corruption"] == corruption)]
+        _draw_panel(axis, scores, mine)
+        if corruption == corruptions[0]:
+            axis.set_ylabel(f"{style.wrapped(panel.title, 14)}\nmIoU")
+    layout.add_legend(figure, layout.handles_of(scores, points))
     return figure
 
 
-def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame, penalties: list[str]) -> None:
-    looks = style.looks_of(scores)
-    shown = [name for name in penalties if name in set(points["penalty"])]
-    for place, penalty in enumerate(shown):
-        mine, look = points[points["penalty"] == penalty], looks[penalty]
-        x = mine["severity"] + _ASIDE * (place - (len(shown) - 1) / 2)
-        same: dict[str, Any] = {"color": look.colour, "ls": look.line, "marker": look.marker}
-        axis.errorbar(x, mine["miou"], mine["se"].fillna(0), ms=3, mew=0, elinewidth=0.6, **same)
+def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
+    groups = points.groupby("penalty", sort=False)
+    for place, (penalty, mine) in enumerate(groups):
+        x = mine["severity"] + _ASIDE * layout.apart(place, len(groups))
+        layout.draw_line(axis, style.looks_of(scores)[str(penalty)], x, mine["miou"], mine["se"])
     axis.set_xticks(sorted(set(points["severity"])))
     axis.locator_params(axis="y", nbins=4)
-    sns.despine(ax=axis)
 
 
-def _caption(scores: Scores, points: pd.DataFrame, dataset: str, shares: int) -> str:
-    low, high = points["seeds"].min(), points["seeds"].max()
-    n = f"{low}" if low == high else f"{low} to {high}"
+def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
+    n, high = layout.span(points["seeds"]), points["seeds"].max()
     error = (
         f"mean ± standard error over {n} evaluation seeds" if high > 1 else "one evaluation seed, hence no error bars"
     )
-    text = (
+    return (
         f"Test mIoU (points, 0 to 100) on {scores.label(dataset)} against the severity of a corruption of the test "
         f"images, 0 being the images as they are ({error}; the same images and the same corruption for every network). "
         "Points are set apart sideways a little where they would cover each other."
     )
-    return text + (" A model with many penalties has several rows, each with a share of them." if shares > 1 else "")
 
 
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:

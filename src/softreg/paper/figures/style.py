@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +13,14 @@ import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from softreg.files import whole_file, write_text
 from softreg.paper.scores import Scores
+from softreg.study.treatment import CONTROLS
 
 T = TypeVar("T")
 
@@ -61,6 +63,12 @@ DISTINCT = len(_COLOURS)
 
 _MARKERS = "osD^vPX*<>hd"
 _LINES = ["-", "--", ":", "-."]
+_FORMS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "pdf": (FigureCanvasPdf, ("CreationDate", "ModDate", "Producer", "Creator")),
+    "svg": (FigureCanvasSVG, ("Date", "Creator")),
+    "png": (FigureCanvasAgg, ("Software",)),
+}
+"""What a figure is saved as, and what of the file's metadata is left out, as it differs each time."""
 REFERENCE_COLOUR = "#333333"
 
 
@@ -83,13 +91,17 @@ class Absent:
     reason: str
 
 
+Entries = list[Drawn | Absent]
+
+
 @dataclass(frozen=True)
 class Look:
-    """How one penalty is drawn, the same in every figure of a study."""
+    """How one penalty is drawn, the same in every figure of a study; the markers of controls are hollow."""
 
     colour: str
     marker: str
     line: str
+    hollow: bool = False
 
 
 def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[str, Look]:
@@ -115,7 +127,8 @@ def looks_of(scores: Scores) -> dict[str, Look]:
     grey = {
         name: Look(REFERENCE_COLOUR, _MARKERS[-2 - place % 10], _LINES[place % 4]) for place, name in enumerate(plain)
     }
-    return grey | looks(penalised, palette)
+    drawn = looks(penalised, palette)
+    return grey | {name: replace(look, hollow=entries[name]["kind"] in CONTROLS) for name, look in drawn.items()}
 
 
 @contextmanager
@@ -137,13 +150,11 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
     Returns its width in inches.
     """
     lay_out(figure)
-    for ending, metadata in (
-        ("pdf", {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}),
-        ("svg", {"Date": None, "Creator": None}),
-        ("png", {"Software": None}),
-    ):
+    # Each by its own canvas: savefig would draw the figure twice for each file, to lay it out once more.
+    for ending, (canvas, left_out) in _FORMS.items():
+        figure.set_dpi(DPI)  # which writing a PDF or an SVG changes
         with whole_file(folder / f"{name}.{ending}") as temporary:
-            figure.savefig(temporary, format=ending, dpi=DPI, metadata=metadata)
+            getattr(canvas(figure), f"print_{ending}")(temporary, metadata=dict.fromkeys(left_out))
     write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
     plt.close(figure)
     return float(figure.get_size_inches()[0])
@@ -161,29 +172,6 @@ def pages(items: Sequence[T], most: int) -> list[list[T]]:
     count = math.ceil(len(items) / most)
     size = math.ceil(len(items) / max(1, count))
     return [list(items[start : start + size]) for start in range(0, len(items), size)] if items else []
-
-
-def numbered(stem: str, place: int, count: int) -> str:
-    """The name of one of ``count`` figures that show one thing between them."""
-    return stem if count == 1 else f"{stem}-{place + 1}"
-
-
-def grid_of(panels: int) -> tuple[int, int]:
-    """Rows and columns for so many panels: at most three columns, rows as even as they can be."""
-    rows = math.ceil(panels / 3)
-    return rows, math.ceil(panels / rows)
-
-
-def outer(axes: NDArray[Any]) -> tuple[list[Axes], list[Axes]]:
-    """The leftmost panel of each row and the lowest of each column; panels without content are removed."""
-    for axis in axes.flat:
-        if not axis.has_data():
-            axis.remove()
-    left = [row[0] for row in axes if row[0].has_data()]
-    lowest = [next(axis for axis in column[::-1] if axis.has_data()) for column in axes.T]
-    for axis in lowest:
-        axis.tick_params(axis="x", labelbottom=True)
-    return left, lowest
 
 
 def wrapped(text: str, width: int = 18) -> str:

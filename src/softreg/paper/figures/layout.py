@@ -1,0 +1,277 @@
+"""What the figures share: their pages and panels, what stands around these, and lines with error bars."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from softreg.paper.figures import style
+from softreg.paper.figures.style import Absent, Drawn, Entries, Look
+from softreg.paper.scores import Scores
+
+T = TypeVar("T", float, "pd.Series[Any]")
+
+ROPE_COLOUR = "#dddddd"
+_UNSET = re.compile(r"\\mathregular|[${}_]")
+"""What of a formula takes no room."""
+
+
+# Pages: one figure, or several that show one thing between them.
+
+
+@dataclass(frozen=True)
+class Page:
+    """One figure: the numbers that lie beside it, what draws it, and its texts."""
+
+    numbers: pd.DataFrame
+    draw: Callable[[], Figure]
+    caption: str
+    alt: str
+
+
+Pages = list[Page] | str
+"""The pages of a figure, or the sentence that says why there is none."""
+
+
+def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
+    """Draw each page into ``folder``: as ``stem``, or where there are several as ``stem``-1, ``stem``-2 and so on."""
+    if isinstance(pages, str):
+        return [Absent(title, pages)]
+    entries: Entries = []
+    for place, page in enumerate(pages, start=1):
+        name, of = (f"{stem}-{place}", f" ({place} of {len(pages)})") if len(pages) > 1 else (stem, "")
+        with style.paper(name):
+            width = style.save(page.draw(), folder, name, page.numbers)
+        entries.append(Drawn(name, width, title + of, page.caption, page.alt))
+    return entries
+
+
+def write_datasets(scores: Scores, folder: Path, stem: str, title: str, make: Callable[[str], Pages]) -> Entries:
+    """Draw what ``make`` gives for each data set of the study."""
+    return [
+        entry
+        for dataset in scores.study["datasets"]
+        for entry in write(folder, f"{stem}-{dataset}", f"{title}: {scores.label(dataset)}", make(dataset))
+    ]
+
+
+# Panels: a model each, or a model with a share of its penalties.
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel shows of a table of points: a model with some penalties."""
+
+    model: str
+    penalties: list[str]
+    title: str
+
+    def rows(self, points: pd.DataFrame) -> pd.Series[bool]:
+        """Which of ``points`` the panel shows."""
+        return (points["model"] == self.model) & points["penalty"].isin(self.penalties)
+
+
+def models_of(scores: Scores, points: pd.DataFrame) -> list[str]:
+    """The models that ``points`` have, in the order of the study."""
+    return [name for name in scores.study["models"] if name in set(points["model"])]
+
+
+def penalties_of(scores: Scores, points: pd.DataFrame) -> list[str]:
+    """The penalties that ``points`` have, in the order to show."""
+    return [name for name in scores.penalties if name in set(points["penalty"])]
+
+
+def panels_of(scores: Scores, points: pd.DataFrame) -> list[Panel]:
+    """A panel for each model, or several with a share each of penalties too many for one.
+
+    What is unpenalised stands in each; a model has no panel for a share that it is not trained with.
+    """
+    shares, panels = shares_of(scores, points), []
+    plain = _plain(scores)
+    for model in models_of(scores, points):
+        trained = set(points.loc[points["model"] == model, "penalty"])
+        mine = [share for share in shares if trained & (set(share) - plain)] or shares[:1]
+        for place, share in enumerate(mine, start=1):
+            which = f" ({place} of {len(mine)})" if len(mine) > 1 else ""
+            panels.append(Panel(model, [name for name in share if name in trained], scores.label(model) + which))
+    return panels
+
+
+def shares_of(scores: Scores, points: pd.DataFrame) -> list[list[str]]:
+    """The penalties of ``points`` in shares that one panel can hold, each with what is unpenalised."""
+    shown = penalties_of(scores, points)
+    plain = [name for name in shown if name in _plain(scores)]
+    shares = style.pages([name for name in shown if name not in plain], style.DISTINCT)
+    return [[*plain, *share] for share in shares] or [plain]
+
+
+def _plain(scores: Scores) -> set[str]:
+    return {name for name, entry in scores.study["penalties"].items() if entry["kind"] == "none"}
+
+
+def shown_in(points: pd.DataFrame, panels: Iterable[Panel]) -> pd.DataFrame:
+    """The rows of ``points`` that at least one of ``panels`` shows."""
+    rows = pd.Series(False, index=points.index)
+    for panel in panels:
+        rows |= panel.rows(points)
+    return points[rows]
+
+
+def shares_told(panels: Sequence[Panel], what: str = "panels") -> str:
+    """The sentence of a caption on models with several panels."""
+    several = len({panel.model for panel in panels}) < len(panels)
+    return f" A model with many penalties has several {what}, each with a share of them." if several else ""
+
+
+# Axes.
+
+
+def grid(
+    titles: Sequence[str],
+    height: float,
+    x: str,
+    *y: str,
+    most: int = 3,
+    parts: Sequence[float] = (1.0,),
+    **shared: Any,
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with a panel for each of ``titles``, ``height`` inches each, at most ``most`` abreast.
+
+    A panel has axes one above the other, as tall against each other as ``parts`` say. ``x`` stands below the lowest
+    panel of each column, ``y`` (one for each part) beside the first of each row.
+    """
+    rows = math.ceil(len(titles) / most)
+    columns = math.ceil(len(titles) / rows)
+    figure, axes = plt.subplots(
+        rows * len(parts),
+        columns,
+        figsize=(style.PAGE if columns > 1 else style.COLUMN, rows * height + 0.2),
+        height_ratios=[*parts] * rows,
+        squeeze=False,
+        layout="constrained",
+        **shared,
+    )
+    stacks = [[*axes[r * len(parts) : (r + 1) * len(parts), c]] for r in range(rows) for c in range(columns)]
+    for place, stack in enumerate(stacks):
+        for axis, label in zip(stack, y or [""], strict=True):
+            sns.despine(ax=axis)
+            axis.set_ylabel(label if place % columns == 0 else "")
+            if place >= len(titles):
+                axis.remove()
+        if len(titles) - columns <= place < len(titles):
+            stack[-1].set_xlabel(x)
+            stack[-1].tick_params(axis="x", labelbottom=True)
+    for stack, title in zip(stacks, titles, strict=False):
+        stack[0].set_title(style.wrapped(title, 26))
+    return figure, stacks[: len(titles)]
+
+
+def lines_in(titles: Iterable[str]) -> int:
+    """The most lines that one of the titles of panels takes."""
+    return 1 + max(style.wrapped(title, 26).count("\n") for title in titles)
+
+
+def show_rope(axis: Axes, scores: Scores, upright: bool = False) -> None:
+    """The region of practical equivalence in grey, and a line at no difference."""
+    span, line = (axis.axvspan, axis.axvline) if upright else (axis.axhspan, axis.axhline)
+    span(-scores.rope, scores.rope, color=ROPE_COLOUR, lw=0, zorder=0)
+    line(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+
+
+# Lines and legends.
+
+
+def marks(look: Look) -> dict[str, Any]:
+    """A look as matplotlib takes it."""
+    face: dict[str, Any] = {"mfc": "white", "mew": 0.7} if look.hollow else {"mew": 0}
+    return {"color": look.colour, "ls": look.line, "marker": look.marker} | face
+
+
+def draw_line(axis: Axes, look: Look, x: Any, y: Any, error: Any = None, **other: Any) -> None:
+    """A line with markers and, of ``error`` (half a bar, or both ends' distances), bars where there is a number."""
+    bars = None if error is None else np.nan_to_num(np.asarray(error, float))
+    axis.errorbar(x, y, bars, **marks(look) | {"ms": 3, "elinewidth": 0.6} | other)
+
+
+def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
+    """How far ``low`` and ``high`` lie from ``mean``, as `draw_line` takes it."""
+    return [points["mean"] - points["low"], points["high"] - points["mean"]]
+
+
+def apart(place: T, count: T) -> T:
+    """By how many steps the line at ``place`` is set aside, so that error bars do not cover each other."""
+    return place - (count - 1) / 2
+
+
+def handle(look: Look, label: str, **other: Any) -> Line2D:
+    """What a legend shows of a line."""
+    return Line2D([], [], label=label, **marks(look) | {"ms": 3.5} | other)
+
+
+def handles_of(scores: Scores, points: pd.DataFrame, **other: Any) -> list[Line2D]:
+    """What a legend shows of the penalties of ``points``, in the order to show."""
+    looks = style.looks_of(scores)
+    return [handle(looks[name], scores.label(name), **other) for name in penalties_of(scores, points)]
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **other: Any) -> None:
+    """A legend of ``handles``, each ``room`` inches wide, below the panels, for which the figure becomes taller."""
+    width, height = figure.get_size_inches()
+    columns = style.columns_for([_UNSET.sub("", str(each.get_label())) for each in handles], width, room)
+    figure.set_size_inches(width, height + 0.17 * math.ceil(len(handles) / columns) + 0.1)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, **other)
+
+
+# Words and tables.
+
+
+def span(values: pd.Series[Any]) -> str:
+    """The least and the greatest of ``values``, such as 2 to 3, or the one that all are."""
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def listed(scores: Scores, names: Iterable[str]) -> str:
+    """The names as the study calls them, one after the other."""
+    return ", ".join(map(scores.label, names))
+
+
+def lacking(scores: Scores, models: Collection[str]) -> str:
+    """The sentence on the study's models that are not among ``models``."""
+    missing = [name for name in scores.study["models"] if name not in models]
+    return f" No finished cells yet, so not shown: {listed(scores, missing)}." if missing else ""
+
+
+def reference_told(scores: Scores, references: Collection[str | None]) -> str:
+    """The unpenalised entry that differences are taken from, or what chooses it where there are several."""
+    if len(set(references)) == 1:
+        return scores.label(str(next(iter(references))))
+    return "the unpenalised entry of the same update rule"
+
+
+def in_order(scores: Scores, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """``table`` sorted by columns: models and penalties in the order to show, strengths as numbers."""
+    places = {
+        column: {name: place for place, name in enumerate(names)}
+        for column, names in (("penalty", scores.penalties), ("model", scores.study["models"]))
+    }
+
+    def key(column: pd.Series[Any]) -> pd.Series[Any]:
+        if column.name in places:
+            return column.map(places[str(column.name)])
+        return column.astype(float) if column.name == "lambda" else column
+
+    return table.sort_values(by, key=key, kind="stable", ignore_index=True)
