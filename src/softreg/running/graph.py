@@ -48,9 +48,14 @@ class Job:
         return self.mark.is_file() and all(place.exists() for place in self.makes)
 
     def begin(self) -> None:
-        """Take away every mark, under whatever key, before anything is changed."""
-        for mark in self.mark.parent.glob(f"{Path(f'{self.stem}made-').name}*"):
-            mark.unlink(missing_ok=True)
+        """Take away every mark, before anything is changed, and what a killed job has left half-written."""
+        stale = [*self.mark.parent.glob(f"{Path(f'{self.stem}made-').name}*")]
+        for place in self.makes:
+            stale += place.parent.glob(f".{place.name}.*.tmp")
+        if self.command == "train":
+            stale += self.mark.parent.glob("lambda-*/.*.tmp")
+        for file in stale:
+            file.unlink(missing_ok=True)
 
     def end(self) -> None:
         """Leave the mark, once all that the job makes is on disk."""
