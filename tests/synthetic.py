@@ -174,6 +174,22 @@ def make_path(
         records.write(records.joined(sums, records.SUMS), folder / "sums.parquet", records.SUMS, origin)
 
 
+def sign(study: Study, results: Path) -> None:
+    """Say of all score records that they are of the networks that the cells tell of now, after an edit of these."""
+    for file in results.rglob("*.parquet"):
+        phase, dataset, model, penalty, *seed = file.relative_to(results).parts[:-1]
+        group = (dataset, model, penalty)
+        paths = matrix.sweep_paths(study, group) if phase == "sweep" else matrix.final_paths(study, group)
+        mine = [path for path in paths if not seed or path.name.endswith(f"/{seed[0]}")]
+        cells = [
+            cell
+            for path in mine
+            for cell in make_cells(study, path, lambdas_of(study, path, results), results, CONTENT)
+        ]
+        schema = records.SUMS if file.name == "sums.parquet" else records.SCHEMA
+        records.write(records.read([file], schema=schema), file, schema, _origin(study, mine[0], cells))
+
+
 def _origin(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> dict[str, Any]:
     return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, path.phase, path.model))
 

@@ -185,7 +185,7 @@ def case_stopped(cluster: Cluster, folder: Path) -> tuple[Run, list[dict[str, st
 def case_placed(cluster: Cluster, folder: Path) -> tuple[Run, dict[str, str]]:
     """Two trainings on pretended GPUs, which cannot compute; the devices that SLURM gave to each job."""
     options = ("--retries", "1", "--default-resources", "slurm_partition=pair")
-    run = Run(cluster, prepared(folder, seeds=(0, 1), gpu=1), GOAL, "sweep".replace("seed0", "seed1"), *options)
+    run = Run(cluster, prepared(folder, seeds=(0, 1), gpu=1), "sweep", *options)
     devices: dict[str, str] = {}
 
     def seen() -> bool:

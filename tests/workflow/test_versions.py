@@ -51,6 +51,12 @@ def copy(published, tmp_path):
     return clone(published, tmp_path / "copy")
 
 
+def empty_tables(folder):
+    for name in files_of(folder, f"{RESULTS}/tables"):
+        if "made-" not in name:
+            (folder / name).write_bytes(b"")
+
+
 def weights(folder):
     return {
         name: content for name, content in files_of(folder, *CELLS).items() if name.endswith("/weights.safetensors")
@@ -58,8 +64,7 @@ def weights(folder):
 
 
 def test_a_reader_rebuilds_the_paper_and_trains_nothing(published, copy):
-    for name in files_of(copy, f"{RESULTS}/tables"):
-        (copy / name).write_bytes(b"")
+    empty_tables(copy)
     (copy / RESULTS / "metrics.json").unlink()
     run(copy, "make", "--old-file=install", f"BIN={BIN}", "paper")
     assert files_of(copy, f"{RESULTS}/tables") == files_of(published, f"{RESULTS}/tables")
@@ -89,8 +94,7 @@ def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_result
     run(copy, "git", "checkout", "--quiet", "HEAD~1")
     run(copy, "dvc", "checkout")
     assert is_clean(copy)
-    for name in files_of(copy, f"{RESULTS}/tables"):
-        (copy / name).write_bytes(b"")
+    empty_tables(copy)
     output = snakemake(copy, "paper")
     assert ran(output) == {"paper": 1}
     for place in (f"{RESULTS}/tables", f"{RESULTS}/scores"):
@@ -147,7 +151,7 @@ def test_a_run_that_was_interrupted_goes_on(copy, monkeypatch):
     (copy / marks[0]).unlink()
     assert "1 paths are not as in its packs" in run(copy, "softreg", "unpack", "config/tiny.yaml")
     assert not (copy / marks[0]).exists()
-    assert "seed100/path.json is not made to the end" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
+    assert "path.json is missing; run `softreg train" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
     planned = snakemake(copy, "--dry-run", "pack")
     assert [f"output: {mark}\n" in planned for mark in marks] == [True, False, True]
     write_study(copy, training={**STUDY["training"], "lr": 2e-3})

@@ -2,6 +2,7 @@ rule gather_scores:
     input:
         [mark(GRAPH.last(path)) for path in GRAPH.final],
         [mark(GRAPH.reveal(group)) for group in GRAPH.groups],
+        newer_if_stale(GRAPH.gather),
     output:
         [f"{RESULTS}/scores/{name}" for name in places.SCORES],
         GRAPH.gather.mark.as_posix(),
@@ -16,6 +17,7 @@ rule gather_scores:
 rule write_paper:
     input:
         mark(GRAPH.gather),
+        newer_if_stale(GRAPH.paper),
     output:
         report=report(
             f"{RESULTS}/report.html",

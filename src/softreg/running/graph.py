@@ -140,7 +140,7 @@ class Graph:
     def pack(self) -> Job:
         """The job that packs what has been made."""
         folder = self.results / "packs"
-        return Job("pack", "", _key("pack", [job.key for job in self.packed]), (folder / "index.json",), f"{folder}/")
+        return Job("pack", "", _key("pack", self.paper.key), (folder / "index.json",), f"{folder}/")
 
     @cached_property
     def groups(self) -> list[Group]:
