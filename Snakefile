@@ -1,7 +1,7 @@
 # One study, from its archives to its report: snakemake [target] --config study=config/NAME.yaml
 # Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished), pack (for DVC).
 
-import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -12,7 +12,7 @@ from softreg.running import forecast, gpu, packs, places, slurm, stages
 from softreg.running.graph import Graph
 from softreg.running.plan import allowed
 from softreg.study.config import load_study
-from softreg.study.matrix import parse_path
+from softreg.study.matrix import parse_path, sweep_paths
 
 min_version("9.27")
 
@@ -34,7 +34,15 @@ stages.set_environment(STUDY)
 # What is done is told by files whose names end in a key of all that they were made from: see docs/architecture.md.
 # Snakemake only looks whether they are there; times, and what it remembers of earlier runs, decide nothing.
 GRAPH = Graph(STUDY)
-GRAPH.drop_void_marks()
+if workflow.is_main_process:
+    GRAPH.drop_void_marks()
+    # Snakemake would call a file that is asked for by its name up to date, as it is there.
+    for job in (GRAPH.gather, GRAPH.paper):
+        for file in {place.as_posix() for place in job.makes} & set(sys.argv):
+            if Path(file).exists() and not job.made():
+                raise WorkflowError(
+                    f"{file} is of another version of {STUDY.file}; ask for the target all, or scores"
+                )
 
 # A cluster's scheduler shares out its GPUs; there, a number of jobs is given.
 GPU_JOBS = None
@@ -55,19 +63,6 @@ def mark(job):
     return ancient(job.mark.as_posix())
 
 
-def newer_if_stale(job):
-    """The study, as an input that is newer than what a job has made under another key.
-
-    Else who asks for such a file by its name, and not for a target, would be told that it is up to date.
-    """
-    if job.made():
-        return []
-    stale = [place for place in job.makes if place.is_file()]
-    for place in stale:
-        os.utime(place, (1, 1))
-    return [STUDY.file.as_posix() for _ in stale[:1]]
-
-
 def path_of(wildcards):
     """The training path that a job's wildcards name."""
     return parse_path(wildcards.phase, wildcards.path)
@@ -76,6 +71,12 @@ def path_of(wildcards):
 def group_of(wildcards):
     """The data set × model × penalty that a job's wildcards name."""
     return wildcards.dataset, wildcards.model, wildcards.penalty
+
+
+def sweep_of(wildcards):
+    """The sweep of a job's group."""
+    paths = sweep_paths(STUDY, group_of(wildcards))
+    return [mark(job) for job in dict.fromkeys(map(GRAPH.last, paths))]
 
 
 def before_training(wildcards):

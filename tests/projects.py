@@ -9,7 +9,7 @@ from softreg.running import places, stages
 from softreg.running.graph import Graph
 from softreg.study.cells import choice_file
 from softreg.study.config import Study, load_study
-from softreg.study.matrix import Group, TrainingPath
+from softreg.study.matrix import Group, TrainingPath, sweep_paths
 
 TINY = {
     "datasets": {"shapes": {"images": 24, "size": [16, 24], "split": {"val": 0.25, "test": 0.25}}},
@@ -53,4 +53,5 @@ def choose_by_hand(study: Study, group: Group, lambda_: str) -> None:
         "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
         f"{','.join(group)},{lambda_},0.5,,1,1,True,best,holdout\n",
     )
-    Graph(study).select(group).end()
+    sweep = {path: stages._cells(study, path) for path in sweep_paths(study, group)}
+    Graph(study).select(group).end(stages._digest_of(study, sweep))

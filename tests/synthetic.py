@@ -14,11 +14,11 @@ from PIL import Image
 
 from softreg.data.datasets import prepared_folder
 from softreg.files import write_json, write_text
-from softreg.scoring import records
+from softreg.scoring import gather, records
 from softreg.scoring.origin import origin_of
-from softreg.scoring.select import choices, select_group
+from softreg.scoring.select import select_group
 from softreg.study import matrix
-from softreg.study.cells import Cell, lambdas_of, make_cells
+from softreg.study.cells import Cell, choice_file, lambdas_of, make_cells
 from softreg.study.config import Study, load_study
 from softreg.study.keys import scoring_key
 from softreg.study.matrix import TrainingPath
@@ -96,7 +96,6 @@ def make_results(
         )
     for group in matrix.groups(study):
         select_group(study, results, group)
-    choices(study, results)
     for group in matrix.groups(study):
         make_revealed(study, group, results, images, classes, size, statuses or {})
     for path in matrix.final_paths(study):
@@ -328,3 +327,9 @@ def prediction(index: int, classes: int, size: tuple[int, int], wrong: float, rn
     buffer = io.BytesIO()
     Image.fromarray(np.where(flip, (mask + 1) % classes, mask).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def gather_part(study: Study, results: Path, data: Path) -> Path:
+    """What has ended so far, with every λ̂ that lies there."""
+    there = [group for group in matrix.groups(study) if choice_file(results / study.name, group).is_file()]
+    return gather.gather(study, results, data, there)

@@ -75,8 +75,6 @@ def _parser() -> argparse.ArgumentParser:
         paper = commands.add_parser(name, help=text, description=text)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
         paper.set_defaults(run=_write_paper, stage=name)
-        if name == "paper":
-            paper.add_argument("--key", default="", help="mark it as made under this key")
     return parser
 
 
@@ -221,22 +219,26 @@ def _prepare(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from softreg.running import stages
     from softreg.study.config import load_study
+    from softreg.study.fingerprint import frozen
     from softreg.study.matrix import find_path
 
     study = load_study(options.study)
     paths = [find_path(study, options.phase, name) for name in options.paths]
     if len({path.group for path in paths}) > 1:
         raise UserError(f"{' and '.join(options.paths)} are not of one group; give each group to a command of its own")
-    stages.train(study, *paths, key=options.key)
+    with frozen():
+        stages.train(study, *paths, key=options.key)
 
 
 def _reveal(options: argparse.Namespace) -> None:
     from softreg.running import stages
     from softreg.study.config import load_study
+    from softreg.study.fingerprint import frozen
     from softreg.study.matrix import find_group
 
     study = load_study(options.study)
-    stages.reveal(study, find_group(study, options.group), options.key)
+    with frozen():
+        stages.reveal(study, find_group(study, options.group), options.key)
 
 
 def _select(options: argparse.Namespace) -> None:
@@ -297,17 +299,20 @@ def _write_paper(options: argparse.Namespace) -> None:
             f"{folder} is missing; give the folder of a study's results, such as results/published/wbc, and run "
             "`snakemake scores` first or put published scores there"
         )
+    from softreg.running.graph import paper_of
+
+    gathered = [mark.name.removeprefix("made-") for mark in folder.glob("made-*")]
+    job = paper_of(options.results, gathered[0] if gathered else "")
+    job.begin()
     if options.stage != "paper":
         _write_from_scores(options.results, (options.stage,))
         return
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results")
-    with jobs.timed(options.results.name, "paper", "", options.key) if own else nullcontext():
+    with jobs.timed(options.results.name, "paper", "", job.key) if own else nullcontext():
         _write_from_scores(options.results, ("tables", "figures", "report"))
-    if options.key:
-        from softreg.running.graph import paper_of
-
-        paper_of(options.results, options.key).end()
+    if gathered:
+        job.end()
 
 
 def _write_from_scores(results: Path, parts: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ def report(root, partial=False, statuses=None, **changes):
     study = synthetic.make_study(root, **changes)
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
-    scores = gather(study, root / "results", root / "data", partial)
+    scores = (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
     write_report(Scores(scores), root / "out")
     return scores, (root / "out" / "report.html").read_text(encoding="utf-8")
 

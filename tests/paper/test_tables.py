@@ -21,7 +21,7 @@ def gathered(root, partial=False, statuses=None, **changes):
     study = synthetic.make_study(root, **changes)
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
-    return gather(study, root / "results", root / "data", partial)
+    return (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
 
 
 @pytest.fixture

@@ -111,10 +111,20 @@ def test_only_what_was_made_under_another_key_is_packed_again(first):
     packs.pack(first)
     files = {file: file.stat().st_mtime_ns for file in (first.results / "packs").rglob("*.zip")}
     graph = Graph(load_study(write_study(Path(), penalties={"none": {}, "l1": {"lambda": [1e-3]}})))
-    make(graph, "other")
+    make(graph, "first")
     packs.pack(graph)
     changed = {file for file, time in files.items() if file.stat().st_mtime_ns != time}
     assert changed == {file for file in files if "/l1" in file.as_posix()}
+
+
+def test_what_was_made_again_under_the_same_key_is_packed_again(first):
+    packs.pack(first)
+    make(first, "once more")
+    first.pack.begin()
+    packs.pack(first)
+    shutil.rmtree(first.results / "sweep")
+    packs.unpack(first)
+    assert "once more" in (folder_of(first, L1) / "val.parquet").read_text()
 
 
 def test_the_same_results_are_the_same_bytes(first):

@@ -266,7 +266,7 @@ def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
     assert [job.command for job in plan(study).work] == ["gather", "paper"]
     assert main(["gather", "tiny.yaml"]) == 0
     assert [job.command for job in plan(study).work] == ["paper"]
-    assert main(["paper", "results/tiny", "--key", Graph(study).paper.key]) == 0
+    assert main(["paper", "results/tiny"]) == 0
     assert forecast(plan(study), None) == "tiny: all is made, nothing is left\n"
 
 

@@ -18,7 +18,7 @@ from softreg.running import places, stages
 from softreg.running.graph import Graph
 from softreg.scoring import metrics, records
 from softreg.scoring.corruptions import Corrupted
-from softreg.scoring.evaluate import score
+from softreg.scoring.evaluate import Evaluator, score
 from softreg.study.cells import make_cells, path_folder
 from softreg.study.matrix import TrainingPath
 from softreg.training.imageset import Batches, ImageSet, open_split
@@ -182,6 +182,51 @@ def test_the_sweep_is_scored_on_val_alone_until_lambda_is_selected(tmp_path):
     for value, found in zip(sums["lambda"], sums["miou"], strict=True):
         counted, _ = score(_network(study, cell_folder(study, sweep_path(), value)), Batches(test, CPU), 4)
         assert found == pytest.approx(metrics.miou(counted["tp"], counted["fp"], counted["fn"]), abs=1e-12)
+
+
+def test_a_choice_from_other_networks_is_not_used(tmp_path):
+    """λ̂ names the networks that it was chosen from; the same sweep made again elsewhere may have other ones."""
+    study = prepared_study(tmp_path)
+    stages.train(study, sweep_path())
+    stages.select(study, sweep_path().group)
+    job = Graph(study).select(sweep_path().group)
+    job.mark.write_text("of other networks\n")
+    with pytest.raises(UserError, match=r"l1\.csv is not made to the end, or was made under another version"):
+        stages.reveal(study, sweep_path().group)
+    assert not job.made()
+    stages.select(study, sweep_path().group)
+    stages.reveal(study, sweep_path().group)
+
+
+def test_weights_that_are_not_those_of_the_record_are_not_scored(tmp_path):
+    study = prepared_study(tmp_path)
+    stages.train(study, sweep_path())
+    weights = [cell_folder(study, sweep_path(), value) / "weights.safetensors" for value in ("1e-4", "1e-2")]
+    weights[0].write_bytes(weights[1].read_bytes())
+    Graph(study).train(sweep_path()).begin()
+    (weights[0].parents[1] / "val.parquet").unlink()
+    with pytest.raises(
+        UserError, match=r"lambda-1e-4/weights\.safetensors is not the file that its cell\.json tells of"
+    ):
+        stages.train(study, sweep_path())
+
+
+def test_a_revealed_network_is_not_scored_again(tmp_path, monkeypatch):
+    """One λ more: only that one is scored on test."""
+    study = prepared_study(tmp_path)
+    stages.train(study, sweep_path())
+    stages.select(study, sweep_path().group)
+    stages.reveal(study, sweep_path().group)
+    more = prepared_study(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
+    stages.train(more, sweep_path())
+    stages.select(more, sweep_path().group)
+    scored = []
+    original = Evaluator.revealed
+    monkeypatch.setattr(Evaluator, "revealed", lambda self, cells: scored.extend(cells) or original(self, cells))
+    stages.reveal(more, sweep_path().group)
+    assert [cell.lambda_ for cell in scored] == ["1e-3"]
+    sums = records.read([places.revealed(more, sweep_path().group)], schema=records.SUMS)
+    assert sorted(sums["lambda"].to_pylist()) == ["1e-2", "1e-3", "1e-4"]
 
 
 def test_cells_that_did_not_finish_have_no_records(tmp_path):

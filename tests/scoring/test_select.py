@@ -8,7 +8,7 @@ import synthetic
 
 from softreg.errors import UserError
 from softreg.scoring import records
-from softreg.scoring.select import choices, choose, curve, read_selection, select_group
+from softreg.scoring.select import choices, choose, curve, select_group
 from softreg.study import matrix
 from softreg.study.cells import lambdas_of
 
@@ -22,6 +22,11 @@ def tiny(tmp_path):
     study = synthetic.make_study(tmp_path)
     synthetic.make_results(study, tmp_path)
     return study, tmp_path / "results" / "tiny"
+
+
+def listed(study, results):
+    """λ̂ of all groups, as gathering lists them."""
+    return choices(results, matrix.groups(study))
 
 
 def test_best_takes_the_highest_mean():
@@ -50,8 +55,8 @@ def test_a_lambda_that_lacks_a_seed_cannot_be_chosen():
 
 
 def test_selection_finds_the_known_best_and_its_numbers(tiny):
+    selection = listed(*tiny)
     _, results = tiny
-    selection = read_selection(results / "selection.csv")
     assert selection["lambda"].tolist() == ["0", "1e-4", "1e-4"]
     assert selection["n"].tolist() == selection["expected"].tolist() == [2, 2, 2]
     assert not selection["at_edge"].any()
@@ -68,7 +73,7 @@ def test_selection_finds_the_known_best_and_its_numbers(tiny):
 
 def test_no_test_score_moves_the_selection(tiny):
     study, results = tiny
-    before = (results / "selection.csv").read_bytes()
+    before = listed(study, results)
     tests = list(results.glob("**/test.parquet"))
     assert len(tests) == 9
     for place, file in enumerate(tests):
@@ -80,24 +85,22 @@ def test_no_test_score_moves_the_selection(tiny):
     for file in results.glob("sweep/**/val.parquet"):
         shutil.copy(tests[1], file.with_name("test.parquet"))
     shutil.rmtree(results / "selection")
-    (results / "selection.csv").unlink()
     for group in matrix.groups(study):
         select_group(study, results, group)
-    choices(study, results)
-    assert (results / "selection.csv").read_bytes() == before
+    assert listed(study, results).equals(before)
 
 
 def test_a_diverged_cell_takes_its_lambda_out(tmp_path):
     study = synthetic.make_study(tmp_path)
     synthetic.make_results(study, tmp_path, statuses={("l1", "1e-4", 1): "diverged"})
-    row = read_selection(tmp_path / "results" / "tiny" / "selection.csv").set_index("penalty").loc["l1"]
+    row = listed(study, tmp_path / "results" / "tiny").set_index("penalty").loc["l1"]
     assert (row["lambda"], row["n"], row["at_edge"]) == ("1e-5", 2, True)
 
 
 def test_where_every_lambda_lacks_a_seed_the_rest_decides_and_it_shows(tmp_path):
     study = synthetic.make_study(tmp_path)
     synthetic.make_results(study, tmp_path, statuses={("l1", value, 1): "failed" for value in synthetic.GRID})
-    row = read_selection(tmp_path / "results" / "tiny" / "selection.csv").set_index("penalty").loc["l1"]
+    row = listed(study, tmp_path / "results" / "tiny").set_index("penalty").loc["l1"]
     assert (row["lambda"], row["n"], row["expected"]) == ("1e-4", 1, 2)
     assert np.isnan(row["val_se"])
 
@@ -117,7 +120,7 @@ def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
     assert len(matrix.sweep_paths(study)) == 3 * 2 * 3
     synthetic.make_results(study, tmp_path)
     results = tmp_path / "results" / "tiny"
-    row = read_selection(results / "selection.csv").set_index("penalty").loc["l1"]
+    row = listed(study, results).set_index("penalty").loc["l1"]
     by_seed = []
     for seed in (0, 1):
         totals = np.zeros((3, 3), np.int64)
@@ -153,4 +156,4 @@ def test_a_group_that_was_not_selected_is_named(tiny):
     with pytest.raises(UserError, match=r"brain/convnet/l2\.csv is missing"):
         lambdas_of(study, path, results)
     with pytest.raises(UserError, match=r"brain/convnet/l2\.csv: not there"):
-        choices(study, results)
+        choices(results, matrix.groups(study))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from softreg.errors import UserError
 from softreg.study import fingerprint
 
 
@@ -56,6 +57,17 @@ def test_comments_docstrings_and_layout_change_nothing(package):
 def test_code_that_a_cell_runs_changes_it(package, file, old, new):
     before = _of(*TRAIN)
     _edit(package / file, old, new)
+    assert _of(*TRAIN) != before
+
+
+def test_a_process_has_the_code_that_it_began_with(package):
+    with fingerprint.frozen():
+        before = _of(*TRAIN)
+        fingerprint.demand_unchanged()
+        _edit(package / "training/augment.py", "draws[3] < 0.5", "draws[3] < 0.6")
+        assert _of(*TRAIN) == before
+        with pytest.raises(UserError, match="the code has changed since this run began"):
+            fingerprint.demand_unchanged()
     assert _of(*TRAIN) != before
 
 

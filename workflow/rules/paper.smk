@@ -1,8 +1,8 @@
 rule gather_scores:
     input:
-        [mark(GRAPH.last(path)) for path in GRAPH.final],
+        [mark(GRAPH.last(path)) for path in GRAPH.sweep + GRAPH.final],
+        [mark(GRAPH.select(group)) for group in GRAPH.groups],
         [mark(GRAPH.reveal(group)) for group in GRAPH.groups],
-        newer_if_stale(GRAPH.gather),
     output:
         [f"{RESULTS}/scores/{name}" for name in places.SCORES],
         GRAPH.gather.mark.as_posix(),
@@ -17,7 +17,6 @@ rule gather_scores:
 rule write_paper:
     input:
         mark(GRAPH.gather),
-        newer_if_stale(GRAPH.paper),
     output:
         report=report(
             f"{RESULTS}/report.html",
@@ -44,9 +43,8 @@ rule write_paper:
         f"{LOGS}/paper.log",
     params:
         folder=subpath(output.report, parent=True),
-        key=GRAPH.paper.key,
     shell:
-        "softreg paper {params.folder:q} --key {params.key} 2> {log:q}"
+        "softreg paper {params.folder:q} 2> {log:q}"
 
 
 # Without inputs: where only published scores are at hand, nothing that makes scores may run.

@@ -1,6 +1,7 @@
 # The sweep on test, for what is told of it: only once λ̂ stands, and read by no rule that selects.
 rule reveal_sweep:
     input:
+        sweep_of,
         lambda wildcards: mark(GRAPH.select(group_of(wildcards))),
     output:
         f"{RESULTS}/sweep/{{dataset}}/{{model}}/{{penalty}}/made-{{key}}",

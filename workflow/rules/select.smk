@@ -1,10 +1,6 @@
 rule select_lambda:
     input:
-        lambda wildcards: [
-            mark(GRAPH.last(path))
-            for path in GRAPH.sweep
-            if path.group == group_of(wildcards)
-        ],
+        sweep_of,
     output:
         f"{RESULTS}/selection/{{dataset}}/{{model}}/{{penalty}}.made-{{key}}",
     log:

@@ -83,7 +83,7 @@ class Scores:
 
     @cached_property
     def selection(self) -> pd.DataFrame:
-        """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select`."""
+        """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select_group`."""
         return select.read_selection(self.folder / "selection.csv")
 
     def _parquet(self, name: str) -> pd.DataFrame:

@@ -57,9 +57,13 @@ class Job:
         for file in stale:
             file.unlink(missing_ok=True)
 
-    def end(self) -> None:
-        """Leave the mark, once all that the job makes is on disk."""
-        write_text(self.mark, f"{self.command} {self.name}".strip() + "\n")
+    def end(self, told: str = "") -> None:
+        """Leave the mark, once all that the job makes is on disk; it may hold what is ``told``."""
+        write_text(self.mark, (told or f"{self.command} {self.name}".strip()) + "\n")
+
+    def told(self) -> str:
+        """What the mark holds."""
+        return self.mark.read_text(encoding="utf-8").strip()
 
     def demand(self, study: Study) -> None:
         """Raise UserError where what the job makes is missing, or was made under another key."""
@@ -125,7 +129,7 @@ class Graph:
     @cached_property
     def paper(self) -> Job:
         """The job that writes tables, figures and report."""
-        return paper_of(self.results, _key("paper", self.gather.key, paper_code()))
+        return paper_of(self.results, self.gather.key)
 
     @cached_property
     def packed(self) -> list[Job]:
@@ -186,7 +190,8 @@ class Graph:
     def drop_void_marks(self) -> None:
         """Take away marks of jobs whose results have been deleted, so that whoever looks for marks makes them again."""
         for job in self.jobs():
-            if not job.made():
+            # In this order: results are there before their mark is.
+            if job.mark.is_file() and not job.made():
                 job.mark.unlink(missing_ok=True)
 
     def _sweep_key_of(self, group: Group) -> str:
@@ -205,10 +210,10 @@ class Graph:
         return [spec, code, folds, self.prepare(group[0]).key]
 
 
-def paper_of(results: Path, key: str) -> Job:
-    """The job that writes tables, figures and report into ``results``, under this key."""
+def paper_of(results: Path, gathered: str) -> Job:
+    """The job that writes tables, figures and report into ``results``, of scores that were gathered under a key."""
     makes = tuple(results / name for name in places.PAPER)
-    return Job("paper", "", key, makes, f"{results / 'tables'}/")
+    return Job("paper", "", _key("paper", gathered, paper_code()), makes, f"{results / 'tables'}/")
 
 
 def batch_name(paths: Sequence[TrainingPath]) -> str:

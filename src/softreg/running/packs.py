@@ -41,12 +41,12 @@ def pack(graph: Graph) -> None:
     jobs = {_name(job): job for job in graph.packed}
     for job in jobs.values():
         job.demand(graph.study)
+    graph.pack.begin()
     for name, job in jobs.items():
-        if _key_in(packs / name) != job.key:
+        if not _is_packed(packs / name, graph.results, job):
             _write(packs / name, graph.results, job)
     for file in set(packs.rglob("*.zip")) - {packs / name for name in jobs}:
         file.unlink()
-    graph.pack.begin()
     write_json(packs / "index.json", {name: job.key for name, job in jobs.items()})
     graph.pack.end()
     _note(graph, {name: job.key for name, job in jobs.items()})
@@ -139,6 +139,14 @@ def _key_in(file: Path) -> str:
         return ""
     with zipfile.ZipFile(file) as archive:
         return next((name.rpartition("made-")[2] for name in archive.namelist() if "made-" in name), "")
+
+
+def _is_packed(file: Path, results: Path, job: Job) -> bool:
+    """Whether an archive holds what a job has made: under its key, and with the same digests of weights, or scores."""
+    if _key_in(file) != job.key:
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return all(archive.read(made.relative_to(results).as_posix()) == made.read_bytes() for made in job.makes[:1])
 
 
 def _members(job: Job) -> list[Path]:

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
-from softreg.files import read_json, write_json
+from softreg.files import digest, read_json, write_json
 from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
 from softreg.running.graph import Graph, Job, batch_name
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
+from softreg.study.fingerprint import demand_unchanged
 from softreg.study.keys import scoring_key
 from softreg.study.matrix import Group, TrainingPath, sweep_paths
 from softreg.training.stopping import StopRequest
+
+Sweep = dict[TrainingPath, list[Cell]]
+"""The paths of a group's sweep, each with its cells."""
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,6 +133,8 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
     with gpu.turn(study.resources["gpu"], stop) as turn:
         from softreg.training.path import train_cells
 
+        # While it waited for a GPU, perhaps.
+        demand_unchanged()
         with stop.installed():
             jobs.tell_ready(len(cells))
             data = prepared_folder(study, path.dataset)
@@ -161,18 +167,24 @@ def _scored(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> list[pa.
     """The records of ``cells``, for each file of the path."""
     with gpu.turn(study.resources["gpu"]):
         evaluator = _evaluator(study, path)
+        demand_unchanged()
         return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
 
 
 def select(study: Study, group: Group, key: str = "") -> None:
     """Choose λ̂ of one group from the validation scores of its sweep."""
     graph = Graph(study)
-    with _making(study, graph.select(group), key) as needed:
-        if needed:
-            from softreg.scoring.select import select_group
+    job = graph.select(group)
+    _check_key(study, key, [job])
+    if job.made():
+        return
+    with jobs.timed(study.name, "select", job.name, job.key):
+        from softreg.scoring.select import select_group
 
-            _verified_sweep(study, graph, group)
-            select_group(study, places.results_folder(study), group)
+        sweep = _verified_sweep(study, graph, group)
+        job.begin()
+        select_group(study, places.results_folder(study), group)
+        job.end(_digest_of(study, sweep))
 
 
 def reveal(study: Study, group: Group, key: str = "") -> None:
@@ -188,30 +200,37 @@ def reveal(study: Study, group: Group, key: str = "") -> None:
     if job.made():
         return
     with jobs.job(study.name, "reveal", job.name, job.key):
-        cells = _verified_sweep(study, graph, group)
+        cells = _verified_choice(study, graph, group)
         job.begin()
         _reveal(study, group, cells)
         job.end()
 
 
-def _reveal(study: Study, group: Group, cells: dict[TrainingPath, list[Cell]]) -> None:
+def _reveal(study: Study, group: Group, cells: Sweep) -> None:
     from softreg.scoring import records
+    from softreg.scoring.origin import networks_of, still_current
 
-    tables = []
-    finished = {path: _finished(mine) for path, mine in cells.items()}
-    if count := sum(map(len, finished.values())):
-        with gpu.turn(study.resources["gpu"]):
-            evaluators = {path: _evaluator(study, path) for path in cells}
-            jobs.tell_ready(count)
-            tables = [evaluator.revealed(finished[path]) for path, evaluator in evaluators.items()]
     origin = _origin(study, "sweep", group[1], [cell for mine in cells.values() for cell in mine])
+    kept = still_current(places.revealed(study, group), origin, records.SUMS)
+    scored = set(networks_of(kept))
+    waiting = {
+        path: [cell for cell in _finished(mine) if "/".join(cell.folder.parts[-2:]) not in scored]
+        for path, mine in cells.items()
+    }
+    tables = [kept]
+    if count := sum(map(len, waiting.values())):
+        with gpu.turn(study.resources["gpu"]):
+            evaluators = {path: _evaluator(study, path) for path, mine in waiting.items() if mine}
+            demand_unchanged()
+            jobs.tell_ready(count)
+            tables += [evaluator.revealed(waiting[path]) for path, evaluator in evaluators.items()]
     records.write(records.joined(tables, records.SUMS), places.revealed(study, group), records.SUMS, origin)
 
 
-def _verified_sweep(study: Study, graph: Graph, group: Group) -> dict[TrainingPath, list[Cell]]:
+def _verified_sweep(study: Study, graph: Graph, group: Group) -> Sweep:
     """The cells of a group's sweep, whose networks and scores are those of the study as it is now.
 
-    Raises UserError where one is not; it is then no longer marked as made.
+    Raises UserError where one is not; its path is then no longer marked as made.
     """
     from softreg.scoring.origin import current
 
@@ -221,11 +240,28 @@ def _verified_sweep(study: Study, graph: Graph, group: Group) -> dict[TrainingPa
         job.demand(study)
         cells = _cells(study, path)
         origin = _origin(study, "sweep", path.model, cells)
-        if any(cell.record() is None for cell in cells) or not current(job.makes[-1], origin):
+        scores = path_folder(graph.results, path) / "val.parquet"
+        if any(cell.record() is None for cell in cells) or not current(scores, origin):
             job.begin()
             job.demand(study)
         found[path] = cells
     return found
+
+
+def _verified_choice(study: Study, graph: Graph, group: Group) -> Sweep:
+    """As `_verified_sweep`, of which a group's λ̂ must have been chosen; else it is no longer marked as made."""
+    job = graph.select(group)
+    job.demand(study)
+    sweep = _verified_sweep(study, graph, group)
+    if job.told() != _digest_of(study, sweep):
+        job.begin()
+        job.demand(study)
+    return sweep
+
+
+def _digest_of(study: Study, sweep: Sweep) -> str:
+    """Changes when a network of a sweep does, or how it was scored."""
+    return digest([_origin(study, "sweep", path.model, cells) for path, cells in sweep.items()])
 
 
 def gather(study: Study, partial: bool = False, key: str = "") -> str:
@@ -236,16 +272,18 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
     """
     from softreg.scoring.gather import Mixed, gather, unfinished
 
-    if partial:
-        return unfinished(gather(study, places.RESULTS, places.DATA, partial))
     graph = Graph(study)
+    if partial:
+        selected = [group for group in graph.groups if graph.select(group).made()]
+        return unfinished(gather(study, places.RESULTS, places.DATA, selected))
     try:
         with _making(study, graph.gather, key) as needed:
             if needed:
                 for job in (*map(graph.prepare, study.datasets), *map(graph.train, graph.sweep + graph.final)):
                     job.demand(study)
-                for job in map(graph.reveal, graph.groups):
-                    job.demand(study)
+                for group in graph.groups:
+                    _verified_choice(study, graph, group)
+                    graph.reveal(group).demand(study)
                 gather(study, places.RESULTS, places.DATA)
     except Mixed as mixed:
         for job in graph.jobs():

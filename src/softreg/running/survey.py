@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.running import places
 from softreg.running.graph import Graph
@@ -61,13 +63,20 @@ def _state(graph: Graph, path: TrainingPath, content: str, selected: frozenset[G
     lambdas = lambdas_of(graph.study, path, graph.results)
     job = graph.train(path)
     if job.made():
-        listed = {entry["lambda"]: entry for entry in read_json(job.makes[0])["cells"]}
-        return PathState(path, True, (), listed)
+        return PathState(path, True, (), _listed(job.makes[0]))
     ended = {}
     if job.makes[0].parent.is_dir():
         cells = make_cells(graph.study, path, lambdas, graph.results, content)
         ended = {cell.lambda_: record for cell in cells if (record := _settled(cell))}
     return PathState(path, False, tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended), ended)
+
+
+def _listed(file: Path) -> dict[str, dict[str, Any]]:
+    """The cells that a ``path.json`` lists, by λ. Raises UserError where it is damaged."""
+    try:
+        return {entry["lambda"]: entry for entry in read_json(file)["cells"]}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file} is damaged; delete it and run `snakemake sweep scores` again") from None
 
 
 def _settled(cell: Cell) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
+from softreg.errors import UserError
+from softreg.files import sha256_file
 from softreg.networks.cell_network import build_network, sized_by_strength
 from softreg.networks.segmenter import Segmenter
 from softreg.scoring import records
@@ -95,7 +97,13 @@ class Evaluator:
         if self.model is None or sized_by_strength(self.study, self.path):
             strength = float(cell.lambda_)
             self.model = build_network(self.study, self.path, self.classes, strength, pretrained=False).to(self.device)
-        self.model.load_state_dict(load_file(cell.folder / "weights.safetensors"))
+        weights = cell.folder / "weights.safetensors"
+        record = cell.record()
+        if record is None or sha256_file(weights) != record["weights_sha256"]:
+            raise UserError(
+                f"{weights} is not the file that its cell.json tells of; delete {cell.folder} and run the same again"
+            )
+        self.model.load_state_dict(load_file(weights))
         return self.model
 
     def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:

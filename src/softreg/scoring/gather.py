@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from softreg.files import read_json, write_json, write_text
 from softreg.scoring import complexity, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.study import matrix
-from softreg.study.cells import Cell, choice_file, lambdas_of, make_cells, path_folder
+from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.keys import scoring_key
 from softreg.study.matrix import Group, TrainingPath
@@ -166,21 +165,24 @@ class Mixed(UserError):
         )
 
 
-def gather(study: Study, results: Path, data: Path, partial: bool = False) -> Path:
-    """Write ``results/<study>/scores/`` and return it; with ``partial``, ``results/<study>/partial/scores/``.
+def gather(study: Study, results: Path, data: Path, selected: Collection[Group] | None = None) -> Path:
+    """Write ``results/<study>/scores/`` and return it; of a part, ``results/<study>/partial/scores/``.
 
-    ``results`` and ``data`` are the project's folders of these names. Partial takes what has ended so far, of the study
-    as it is now; every other cell is listed as "not run".
-    Raises `Mixed` where something is missing or of another version of the study, and ``partial`` is false.
+    ``results`` and ``data`` are the project's folders of these names. With ``selected``, the groups whose λ̂ stands,
+    what has ended so far is taken, of the study as it is now; every other cell is listed as "not run".
+    Raises `Mixed` where something is missing or of another version of the study, and all is asked for.
     """
+    partial = selected is not None
     root = results / study.name
     scores = root / "partial" / "scores" if partial else root / "scores"
     prepared = {name: data / "prepared" / prepared_folder(study, name).name for name in study.datasets}
-    selection = select.choices(study, root, partial)
-    paths = list(_paths(study, root, prepared))
+    chosen = matrix.groups(study) if selected is None else selected
+    selection = select.choices(root, chosen)
+    paths = list(_paths(study, root, prepared, chosen))
     files = list(_record_files(study, root, paths))
     if not partial:
         _demand(paths, files)
+        write_text(root / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     tables = {name: _joined(name, files) for name in ("sweep-val", "final-val", "final-test", "sums")}
     examples = _examples(study, tables["final-test"])
     tables["final-test"] = _shown(tables["final-test"], examples)
@@ -204,23 +206,15 @@ def unfinished(scores: Path) -> str:
     return f"{len(others)} of {len(cells)} cells did not finish ({counts}): {reason or 'see the report'}"
 
 
-def _paths(study: Study, root: Path, prepared: dict[str, Path]) -> Iterator[_Path]:
+def _paths(study: Study, root: Path, prepared: dict[str, Path], chosen: Collection[Group]) -> Iterator[_Path]:
     """All paths of the study, with the cells that they have now; one without λ in the final of a group without λ̂."""
     described = {name: folder / "dataset.json" for name, folder in prepared.items()}
     content = {name: read_json(file)["content_digest"] if file.is_file() else "" for name, file in described.items()}
     for path in (*matrix.sweep_paths(study), *matrix.final_paths(study)):
-        known = path.phase == "sweep" or choice_file(root, path.group).is_file()
+        known = path.phase == "sweep" or path.group in chosen
         lambdas = (lambdas_of(study, path, root) if known else []) or [""]
         cells = make_cells(study, path, lambdas, root, content[path.dataset])
-        yield _Path(path, [(cell, _facts(cell)) for cell in cells])
-
-
-def _facts(cell: Cell) -> Facts | None:
-    try:
-        return cell.record()
-    except json.JSONDecodeError as error:
-        place = cell.folder / "cell.json"
-        raise UserError(f"{place}: is not JSON ({error}); delete its folder and train it again.") from error
+        yield _Path(path, [(cell, cell.record()) for cell in cells])
 
 
 def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[tuple[str, Path, Origin]]:
@@ -235,8 +229,9 @@ def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[tupl
         elif each.chosen:
             for name, part in (("final-val", "val"), ("final-test", "test"), ("sums", "sums")):
                 yield name, folder / f"{part}.parquet", each.origin(scoring)
+    known = {each.path.group for each in paths if each.path.phase == "final" and each.chosen}
     for group, members in sweeps.items():
-        if choice_file(root, group).is_file() and lambdas_of(study, TrainingPath("final", *group, 0), root):
+        if group in known:
             cells = [cell for each in members for cell in each.cells]
             origin = origin_of(cells, scoring_key(study, "sweep", group[1]))
             yield "sums", root.joinpath("sweep", *group, "sums.parquet"), origin

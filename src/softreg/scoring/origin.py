@@ -40,10 +40,10 @@ def still_current(file: Path, wanted: Origin, schema: pa.Schema = records.SCHEMA
         return schema.empty_table()
     kept = {name for name, network in told["networks"].items() if wanted["networks"].get(name) == network}
     table = records.read([file], schema=schema)
-    return table.filter(pa.array([name in kept for name in _networks(table)], pa.bool_()))
+    return table.filter(pa.array([name in kept for name in networks_of(table)], pa.bool_()))
 
 
-def _networks(table: pa.Table) -> Iterable[str]:
+def networks_of(table: pa.Table) -> Iterable[str]:
     """The network of each row, as an `Origin` names it."""
     columns = (table[name].to_pylist() for name in ("seed", "fold", "lambda"))
     for seed, fold, lambda_ in zip(*columns, strict=True):

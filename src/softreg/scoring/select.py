@@ -5,6 +5,7 @@ No test file is opened here: what this module reads is ``sweep/**/val.parquet``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -22,20 +23,15 @@ GROUP = ["dataset", "model", "penalty"]
 COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
 
 
-def choices(study: Study, results: Path, partial: bool = False) -> pd.DataFrame:
-    """List the λ̂ of every dataset × model × penalty in ``selection.csv``, in the study's folder ``results``.
+def choices(results: Path, groups: Iterable[Group]) -> pd.DataFrame:
+    """The λ̂ of each of ``groups``, from their files in the study's folder ``results``; `select_group` has the columns.
 
-    `select_group` says what the columns are. Raises UserError where one has not been chosen; with ``partial``, lists
-    those that have, and writes nothing.
+    Raises UserError where one has not been chosen.
     """
-    files = [choice_file(results, group) for group in matrix.groups(study)]
-    if not partial and (missing := [file for file in files if not file.is_file()]):
+    files = [choice_file(results, group) for group in groups]
+    if missing := [file for file in files if not file.is_file()]:
         raise UserError(f"{missing[0]}: not there: select λ first, or ask for the partial report.")
-    chosen = [read_selection(file) for file in files if file.is_file()]
-    frame = pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame(columns=COLUMNS)
-    if not partial:
-        write_text(results / "selection.csv", frame.to_csv(index=False, lineterminator="\n"))
-    return frame
+    return pd.concat(map(read_selection, files), ignore_index=True) if files else pd.DataFrame(columns=COLUMNS)
 
 
 def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
@@ -88,7 +84,7 @@ def curve(table: pa.Table, folds: int) -> pd.DataFrame:
 
 
 def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
-    """The row of ``curves`` (one group's rows, one a λ) that ``rule`` chooses; see `select`."""
+    """The row of ``curves`` (one group's rows, one a λ) that ``rule`` chooses; see `select_group`."""
     candidates = curves[curves["seeds"] == curves["seeds"].max()]
     best = candidates.loc[candidates["val_miou"].idxmax()]
     margin = best["val_se"] if rule == "one_se" and pd.notna(best["val_se"]) else 0.0

@@ -30,9 +30,10 @@ class Cell:
         """The content of ``cell.json`` if it was made under this key, else None."""
         try:
             record: dict[str, Any] = read_json(self.folder / "cell.json")
-        except FileNotFoundError:
+            return record if record["key"] == self.key else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            # Damaged is as good as missing: it is trained again.
             return None
-        return record if record["key"] == self.key else None
 
     def settled(self) -> bool:
         """Whether the cell has ended in a way that stands: its weights, where it has any, are there."""
@@ -65,6 +66,8 @@ def lambdas_of(study: Study, path: TrainingPath, results: Path) -> list[str]:
             lambda_ = next(csv.DictReader(rows))["lambda"]
     except FileNotFoundError:
         raise UserError(f"{file} is missing; select λ from the sweep first") from None
+    except (StopIteration, KeyError, UnicodeDecodeError):
+        raise UserError(f"{file} is damaged; delete it and run `snakemake` again") from None
     return [lambda_] if lambda_ else []
 
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from softreg.errors import UserError
 from softreg.own.sources import Source, imported, is_own, locate, parse
 
 _PACKAGE = Path(__file__).parents[1]
@@ -42,11 +45,43 @@ def module_of(family: str, kind: str) -> str:
     return kind if is_own(kind) else f"softreg.{family}.{kind}"
 
 
+#: What `code_fingerprint` has said while `frozen`; None otherwise.
+_frozen: dict[tuple[str, ...], str] | None = None
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Meanwhile, code has the fingerprint that it has when it is first asked for.
+
+    A process runs the code that it has imported, whatever becomes of the files.
+    """
+    global _frozen
+    _frozen = {}
+    try:
+        yield
+    finally:
+        _frozen = None
+
+
+def demand_unchanged() -> None:
+    """Raise UserError where code has changed since its fingerprint was taken: it may have been imported since."""
+    if any(_fingerprint(*modules) != taken for modules, taken in (_frozen or {}).items()):
+        raise UserError("the code has changed since this run began; run the same command again")
+
+
 def code_fingerprint(*modules: str) -> str:
     """Hexadecimal SHA-256 (16 digits) over ``modules`` and all that they import of SoftReg and from beside them.
 
     A module is one of SoftReg's, by its dotted name, or a user's, as a study's ``kind`` names it.
     """
+    if _frozen is None:
+        return _fingerprint(*modules)
+    if modules not in _frozen:
+        _frozen[modules] = _fingerprint(*modules)
+    return _frozen[modules]
+
+
+def _fingerprint(*modules: str) -> str:
     reached: dict[Source, str] = {}
     waiting = [locate(module) if is_own(module) else _own(module) for module in modules]
     while waiting:

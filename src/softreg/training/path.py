@@ -166,6 +166,8 @@ def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest,
     cell.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = cell.folder / "checkpoint.pt"
     weights = cell.folder / "weights.safetensors"
+    # The record first: it must not speak of weights that it has not seen.
+    (cell.folder / "cell.json").unlink(missing_ok=True)
     weights.unlink(missing_ok=True)
     begin_memory_peak(bench.train.device)
     try:

@@ -11,7 +11,6 @@ from softreg.paper.figures import cost, style
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.questions import cost as question
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 SIZES = {"convnet": 80_000, "middle": 900_000, "large": 20_000_000}
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}, "small_dense": {"lambda": [0.5]}}
@@ -118,7 +117,7 @@ def test_entries_of_one_size_are_set_apart_so_that_all_are_seen(scores):
 
 def test_without_times_it_is_absent_with_a_reason(tmp_path):
     study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     (entry,) = cost.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
     assert "train the study first" in entry.reason

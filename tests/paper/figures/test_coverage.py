@@ -30,7 +30,7 @@ def test_cells_are_counted_by_phase_and_penalty(scores, tmp_path):
 
 def test_an_unstarted_study_is_all_missing(tmp_path):
     study = synthetic.make_study(tmp_path)
-    (drawn,) = coverage.draw(Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True)), tmp_path)
+    (drawn,) = coverage.draw(Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data")), tmp_path)
     assert "In the whole study 0 of 23 have finished; 23 not run (no λ was chosen for it)." in drawn.caption
 
 
@@ -43,7 +43,7 @@ def test_a_matrix_too_large_for_a_page_goes_on_to_the_next(tmp_path, unsaved):
     penalties = {"none": {}} | {f"a-rather-long-name-{n:02d}": {"kind": "l1", "lambda": [1e-4]} for n in range(30)}
     models = {f"model-with-a-long-name-{n:02d}": {"kind": "convnet"} for n in range(20)}
     study = synthetic.make_study(tmp_path, penalties=penalties, models=models)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     with overlap.drawn() as figures:
         entries = coverage.draw(scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []

@@ -33,7 +33,7 @@ def gathered(root, partial=False, statuses=None, **changes):
     study = synthetic.make_study(root, **changes)
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
-    return gather(study, root / "results", root / "data", partial)
+    return (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +301,7 @@ def test_holes_are_left_out_and_named(tmp_path):
         file.unlink()
     for file in (tmp_path / "results" / "tiny").glob("final/brain/third/l1/**/test.parquet"):
         file.unlink()
-    loaded = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    loaded = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     (curves,) = lambda_curves.draw(loaded, tmp_path / "figures")
     assert "so not shown: second." in curves.caption
     (difference,) = paired_difference.draw(loaded, tmp_path / "figures")

@@ -9,7 +9,6 @@ from PIL import Image
 from softreg.paper.figures import layer_paths, style
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 PENALTIES = {
     "none": {},
@@ -101,7 +100,7 @@ def test_it_fits_a_page_and_no_labels_overlap(scores, penalties, depth):
 
 def test_what_the_study_lacks_is_told(tmp_path):
     study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     (entry,) = layer_paths.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
     assert "finish it" in entry.reason

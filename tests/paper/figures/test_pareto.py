@@ -10,7 +10,6 @@ from softreg.paper.figures import pareto, style
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.questions import sparsity
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "pruning": {"lambda": [0.5, 0.9]}}
 
@@ -81,7 +80,7 @@ def test_ruined_networks_do_not_set_the_axis_and_are_counted(scores, tmp_path):
 
 def test_an_unfinished_sweep_is_absent_with_a_reason(tmp_path):
     study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     (entry,) = pareto.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
     assert "finish the sweep" in entry.reason

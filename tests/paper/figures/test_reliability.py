@@ -14,7 +14,7 @@ def gathered(root, partial=False, **changes):
     study = synthetic.make_study(root, **changes)
     if not partial:
         synthetic.make_results(study, root, images=3)
-    return Scores(gather(study, root / "results", root / "data", partial))
+    return Scores((synthetic.gather_part if partial else gather)(study, root / "results", root / "data"))
 
 
 @pytest.fixture(scope="module")

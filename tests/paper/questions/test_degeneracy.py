@@ -140,6 +140,6 @@ def test_what_is_lacking_is_told(tmp_path):
     alone = gathered(tmp_path / "a", penalties={"none": {}, "soft": {"lambda": [1e-4]}})
     assert degeneracy.answer(alone).absent == degeneracy.ABSENT
     study = synthetic.make_study(tmp_path / "b", penalties=PENALTIES)
-    nothing = Scores(gather(study, tmp_path / "b" / "results", tmp_path / "b" / "data", partial=True))
+    nothing = Scores(synthetic.gather_part(study, tmp_path / "b" / "results", tmp_path / "b" / "data"))
     assert "finish the study's sweep" in degeneracy.answer(nothing).absent
     assert isinstance(degeneracy.points(nothing), pd.DataFrame)

@@ -32,7 +32,7 @@ def scores_of(root, name):
     study = synthetic.make_study(root, **changes)
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
-    return Scores(gather(study, root / "results", root / "data", partial=statuses is None))
+    return Scores((synthetic.gather_part if statuses is None else gather)(study, root / "results", root / "data"))
 
 
 @pytest.mark.parametrize("name", STUDIES)

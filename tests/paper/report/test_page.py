@@ -238,7 +238,7 @@ def test_a_table_by_columns_holds_each_text_once():
 
 def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
     study = synthetic.make_study(tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     studies.write_figures(tmp_path / "figures")
     text = page.render(scores, tables.main_frame(scores), studies.answers(), tmp_path / "figures")
     parsed = Page(text)
@@ -252,7 +252,7 @@ def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
 
 def test_an_answer_in_part_tells_both_what_it_found_and_what_it_lacks(tmp_path):
     study = synthetic.make_study(tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data", partial=True))
+    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     studies.write_figures(tmp_path / "figures")
     partly = replace(studies.answers()[-1], summary="A step takes 1.1 times as long.")
     text = Page(page.render(scores, tables.main_frame(scores), [partly], tmp_path / "figures")).text
