@@ -1,9 +1,7 @@
 """What is current is decided by keys: the script of all edits in all conditions, on some of them."""
 
-import pytest
 from what_is_current import EDITS, compare, copies, finished, refuses_to_mix
 
-pytestmark = pytest.mark.slow
 FEW = ("nothing", "one tuning seed less")
 
 

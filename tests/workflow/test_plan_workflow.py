@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from test_workflow import make_project, planned, snakemake, write_study
 
 from softreg.running.plan import plan
@@ -19,8 +18,6 @@ RULES = {
     "gather_scores": "gather",
     "write_paper": "paper",
 }
-
-pytestmark = pytest.mark.slow
 
 
 def dry_run(folder) -> Counter:
