@@ -21,13 +21,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 #: Folders whose modules each share something dear, in the order of how long they take: each stays on one worker.
 SHARING = ("slurm", "workflow", "paper")
 #: Of these, all tests take long, or what they share does.
-SLOW = (
-    "slurm",
-    "workflow",
-    "paper/figures/test_figures.py",
-    "paper/figures/test_pdf.py",
-    "paper/report/test_browser.py",
-)
+SLOW = ("slurm", "workflow", "paper/figures", "paper/report")
 
 
 @pytest.hookimpl(tryfirst=True)
