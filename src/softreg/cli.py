@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     for stage in (prepare, train, reveal, select, gather):
         stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
-    _study_command(commands, "pack", "pack a finished study's networks, one archive a path, to version them", _pack)
+    _study_command(commands, "pack", "pack a finished study's networks, one archive a job, to version them", _pack)
     _study_command(commands, "unpack", "make again what a study's packs hold", _unpack)
     diff = commands.add_parser("diff", help="what changed between two versions of a study", description=_DIFF)
     diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")

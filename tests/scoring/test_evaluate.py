@@ -1,6 +1,7 @@
 """Score records against torchmetrics and sums by hand, on predictions of a real trained network."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -196,6 +197,20 @@ def test_a_choice_from_other_networks_is_not_used(tmp_path):
     assert not job.made()
     stages.select(study, sweep_path().group)
     stages.reveal(study, sweep_path().group)
+
+
+def test_what_followed_from_a_path_that_is_made_again_is_made_again_too(tmp_path):
+    """A network that failed is tried again under the same key, and λ̂ may be another one then."""
+    study = prepared_study(tmp_path)
+    graph, group = Graph(study), sweep_path().group
+    stages.train(study, sweep_path())
+    stages.select(study, group)
+    stages.reveal(study, group)
+    stages.train(study, sweep_path())
+    assert graph.select(group).made()
+    shutil.rmtree(cell_folder(study, sweep_path(), "1e-4").parent)
+    stages.train(study, sweep_path())
+    assert not any(job.made() for job in (graph.select(group), graph.reveal(group)))
 
 
 def test_weights_that_are_not_those_of_the_record_are_not_scored(tmp_path):

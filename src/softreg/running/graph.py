@@ -187,6 +187,14 @@ class Graph:
         jobs = [self.train(each) for each in self.batches[path]]
         return next((job for job in reversed(jobs) if not job.made()), jobs[-1])
 
+    def outdate(self, path: TrainingPath) -> None:
+        """Take away the marks of what was made from what a path's job had made before, under the same keys."""
+        after = [self.select(path.group), self.reveal(path.group)] if path.phase == "sweep" else []
+        if any((self.results / "scores").glob("made-*")):
+            after += [self.gather, self.paper]
+        for job in after:
+            job.mark.unlink(missing_ok=True)
+
     def drop_void_marks(self) -> None:
         """Take away marks of jobs whose results have been deleted, so that whoever looks for marks makes them again."""
         for job in self.jobs():

@@ -112,6 +112,7 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
         for path, job in open_:
             job.begin()
+            graph.outdate(path)
             _train_path(study, path)
             job.end()
 

@@ -212,7 +212,7 @@ def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
         return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
     except (pa.ArrowInvalid, KeyError) as error:
         raise UserError(
-            f"{path}: does not hold score records ({error}); delete it and evaluate its path again."
+            f"{path}: does not hold score records ({error}); delete it and run `snakemake` again."
         ) from error
 
 
