@@ -96,7 +96,7 @@ wildcard_constraints:
 
 
 # What may be asked for while a study's networks wait in packs: of all else, Snakemake cannot tell what is current.
-NEED_NO_NETWORKS = {"data", "paper", "partial", f"{RESULTS}/report.html"}
+NEED_NO_NETWORKS = {"data", "paper", "partial", "write_paper"}
 
 
 # Only now are targets and jobs known. Not run by the jobs that a cluster starts, which read this file again.

@@ -141,8 +141,8 @@ def tell_ready(cells: int) -> None:
     """The job has started up, with all libraries imported, and begins to work on ``cells``, or on so many more."""
     if _current is not None:
         facts = _current.facts
-        startup = facts.get("startup", _current.seconds())
-        _current.update({"startup": startup, "cells": facts.get("cells", 0) + cells})
+        startup, before = facts.get("startup", _current.seconds()), facts.get("cells", 0)
+        _current.update({"startup": startup, "cells": before + cells, "before": before})
 
 
 def file_of(study: str, command: str, name: str) -> Path:

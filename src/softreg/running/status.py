@@ -164,7 +164,7 @@ def _run_line(record: dict[str, Any]) -> str:
     if record.get("waits"):
         parts.append("waits for a GPU")
     if "strength" in record:
-        parts.append(f"λ={record['strength']} ({record['cell']} of {record['cells']})")
+        parts.append(f"λ={record['strength']} ({record.get('before', 0) + record['cell']} of {record['cells']})")
         parts.append(f"epoch {record['epoch']}/{record['epochs']}")
     if "images_per_second" in record:
         parts.append(f"{record['images_per_second']:.0f} images/s")
