@@ -18,7 +18,8 @@ def gathered(root, statuses=None, **changes):
     study = synthetic.make_study(root, **changes)
     if statuses is not None:
         synthetic.make_results(study, root, statuses=statuses)
-    return Scores(gather(study, root / "results", root / "data", partial=statuses is None))
+    take = synthetic.gather_part if statuses is None else gather
+    return Scores(take(study, root / "results", root / "data"))
 
 
 @pytest.fixture(scope="module")
