@@ -58,32 +58,7 @@ RESULTS = GRAPH.results.as_posix()
 LOGS = f"logs/{STUDY.name}"
 
 
-def mark(job):
-    """The file that says that a job is done, whatever its time."""
-    return ancient(job.mark.as_posix())
-
-
-def path_of(wildcards):
-    """The training path that a job's wildcards name."""
-    return parse_path(wildcards.phase, wildcards.path)
-
-
-def group_of(wildcards):
-    """The data set × model × penalty that a job's wildcards name."""
-    return wildcards.dataset, wildcards.model, wildcards.penalty
-
-
-def sweep_of(wildcards):
-    """The sweep of a job's group."""
-    paths = sweep_paths(STUDY, group_of(wildcards))
-    return [mark(job) for job in dict.fromkeys(map(GRAPH.last, paths))]
-
-
-def before_training(wildcards):
-    """What a path needs: its data, and in the final its group's λ̂."""
-    path = path_of(wildcards)
-    chosen = [GRAPH.select(path.group)] if path.phase == "final" else []
-    return [mark(job) for job in [GRAPH.prepare(path.dataset), *chosen]]
+include: "workflow/rules/common.smk"
 
 
 wildcard_constraints:
