@@ -31,7 +31,7 @@ except UserError as error:
 
 stages.set_environment(STUDY)
 
-# What is done is told by files whose names end in a key of all that they were made from: see docs/architecture.md.
+# A file whose name ends in the key of all that a job depends on says that the job is done: docs/architecture.md.
 # Snakemake only looks whether they are there; times, and what it remembers of earlier runs, decide nothing.
 GRAPH = Graph(STUDY)
 if workflow.is_main_process:

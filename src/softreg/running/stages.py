@@ -209,15 +209,12 @@ def reveal(study: Study, group: Group, key: str = "") -> None:
 
 def _reveal(study: Study, group: Group, cells: Sweep) -> None:
     from softreg.scoring import records
-    from softreg.scoring.origin import networks_of, still_current
+    from softreg.scoring.origin import name_of, networks_of, still_current
 
     origin = _origin(study, "sweep", group[1], [cell for mine in cells.values() for cell in mine])
     kept = still_current(places.revealed(study, group), origin, records.SUMS)
     scored = set(networks_of(kept))
-    waiting = {
-        path: [cell for cell in _finished(mine) if "/".join(cell.folder.parts[-2:]) not in scored]
-        for path, mine in cells.items()
-    }
+    waiting = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
     tables = [kept]
     if count := sum(map(len, waiting.values())):
         with gpu.turn(study.resources["gpu"]):

@@ -21,11 +21,16 @@ def origin_of(cells: Iterable[tuple[Cell, dict[str, Any] | None]], scoring: str)
     return {
         "scoring": scoring,
         "networks": {
-            "/".join(cell.folder.parts[-2:]): [cell.key, record["weights_sha256"]]
+            name_of(cell): [cell.key, record["weights_sha256"]]
             for cell, record in cells
             if record is not None and record["status"] == "finished"
         },
     }
+
+
+def name_of(cell: Cell) -> str:
+    """What an `Origin` calls a cell's network, unique within its group and phase."""
+    return "/".join(cell.folder.parts[-2:])
 
 
 def current(file: Path, wanted: Origin) -> bool:
