@@ -49,7 +49,8 @@ class Job:
 
     def begin(self) -> None:
         """Take away every mark, before anything is changed, and what a killed job has left half-written."""
-        stale = [*self.mark.parent.glob(f"{Path(f'{self.stem}made-').name}*")]
+        mark = Path(f"{self.stem}made-").name
+        stale = [*self.mark.parent.glob(f"{mark}*"), *self.mark.parent.glob(f".{mark}*.tmp")]
         for place in self.makes:
             stale += place.parent.glob(f".{place.name}.*.tmp")
         if self.command == "train":
