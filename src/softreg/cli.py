@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare = _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
     train = _study_command(commands, "train", "train and score paths: all λ of one penalty and seed", _train, "phase")
     train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
-    reveal = _study_command(commands, "reveal", "score a group's sweep on test, once λ̂ is selected", _reveal, "group")
+    reveal = _study_command(commands, "reveal", "score groups' sweeps on test, once λ̂ is selected", _reveal)
+    reveal.add_argument("groups", nargs="+", metavar="group", help=_HELP["group"])
     select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
     select.add_argument("group", nargs="?", help=f"{_HELP['group']}; without it, all groups")
     gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
@@ -238,7 +239,7 @@ def _reveal(options: argparse.Namespace) -> None:
 
     study = load_study(options.study)
     with frozen():
-        stages.reveal(study, find_group(study, options.group), options.key)
+        stages.reveal(study, *(find_group(study, name) for name in options.groups), key=options.key)
 
 
 def _select(options: argparse.Namespace) -> None:

@@ -45,8 +45,10 @@ def write_cells(study, path, lambdas, seconds, device="CPU here"):
 
 
 def write_job(study, command, name, **facts):
-    """What a job that ran leaves."""
-    record = {"command": command, "name": name, "key": "", "state": "finished", "slurm_job": "", "host": "h", "pid": 1}
+    """What a job that ran leaves; of one with networks, under the key that it has now."""
+    keys = {(job.command, job.name): job.key for job in Graph(study).jobs()}
+    record = {"command": command, "name": name, "key": keys.get((command, name.partition("+")[0]), "")}
+    record |= {"state": "finished", "slurm_job": "", "host": "h", "pid": 1}
     write_json(file_of(study.name, command, name), record | facts)
 
 
@@ -130,7 +132,7 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     study = prepared_study(tmp_path)
     write_cells(study, sweep_path("l1"), ["1e-4", "1e-2"], [10.0, 14.0])
     write_job(study, "train", "sweep/shapes/convnet/l1/seed0", startup=3.0, cells=2, seconds=3 + 24 + 8.0)
-    write_job(study, "reveal", "shapes/convnet/l1", startup=2.5, cells=2, seconds=2.5 + 1.0)
+    write_job(study, "reveal", "shapes/convnet/l1+1", startup=2.5, cells=2, seconds=2.5 + 1.0)
     write_job(study, "select", "shapes/convnet/l1", seconds=1.25)
     graph = Graph(study)
     for job in (graph.train(sweep_path("l1")), graph.select(group("l1")), graph.reveal(group("l1"))):
@@ -222,7 +224,7 @@ def known_costs(tmp_path):
     job = Graph(study).train(sweep_path("none"))
     write_text(job.makes[1], "")
     job.end()
-    write_job(study, "reveal", "shapes/convnet/former", startup=0.0, cells=1, seconds=0.0)
+    write_job(study, "reveal", "shapes/convnet/l1+1", startup=0.0, cells=1, seconds=0.0)
     return study
 
 

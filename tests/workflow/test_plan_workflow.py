@@ -40,13 +40,13 @@ def test_a_plan_lists_what_a_dry_run_lists(tmp_path, monkeypatch):
     assert whole["train"] == 4
 
     begun = snakemake(folder, "--cores", "2", "sweep")
-    assert "tiny: 5 of 5 cells and 4 of 4 paths are left to train, 4 paths to score, in 10 jobs" in begun.stderr
+    assert "tiny: 5 of 5 cells and 4 of 4 paths are left to train, 4 paths to score, in 9 jobs" in begun.stderr
     assert dry_run(folder) == commands_left()
     assert commands_left()["train"] == 2
     assert "sweep: 2 of 2 paths finished; 3 of 3 cells finished" in text(status(load_study(STUDY)))
 
     ended = snakemake(folder, "--cores", "2")
-    assert "tiny: 2 of 5 cells and 2 of 4 paths are left to train, 2 paths to score, in 8 jobs" in ended.stderr
+    assert "tiny: 2 of 5 cells and 2 of 4 paths are left to train, 2 paths to score, in 7 jobs" in ended.stderr
     assert "measured here, 3 cells on CPU" in ended.stderr
     assert dry_run(folder) == commands_left() == Counter()
     assert text(status(load_study(STUDY))).endswith("nothing is left\n")

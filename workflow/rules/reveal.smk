@@ -1,8 +1,10 @@
-# The sweep on test, for what is told of it: only once λ̂ stands, and read by no rule that selects.
+# The sweeps of a data set × model on test, for what is told of them: only once all their λ̂ stand, and read by no rule
+# that selects.
 rule reveal_sweep:
     input:
-        sweep_of,
-        lambda wildcards: mark(GRAPH.select(group_of(wildcards))),
+        lambda wildcards: [
+            mark(GRAPH.select(group)) for group in GRAPH.revealed[group_of(wildcards)]
+        ],
     output:
         f"{RESULTS}/sweep/{{dataset}}/{{model}}/{{penalty}}/made-{{key}}",
     log:
@@ -10,6 +12,9 @@ rule reveal_sweep:
     threads: STUDY.resources["threads"]
     resources:
         **stages.job_resources(STUDY),
+    params:
+        groups=lambda wildcards: [
+            "/".join(group) for group in GRAPH.revealed[group_of(wildcards)]
+        ],
     shell:
-        'softreg reveal "$SOFTREG_STUDY" {wildcards.dataset:q}/{wildcards.model:q}/{wildcards.penalty:q} '
-        "--key {wildcards.key} 2> {log:q}"
+        'softreg reveal "$SOFTREG_STUDY" {params.groups:q} --key {wildcards.key} 2> {log:q}'

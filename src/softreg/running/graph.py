@@ -183,10 +183,19 @@ class Graph:
             found |= {path: paths[place - place % size :][:size] for place, path in enumerate(paths)}
         return found
 
+    @cached_property
+    def revealed(self) -> dict[Group, tuple[Group, ...]]:
+        """The groups whose sweeps one process scores on test, for each of them: those of a data set × model."""
+        found = {pair: tuple(together) for pair, together in groupby(self.groups, _pair)}
+        return {group: found[_pair(group)] for group in self.groups}
+
     def last(self, path: TrainingPath) -> Job:
         """What ends ``path``'s batch: the job of its last path that is not made yet, or else of its last."""
-        jobs = [self.train(each) for each in self.batches[path]]
-        return next((job for job in reversed(jobs) if not job.made()), jobs[-1])
+        return _last([self.train(each) for each in self.batches[path]])
+
+    def last_revealed(self, group: Group) -> Job:
+        """As `last`, of the scoring on test."""
+        return _last([self.reveal(each) for each in self.revealed[group]])
 
     def outdate(self, path: TrainingPath) -> None:
         """Take away the marks of what was made from what a path's job had made before, under the same keys."""
@@ -226,8 +235,13 @@ def paper_of(results: Path, gathered: str) -> Job:
 
 
 def batch_name(paths: Sequence[TrainingPath]) -> str:
-    """What a job on these paths is called: its first path, and how many follow."""
-    return f"{paths[0].phase}/{paths[0].name}" + f"+{len(paths) - 1}" * (len(paths) > 1)
+    """What a process that trains these paths is called."""
+    return together([f"{path.phase}/{path.name}" for path in paths])
+
+
+def together(names: Sequence[str]) -> str:
+    """What a process that does the jobs of these names is called: as the first, with how many follow."""
+    return names[0] + f"+{len(names) - 1}" * (len(names) > 1)
 
 
 def paper_code() -> str:
@@ -236,6 +250,14 @@ def paper_code() -> str:
     parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
     code = code_fingerprint("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report")
     return digest([code, [sha256_file(file) for file in parts]])
+
+
+def _last(jobs: Sequence[Job]) -> Job:
+    return next((job for job in reversed(jobs) if not job.made()), jobs[-1])
+
+
+def _pair(group: Group) -> tuple[str, str]:
+    return group[:2]
 
 
 def _entry(path: TrainingPath) -> tuple[str, Group, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from softreg.running import gpu, jobs
 from softreg.running.costs import Costs, costs
-from softreg.running.graph import Graph, Job, batch_name
+from softreg.running.graph import Graph, batch_name, together
 from softreg.running.schedule import Task, makespan
 from softreg.running.stages import SELECTING_PRIORITY, seed_priority
 from softreg.running.survey import PathState, Survey, survey
@@ -88,10 +88,10 @@ def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
     """Look at what a study has made, and plan the rest; ``records`` are those of its jobs, where they are at hand."""
     records = jobs.records(study.name) if records is None else records
     looked = survey(Graph(study))
-    work = left(looked)
-    again = {(job.command, job.name) for job in work if job.scored}
-    # What a job took whose work is to be done again, as the study has changed, says nothing.
-    return Plan(looked, costs(looked, [each for each in records if (each["command"], each["name"]) not in again]), work)
+    keys = {job.key for job in looked.graph.jobs()}
+    # What a job with networks took under another version of the study says nothing.
+    told = [record for record in records if record["key"] in keys or not record.get("cells")]
+    return Plan(looked, costs(looked, told), left(looked))
 
 
 def left(survey: Survey) -> list[Work]:
@@ -103,13 +103,14 @@ def left(survey: Survey) -> list[Work]:
     for group in graph.groups:
         if group not in survey.selected:
             scores = tuple(place for place in sweep if work[place].group == group)
-            chosen[group] = _add(work, _of(graph.select(group), group, priority=SELECTING_PRIORITY, needs=scores))
+            job = graph.select(group)
+            chosen[group] = _add(
+                work, Work("select", job.name, job.key, group, "sweep", priority=SELECTING_PRIORITY, needs=scores)
+            )
     _add_batches(work, survey, "final", chosen)
-    for group in graph.groups:
-        if group not in survey.revealed:
-            sweep_of = [state for state in survey.paths if (state.path.phase, state.path.group) == ("sweep", group)]
-            needs = (chosen[group],) if group in chosen else ()
-            _add(work, _of(graph.reveal(group), group, scored=sum(map(_cells, sweep_of)), needs=needs))
+    for groups in dict.fromkeys(graph.revealed.values()):
+        if not survey.revealed.issuperset(groups):
+            _add(work, _revealing(survey, groups, chosen))
     if not survey.gathered:
         _add(work, Work("gather", "", graph.gather.key, needs=tuple(range(len(work)))))
     if not survey.reported:
@@ -138,8 +139,12 @@ def _training(survey: Survey, batch: Sequence[PathState], chosen: Mapping[Group,
     return Work("train", name, key, path.group, path.phase, cells, scored, priority, needs)
 
 
-def _of(job: Job, group: Group, scored: int = 0, priority: int = 0, needs: tuple[int, ...] = ()) -> Work:
-    return Work(job.command, job.name, job.key, group, "sweep", 0, scored, priority, needs)
+def _revealing(survey: Survey, groups: Sequence[Group], chosen: Mapping[Group, int]) -> Work:
+    graph, waiting = survey.graph, [group for group in groups if group not in survey.revealed]
+    scored = sum(_cells(state) for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
+    needs = tuple(chosen[group] for group in groups if group in chosen)
+    name, key = together([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
+    return Work("reveal", name, key, groups[0], "sweep", 0, scored, 0, needs)
 
 
 def _cells(state: PathState) -> int:

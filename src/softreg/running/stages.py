@@ -17,7 +17,7 @@ from softreg.errors import UserError
 from softreg.files import digest, read_json, write_json
 from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
-from softreg.running.graph import Graph, Job, batch_name
+from softreg.running.graph import Graph, Job, batch_name, together
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.fingerprint import demand_unchanged
@@ -188,23 +188,26 @@ def select(study: Study, group: Group, key: str = "") -> None:
         job.end(_digest_of(study, sweep))
 
 
-def reveal(study: Study, group: Group, key: str = "") -> None:
-    """Score the networks of a group's sweep on test, into ``sums.parquet`` of the group's folder.
+def reveal(study: Study, *groups: Group, key: str = "") -> None:
+    """Score the networks of the sweeps of ``groups`` on test, into ``sums.parquet`` of each group's folder.
 
     For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
-    Raises UserError where λ̂ of the group has not been selected yet.
+    Raises UserError where λ̂ of a group has not been selected yet.
     """
     graph = Graph(study)
-    job = graph.reveal(group)
-    _check_key(study, key, [job])
-    graph.select(group).demand(study)
-    if job.made():
+    wanted = [(group, graph.reveal(group)) for group in groups]
+    _check_key(study, key, [job for _, job in wanted])
+    for group in groups:
+        graph.select(group).demand(study)
+    open_ = [(group, job) for group, job in wanted if not job.made()]
+    if not open_:
         return
-    with jobs.job(study.name, "reveal", job.name, job.key):
-        cells = _verified_choice(study, graph, group)
-        job.begin()
-        _reveal(study, group, cells)
-        job.end()
+    with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
+        for group, job in open_:
+            cells = _verified_choice(study, graph, group)
+            job.begin()
+            _reveal(study, group, cells)
+            job.end()
 
 
 def _reveal(study: Study, group: Group, cells: Sweep) -> None:
