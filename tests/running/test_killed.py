@@ -1,17 +1,16 @@
 """Jobs that are killed again and again, each time a little later, end with what undisturbed ones do."""
 
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
+import programs
 import pytest
 from projects import prepared_study, sweep_path
 
 from softreg.running import places, stages
 from softreg.running.graph import Graph
 
-COMMAND = Path(sys.executable).with_name("softreg")
 PATH = "shapes/convnet/l1/seed0"
 TRAINING = {"epochs": 12, "batch_size": 4, "optimizer": "adam", "lr": 1e-3, "checkpoint_seconds": 0.01}
 
@@ -37,21 +36,23 @@ def state(folder: Path) -> set[tuple[str, int]]:
 
 def killed(folder: Path, changes: int, *arguments: str) -> bool:
     """Run a command and kill it once ``folder`` has changed so often; whether that came before its end."""
-    process = subprocess.Popen([COMMAND, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = programs.start(Path(), "softreg", *arguments)
     before, seen = state(folder), 0
-    while process.poll() is None and seen < changes:
+    while process.is_alive() and seen < changes:
         now = state(folder)
         seen += now != before
         before = now
     process.kill()
+    process.join()
     # Whatever the last look was, a job that ended by itself says so.
-    return process.wait() != 0
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
-def kill_often(folder: Path, *arguments: str) -> int:
-    """Kill a command after one change, two, three, and so on, until it gets through; how often that was."""
+def kill_often(folder: Path, step: int, *arguments: str) -> int:
+    """Kill a command after two changes, ``step`` more, and so on, until it gets through; how often that was."""
     kills = 0
-    while killed(folder, 2 + kills // 2, *arguments):
+    while killed(folder, 2 + step * kills, *arguments):
         kills += 1
     return kills
 
@@ -70,7 +71,7 @@ def test_training_and_scoring(tmp_path):
     undisturbed = contents(folder)
     shutil.rmtree(places.results_folder(study))
     folder.mkdir(parents=True)
-    assert kill_often(folder, "train", "tiny.yaml", "sweep", PATH) >= 10
+    assert kill_often(folder, 2, "train", "tiny.yaml", "sweep", PATH) >= 10
     assert contents(folder) == undisturbed
     assert not [*folder.rglob("checkpoint.pt"), *folder.rglob("*.tmp")]
 
@@ -90,5 +91,5 @@ def test_gathering(tmp_path):
     undisturbed = {file.name: file.read_bytes() for file in folder.iterdir()}
     shutil.rmtree(folder)
     folder.mkdir()
-    assert kill_often(folder, "gather", "tiny.yaml") >= 10
+    assert kill_often(folder, 1, "gather", "tiny.yaml") >= 10
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == undisturbed
