@@ -265,8 +265,12 @@ def score_rows(
     classes: int,
     size: tuple[int, int],
     change: float = 0.0,
+    pictures: bool = True,
 ) -> pa.Table:
-    """Records of a cell whose share of wrong pixels is ERROR[λ] + ``change``, moved a little by seed and penalty."""
+    """Records of a cell whose share of wrong pixels is ERROR[λ] + ``change``, moved a little by seed and penalty.
+
+    Those of the final on test have predictions, or not where no ``pictures`` are wanted.
+    """
     # The parts of the draw that seeds and penalties have in common make paired differences smaller than the spread.
     shared = np.random.default_rng([path.seed, len(path.model)])
     own = np.random.default_rng([path.seed, *path.penalty.encode(), *path.model.encode(), *value.encode()])
@@ -291,9 +295,9 @@ def score_rows(
     }
     columns |= {"pixels": [total * classes] * images, "bin_count": list(count)}
     columns |= {"bin_correct": list(count // 2), "bin_confidence": list(count * centres)}
-    drawn = (path.phase, split) == ("final", "test")
-    pictures = [prediction(index, classes, size, wrong, own) if drawn else None for index in range(images)]
-    columns["prediction"] = pictures
+    # Last, so that the numbers are the same with and without.
+    drawn = pictures and (path.phase, split) == ("final", "test")
+    columns["prediction"] = [prediction(index, classes, size, wrong, own) if drawn else None for index in range(images)]
     return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
 
 
@@ -309,7 +313,7 @@ def sums_row(
 ) -> pa.Table:
     """The sums of `score_rows`; training images score better, and each severity makes a tenth more of a pixel wrong."""
     change = -0.05 if split == "train" else 0.03 * severity
-    table = score_rows(path, value, "test" if split == "train" else split, images, classes, size, change)
+    table = score_rows(path, value, "test" if split == "train" else split, images, classes, size, change, False)
     fold = -1 if path.fold is None else path.fold
     row = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
     row |= {"lambda": value, "seed": path.seed, "fold": fold, "split": split}

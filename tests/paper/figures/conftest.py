@@ -2,8 +2,16 @@ import pytest
 
 from softreg.paper.figures import style
 
+FORMS = style._FORMS
+
+
+@pytest.fixture(autouse=True)
+def unsaved(monkeypatch):
+    """Figures are laid out and closed, and their CSV written, but no picture: most tests look at axes and numbers."""
+    monkeypatch.setattr(style, "_FORMS", {})
+
 
 @pytest.fixture
-def unsaved(monkeypatch):
-    """Figures are laid out and closed, and their CSV written, but no picture: for tests that look at axes or texts."""
-    monkeypatch.setattr(style, "_FORMS", {})
+def saved(unsaved, monkeypatch):
+    """Pictures too, for tests that look into their files."""
+    monkeypatch.setattr(style, "_FORMS", FORMS)

@@ -92,7 +92,7 @@ def test_many_penalties_without_a_reference_are_told(tmp_path):
     assert "add an entry of kind none to the study" in entry.reason
 
 
-def test_the_map_of_a_model_has_the_penalties_asked_of_it(tmp_path, unsaved):
+def test_the_map_of_a_model_has_the_penalties_asked_of_it(tmp_path):
     penalties = {"none": {}, **dict.fromkeys(MANY, LAMBDA)}
     for name in MANY[2:]:
         penalties[name] = {**LAMBDA, "models": ["convnet"]}

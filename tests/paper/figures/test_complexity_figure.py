@@ -66,13 +66,13 @@ def test_images_are_said_to_show_an_association(drawn):
     assert "(6 each)" in drawn[1][1].caption
 
 
-def test_the_same_scores_give_the_same_bytes(scores, drawn, tmp_path):
+def test_the_same_scores_give_the_same_bytes(scores, drawn, tmp_path, saved):
     complexity.draw(scores, tmp_path)
     for file in drawn[0].iterdir():
         assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
 
 
-def test_many_penalties_models_and_one_seed_fit_without_overlap(tmp_path, unsaved):
+def test_many_penalties_models_and_one_seed_fit_without_overlap(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "a-rather-long-penalty-name"]
     penalties = {"none": {}, **{name: {"kind": name if "-" not in name else "l2", "lambda": [1e-4]} for name in kinds}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(2)}

@@ -84,7 +84,7 @@ def test_without_any_ratio_in_turn_the_caption_says_so(scores, tmp_path):
         assert len(cost._draw_panels(scores, rows_of(Scores(folder), list(SIZES))).axes) == 2
 
 
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path):
+def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
     for name in ("a", "b"):
         cost.draw(Scores(scores.folder), tmp_path / name)
     for file in (tmp_path / "a").iterdir():

@@ -39,7 +39,7 @@ def test_reasons_are_the_most_frequent_first():
     assert coverage._reasons(cells) == "3 failed (such as: a), 1 diverged"
 
 
-def test_a_matrix_too_large_for_a_page_goes_on_to_the_next(tmp_path, unsaved):
+def test_a_matrix_too_large_for_a_page_goes_on_to_the_next(tmp_path):
     penalties = {"none": {}} | {f"a-rather-long-name-{n:02d}": {"kind": "l1", "lambda": [1e-4]} for n in range(30)}
     models = {f"model-with-a-long-name-{n:02d}": {"kind": "convnet"} for n in range(20)}
     study = synthetic.make_study(tmp_path, penalties=penalties, models=models)

@@ -67,7 +67,7 @@ def test_figures_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
     assert {file.name for file in folder.iterdir()} == {"coverage.pdf", "notes.txt"}
 
 
-def test_the_same_scores_give_the_same_bytes(scores, out, tmp_path):
+def test_the_same_scores_give_the_same_bytes(scores, out, tmp_path, saved):
     write_figures(Scores(scores), tmp_path)
     for file in out.iterdir():
         assert file.read_bytes() == (tmp_path / "figures" / file.name).read_bytes(), file.name
@@ -140,7 +140,9 @@ def matched(tmp_path_factory):
     }
     root = tmp_path_factory.mktemp("matched")
     scores = gathered(root, statuses={}, penalties=penalties, seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]})
-    write_figures(Scores(scores), root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "_FORMS", {})
+        write_figures(Scores(scores), root)
     return scores, root / "figures"
 
 
@@ -259,7 +261,7 @@ def test_the_gallery_tells_of_another_seed(tmp_path):
     assert "as that did not finish, l1 seed 101" in drawn.caption
 
 
-def test_a_figure_without_data_is_absent_with_a_reason(tmp_path):
+def test_a_figure_without_data_is_absent_with_a_reason(tmp_path, saved):
     loaded = Scores(gathered(tmp_path, partial=True))
     modules = (lambda_curves, paired_difference, class_iou, ranks, gallery)
     entries = [entry for module in modules for entry in module.draw(loaded, tmp_path)]

@@ -50,7 +50,7 @@ def test_norms_are_relative_to_the_unpenalised_network_of_the_seed(scores):
     assert set(values["seeds"]) == {2}
 
 
-def test_the_figure_says_what_it_leaves_out(scores, tmp_path):
+def test_the_figure_says_what_it_leaves_out(scores, tmp_path, saved):
     (drawn,) = layer_paths.draw(scores, tmp_path)
     assert isinstance(drawn, Drawn)
     assert drawn.name == "layer_paths-brain-convnet"
@@ -63,7 +63,7 @@ def test_the_figure_says_what_it_leaves_out(scores, tmp_path):
         assert image.height / 300 < 3
 
 
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path):
+def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
     for name in ("a", "b"):
         layer_paths.draw(Scores(scores.folder), tmp_path / name)
     for file in (tmp_path / "a").iterdir():

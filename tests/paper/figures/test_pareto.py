@@ -24,7 +24,7 @@ def scores(tmp_path_factory):
     return measured.set_layers(measured.make_scores(tmp_path_factory.mktemp("study"), penalties=PENALTIES), layers)
 
 
-def test_the_figure_holds_the_points_of_the_answer(scores, tmp_path):
+def test_the_figure_holds_the_points_of_the_answer(scores, tmp_path, saved):
     (drawn,) = pareto.draw(scores, tmp_path)
     assert isinstance(drawn, Drawn)
     assert drawn.name == "pareto-brain"
@@ -39,7 +39,7 @@ def test_the_figure_holds_the_points_of_the_answer(scores, tmp_path):
         assert image.width / 300 == pytest.approx(style.COLUMN, abs=0.01)
 
 
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path):
+def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
     for name in ("a", "b"):
         pareto.draw(Scores(scores.folder), tmp_path / name)
     for file in (tmp_path / "a").iterdir():

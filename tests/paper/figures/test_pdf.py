@@ -49,7 +49,7 @@ MODULES = [lambda_curves, class_iou, coverage, ranks, gallery]
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    """The figures of each module, with what it drew, and their folder."""
+    """The figures of each module as PDF, with what it drew, and their folder."""
     root = tmp_path_factory.mktemp("printed")
     study = synthetic.make_study(
         root, penalties=PENALTIES, models=MODELS, seeds={"tuning": [0], "evaluation": [100, 101]}
@@ -61,6 +61,7 @@ def printed(tmp_path_factory):
     for module in MODULES:
         with overlap.drawn() as figures, pytest.MonkeyPatch.context() as patch:
             patch.setattr(ranks, "_FEWEST_SETS", 1)
+            patch.setattr(style, "_FORMS", {"pdf": style._FORMS["pdf"]})
             found[module] = module.draw(scores, root / "figures"), list(figures)
     return found, root / "figures"
 
@@ -104,6 +105,7 @@ STEMS = [
 
 def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "_FEWEST_SETS", 2)
+    monkeypatch.setattr(style, "_FORMS", {"pdf": style._FORMS["pdf"]})
     study = synthetic.make_study(
         tmp_path,
         datasets={"few": {**SHAPES, "objects": 2}, "many": {**SHAPES, "objects": 9}},

@@ -17,7 +17,7 @@ def gathered(root, **changes):
     return Scores(gather(study, root / "results", root / "data"))
 
 
-def test_the_numbers_are_those_of_the_answer(tmp_path, unsaved):
+def test_the_numbers_are_those_of_the_answer(tmp_path):
     scores = gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
     (entry,) = figure.draw(scores, tmp_path)
     points = pd.read_csv(tmp_path / "regret-brain.csv", keep_default_na=False, na_values={"mean": [""]})
@@ -29,7 +29,7 @@ def test_the_numbers_are_those_of_the_answer(tmp_path, unsaved):
     assert "no K-fold" in entry.caption
 
 
-def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path, unsaved):
+def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
     penalties = {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "l2": {"lambda": [1e-5, 1e-4]}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(4)}
     selection = {"scorer": "kfold", "folds": 2}
@@ -45,7 +45,7 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path, unsaved)
     assert "no K-fold" not in entry.caption
 
 
-def test_one_penalty_is_told_as_one(tmp_path, unsaved):
+def test_one_penalty_is_told_as_one(tmp_path):
     scores = gathered(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}})
     (entry,) = figure.draw(scores, tmp_path)
     assert "2 held-out seeds, with 95 % intervals (over seeds; test images held fixed)" in entry.caption

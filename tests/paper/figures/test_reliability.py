@@ -47,7 +47,7 @@ def test_the_gap_over_all_pixels_is_told_to_those_who_do_not_see(scores, tmp_pat
     assert f"convnet with none {gap:+.1f}" in entry.alt
 
 
-def test_many_penalties_are_shared_out_with_the_unpenalised_in_each_panel(tmp_path, unsaved):
+def test_many_penalties_are_shared_out_with_the_unpenalised_in_each_panel(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso", "l0"]
     penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(2)}
@@ -65,7 +65,7 @@ def test_many_penalties_are_shared_out_with_the_unpenalised_in_each_panel(tmp_pa
     assert "A model with many penalties has several panels" in entry.caption
 
 
-def test_a_model_has_no_panel_for_penalties_that_it_is_not_trained_with(tmp_path, unsaved):
+def test_a_model_has_no_panel_for_penalties_that_it_is_not_trained_with(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso", "l0"]
     penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
     for name in kinds[4:]:

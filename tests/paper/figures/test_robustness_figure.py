@@ -36,7 +36,7 @@ def test_the_numbers_are_means_over_seeds_of_the_sums(scores, tmp_path):
     assert "3 evaluation seeds" in entry.caption
 
 
-def test_many_models_go_on_pages_and_nothing_overlaps(tmp_path, unsaved):
+def test_many_models_go_on_pages_and_nothing_overlaps(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso"]
     penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(4)}

@@ -70,7 +70,7 @@ def styled(tmp_path_factory):
 
 
 @pytest.mark.parametrize("module", [lambda_curves, class_iou, coverage, ranks, gallery])
-def test_a_studys_names_and_order_are_those_of_each_figure(styled, module, unsaved, monkeypatch):
+def test_a_studys_names_and_order_are_those_of_each_figure(styled, module, monkeypatch):
     monkeypatch.setattr(ranks, "_FEWEST_SETS", 1)
     scores, root = styled
     assert scores.penalties == ["l2", "none", "l1"]
@@ -90,7 +90,7 @@ def test_a_studys_names_and_order_are_those_of_each_figure(styled, module, unsav
 
 
 @pytest.mark.parametrize("module", [lambda_curves, class_iou, ranks])
-def test_a_studys_palette_is_that_of_each_figure(styled, module, unsaved, monkeypatch):
+def test_a_studys_palette_is_that_of_each_figure(styled, module, monkeypatch):
     monkeypatch.setattr(ranks, "_FEWEST_SETS", 1)
     scores, root = styled
     expected = {"l2": PALETTE[0], "l1": PALETTE[1], "none": style.REFERENCE_COLOUR}

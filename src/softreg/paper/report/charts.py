@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -106,6 +107,7 @@ def swatches(scores: Scores) -> dict[str, dict[str, str]]:
     }
 
 
+@cache
 def javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed, as one script that sets ``vegaEmbed`` and needs no network."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
