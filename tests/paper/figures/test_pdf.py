@@ -103,7 +103,7 @@ STEMS = [
 ]
 
 
-def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path, monkeypatch):
+def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path, saved, monkeypatch):
     monkeypatch.setattr(ranks, "_FEWEST_SETS", 2)
     monkeypatch.setattr(style, "_FORMS", {"pdf": style._FORMS["pdf"]})
     study = synthetic.make_study(
