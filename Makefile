@@ -17,7 +17,7 @@ paper: install
 	@for study in $(SCORED); do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
 
 test: install
-	$(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses auto
 
 lint: install
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from test_workflow import make_project, planned, snakemake, write_study
+from test_workflow import duplicate, make_project, planned, snakemake, write_study
 
 from softreg.running.plan import plan
 from softreg.running.status import status, text
@@ -32,38 +32,48 @@ def commands_left() -> Counter:
     return Counter(job.command for job in plan(load_study(STUDY)).work)
 
 
-def test_a_plan_lists_what_a_dry_run_lists(tmp_path, monkeypatch):
+def test_a_plan_lists_what_a_dry_run_lists_of_a_fresh_study(tmp_path, monkeypatch):
     folder = make_project(tmp_path)
     monkeypatch.chdir(folder)
     whole = dry_run(folder)
     assert whole == commands_left()
-    assert whole["train"] == 4
+    assert whole["train"] == 8
 
-    begun = snakemake(folder, "--cores", "2", "sweep")
-    assert "tiny: 5 of 5 cells and 4 of 4 paths are left to train, 4 paths to score, in 9 jobs" in begun.stderr
+
+def test_a_run_begins_with_a_forecast_and_a_plan_lists_what_the_sweep_has_left(swept, tmp_path, monkeypatch):
+    folder = duplicate(swept, tmp_path)
+    monkeypatch.chdir(folder)
+    begun = (folder / "sweep.txt").read_text()
+    assert "tiny: 9 of 9 cells and 8 of 8 paths are left to train, 8 paths to score, in 13 jobs" in begun
     assert dry_run(folder) == commands_left()
-    assert commands_left()["train"] == 2
+    assert commands_left()["train"] == 6
     assert "sweep: 2 of 2 paths finished; 3 of 3 cells finished" in text(status(load_study(STUDY)))
 
-    ended = snakemake(folder, "--cores", "2")
-    assert "tiny: 2 of 5 cells and 2 of 4 paths are left to train, 2 paths to score, in 7 jobs" in ended.stderr
-    assert "measured here, 3 cells on CPU" in ended.stderr
-    assert dry_run(folder) == commands_left() == Counter()
+
+def test_of_a_finished_study_nothing_is_left(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    ended = (copy / "rest.txt").read_text()
+    assert "tiny: 6 of 9 cells and 6 of 8 paths are left to train, 6 paths to score, in 11 jobs" in ended
+    assert "measured here, 3 cells on CPU" in ended
+    assert dry_run(copy) == commands_left() == Counter()
     assert text(status(load_study(STUDY))).endswith("nothing is left\n")
 
-    write_study(folder, title="Another title")
-    assert dry_run(folder) == commands_left() == Counter(gather=1, paper=1)
-    write_study(folder, selection={"rule": "one_se"})
-    assert dry_run(folder) == commands_left()
+
+def test_a_plan_lists_what_a_dry_run_lists_after_an_edit(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    write_study(copy, title="Another title")
+    assert dry_run(copy) == commands_left() == Counter(gather=1, paper=1)
+    write_study(copy, selection={"rule": "one_se"})
+    assert dry_run(copy) == commands_left()
     assert commands_left()["select"] == 2
 
-    write_study(folder, evaluation={"corruptions": ["noise"], "severities": [1]})
-    assert dry_run(folder) == commands_left() == Counter(train=2, gather=1, paper=1)
+    write_study(copy, evaluation={"corruptions": ["noise"], "severities": [1]})
+    assert dry_run(copy) == commands_left() == Counter(train=6, gather=1, paper=1)
 
-    write_study(folder, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
-    assert dry_run(folder) == commands_left()
-    assert commands_left()["train"] == 2
-    assert sum(job.cells for job in plan(load_study(STUDY)).work if job.command == "train") == 2
+    write_study(copy, penalties={"none": {}, "l1": {"lambda": [1e-4, 1e-3, 1e-2]}})
+    assert dry_run(copy) == commands_left()
+    assert commands_left()["train"] == 4
+    assert sum(job.cells for job in plan(load_study(STUDY)).work if job.command == "train") == 4
 
 
 def test_what_needs_no_training_begins_without_a_forecast(tmp_path):

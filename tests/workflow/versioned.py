@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import programs
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -65,11 +66,12 @@ def run(folder: Path, *command: str, check: bool = True) -> str:
     environment = {**os.environ, "PATH": f"{BIN}:/usr/bin:/bin", "GIT_CONFIG_GLOBAL": os.devnull}
     for who in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{who}_NAME": "A user", f"GIT_{who}_EMAIL": "user@example.org"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert (done.returncode == 0) == check, done.stdout[-4000:]
-    return done.stdout
+    if command[0] in programs.MAIN:
+        done = programs.run(folder, *command, environment=environment)
+    else:
+        done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
+    assert (done.returncode == 0) == check, (done.stdout + done.stderr)[-4000:]
+    return done.stdout + done.stderr
 
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
+sys.path.append(str(Path(__file__).parents[1]))
 from versioned import STUDY, clone, commit, make_project, ran, run, snakemake, write_study
 
 BASE = {
@@ -95,11 +98,13 @@ def planned(folder: Path) -> Counter[str]:
 @contextmanager
 def edited(folder: Path, changes: dict[str, object]) -> Iterator[None]:
     """The study with an edit, which is taken back afterwards."""
-    write(folder, **changes)
+    file = folder / "config" / "tiny.yaml"
+    before = file.read_text(encoding="utf-8")
+    write_study(folder, **yaml.safe_load(before) | changes)
     try:
         yield
     finally:
-        write(folder)
+        file.write_text(before, encoding="utf-8")
 
 
 def finished(folder: Path) -> Path:
