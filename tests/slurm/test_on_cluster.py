@@ -9,13 +9,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 import yaml
 from cluster import Cluster, missing, running, wait_for
@@ -23,7 +22,6 @@ from cluster import Cluster, missing, running, wait_for
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 STUDY = {
     "datasets": {"shapes": {"images": 16, "size": [16, 16], "split": {"val": 0.25, "test": 0.25}}},
     "models": {"convnet": {}},
@@ -44,11 +42,9 @@ class Run:
     def __init__(self, cluster: Cluster, folder: Path, *arguments: str, **environment: str) -> None:
         self.cluster, self.folder, self.file = cluster, folder, folder / "snakemake.out"
         environment = {**cluster.environment, **environment}
-        command = [BIN / "snakemake", *arguments, *QUICK, "--config", "study=config/tiny.yaml"]
-        with self.file.open("a") as output:
-            self.process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL
-            )
+        command = ("snakemake", *arguments, *QUICK, "--config", "study=config/tiny.yaml")
+        files = (str(self.file), str(self.file))
+        self.process = programs.start(folder, *command, environment=environment, files=files)
 
     @property
     def output(self) -> str:
@@ -61,9 +57,15 @@ class Run:
         return [job for job in jobs if job["WorkDir"] == str(self.folder) and job["JobName"] != "softreg-check"]
 
     def wait(self, check: bool = True) -> int:
-        code = self.process.wait(timeout=600)
+        self.process.join(600)
+        code = self.process.exitcode
+        assert code is not None, f"it still runs: {self.output[-6000:]}"
         assert not check or code == 0, self.output[-6000:]
         return code
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        os.kill(self.process.pid, signal.SIGINT)
 
     def held_job(self) -> tuple[dict[str, str], int]:
         """The first job, and its training process, which is stopped (SIGSTOP) in the middle of the first λ."""
@@ -93,9 +95,13 @@ def make_project(folder: Path, epochs: int = 150, seeds: tuple[int, ...] = (0,),
 def prepared(folder: Path, **study: Any) -> Path:
     """The same, with its data prepared: the first job is a training."""
     make_project(folder, **study)
-    command = [BIN / "softreg", "prepare", "config/tiny.yaml", "shapes"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    _run(folder, "softreg", "prepare", "config/tiny.yaml", "shapes")
     return folder
+
+
+def _run(folder: Path, *command: str) -> None:
+    done = programs.run(folder, *command)
+    assert done.returncode == 0, done.stderr[-6000:]
 
 
 def uncomment(folder: Path, *keys: str) -> None:
@@ -121,12 +127,7 @@ def _weights(folder: Path) -> list[str]:
 
 
 def case_local(cluster: Cluster, folder: Path) -> Path:
-    subprocess.run(
-        [BIN / "snakemake", "--cores", "1", "--config", "study=config/tiny.yaml"],
-        cwd=make_project(folder, 2),
-        check=True,
-        capture_output=True,
-    )
+    _run(make_project(folder, 2), "snakemake", "--cores", "1", "scores", "--config", "study=config/tiny.yaml")
     return folder
 
 
@@ -173,7 +174,7 @@ def case_stopped(cluster: Cluster, folder: Path) -> tuple[Run, list[dict[str, st
     """Ctrl-C, and the same command again."""
     first = Run(cluster, prepared(folder), "sweep")
     first.held_job()
-    first.process.send_signal(signal.SIGINT)
+    first.interrupt()
     assert first.wait(check=False) != 0
     wait_for(lambda: first.jobs[0]["JobState"] != "COMPLETING", "the end of the job")
     jobs = first.jobs
@@ -195,7 +196,7 @@ def case_placed(cluster: Cluster, folder: Path) -> tuple[Run, dict[str, str]]:
                 devices[variables["SLURM_JOB_ID"]] = (
                     f"{variables['SLURMD_NODENAME']} {variables['CUDA_VISIBLE_DEVICES']}"
                 )
-        return run.process.poll() is not None
+        return run.process.exitcode is not None
 
     wait_for(seen, "two tries of two jobs", 500)
     return run, devices
@@ -225,10 +226,10 @@ def case_asked(cluster: Cluster, folder: Path) -> dict[str, dict[str, str]]:
         profile = project / "profiles/slurm/config.yaml"
         profile.write_text(profile.read_text().replace("slurm_partition: gpu", "slurm_partition: parked"))
         run = Run(cluster, project, "sweep")
-        wait_for(lambda run=run: run.jobs or run.process.poll() is not None, "a job", 240)
+        wait_for(lambda run=run: run.jobs or run.process.exitcode is not None, "a job", 240)
         assert run.jobs, run.output
         records[name] = run.jobs[0]
-        run.process.send_signal(signal.SIGINT)
+        run.interrupt()
         run.wait(check=False)
     return records
 
@@ -294,7 +295,7 @@ def outcome(cluster, tmp_path_factory):
 def undisturbed(tmp_path_factory):
     """Digests of the weights of the path in question, trained without Snakemake, SLURM or a stop."""
     folder = prepared(tmp_path_factory.mktemp("alone"))
-    subprocess.run([BIN / "softreg", "train", "config/tiny.yaml", *PATH.split("/", 1)], cwd=folder, check=True)
+    _run(folder, "softreg", "train", "config/tiny.yaml", *PATH.split("/", 1))
     return _weights(folder)
 
 
@@ -383,7 +384,7 @@ def test_a_job_asks_for_what_the_study_and_the_profile_say(outcome, name):
 )
 def test_a_cluster_that_would_not_do_is_told_in_one_sentence(outcome, name, sentence):
     run = outcome("unfit")[name]
-    assert run.process.returncode != 0
+    assert run.process.exitcode != 0
     assert len(re.findall(sentence, run.output)) == 1
     assert "Traceback" not in run.output
     assert "submitted" not in run.output
@@ -392,7 +393,7 @@ def test_a_cluster_that_would_not_do_is_told_in_one_sentence(outcome, name, sent
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_slurm_would_never_run_is_told_in_one_sentence_before_any_job(outcome, name):
     run = outcome("refused")[name]
-    assert run.process.returncode != 0
+    assert run.process.exitcode != 0
     (said,) = [line for line in run.output.splitlines() if "jobs of rule" in line]
     assert re.search(REFUSED[name][2], said)
     assert "Traceback" not in run.output
