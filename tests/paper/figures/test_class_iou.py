@@ -7,6 +7,7 @@ from scipy.stats import ttest_1samp
 
 from softreg.paper.figures import class_iou
 from softreg.paper.figures.style import Absent
+from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 
@@ -30,32 +31,12 @@ def iou(scores, penalty):
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory):
-    root = tmp_path_factory.mktemp("few")
-    return scores_of(root, {"none": {}, "l1": LAMBDA, "l2": LAMBDA}), root / "figures"
-
-
-@pytest.fixture(scope="module")
 def many(tmp_path_factory):
     root = tmp_path_factory.mktemp("many")
     return scores_of(root, {"none": {}, **dict.fromkeys(MANY, LAMBDA)}, classes=11), root / "figures"
 
 
-def test_markers_are_means_with_t_intervals_over_seeds(few):
-    scores, folder = few
-    (drawn,) = class_iou.draw(scores, folder)
-    numbers = pd.read_csv(folder / f"{drawn.name}.csv").set_index(["penalty", "class"])
-    for penalty in ("none", "l1", "l2"):
-        for place, name in enumerate(synthetic.CLASSES[:3]):
-            values = iou(scores, penalty)[:, place]
-            interval = ttest_1samp(values, 0).confidence_interval(0.95)
-            row = numbers.loc[(penalty, name)]
-            assert (row["mean"], row["low"], row["high"]) == pytest.approx((values.mean(), *interval))
-            assert row["n"] == 3
-    assert "n = 3" in drawn.caption
-
-
-def test_many_penalties_are_a_map_of_paired_differences(many):
+def test_the_map_is_of_paired_differences(many):
     scores, folder = many
     (drawn,) = class_iou.draw(scores, folder)
     numbers = pd.read_csv(folder / f"{drawn.name}.csv").set_index(["penalty", "class"])
@@ -64,14 +45,15 @@ def test_many_penalties_are_a_map_of_paired_differences(many):
     interval = ttest_1samp(values, 0).confidence_interval(0.95)
     row = numbers.loc[("mcp", synthetic.CLASSES[4])]
     assert (row["mean"], row["low"], row["high"]) == pytest.approx((values.mean(), *interval))
+    assert row["plain"] == pytest.approx(iou(scores, "none")[:, 4].mean())
     assert "minus that of none at the same seed" in drawn.caption
 
 
 def test_classes_are_sorted_by_the_iou_without_a_penalty(many):
     scores, _ = many
-    plan = class_iou._plan(scores, "brain")
+    numbers = class_iou._numbers(scores, "brain")
     order = np.argsort(-iou(scores, "none").mean(axis=0))
-    assert plan.classes == [synthetic.CLASSES[place] for place in order]
+    assert list(numbers["class"].unique()) == [synthetic.CLASSES[place] for place in order]
 
 
 def test_shades_lie_around_zero_and_tell_most_cells_apart():
@@ -86,20 +68,20 @@ def test_shades_lie_around_zero_and_tell_most_cells_apart():
     assert blue[2] > blue[0]
 
 
-def test_many_penalties_without_a_reference_are_told(tmp_path):
+def test_without_a_reference_there_is_nothing_to_compare_with(tmp_path):
     (entry,) = class_iou.draw(scores_of(tmp_path, dict.fromkeys(MANY, LAMBDA)), tmp_path)
-    assert isinstance(entry, Absent)
-    assert "add an entry of kind none to the study" in entry.reason
+    assert entry == Absent(class_iou.TITLE, estimates.NO_REFERENCE)
 
 
-def test_the_map_of_a_model_has_the_penalties_asked_of_it(tmp_path):
+def test_what_a_model_is_not_trained_with_is_crossed_out(tmp_path):
     penalties = {"none": {}, **dict.fromkeys(MANY, LAMBDA)}
     for name in MANY[2:]:
         penalties[name] = {**LAMBDA, "models": ["convnet"]}
     scores = scores_of(tmp_path, penalties, classes=11, models={"convnet": {}, "other": {"kind": "convnet"}})
     with overlap.drawn() as figures:
-        (drawn,) = class_iou.draw(scores, tmp_path / "figures")
+        class_iou.draw(scores, tmp_path / "figures")
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
-        named = {axis.get_title(): [label.get_text() for label in axis.get_xticklabels()] for axis in figures[0].axes}
-    assert (named["convnet"], named["other"]) == (MANY, MANY[:2])
-    assert "Crosses" not in drawn.caption
+        crosses = {axis.get_title(): axis.lines[-1].get_xdata() for axis in figures[0].axes if axis.get_title()}
+    assert len(crosses["convnet"]) == 0
+    assert set(crosses["other"]) == {place + 0.5 for place in range(2, len(MANY))}
+    assert len(crosses["other"]) == 11 * (len(MANY) - 2)

@@ -48,7 +48,7 @@ def out(scores, tmp_path_factory):
     return folder / "figures"
 
 
-NAMES = ["lambda_curves-brain", "paired_difference-brain", "class_iou-brain", "coverage", "gallery-brain-convnet"]
+NAMES = ["lambda_curves-brain", "paired_difference-brain", "class_iou-brain", "gallery-brain-convnet"]
 
 
 def test_each_figure_lies_in_three_forms_beside_its_numbers(out):
@@ -61,10 +61,10 @@ def test_each_figure_lies_in_three_forms_beside_its_numbers(out):
 def test_figures_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
     folder = tmp_path / "figures"
     folder.mkdir()
-    for name in ("old.pdf", "old.svg", "old.png", "old.csv", "ranks.png", "coverage.pdf", "notes.txt"):
+    for name in ("old.pdf", "old.svg", "old.png", "old.csv", "ranks.png", "kept.pdf", "notes.txt"):
         (folder / name).write_text("old")
-    _remove_others(folder, {"coverage"})
-    assert {file.name for file in folder.iterdir()} == {"coverage.pdf", "notes.txt"}
+    _remove_others(folder, {"kept"})
+    assert {file.name for file in folder.iterdir()} == {"kept.pdf", "notes.txt"}
 
 
 def test_the_same_scores_give_the_same_bytes(scores, out, tmp_path, saved):

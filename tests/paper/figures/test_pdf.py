@@ -7,7 +7,7 @@ import overlap
 import pytest
 import synthetic
 
-from softreg.paper.figures import class_iou, coverage, gallery, lambda_curves, ranks, style, write_figures
+from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style, write_figures
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 
@@ -44,7 +44,7 @@ MODELS = {
         "linknet",
     )
 }
-MODULES = [lambda_curves, class_iou, coverage, ranks, gallery]
+MODULES = [lambda_curves, class_iou, ranks, gallery]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_fonts_are_truetype_and_only_galleries_hold_rasters(printed, module):
 
 SHAPES = {"kind": "shapes", "size": [24, 44], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 STEMS = [
-    *("class_iou", "complexity", "control_curves", "cost", "coverage", "degeneracy", "gallery", "lambda_curves"),
+    *("class_iou", "complexity", "control_curves", "cost", "degeneracy", "gallery", "lambda_curves"),
     *("layer_paths", "paired_difference", "pareto", "ranks", "regret", "reliability", "robustness"),
 ]
 

@@ -10,8 +10,8 @@ A figure is one module here with one function, ``draw(scores, folder) -> Entries
 3. add the module to `write_figures` below, at its place in the report. A question that names its stem in
    ``Answer.figures`` has the figure beside its answer.
 
-What would say nothing is left out: costs of one model, ranks of few data sets, a matrix of cells that have all
-finished, curves of one strength, intervals of few seeds. ``figures.json`` lists drawn and absent ones, in order.
+What would say nothing is left out: costs of one model, ranks of few data sets, curves of one strength, intervals of
+few seeds. ``figures.json`` lists drawn and absent ones, in order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ def write_figures(scores: Scores, out: Path) -> None:
         class_iou,
         complexity,
         cost,
-        coverage,
         degeneracy,
         gallery,
         lambda_curves,
@@ -48,7 +47,7 @@ def write_figures(scores: Scores, out: Path) -> None:
 
     modules = (
         *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
-        *(regret, cost, robustness, reliability, ranks, coverage, gallery),
+        *(regret, cost, robustness, reliability, ranks, gallery),
     )
     folder = out / "figures"
     entries = [entry for module in modules for entry in module.draw(scores, folder)]

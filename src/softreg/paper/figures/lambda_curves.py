@@ -137,7 +137,7 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     points = curves.merge(scores.selection[keys].assign(chosen=True), on=keys, how="left")
     points = points.merge(_test_scores(scores), on=keys, how="left")
     points["chosen"] = points["chosen"].notna()
-    return layout.in_order(scores, points, ["model", "penalty", "lambda"])
+    return scores.ordered(points, "lambda").reset_index(drop=True)
 
 
 def _references(scores: Scores, family: _Family) -> list[str]:

@@ -78,7 +78,7 @@ def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
     means = paired.groupby(_KEYS).agg(
         norm=("norm", "mean"), zeros=("zeros", "mean"), seeds=("seed", "nunique"), depth=("depth", "min")
     )
-    by = layout.in_order(scores, means.reset_index(), ["penalty", "lambda", "depth"])
+    by = scores.ordered(means.reset_index(), "lambda", "depth").reset_index(drop=True)
     return by[[*_KEYS, "norm", "zeros", "seeds"]]
 
 

@@ -260,18 +260,3 @@ def reference_told(scores: Scores, references: Collection[str | None]) -> str:
     if len(set(references)) == 1:
         return scores.label(str(next(iter(references))))
     return "the unpenalised entry of the same update rule"
-
-
-def in_order(scores: Scores, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """``table`` sorted by columns: models and penalties in the order to show, strengths as numbers."""
-    places = {
-        column: {name: place for place, name in enumerate(names)}
-        for column, names in (("penalty", scores.penalties), ("model", scores.study["models"]))
-    }
-
-    def key(column: pd.Series[Any]) -> pd.Series[Any]:
-        if column.name in places:
-            return column.map(places[str(column.name)])
-        return column.astype(float) if column.name == "lambda" else column
-
-    return table.sort_values(by, key=key, kind="stable", ignore_index=True)

@@ -40,7 +40,7 @@ def pooled(scores: Scores, dataset: str) -> pd.DataFrame:
     confidence, accuracy = (100 * sums[name] / sums["count"] for name in ("confidence", "correct"))
     rows = sums.assign(confidence=confidence, accuracy=accuracy, gap=accuracy - confidence)
     columns = ["model", "penalty", "bin", "share", "confidence", "accuracy", "gap", "seeds"]
-    return layout.in_order(scores, rows, ["model", "penalty", "bin"])[columns]
+    return scores.ordered(rows, "bin").reset_index(drop=True)[columns]
 
 
 def _pages(scores: Scores, dataset: str) -> Pages:

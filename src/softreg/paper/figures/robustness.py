@@ -42,7 +42,7 @@ def points_of(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFram
     rows = pd.concat([plain.drop_duplicates([*GROUP, "seed", "corruption"]), mine])
     means = rows.groupby(["model", "penalty", "corruption", "severity"])["miou"]
     table = means.agg(miou="mean", se=stats.standard_error, seeds="size").reset_index()
-    return layout.in_order(scores, table, ["model", "penalty", "corruption", "severity"])
+    return scores.ordered(table).reset_index(drop=True)
 
 
 def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
