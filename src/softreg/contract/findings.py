@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule, and how well it is kept.
+    """How well a ``rule`` is kept; `held_to` says which.
 
     ``error`` is the worst found, nan where the rule is not a matter of degree; ``about`` says what was compared, and
     of a broken rule what is wrong and what to do.
     """
 
-    rule: str
     kept: bool
     about: str
     error: float = math.nan
     limit: float = math.nan
+    rule: str = ""
 
 
-def within(rule: str, error: float, limit: float, about: str) -> Finding:
+def within(error: float, limit: float, about: str) -> Finding:
     """The finding of a rule that allows an error up to ``limit``; nan is beyond any limit."""
-    return Finding(rule, error <= limit, about, error, limit)
+    return Finding(error <= limit, about, error, limit)
 
 
-def guarded(rule: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What ``check`` finds; an exception in the code under check is a broken rule."""
-    try:
-        yield from check()
-    except Exception as error:  # Any exception of a stranger's code is a finding, not an end of the check.
-        message = (str(error).strip() or "no message").splitlines()[0]
-        yield Finding(rule, False, f"raised {type(error).__name__}: {message}")
+def held_to(checks: Mapping[str, Callable[..., Iterator[Finding]]], *subject: Any) -> list[Finding]:
+    """What the ``checks``, by the rules that they stand for, find of ``subject``.
+
+    An exception in the code under check is a broken rule. A check may hold a part of its subject to rules of its own.
+    """
+    found: list[Finding] = []
+    for rule, check in checks.items():
+        try:
+            for finding in check(*subject):
+                found.append(replace(finding, rule=finding.rule or rule))
+        except Exception as error:  # Any exception of a stranger's code is a finding, not an end of the check.
+            message = (str(error).strip() or "no message").splitlines()[0]
+            found.append(Finding(False, f"raised {type(error).__name__}: {message}", rule=rule))
+    return found
 
 
 def table(findings: list[Finding]) -> str:

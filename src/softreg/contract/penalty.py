@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from softreg.contract.findings import Finding, guarded, within
+from softreg.contract.findings import Finding, held_to, within
 from softreg.penalties.base import Penalty, Strength
 
 #: Step × λ: from far below to far above what a training can meet.
@@ -29,33 +29,21 @@ _HUGE = 1e15
 
 def check_penalty(penalty: Penalty) -> list[Finding]:
     """All findings on a penalty, in the order of a table; on the CPU, and on a GPU where there is one."""
-    checks: list[tuple[str, Callable[[Penalty], Iterator[Finding]]]] = [
-        ("declaration", _declaration),
-        ("value", _value),
-    ]
+    checks = {"declaration": _declaration, "value": _value}
     if {"subgradient", "decoupled"} & set(penalty.realisations):
-        checks += [("gradient", _gradient)]
+        checks |= {"gradient": _gradient}
     if "proximal" in penalty.realisations:
-        checks += [
-            ("prox, one step", _prox_scalar),
-            ("prox, a step for each weight", _prox_elementwise),
-            ("prox, fixed point", _fixed_point),
-        ]
-    checks += [
-        ("structure", _structure),
-        ("memory", _memory),
-        ("dtype", _dtype),
-        ("extremes", _extremes),
-        ("device", _device),
-    ]
-    return [finding for rule, check in checks for finding in guarded(rule, partial(check, penalty))]
+        checks |= {"prox, one step": _prox_scalar, "prox, a step for each weight": _prox_elementwise}
+        checks |= {"prox, fixed point": _fixed_point}
+    checks |= {"structure": _structure, "memory": _memory, "dtype": _dtype, "extremes": _extremes, "device": _device}
+    return held_to(checks, penalty)
 
 
 def _declaration(penalty: Penalty) -> Iterator[Finding]:
     known = bool(penalty.realisations) and set(penalty.realisations) <= set(REALISATIONS)
-    yield Finding("declaration", known, f"realisations {penalty.realisations}: among {', '.join(REALISATIONS)}")
-    yield Finding("declaration", penalty.structure in _STRUCTURES, f"structure {penalty.structure!r}")
-    yield Finding("declaration", penalty.origin in _ORIGINS, f"origin {penalty.origin!r}")
+    yield Finding(known, f"realisations {penalty.realisations}: among {', '.join(REALISATIONS)}")
+    yield Finding(penalty.structure in _STRUCTURES, f"structure {penalty.structure!r}")
+    yield Finding(penalty.origin in _ORIGINS, f"origin {penalty.origin!r}")
 
 
 def _value(penalty: Penalty) -> Iterator[Finding]:
@@ -64,9 +52,9 @@ def _value(penalty: Penalty) -> Iterator[Finding]:
     # Weights in training are float32.
     for given in (together, penalty.value([first.float(), second.float()])):
         scalar = given.ndim == 0 and given.dtype == torch.float64
-        yield Finding("value", scalar, f"a scalar of float64, {tuple(given.shape)} of {given.dtype} here")
+        yield Finding(scalar, f"a scalar of float64, {tuple(given.shape)} of {given.dtype} here")
     apart = penalty.value([first]) + penalty.value([second])
-    yield within("value", _relative(together, apart), 1e-12, "of two tensors, against the sum of each one's")
+    yield within(_relative(together, apart), 1e-12, "of two tensors, against the sum of each one's")
 
 
 def _gradient(penalty: Penalty) -> Iterator[Finding]:
@@ -81,9 +69,9 @@ def _gradient(penalty: Penalty) -> Iterator[Finding]:
         if abs(left - right) < 1e-2 * max(1.0, abs(left)):
             errors.append(abs(found.view(-1)[index].item() - (left + right) / 2))
     worst = _worst(errors) / _worst([1.0, found.abs().max().item()])
-    yield within("gradient", worst, _GRADIENT_LIMIT, "against finite differences")
+    yield within(worst, _GRADIENT_LIMIT, "against finite differences")
     (at_zero,) = penalty.gradient([torch.zeros(3, 2, dtype=torch.float64)])
-    yield Finding("gradient", bool(at_zero.isfinite().all()), "finite where all weights are zero")
+    yield Finding(bool(at_zero.isfinite().all()), "finite where all weights are zero")
 
 
 def _moved_value(penalty: Penalty, weight: Tensor, index: int, move: float) -> float:
@@ -97,7 +85,7 @@ def _prox_scalar(penalty: Penalty) -> Iterator[Finding]:
     for v in _points(penalty):
         search = _Search(penalty, v)
         errors += [search.distance(strength, torch.full_like(v, strength)) for strength in STRENGTHS]
-    yield within("prox, one step", _worst(errors), _PROX_LIMIT, "against brute force, step × λ from 1e-8 to 1e2")
+    yield within(_worst(errors), _PROX_LIMIT, "against brute force, step × λ from 1e-8 to 1e2")
 
 
 def _prox_elementwise(penalty: Penalty) -> Iterator[Finding]:
@@ -107,13 +95,9 @@ def _prox_elementwise(penalty: Penalty) -> Iterator[Finding]:
         for strength in STRENGTHS:
             steps = strength * (0.2 + 3 * torch.rand(v.shape, generator=_generator(number), dtype=v.dtype))
             errors.append(search.distance([steps], steps))
-    yield within(
-        "prox, a step for each weight", _worst(errors), _PROX_LIMIT, "against brute force, steps apart by 16 times"
-    )
+    yield within(_worst(errors), _PROX_LIMIT, "against brute force, steps apart by 16 times")
     if penalty.structure != "layer":
-        yield within(
-            "prox, a step for each weight", _apart(penalty), 1e-9, f"each {penalty.structure} alone or all at once"
-        )
+        yield within(_apart(penalty), 1e-9, f"each {penalty.structure} alone or all at once")
 
 
 def _apart(penalty: Penalty) -> float:
@@ -134,7 +118,7 @@ def _fixed_point(penalty: Penalty) -> Iterator[Finding]:
     Where P is not convex, another point may be better: then nothing is compared.
     """
     if "subgradient" not in penalty.realisations:
-        yield Finding("prox, fixed point", True, "has no gradient to step back with")
+        yield Finding(True, "has no gradient to step back with")
         return
     errors = []
     for number, strength in enumerate(STRENGTHS):
@@ -148,7 +132,7 @@ def _fixed_point(penalty: Penalty) -> Iterator[Finding]:
             here, there = (_objective(penalty, u[row : row + 1], v[row : row + 1], steps) for u in (w, back))
             if not there < here - 1e-9 * max(1.0, abs(here)):
                 errors.append(_distance(back[row], w[row], v[row]))
-    yield within("prox, fixed point", _worst(errors), _PROX_LIMIT, "prox(w + s·gradient(w)) against w")
+    yield within(_worst(errors), _PROX_LIMIT, "prox(w + s·gradient(w)) against w")
 
 
 def _structure(penalty: Penalty) -> Iterator[Finding]:
@@ -161,11 +145,11 @@ def _structure(penalty: Penalty) -> Iterator[Finding]:
     for name, apply in _operations(penalty):
         before, after = apply([weight.clone()])[0], apply([other.clone()])[0]
         spread = bool((before != after)[~inside].any())
-        yield Finding("structure", not spread, f"{name}: a weight touches no more than its {penalty.structure}")
+        yield Finding(not spread, f"{name}: a weight touches no more than its {penalty.structure}")
         if penalty.structure != "layer":
             whole, blocks = weight.clone(), list(torch.split(weight.clone(), 2))
             parts = torch.cat(list(apply(blocks)))
-            yield within("structure", _relative(apply([whole])[0], parts), 1e-12, f"{name}: filters taken in blocks")
+            yield within(_relative(apply([whole])[0], parts), 1e-12, f"{name}: filters taken in blocks")
 
 
 def _memory(penalty: Penalty) -> Iterator[Finding]:
@@ -173,7 +157,7 @@ def _memory(penalty: Penalty) -> Iterator[Finding]:
     weight = _random((6, 5))
     for name, apply in _operations(penalty):
         first, second = apply([weight.clone()])[0].clone(), apply([weight.clone()])[0]
-        yield Finding("memory", bool(torch.equal(first, second)), f"{name}: the same again for the same weights")
+        yield Finding(bool(torch.equal(first, second)), f"{name}: the same again for the same weights")
 
 
 def _dtype(penalty: Penalty) -> Iterator[Finding]:
@@ -181,8 +165,8 @@ def _dtype(penalty: Penalty) -> Iterator[Finding]:
     for name, apply in _operations(penalty):
         single, double = apply([weight.float()])[0], apply([weight.clone()])[0]
         kept = single.dtype == torch.float32 and double.dtype == torch.float64
-        yield Finding("dtype", kept, f"{name}: float32 and float64 stay what they are")
-        yield within("dtype", _relative(single.double(), double), _SINGLE_LIMIT, f"{name}: float32 against float64")
+        yield Finding(kept, f"{name}: float32 and float64 stay what they are")
+        yield within(_relative(single.double(), double), _SINGLE_LIMIT, f"{name}: float32 against float64")
 
 
 def _extremes(penalty: Penalty) -> Iterator[Finding]:
@@ -192,20 +176,20 @@ def _extremes(penalty: Penalty) -> Iterator[Finding]:
     for name, apply in _operations(penalty):
         results = apply([empty.clone(), zeros.clone(), large.clone(), many.clone()])
         shapes = all(a.shape == b.shape for a, b in zip(results, (empty, zeros, large, many), strict=True))
-        yield Finding("extremes", shapes, f"{name}: an empty tensor and one of a million weights keep their shape")
+        yield Finding(shapes, f"{name}: an empty tensor and one of a million weights keep their shape")
         finite = all(bool(result.isfinite().all()) for result in results)
-        yield Finding("extremes", finite, f"{name}: finite at 0 and at 1e15")
+        yield Finding(finite, f"{name}: finite at 0 and at 1e15")
 
 
 def _device(penalty: Penalty) -> Iterator[Finding]:
     if not torch.cuda.is_available():
-        yield Finding("device", True, "no GPU here: not checked")
+        yield Finding(True, "no GPU here: not checked")
         return
     weight = _random((6, 5))
     for name, apply in _operations(penalty):
         there = apply([weight.cuda()])[0]
-        yield Finding("device", there.is_cuda, f"{name}: stays on the GPU")
-        yield within("device", _relative(there.cpu(), apply([weight.clone()])[0]), 1e-9, f"{name}: GPU against CPU")
+        yield Finding(there.is_cuda, f"{name}: stays on the GPU")
+        yield within(_relative(there.cpu(), apply([weight.clone()])[0]), 1e-9, f"{name}: GPU against CPU")
 
 
 def _operations(penalty: Penalty) -> list[tuple[str, Callable[[list[Tensor]], list[Tensor]]]]:
