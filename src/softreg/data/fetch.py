@@ -44,7 +44,7 @@ pause: Callable[[float], None] = time.sleep
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
-def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = (), progress: bool | None = None) -> str:
+def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
     """Make ``target`` the published file ``archive``; the content digest of its used members.
 
     A target that exists is verified and left alone. Otherwise the sources are, in this order: mirrors that
@@ -58,7 +58,7 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = (), progress:
     Where ``archive`` gives no checksum and no digest, the content digest found first is recorded in
     ``<target>.content_sha256``, and every later fetch is held to it.
 
-    ``progress`` None shows a bar on a terminal, otherwise a line for every tenth, True a bar, False none.
+    Progress is a bar on a terminal, otherwise a line for every tenth.
 
     Raises:
         ArchiveError: if the target exists and is not the published file.
@@ -69,7 +69,7 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = (), progress:
         held = _held_to_record(archive, target)
         if not target.exists():
             with _alone(target):
-                digest = _obtain(held, target, mirrors, progress)
+                digest = _obtain(held, target, mirrors)
         else:
             digest = verify(target, held)
         if not _is_pinned(held):
@@ -117,7 +117,7 @@ class _SourceError(Exception):
         self.wait = wait
 
 
-def _obtain(archive: Archive, target: Path, mirrors: Sequence[str], progress: bool | None) -> str:
+def _obtain(archive: Archive, target: Path, mirrors: Sequence[str]) -> str:
     if target.exists():  # another process fetched it while this one waited
         return verify(target, archive)
     failures = []
@@ -125,7 +125,7 @@ def _obtain(archive: Archive, target: Path, mirrors: Sequence[str], progress: bo
         try:
             if isinstance(source, Path):
                 return _copy(source, archive, target)
-            return _download(source, archive, target, progress)
+            return _download(source, archive, target)
         except _SourceError as error:
             failures.append(f"{source} {error}")
             _say(f"{target.name}: {failures[-1]}")
@@ -230,14 +230,14 @@ class _Part:
         self.origin_path.unlink(missing_ok=True)
 
 
-def _download(url: str, archive: Archive, target: Path, progress: bool | None) -> str:
+def _download(url: str, archive: Archive, target: Path) -> str:
     """Try until the file is whole and verified; a try that brought new bytes starts the count afresh."""
     part = _Part(target)
     furthest = part.size()
     failures = 0
     while True:
         try:
-            digest = _try_download(url, archive, part, progress)
+            digest = _try_download(url, archive, part)
             part.place(target)
             return digest
         except _SourceError as error:
@@ -256,8 +256,8 @@ def _wait_to_retry(url: str, error: _SourceError, failures: int) -> None:
     pause(wait)
 
 
-def _try_download(url: str, archive: Archive, part: _Part, progress: bool | None) -> str:
-    resumed = _receive(url, part, progress)
+def _try_download(url: str, archive: Archive, part: _Part) -> str:
+    resumed = _receive(url, part)
     try:
         return verify(part.path, archive)
     except ArchiveError as error:
@@ -266,7 +266,7 @@ def _try_download(url: str, archive: Archive, part: _Part, progress: bool | None
         raise _SourceError(f"sent a damaged or another file: {error.fault}", temporary=resumed) from error
 
 
-def _receive(url: str, part: _Part, progress: bool | None) -> bool:
+def _receive(url: str, part: _Part) -> bool:
     """Receive what is missing of the file; whether some of it was there before.
 
     A range is asked for with If-Range (RFC 9110, section 13.1.5), so that a server whose file has changed, or
@@ -284,7 +284,7 @@ def _receive(url: str, part: _Part, progress: bool | None) -> bool:
             length = reply.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
             part.start(url, _version(reply.headers), total)
-        _append(reply, part, total, progress)
+        _append(reply, part, total)
     if total is not None and part.size() < total:
         raise _SourceError(f"closed the connection after {part.size()} of {total} bytes", temporary=True)
     return offset > 0
@@ -356,9 +356,8 @@ def _check_range(headers: Message, offset: int, version: str | None, part: _Part
     return None if match[2] == "*" else int(match[2])
 
 
-def _append(reply: Any, part: _Part, total: int | None, progress: bool | None) -> None:
-    name = part.path.stem
-    with part.path.open("ab") as file, _meter(name, part.size(), total, progress) as add:
+def _append(reply: Any, part: _Part, total: int | None) -> None:
+    with part.path.open("ab") as file, _meter(part.path.stem, part.size(), total) as add:
         for block in _blocks(reply):
             file.write(block)
             file.flush()  # a kill may lose nothing that was reported
@@ -381,12 +380,12 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _meter(name: str, done: int, total: int | None, progress: bool | None) -> Iterator[Callable[[int], object]]:
-    if progress is None and not sys.stderr.isatty():
+def _meter(name: str, done: int, total: int | None) -> Iterator[Callable[[int], object]]:
+    if sys.stderr.isatty():
+        with tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True) as bar:
+            yield bar.update
+    else:
         yield _Tenths(name, done, total).add
-        return
-    with tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True, disable=progress is False) as bar:
-        yield bar.update
 
 
 class _Tenths:

@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,19 +57,9 @@ class Target:
                 file.write(row.tobytes())
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Exact sums over images: pixels of each mask value (256), and of each level of each channel (3, 256)."""
-
-    values: NDArray[np.int64]
-    levels: NDArray[np.int64]
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.values + other.values, self.levels + other.levels)
-
-
+#: Of one image or many: pixels of each mask value, then of each level of each channel, (4, 256).
+Counts = NDArray[np.int64]
 Task = tuple[Target, int, Sample]
-_NOTHING = Counts(np.zeros(256, np.int64), np.zeros((3, 256), np.int64))
 
 
 def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None) -> dict[str, Any]:
@@ -96,7 +87,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         counts = _write_arrays(name, parts, targets, jobs or _cores())
         _check_classes(name, about["classes"], counts["train"])
         about |= _measured(parts, counts, size, len(about["classes"]))
-        about["content_digest"] = digest([sources, _array_digests(targets), about["ids"], about["groups"]])
+        arrays = {part: [sha256_file(of.images), sha256_file(of.masks)] for part, of in targets.items()}
+        about["content_digest"] = digest([sources, arrays, about["ids"], about["groups"]])
         write_json(whole / "dataset.json", about)
         _install(whole, folder)
     print(class_table(about))
@@ -157,11 +149,9 @@ def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[P
 def _check_ids(name: str, samples: Sequence[Sample]) -> None:
     if not samples:
         raise UserError(f"`datasets.{name}` holds no images: its archive or folder has none where they should be")
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.id in seen:
-            raise UserError(f"`datasets.{name}` names the image {sample.id!r} twice: ids must be unique")
-        seen.add(sample.id)
+    (id_, times), *_ = Counter(sample.id for sample in samples).most_common(1)
+    if times > 1:
+        raise UserError(f"`datasets.{name}` names the image {id_!r} twice: ids must be unique")
 
 
 def _common_size(name: str, samples: Sequence[Sample], options: Options) -> tuple[int, int]:
@@ -194,10 +184,13 @@ def _write_arrays(name: str, parts: Parts, targets: dict[str, Target], jobs: int
     """Read, fit and write every image; the counts of each part."""
     total = sum(map(len, parts.values()))
     counts = {}
-    with _workers(min(jobs, total // IMAGES_PER_WORKER)) as run, _progress(name, total) as progress:
+    with (
+        _workers(min(jobs, total // IMAGES_PER_WORKER)) as run,
+        tqdm(total=total, desc=name, unit="image", disable=None) as progress,
+    ):
         for part, samples in parts.items():
             tasks = [(targets[part], index, sample) for index, sample in enumerate(samples)]
-            counts[part] = _NOTHING
+            counts[part] = np.zeros((4, 256), np.int64)
             for done in run(tasks):
                 counts[part] += done
                 progress.update()
@@ -237,7 +230,7 @@ def _work(task: Task) -> Counts:
     target.write(index, fitted, fitted_mask)
     # Padding is no part of the picture: the channels' mean and standard deviation leave it out.
     picture = image if target.fit == "pad" else fitted
-    return Counts(_histogram(fitted_mask), _histogram(picture).reshape(3, 256))
+    return np.concatenate([_histogram(fitted_mask), _histogram(picture)]).reshape(4, 256)
 
 
 def _histogram(image: Array) -> NDArray[np.int64]:
@@ -254,7 +247,7 @@ def _check_mask(sample: Sample, mask: Array, classes: int) -> None:
 
 
 def _check_classes(name: str, classes: Sequence[str], train: Counts) -> None:
-    if missing := [label for index, label in enumerate(classes) if train.values[index] == 0]:
+    if missing := [label for index, label in enumerate(classes) if train[0, index] == 0]:
         raise UserError(
             f"`datasets.{name}` has no training pixel of the class {missing[0]!r}: change `split` so that "
             "train holds every class, or take the class out"
@@ -265,11 +258,7 @@ def _described(name: str, dataset: Dataset, options: Options, rule: str) -> dict
     """The part of ``dataset.json`` that is known before any image is read."""
     return {
         "name": name,
-        "kind": dataset.kind,
-        "title": dataset.title,
-        "citation": dataset.citation,
-        "licence": dataset.licence,
-        "note": dataset.note,
+        **{key: getattr(dataset, key) for key in ("kind", "title", "citation", "licence", "note")},
         "split_rule": rule,
         "classes": list(dataset.labels(options)),
         "palette": [list(colour) for colour in dataset.labels(options).values()],
@@ -279,15 +268,15 @@ def _described(name: str, dataset: Dataset, options: Options, rule: str) -> dict
 
 def _measured(parts: Parts, counts: dict[str, Counts], size: tuple[int, int], classes: int) -> dict[str, Any]:
     """The part of ``dataset.json`` that comes from the images; mean and std are in 0…1, of train."""
-    moments = [_moments(channel) for channel in counts["train"].levels]
+    moments = [_moments(channel) for channel in counts["train"][1:]]
     return {
         "size": list(size),
         "mean": [mean for mean, _ in moments],
         "std": [std for _, std in moments],
         "ids": {part: [sample.id for sample in samples] for part, samples in parts.items()},
         "groups": {part: [sample.group for sample in samples] for part, samples in parts.items()},
-        "class_shares": {part: _shares(counts[part].values[:classes]) for part in PARTS},
-        "ignore_share": {part: _shares(counts[part].values)[IGNORE] for part in PARTS},
+        "class_shares": {part: _shares(counts[part][0, :classes]) for part in PARTS},
+        "ignore_share": {part: _shares(counts[part][0])[IGNORE] for part in PARTS},
     }
 
 
@@ -305,10 +294,6 @@ def _shares(pixels: NDArray[np.int64]) -> list[float]:
     return [int(count) / total for count in pixels]
 
 
-def _array_digests(targets: dict[str, Target]) -> dict[str, list[str]]:
-    return {part: [sha256_file(target.images), sha256_file(target.masks)] for part, target in targets.items()}
-
-
 def _install(whole: Path, folder: Path) -> None:
     """Put the finished folder in its place, in one step and after its files have reached the disk."""
     for path in whole.rglob("*.npy"):
@@ -318,11 +303,6 @@ def _install(whole: Path, folder: Path) -> None:
         # Into the scratch folder, which goes with it.
         folder.replace(whole.parent / "replaced")
     whole.replace(folder)
-
-
-def _progress(name: str, total: int) -> tqdm[NoReturn]:
-    """A bar on a terminal, silence in a log."""
-    return tqdm(total=total, desc=name, unit="image", disable=None)
 
 
 def _cores() -> int:
