@@ -6,7 +6,6 @@ network by network and image by image, so that what they share cancels out; else
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,21 +106,14 @@ def _digest(scores: Scores, dataset: str) -> str:
 
 def _asked(a: Scores, b: Scores) -> str:
     """The options of the study that differ, one a line."""
-    one, other = (dict(_flat({key: each.study[key] for key in each.study if key not in _IDLE})) for each in (a, b))
+    asked = [{key: each.study[key] for key in each.study if key not in _IDLE} for each in (a, b)]
+    one, other = (pd.json_normalize(options).iloc[0].to_dict() for options in asked)
     lines = [
         f"- {name}: {one.get(name, 'not there')} → {other.get(name, 'not there')}"
         for name in one | other
         if one.get(name) != other.get(name)
     ]
     return "\n".join(["What the studies ask differently:\n", *lines]) if lines else "The studies ask for the same."
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, Mapping) and inner:
-            yield from _flat(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, inner
 
 
 def _data(a: Scores, b: Scores) -> str:

@@ -218,15 +218,7 @@ def _bytes(file: Path) -> int:
         return 0
 
 
-@dataclass(frozen=True)
-class _Calibrated:
-    sources: list[Source]
-    beside: dict[Job, tuple[float, float]]
-    beside_source: str
-    size: dict[tuple[str, str], Figure]
-
-
-def _calibrated(study: Study) -> _Calibrated:
+def _calibrated(study: Study) -> Costs:
     """What a calibration says, of those dataset × model that are still as they were timed."""
     read = calibrate.read(study)
     parts = {
@@ -238,7 +230,7 @@ def _calibrated(study: Study) -> _Calibrated:
         and places.description(study, pair[0]).is_file()
     }
     if read is None or not parts:
-        return _Calibrated([], {}, "", {})
+        return Costs([], {}, "", {}, {})
     share = fmean(part["share"] for part in parts.values())
     label = f"calibration of {read['time'][:10]} on {read['device']}, {read['jobs']} at a time"
     if share < _SHARED and not study.resources["gpu"]:
@@ -254,7 +246,7 @@ def _calibrated(study: Study) -> _Calibrated:
             seconds[*pair, penalty] = [training["epochs"] * steps * step]
         beside |= _calibrated_jobs(study, pair, part, images)
     size = {pair: Figure(part["weights_bytes"], "weights alone") for pair, part in parts.items()}
-    return _Calibrated([Source(label, seconds)], beside, label, size)
+    return Costs([Source(label, seconds)], beside, label, {}, size)
 
 
 def _calibrated_jobs(

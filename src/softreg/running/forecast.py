@@ -80,8 +80,7 @@ def _table(planned: Plan) -> list[str]:
         hours = (_training(planned, work), _rest(planned, work))
         rows.append((phase, *counts, *hours) if phase else ("report", "", "", "", hours[1]))
     rows.append(("all", "", "", _training(planned, planned.work), _rest(planned, planned.work)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_line(row, widths) for row in rows]
+    return _aligned(rows)
 
 
 def _together(planned: Plan) -> str:
@@ -131,16 +130,15 @@ def _walls(planned: Plan, jobs: int | None) -> list[str]:
     here = allowed(planned.study)
     numbers = sorted({*_JOBS, jobs or here})
     rows = [("Jobs at a time", *map(str, numbers)), ("Wall clock", *(_wall(planned, number) for number in numbers))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     told = f"{_at_a_time(jobs or here)}: {_wall(planned, jobs or here)}"
-    lines = [_line(row, widths) for row in rows]
-    return [*lines, told if jobs else f"{told}, as this machine allows"]
+    return [*_aligned(rows), told if jobs else f"{told}, as this machine allows"]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """The cells of a row in columns, all but the first to the right."""
-    others = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-    return "   ".join([cells[0].ljust(widths[0]), *others])
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows in columns, all but the first to the right."""
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    form = "   ".join([f"{{:<{first}}}", *(f"{{:>{width}}}" for width in others)])
+    return [form.format(*row) for row in rows]
 
 
 def _at_a_time(jobs: int) -> str:
