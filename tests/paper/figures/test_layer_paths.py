@@ -1,7 +1,6 @@
-from itertools import pairwise
-
 import measured
 import numpy as np
+import overlap
 import pandas as pd
 import pytest
 from PIL import Image
@@ -83,19 +82,10 @@ def large(penalties: int, depth: int) -> pd.DataFrame:
 @pytest.mark.parametrize(("penalties", "depth"), [(1, 1), (5, 4), (12, 60)])
 def test_it_fits_a_page_and_no_labels_overlap(scores, penalties, depth):
     with style.paper("large"):
-        figure = layer_paths._draw_blocks(scores, large(penalties, depth))
+        figure = layer_paths._draw_maps(scores, large(penalties, depth))
         style.lay_out(figure)
         assert figure.get_size_inches()[1] < 9.2
-        for axis in [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]:
-            rows = [label.get_window_extent() for label in axis.get_yticklabels()]
-            columns = [label.get_window_extent() for label in axis.get_xticklabels()]
-            titles = [text.get_window_extent() for text in axis.texts]
-            assert all(above.y0 > below.y1 - 1 for above, below in pairwise(rows))
-            assert all(left.x1 < right.x0 + 1 for left, right in pairwise(columns))
-            assert all(left.x1 < right.x0 for left, right in pairwise(titles))
-            for box in (*rows, *columns, *titles):
-                assert figure.bbox.contains(box.x0, box.y0)
-                assert figure.bbox.contains(box.x1, box.y1)
+        assert overlap.faults(figure) == []
 
 
 def test_what_the_study_lacks_is_told(tmp_path):

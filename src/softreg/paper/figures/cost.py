@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
@@ -89,8 +89,8 @@ def _set_costs(axis: Axes, panel: str) -> None:
     low = min(low, 0.97) if panel == "seconds_ratio" else low
     middle = math.sqrt(low * high)
     axis.set_ylim(min(low, middle / _LEAST), max(high, middle * _LEAST))
-    _ticks(axis)
-    # Ticks between the powers of ten take most of the time of drawing, and tell little.
+    layout.round_ticks(axis.yaxis, 0.16)
+    axis.yaxis.set_major_formatter("{x:.4g}")
     axis.xaxis.set_minor_locator(NullLocator())
 
 
@@ -101,16 +101,6 @@ def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:
     low, high = sizes[0] / margin, sizes[-1] * margin
     gaps = np.diff(np.log(sizes)) / np.log(high / low)
     return low, high, float(np.clip(0.5 * gaps.min(), 0.03, 0.14)) if len(gaps) else 0.7
-
-
-def _ticks(axis: Axes) -> None:
-    """Round numbers between the ends of the logarithmic axis y, also where it holds no power of ten."""
-    low, high = axis.get_ylim()
-    steps = (1, 2, 5) if high < 30 * low else (1, 3) if high < 300 * low else (1,)
-    narrow = MaxNLocator(6, steps=[1, 2, 5, 10])
-    axis.yaxis.set_major_locator(narrow if high < 3 * low else LogLocator(subs=steps))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter("{x:.4g}")
 
 
 def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,7 +27,7 @@ TITLE = "Predictions"
 IGNORE = 255
 _MOST = 9
 """How many tiles at most stand side by side."""
-_GAP, _HEADING = 0.04, 0.15
+_GAP, _LINE = 0.04, 0.15
 """Inches between tiles, and for a line of text above or beside them."""
 
 Pixels = NDArray[np.uint8]
@@ -115,56 +116,29 @@ def _coloured(mask: Pixels, palette: list[list[int]]) -> Pixels:
 
 def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]) -> Figure:
     """The tiles of each example with its name beside them, and the classes' colours below them all."""
-    lines, columns = _shape(rows)
-    page, pitch = (style.PAGE if columns > 3 else style.COLUMN), _pitch(rows)
-    above = _HEADING * max(_fitted(tile.heading, pitch).count("\n") + 1 for tile in rows[0])
-    between = above if lines > 1 else _GAP
+    columns, width = _columns(rows)
+    lines = len(rows) * math.ceil(len(rows[0]) / columns)
+    headings = [[_fitted(tile.heading, width) for tile in tiles] for tiles in rows]
+    heading = _LINE * max(text.count("\n") + 1 for text in headings[0])
     high, wide = about["size"]
-    count = lines * len(rows)
-    tile = min(pitch * high / wide, (style.TALL - above - 1) / count - between)
-    height = above + count * (tile + between)
-    figure = plt.figure(figsize=(page, height))
-    layout.add_legend(figure, _legend(about), handlelength=1.2, borderaxespad=0.2)
-    full = figure.get_figheight()
-    axes = figure.subplots(
-        count,
-        columns,
-        squeeze=False,
-        gridspec_kw={
-            **{"left": (page - columns * (pitch + _GAP)) / page, "right": 1, "wspace": _GAP / pitch},
-            **{"top": 1 - above / full, "bottom": (full - height) / full, "hspace": between / tile},
-        },
-    )
-    for example, (tiles, name) in enumerate(zip(rows, names, strict=True)):
-        mine = axes[example * lines : (example + 1) * lines].ravel()
-        for place, axis in enumerate(mine):
-            axis.set(xticks=[], yticks=[], frame_on=False)
-            if place < len(tiles):
-                axis.imshow(_shrunk(tiles[place].pixels, pitch), interpolation="none")
-                if example == 0 or lines > 1:
-                    axis.set_title(_fitted(tiles[place].heading, pitch), pad=2, linespacing=1)
+    height = min(width * high / wide + heading + _GAP, (style.TALL - 1) / lines)
+    engine = ConstrainedLayoutEngine(w_pad=_GAP / 2, h_pad=_GAP / 2, wspace=0, hspace=0)
+    figure, axes = plt.subplots(lines, columns, figsize=(style.PAGE, lines * height), squeeze=False, layout=engine)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for mine, tiles, texts, name in zip(axes.reshape(len(rows), -1), rows, headings, names, strict=True):
         mine[0].set_ylabel(name, labelpad=2)
+        for axis, tile, text in zip(mine, tiles, texts, strict=False):
+            axis.imshow(tile.pixels)
+            axis.set_title(text, pad=2, linespacing=1)
+    layout.add_legend(figure, _legend(about), handlelength=1.2, borderaxespad=0.2)
     return figure
 
 
-def _shape(rows: list[list[_Tile]]) -> tuple[int, int]:
-    """How many lines the tiles of an example take, and how many tiles a line."""
-    lines = math.ceil(len(rows[0]) / _MOST)
-    return lines, math.ceil(len(rows[0]) / lines)
-
-
-def _pitch(rows: list[list[_Tile]]) -> float:
-    """Inches of a tile: the room that a heading has."""
-    columns = _shape(rows)[1]
-    return ((style.PAGE if columns > 3 else style.COLUMN) - 2 * _HEADING) / columns - _GAP
-
-
-def _shrunk(pixels: Pixels, width: float) -> Pixels:
-    """An image that has more pixels than ``width`` inches of print, made smaller by averaging."""
-    size = round(width * style.DPI), round(width * style.DPI * pixels.shape[0] / pixels.shape[1])
-    if size[0] >= pixels.shape[1]:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+def _columns(rows: list[list[_Tile]]) -> tuple[int, float]:
+    """How many tiles stand side by side, and the inches of each, which are the room of its heading."""
+    columns = math.ceil(len(rows[0]) / math.ceil(len(rows[0]) / _MOST))
+    return columns, (style.PAGE - 2 * _LINE) / columns - _GAP
 
 
 def _fitted(heading: str, width: float) -> str:
@@ -202,7 +176,7 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
 
 def _shortened(rows: list[list[_Tile]]) -> str:
     """The names in full, where a heading is too narrow for one."""
-    width, headings = _pitch(rows), [tile.heading for tile in rows[0]]
+    width, headings = _columns(rows)[1], [tile.heading for tile in rows[0]]
     if not any("…" in _fitted(heading, width) for heading in headings):
         return ""
     return f" In order: {', '.join(headings)}."

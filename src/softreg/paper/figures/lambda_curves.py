@@ -38,8 +38,13 @@ _STRENGTHS = {
     "log": "the strength λ of each penalty",
     "linear": "the strength of each comparator or control: the share dropped, smoothed, pruned or removed",
 }
-_MARKED = {"lambda_min": "none", "lambda_1se": "full", "both": "left"}
+_MARKED: dict[str, dict[str, Any]] = {
+    "lambda_min": {"mfc": "white"},
+    "lambda_1se": {},
+    "both": {"fillstyle": "left", "markerfacecoloralt": "white"},
+}
 """How a marker is filled: at the λ of the best mean, at the strongest within a standard error, where these are one."""
+_MARK: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 0.9}
 
 _BEST, _WITHIN = r"$\mathregular{λ_{min}}$", r"$\mathregular{λ_{1SE}}$"
 
@@ -200,19 +205,8 @@ def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
     for x, y, best, within, chosen in columns.itertuples(index=False, name=None):
         if best or within or chosen:
             filled = _MARKED["both" if best and within else "lambda_min" if best else "lambda_1se"]
-            _mark(axis, x, y, look, filled, chosen)
-
-
-def _mark(axis: Axes, x: float, y: float, look: style.Look, filled: str, chosen: bool) -> None:
-    # White beneath, so that an empty or half-filled marker hides the line.
-    axis.plot([x], [y], look.marker, ms=5.5, color="white", mew=0, clip_on=False, zorder=4)
-    edge = "black" if chosen else look.colour
-    axis.add_line(_marker([x], [y], filled, edge, color=look.colour, marker=look.marker, clip_on=False, zorder=5))
-
-
-def _marker(x: list[float], y: list[float], filled: Any, edge: str, **other: Any) -> Line2D:
-    same: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 0.9, "markerfacecoloralt": "white"}
-    return Line2D(x, y, fillstyle=filled, mec=edge, **same | other)
+            shape = {"color": look.colour, "marker": look.marker, "mec": "black" if chosen else look.colour}
+            axis.plot([x], [y], clip_on=False, zorder=5, **_MARK, **shape, **filled)
 
 
 def _draw_reference(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
@@ -236,9 +230,11 @@ def _handles(scores: Scores, family: _Family, points: pd.DataFrame) -> list[Line
         ("both", "#888888", f"{_BEST} = {_WITHIN}", both),
         ("lambda_min", "black", "λ̂, chosen", points["chosen"]),
     ]
-    grey = {"color": "#888888", "marker": "o"}
+    grey: dict[str, Any] = {"color": "#888888", "marker": "o"}
     return handles + [
-        _marker([], [], _MARKED[k], edge, label=text, **grey) for k, edge, text, there in marks if there.any()
+        Line2D([], [], label=text, mec=edge, **grey, **_MARK, **_MARKED[key])
+        for key, edge, text, there in marks
+        if there.any()
     ]
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
+import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from softreg.paper.figures import layout, style
@@ -92,69 +92,45 @@ def _pages(scores: Scores, dataset: str, model: str, place: str) -> Pages:
     if values.groupby("penalty")["lambda"].nunique().max() < 2:
         return f"Each entry has one strength on {place}, which makes no path: add strengths to its lambda."
     texts = _caption(scores, values, model, place), _alt(scores, values, place)
-    return [Page(values, partial(_draw_blocks, scores, values), *texts)]
+    return [Page(values, partial(_draw_maps, scores, values), *texts)]
 
 
-def _draw_blocks(scores: Scores, values: pd.DataFrame) -> Figure:
-    """The penalties side by side, norms above zeros; where they do not fit the width, such rows again below."""
-    penalties = list(dict.fromkeys(values["penalty"]))
-    layers = values["layer"].nunique()
-    names = {name: style.wrapped(scores.label(name), 12) for name in penalties}
-    fit = int(_WIDTH / (0.064 * max(len(line) for name in names.values() for line in name.split("\n")) + 0.05))
-    blocks = math.ceil(len(penalties) / min(max(fit, 1), _COLUMNS))
-    columns = math.ceil(len(penalties) / blocks)
-    panel = min(max(_LABEL * layers, 0.55), 1.75, (style.TALL / blocks - 0.9) / 2)
-    size = style.PAGE, blocks * (2 * panel + 0.9) + 0.25
-    figure, axes = plt.subplots(2 * blocks, 1, figsize=size, squeeze=False, layout="constrained")
-    for place, axis in enumerate(axes[:, 0]):
-        share = {name: names[name] for name in penalties[place // 2 * columns :][:columns]}
-        _draw_row(axis, values, share, columns, [*_MEASURES][place % 2], panel)
-    axes[-1, 0].set_xlabel("strength λ")
+def _draw_maps(scores: Scores, values: pd.DataFrame) -> Figure:
+    """For each penalty a map of norms and below it one of zeros, with the scales of all to the right."""
+    tables = {name: part.set_index(["layer", "lambda"]) for name, part in values.groupby("penalty", sort=False)}
+    titles = [style.wrapped(scores.label(str(name)), 12) for name in tables]
+    most = min(_COLUMNS, int(_WIDTH / (0.066 * max(len(line) for title in titles for line in title.split("\n")))))
+    rows, layers = math.ceil(len(titles) / most), values["layer"].unique()
+    panel = min(max(_LABEL * len(layers), 0.55), 1.75, (style.TALL / rows - 0.9) / 2)
+    figure, stacks = layout.grid(titles, 2 * panel + 0.75, "", "", "", most=most, parts=(1, 1), sharey=True)
+    figure.set_figwidth(style.PAGE)
+    strengths = values.groupby("penalty")["lambda"].nunique().max()
+    every = math.ceil(len(layers) * _LABEL / panel), math.ceil(strengths * _LABEL * min(most, len(titles)) / _WIDTH)
+    for stack, table in zip(stacks, tables.values(), strict=True):
+        for axis, measure in zip(stack, _MEASURES, strict=True):
+            shown = table[measure].unstack("lambda", sort=False).reindex(layers)
+            _draw_map(axis, shown.rename(index=_short), measure, *every)
+        stack[0].set_xticks([])
+    figure.supxlabel("strength λ", fontsize="medium")
+    for colours, end, label, extend in reversed(_MEASURES.values()):
+        shades = ScalarMappable(Normalize(0, end), colours)
+        axes = [axis for stack in stacks for axis in stack]
+        bar = figure.colorbar(shades, ax=axes, label=label, extend=extend, ticks=MaxNLocator(2), aspect=25, pad=0.02)
+        bar.outline.set_linewidth(0.6)
+        if bar.solids is not None:
+            bar.solids.set_rasterized(False)
     return figure
 
 
-def _draw_row(
-    axis: Axes, values: pd.DataFrame, penalties: dict[str, str], columns: int, measure: str, panel: float
-) -> None:
-    """One measure of ``penalties`` (their titles by name) as one heat map; the lower, of zeros, names the strengths."""
-    layers = list(dict.fromkeys(values["layer"]))
-    strip = int(values.groupby("penalty")["lambda"].nunique().max())
-    cells = np.full((len(layers), columns * (strip + 1) - 1), np.nan)
-    ticks: dict[float, str] = {}
-    for place, (penalty, title) in enumerate(penalties.items()):
-        left, part = place * (strip + 1), values[values["penalty"] == penalty]
-        table = part.pivot(index="layer", columns="lambda", values=measure).reindex(index=layers)
-        table = table[list(dict.fromkeys(part["lambda"]))]
-        width = strip // len(table.columns)
-        right = left + width * len(table.columns)
-        cells[:, left:right] = np.repeat(table.to_numpy(float), width, axis=1)
-        _frame(axis, left, right, len(layers), holes=bool(table.isna().any(axis=None)))
-        step = math.ceil(len(table.columns) * _LABEL / (_WIDTH / columns))
-        ticks |= {left + width * (at + 0.5): name for at, name in enumerate(table.columns) if at % step == 0}
-        if measure == "norm":
-            axis.text((left + right) / 2, -0.04 * len(layers), title, ha="center", va="bottom")
-    colours, most, label, extend = _MEASURES[measure]
-    mesh = axis.pcolormesh(np.ma.masked_invalid(cells), cmap=colours, vmin=0, vmax=most)
-    bar = axis.figure.colorbar(mesh, ax=axis, label=label, extend=extend, ticks=MaxNLocator(2), aspect=12, pad=0.01)
-    if bar.solids is not None:
-        bar.solids.set_rasterized(False)
-    bar.outline.set_linewidth(0.6)
-    axis.set_ylim(len(layers), 0)
-    axis.spines[:].set_visible(False)
-    rows = range(0, len(layers), math.ceil(len(layers) * _LABEL / panel))
-    axis.set_yticks([row + 0.5 for row in rows], [_short(layers[row]) for row in rows])
-    axis.set_xticks([])
-    if measure == "zeros":
-        axis.set_xticks(list(ticks), list(ticks.values()), rotation=90)
-    axis.tick_params(length=2)
-
-
-def _frame(axis: Axes, left: int, right: int, layers: int, holes: bool) -> None:
-    """The edge of one penalty's cells, and the hatches that are seen where there is no number."""
-    place: tuple[Any, ...] = (left, 0), right - left, layers
-    if holes:
-        axis.add_patch(Rectangle(*place, fc="white", ec="#999999", lw=0, hatch="//////"))
-    axis.add_patch(Rectangle(*place, fill=False, ec="black", lw=0.6, clip_on=False, zorder=3))
+def _draw_map(axis: Axes, table: pd.DataFrame, measure: str, row: int, column: int) -> None:
+    """One measure of a penalty, hatched where there is no number; every so many rows and columns have a label."""
+    colours, end, *_ = _MEASURES[measure]
+    sns.heatmap(table, ax=axis, cmap=colours, vmin=0, vmax=end, cbar=False, xticklabels=column, yticklabels=row)
+    axis.patch.set(hatch="//////", edgecolor="#999999", linewidth=0)
+    axis.spines[:].set_visible(True)
+    axis.set(xlabel="", ylabel="")
+    axis.tick_params(axis="x", length=2, rotation=90)
+    axis.tick_params(axis="y", length=2, rotation=0)
 
 
 def _short(layer: str, length: int = 16) -> str:

@@ -15,8 +15,10 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
 from softreg.paper.figures import style
 from softreg.paper.figures.style import Absent, Drawn, Entries, Look
@@ -25,6 +27,8 @@ from softreg.paper.scores import Scores
 T = TypeVar("T", float, "pd.Series[Any]")
 
 ROPE_COLOUR = "#dddddd"
+_STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
+"""Within a power of ten, the ticks of a logarithmic axis, from the finest on."""
 _UNSET = re.compile(r"\\mathregular|[${}_]")
 """What of a formula takes no room."""
 
@@ -189,6 +193,19 @@ def show_rope(axis: Axes, scores: Scores, upright: bool = False) -> None:
     span, line = (axis.axvspan, axis.axvline) if upright else (axis.axhspan, axis.axhline)
     span(-scores.rope, scores.rope, color=ROPE_COLOUR, lw=0, zorder=0)
     line(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+
+
+def round_ticks(axis: Axis, label: float, most: float = math.inf) -> None:
+    """Round numbers up to ``most`` on a logarithmic axis, each with room for a label, ``label`` of the axis long."""
+    low, high = axis.get_view_interval()
+    locators = [MaxNLocator(6, steps=[1, 2, 5, 10])] if high < 3 * low else []
+    for locator in [*locators, *(LogLocator(subs=steps) for steps in _STEPS)]:
+        ticks = [tick for tick in locator.tick_values(low, high) if low <= tick <= min(high, most)]
+        if ticks and np.diff(np.log(ticks)).min(initial=np.inf) >= label * math.log(high / low):
+            break
+    axis.set_major_locator(FixedLocator(ticks))
+    # Ticks between them take most of the time of drawing, and tell little.
+    axis.set_minor_locator(NullLocator())
 
 
 # Lines and legends.

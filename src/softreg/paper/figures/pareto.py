@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
@@ -25,16 +23,6 @@ TITLE = "Test mIoU against non-zero weights"
 LOSS = 15.0
 """How many points below no penalty the axis of mIoU ends, so that networks that a penalty has ruined do not set it."""
 
-_TICK = 0.155
-_STEPS = (
-    (1, 2, 3, 4, 5, 6, 7, 8, 9, 9.5),
-    (1, 2, 3, 4, 5, 6, 7, 8, 9),
-    (1, 2, 4, 6, 8),
-    (1, 2, 4, 7),
-    (1, 2, 5),
-    (1, 3),
-    (1,),
-)
 _FRONT: dict[str, Any] = {"color": "#999999", "lw": 2.2, "alpha": 0.6}
 _BELOW: dict[str, Any] = {"color": style.REFERENCE_COLOUR, "lw": 0.7, "ls": (0, (5, 3))}
 
@@ -78,7 +66,9 @@ def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
     axis.step(*ends, where="post", zorder=1, **_FRONT)
     for value in _dense(points):
         axis.axhline(value - sparsity.MARGIN, zorder=1, **_BELOW)
-    _ticks(axis)
+    layout.round_ticks(axis.xaxis, 0.155, most=1)
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+    axis.locator_params(axis="y", nbins=6)
 
 
 def _draw_penalty(axis: Axes, points: pd.DataFrame, look: Look) -> None:
@@ -106,20 +96,6 @@ def _limits(points: pd.DataFrame) -> tuple[float, float]:
     low = max([low, *(min(_dense(points)) - LOSS for _ in _dense(points)[:1])])
     margin = max(0.05 * (high - low), 0.2)
     return low - margin, high + margin
-
-
-def _ticks(axis: Axes) -> None:
-    """Shares as per cent: the finest of `_STEPS` whose labels, `_TICK` of the axis wide, do not touch."""
-    low, high = axis.get_xlim()
-    powers = range(math.floor(math.log10(low)), 1)
-    for steps in _STEPS:
-        ticks = [step * 10.0**power for power in powers for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= 1]
-        if not ticks or np.diff(np.log(ticks)).min(initial=np.inf) >= _TICK * math.log(high / low):
-            break
-    axis.set_xticks(ticks, [f"{100 * tick:.3g} %" for tick in ticks])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.locator_params(axis="y", nbins=6)
 
 
 def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
