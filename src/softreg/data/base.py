@@ -107,10 +107,10 @@ def read_image(path: Path) -> Array:
         return np.array(image.convert("RGB"))
 
 
-def read_grey(path: Path) -> Array:
-    """An image file as uint8 grey levels (H, W)."""
+def read_white(path: Path) -> Array:
+    """Where an image file is nearer to white than to black, uint8 (H, W) of 0 and 1: a mask that was painted."""
     with opened(path) as image:
-        return np.array(image.convert("L"))
+        return (np.array(image.convert("L")) >= 128).astype(np.uint8)
 
 
 def read_values(path: Path) -> NDArray[np.integer[Any]]:

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 
 #: Where prepared data sets lie, relative to the working folder.
 PREPARED = Path("data/prepared")
-_HELPERS = frozenset({"base", "own", "split"})
 
 
 def kinds() -> list[str]:
     """The known kinds, sorted; found by file name, so that nothing is imported."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _HELPERS)
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(kind: str, options: Options | None = None) -> Dataset:

@@ -10,12 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from softreg.data.archives import Archive
-from softreg.data.base import Array, Colour, Dataset, Options, Sample, check_sizes, image_size, read_grey, read_image
-
-_POLYP = 128
+from softreg.data.base import Array, Colour, Dataset, Options, Sample, check_sizes, image_size, read_image, read_white
 
 
 class Kvasir(Dataset):
@@ -49,6 +45,6 @@ class Kvasir(Dataset):
 
 
 def _read(image_path: Path, mask_path: Path) -> tuple[Array, Array]:
-    image, grey = read_image(image_path), read_grey(mask_path)
-    check_sizes(image, grey, image_path, mask_path)
-    return image, (grey >= _POLYP).astype(np.uint8)
+    image, polyp = read_image(image_path), read_white(mask_path)
+    check_sizes(image, polyp, image_path, mask_path)
+    return image, polyp

@@ -22,12 +22,10 @@ from softreg.data.base import (
     at_github,
     check_sizes,
     image_size,
-    read_grey,
     read_image,
+    read_white,
 )
 from softreg.errors import UserError
-
-_INSIDE = 128
 
 
 class Nuclei(Dataset):
@@ -72,7 +70,7 @@ def _read(image_path: Path, mask_paths: tuple[Path, ...]) -> tuple[Array, Array]
     image = read_image(image_path)
     union = np.zeros(image.shape[:2], np.uint8)
     for path in mask_paths:
-        nucleus = read_grey(path)
+        nucleus = read_white(path)
         check_sizes(image, nucleus, image_path, path)
-        union |= (nucleus >= _INSIDE).astype(np.uint8)
+        union |= nucleus
     return image, union
