@@ -292,7 +292,7 @@ def test_two_seeds_are_too_few_for_intervals_of_matching_penalties(tmp_path):
     loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "l1": grid, "soft": grid}))
     (entry,) = degeneracy.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
-    assert "at least 3 tuning seeds; on brain with convnet there are 2" in entry.reason
+    assert "at least 3 tuning seeds; for convnet on brain there are 2" in entry.reason
 
 
 def test_holes_are_left_out_and_named(tmp_path):
@@ -336,8 +336,8 @@ def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_
 
 def test_panels_that_do_not_fit_a_page_go_on_to_the_next():
     models = [f"m{place}" for place in range(8)]
-    assert style.pages(models, paired_difference._most(2.0)) == [models]
-    tall = style.pages(models, paired_difference._most(4.5))
+    assert style.pages(models, layout.most_panels(2.0)) == [models]
+    tall = style.pages(models, layout.most_panels(4.5))
     assert [len(page) for page in tall] == [3, 3, 2]
     assert [model for page in tall for model in page] == models
 

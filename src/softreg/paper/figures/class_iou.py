@@ -40,7 +40,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     if numbers.empty:
         return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
     pages = []
-    most = 3 * max(1, int((style.TALL - _below(scores, numbers)) / _panel_height(scores, numbers)))
+    most = layout.most_panels(_panel_height(scores, numbers), _below(scores, numbers))
     for models in style.pages(layout.models_of(scores, numbers), most):
         shown = numbers[numbers["model"].isin(models)]
         draw_page = partial(_draw_maps, scores, shown, _steps(numbers))

@@ -118,7 +118,7 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
         text += ", and peak memory (median)"
     aside = "The ratios of" if rows["penalised"].nunique() > 1 else "The"
     text += f". Models: {_models(scores, rows)}. {aside} entries are set apart sideways; open markers are controls."
-    if any(entry["kind"] == "small_dense" for entry in scores.study["penalties"].values()):
+    if "small_dense" in scores.kinds.values():
         text += " The small dense network, of another size at each strength, is left out."
     if _not_in_turn(rows).any():
         text += (

@@ -34,23 +34,17 @@ def draw(scores: Scores, folder: Path) -> Entries:
         return []
     points = degeneracy.points(scores)
     paired = set(matches["penalty_a"])
-    groups = dict.fromkeys((dataset, model) for dataset, model, penalty in scores.groups if penalty in paired)
-    entries: Entries = []
-    for dataset, model in groups:
-        mine = points[(points["dataset"] == dataset) & (points["model"] == model)]
-        place = f"{scores.label(dataset)} with {scores.label(model)}"
-        entries += layout.write(
-            folder, f"degeneracy-{dataset}-{model}", f"{TITLE}: {place}", _pages(scores, mine, place)
-        )
-    return entries
+    places = [(dataset, model) for dataset, model, penalty in scores.groups if penalty in paired]
+    return layout.write_models(scores, folder, "degeneracy", TITLE, partial(_pages, scores, points), places)
 
 
-def _pages(scores: Scores, points: pd.DataFrame, place: str) -> Pages:
+def _pages(scores: Scores, points: pd.DataFrame, dataset: str, model: str, place: str) -> Pages:
+    points = points[(points["dataset"] == dataset) & (points["model"] == model)]
     if points[points["pair"] != IDENTITY].empty:
-        return f"No pair of soft and L1, or smooth L1 and L2, at matching strengths has finished on {place} yet."
+        return f"No pair of soft and L1, or smooth L1 and L2, at matching strengths has finished for {place} yet."
     seeds = points["seed"].nunique()
     if seeds < _FEWEST_SEEDS:
-        return f"Differences paired by seed need at least {_FEWEST_SEEDS} tuning seeds; on {place} there are {seeds}."
+        return f"Differences paired by seed need at least {_FEWEST_SEEDS} tuning seeds; for {place} there are {seeds}."
     estimates = degeneracy.estimates(scores, points)
     keys = ["pair", *degeneracy.SIDES]
     told = estimates.rename(columns={"difference": "mean"})[[*keys, "mean", "low", "high", "word"]]
@@ -127,7 +121,7 @@ def _caption(scores: Scores, points: pd.DataFrame, place: str) -> str:
     counts = points.groupby(["pair", *degeneracy.SIDES])["seed"].nunique()
     interval = f"95 % t-interval over tuning seeds, n = {layout.span(counts)}"
     text = (
-        f"Differences between penalties at matching strengths on {place}, paired by tuning seed (mean, {interval}): "
+        f"Differences between penalties at matching strengths, {place}, paired by tuning seed (mean, {interval}): "
         "above in validation mIoU (points, 0 to 100; validation images held fixed), below in the norm of the penalised "
         f"weights. Grey: the region of practical equivalence, ±{scores.rope:g} points, set in advance."
     )

@@ -41,19 +41,12 @@ class _Tile:
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
-    predictions = scores.predictions()
-    entries: Entries = []
-    for dataset in scores.study["datasets"]:
-        for model in scores.study["models"]:
-            mine = predictions[(predictions["dataset"] == dataset) & (predictions["model"] == model)]
-            of = f"{scores.label(model)} on {scores.label(dataset)}"
-            pages = _pages(scores, mine, dataset, model, of)
-            entries += layout.write(folder, f"gallery-{dataset}-{model}", f"{TITLE}: {of}", pages)
-    return entries
+    return layout.write_models(scores, folder, "gallery", TITLE, partial(_pages, scores, scores.predictions()))
 
 
 def _pages(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, of: str) -> Pages:
-    shown = _one_seed_each(scores, predictions)
+    mine = predictions[(predictions["dataset"] == dataset) & (predictions["model"] == model)]
+    shown = _one_seed_each(scores, mine)
     examples = [row for row in scores.examples.to_pylist() if row["dataset"] == dataset]
     if shown.empty or not examples:
         return f"No final cell of {of} has stored predictions yet."

@@ -74,8 +74,8 @@ def _families(scores: Scores) -> tuple[_Family, _Family]:
     """The penalties, and the controls, that have a strength above 0: those that have a curve."""
     entries = scores.study["penalties"]
     curved = [name for name in scores.penalties if any(float(value) > 0 for value in entries[name]["lambda"])]
-    penalties = [name for name in curved if entries[name]["kind"] not in CONTROLS]
-    controls = [name for name in curved if entries[name]["kind"] in CONTROLS]
+    penalties = [name for name in curved if scores.kinds[name] not in CONTROLS]
+    controls = [name for name in curved if scores.kinds[name] in CONTROLS]
     return (
         _Family("lambda_curves", TITLE, "penalty strength λ", "log", penalties),
         _Family("control_curves", "Validation mIoU against a control's strength", "strength", "linear", controls),
@@ -205,8 +205,8 @@ def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
     for x, y, best, within, chosen in columns.itertuples(index=False, name=None):
         if best or within or chosen:
             filled = _MARKED["both" if best and within else "lambda_min" if best else "lambda_1se"]
-            shape = {"color": look.colour, "marker": look.marker, "mec": "black" if chosen else look.colour}
-            axis.plot([x], [y], clip_on=False, zorder=5, **_MARK, **shape, **filled)
+            shape: dict[str, Any] = {"color": look.colour, "marker": look.marker, "clip_on": False, "zorder": 5}
+            axis.plot([x], [y], mec="black" if chosen else look.colour, **shape, **_MARK, **filled)
 
 
 def _draw_reference(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
@@ -240,14 +240,14 @@ def _handles(scores: Scores, family: _Family, points: pd.DataFrame) -> list[Line
 
 def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str) -> str:
     n = len(scores.study["seeds"]["tuning"])
-    error = f"mean ± standard error over n = {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
     rule = "best mean" if scores.study["selection"]["rule"] == "best" else "strongest within one standard error"
     text = (
-        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {_STRENGTHS[family.scale]} ({error}). "
+        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {_STRENGTHS[family.scale]} "
+        f"({layout.errors_told(points['seeds'], 'tuning')}). "
         "Large markers: the λ with the best mean (λ_min, open) and the strongest λ whose mean is within one standard "
         "error of the best (λ_1SE, filled); half-filled where these are one. "
         f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). Small panels: the share of the penalised "
-        "weights that is not zero. Points are set apart sideways a little where they would cover each other."
+        f"weights that is not zero.{layout.APART_TOLD}"
     )
     if points["test_miou"].notna().any():
         text += " Grey: test mIoU of the same cells (mean), made once λ̂ had been chosen and used for no choice."

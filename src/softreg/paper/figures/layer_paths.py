@@ -44,12 +44,7 @@ def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     if scores.reference is None:
         return [Absent(TITLE, "The study has no entry of kind none to relate norms to: add one to its penalties.")]
-    entries: Entries = []
-    for dataset, model in dict.fromkeys((dataset, model) for dataset, model, _ in scores.groups):
-        place = f"{scores.label(dataset)}, {scores.label(model)}"
-        pages = _pages(scores, dataset, model, place)
-        entries += layout.write(folder, f"layer_paths-{dataset}-{model}", f"{TITLE}: {place}", pages)
-    return entries
+    return layout.write_models(scores, folder, "layer_paths", TITLE, partial(_pages, scores))
 
 
 def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
@@ -62,11 +57,9 @@ def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
     layers = scores.layers
     mine = (layers["phase"] == "sweep") & (layers["dataset"] == dataset) & (layers["model"] == model)
     cells = layers[mine]
-    entries = scores.study["penalties"]
-    kinds = {name: entry["kind"] for name, entry in entries.items()}
     cells = cells.assign(
-        kind=cells["penalty"].map(kinds),
-        reference=cells["penalty"].map({name: scores.reference_of(name) for name in entries}),
+        kind=cells["penalty"].map(scores.kinds),
+        reference=cells["penalty"].map(scores.references),
         zeros=cells["exact_zeros"] / cells["weights"],
         depth=cells.groupby(["penalty", "lambda", "seed", "fold"]).cumcount(),
     )
@@ -90,7 +83,7 @@ def _pages(scores: Scores, dataset: str, model: str, place: str) -> Pages:
             "above 0."
         )
     if values.groupby("penalty")["lambda"].nunique().max() < 2:
-        return f"Each entry has one strength on {place}, which makes no path: add strengths to its lambda."
+        return f"Each entry has one strength for {place}, which makes no path: add strengths to its lambda."
     texts = _caption(scores, values, model, place), _alt(scores, values, place)
     return [Page(values, partial(_draw_maps, scores, values), *texts)]
 
@@ -145,14 +138,14 @@ def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> st
     n = f"{layout.span(values['seeds'])} tuning seed{'s' * int(values['seeds'].max() > 1)}"
     layers = values["layer"].nunique()
     text = (
-        f"What each strength of the sweep does to the {layers} layers of the network on {place} (means over {n}): a "
+        f"What each strength of the sweep does to the {layers} layers of {place} (means over {n}): a "
         "column a strength, a row a layer, from the input at the top to the output. Above: the norm ‖w‖₂ of the layer "
         f"over that without a penalty at the same seed, colours ending at {MOST_NORM:g}. Below: the share of the "
         "layer's weights that are exactly zero. The strength is λ, or for a control its share."
     )
     if np.isnan(values["norm"]).any():
         text += " Hatched: the layer is all zero without a penalty."
-    kinds = {name: entry["kind"] for name, entry in scores.study["penalties"].items()}
+    kinds = scores.kinds
     expected = {name for _, name_of_model, name in scores.groups if name_of_model == model and kinds[name] != "none"}
     seen = set(values["penalty"])
     thin = [name for name in scores.penalties if name in expected - seen and kinds[name] == "small_dense"]
@@ -175,4 +168,4 @@ def _alt(scores: Scores, values: pd.DataFrame, place: str) -> str:
             f"{scores.label(str(penalty))} at {last['lambda'].iloc[0]}: norm {norms.min():.2f} to {norms.max():.2f} of "
             f"none's, zeros {zeros.min():.0f} to {zeros.max():.0f} %"
         )
-    return f"Heat maps of layers against strengths on {place}. At the strongest, over layers: {'; '.join(told)}."
+    return f"Heat maps of layers against strengths, {place}. At the strongest, over layers: {'; '.join(told)}."

@@ -72,6 +72,25 @@ def write_datasets(scores: Scores, folder: Path, stem: str, title: str, make: Ca
     ]
 
 
+def write_models(
+    scores: Scores,
+    folder: Path,
+    stem: str,
+    title: str,
+    make: Callable[[str, str, str], Pages],
+    places: Iterable[tuple[str, str]] = (),
+) -> Entries:
+    """Draw what ``make`` gives for each data set and model, and for what they are called together.
+
+    ``places`` are those data sets and models; by default, all that the study trains.
+    """
+    entries: Entries = []
+    for dataset, model in dict.fromkeys(places or [group[:2] for group in scores.groups]):
+        of = f"{scores.label(model)} on {scores.label(dataset)}"
+        entries += write(folder, f"{stem}-{dataset}-{model}", f"{title}: {of}", make(dataset, model, of))
+    return entries
+
+
 # Panels: a model each, or a model with a share of its penalties.
 
 
@@ -123,7 +142,7 @@ def shares_of(scores: Scores, points: pd.DataFrame) -> list[list[str]]:
 
 
 def _plain(scores: Scores) -> set[str]:
-    return {name for name, entry in scores.study["penalties"].items() if entry["kind"] == "none"}
+    return {name for name, kind in scores.kinds.items() if kind == "none"}
 
 
 def shown_in(points: pd.DataFrame, panels: Iterable[Panel]) -> pd.DataFrame:
@@ -181,6 +200,11 @@ def grid(
     for stack, title in zip(stacks, titles, strict=False):
         stack[0].set_title(style.wrapped(title, 26))
     return figure, stacks[: len(titles)]
+
+
+def most_panels(height: float, below: float = 0.7) -> int:
+    """Panels of a page: three abreast, as many rows ``height`` inches tall as it holds above ``below`` inches."""
+    return 3 * max(1, int((style.TALL - below) / height))
 
 
 def lines_in(titles: Iterable[str]) -> int:
@@ -252,7 +276,16 @@ def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, **other)
 
 
-# Words and tables.
+# Words.
+
+APART_TOLD = " Points are set apart sideways a little where they would cover each other."
+
+
+def errors_told(seeds: pd.Series[Any], phase: str) -> str:
+    """What the error bars of means over so many ``phase`` (tuning or evaluation) seeds are."""
+    if seeds.max() > 1:
+        return f"mean ± standard error over {span(seeds)} {phase} seeds"
+    return f"one {phase} seed, hence no error bars"
 
 
 def span(values: pd.Series[Any]) -> str:

@@ -50,7 +50,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     points = gain.seed_differences(scores)
     numbers = points[points["dataset"] == dataset].merge(rows, on=["model", "penalty", "reference"])
     pages: list[Page] = []
-    for models in style.pages(layout.models_of(scores, rows), _most(_height(rows))):
+    for models in style.pages(layout.models_of(scores, rows), layout.most_panels(_height(rows))):
         shown = numbers[numbers["model"].isin(models)]
         caption = _caption(scores, shown) + (_lacking(scores, dataset, rows) if not pages else "")
         pages.append(Page(shown, partial(_draw_panels, scores, shown, models), caption, _alt(scores, shown)))
@@ -67,11 +67,6 @@ def _height(numbers: pd.DataFrame) -> float:
     return ROW * len(_contrasts_of(numbers)) + HEAD
 
 
-def _most(height: float) -> int:
-    """Panels of a page: three abreast, as many rows as it holds."""
-    return 3 * max(1, int((style.TALL - 0.7) / height))
-
-
 def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Figure:
     titles, height = [*map(scores.label, models)], _height(numbers)
     figure, stacks = layout.grid(titles, height, "difference (points)", "", sharex=True, sharey=True)
@@ -84,10 +79,10 @@ def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Fi
 
 def _places(scores: Scores, numbers: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Where each contrast's row lies, from the top; between those to none and the others there is a gap."""
-    entries = scores.study["penalties"]
+    kinds = scores.kinds
     pairs = _contrasts_of(numbers)
-    plain = [pair for pair in pairs if entries[pair[1]]["kind"] == "none"]
-    others = [pair for pair in pairs if entries[pair[1]]["kind"] != "none"]
+    plain = [pair for pair in pairs if kinds[pair[1]] == "none"]
+    others = [pair for pair in pairs if kinds[pair[1]] != "none"]
     gap = 0.5 * (len(plain) > 0)
     return {pair: float(place) for place, pair in enumerate(plain)} | {
         pair: len(plain) + gap + place for place, pair in enumerate(others)
@@ -112,7 +107,7 @@ def _draw_panel(axis: Axes, scores: Scores, numbers: pd.DataFrame, places: dict[
 
 
 def _row_label(scores: Scores, penalty: str, reference: str) -> str:
-    if scores.study["penalties"][reference]["kind"] == "none":
+    if scores.kinds[reference] == "none":
         return style.wrapped(scores.label(penalty), 22)
     return style.wrapped(f"{scores.label(penalty)} − {scores.label(reference)}", 22)
 
@@ -126,7 +121,7 @@ def _handles(numbers: pd.DataFrame) -> list[Any]:
 def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
     rows = numbers.drop_duplicates(["model", "penalty", "reference"])
     dataset, seeds, images = str(rows["dataset"].iloc[0]), layout.span(rows["n_seeds"]), layout.span(rows["n_images"])
-    kinds = rows["reference"].map({name: entry["kind"] for name, entry in scores.study["penalties"].items()})
+    kinds = rows["reference"].map(scores.kinds)
     rivals, plain = (kinds != "none").any(), set(rows.loc[kinds == "none", "reference"])
     reference = layout.reference_told(scores, plain)
     text = (
@@ -146,8 +141,8 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
 
 def _lacking(scores: Scores, dataset: str, rows: pd.DataFrame) -> str:
     """What of the study a reader may look for in vain."""
-    text, entries = "", scores.study["penalties"]
-    alone = [n for n in scores.penalties if entries[n]["kind"] != "none" and scores.reference_of(n) is None]
+    text, references = "", scores.references
+    alone = [name for name in scores.penalties if scores.kinds[name] != "none" and not references[name]]
     if alone:
         names = layout.listed(scores, alone)
         text += f" Without an unpenalised entry of the same update rule, so not shown against none: {names}."

@@ -112,8 +112,7 @@ def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
 
 
 def _caption(scores: Scores, points: pd.DataFrame, label: str) -> str:
-    n = int(points["seeds"].max())
-    error = f"mean ± standard error over {n} tuning seeds" if n > 1 else "one tuning seed, hence no error bars"
+    error = layout.errors_told(points["seeds"], "tuning")
     text = (
         f"Test mIoU (points, 0 to 100) on {label} against the share of the dense network's weights that are not zero, "
         f"over all layers, on a log scale: each point is one strength of the sweep ({error}), the line of an entry "

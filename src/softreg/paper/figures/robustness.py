@@ -85,14 +85,11 @@ def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
 
 
 def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
-    n, high = layout.span(points["seeds"]), points["seeds"].max()
-    error = (
-        f"mean ± standard error over {n} evaluation seeds" if high > 1 else "one evaluation seed, hence no error bars"
-    )
+    error = layout.errors_told(points["seeds"], "evaluation")
     return (
         f"Test mIoU (points, 0 to 100) on {scores.label(dataset)} against the severity of a corruption of the test "
-        f"images, 0 being the images as they are ({error}; the same images and the same corruption for every network). "
-        "Points are set apart sideways a little where they would cover each other."
+        f"images, 0 being the images as they are ({error}; the same images and the same corruption for every network)."
+        f"{layout.APART_TOLD}"
     )
 
 

@@ -121,14 +121,14 @@ def looks(penalties: list[str], palette: Sequence[str] | None = None) -> dict[st
 
 def looks_of(scores: Scores) -> dict[str, Look]:
     """The look of each penalty of a study, the same in all its figures; without a penalty it is grey."""
-    entries, palette = scores.study["penalties"], scores.study["figures"]["style"]["palette"]
-    penalised = [name for name in scores.penalties if entries[name]["kind"] != "none"]
-    plain = [name for name in scores.penalties if entries[name]["kind"] == "none"]
+    kinds, palette = scores.kinds, scores.study["figures"]["style"]["palette"]
+    penalised = [name for name in scores.penalties if kinds[name] != "none"]
+    plain = [name for name in scores.penalties if kinds[name] == "none"]
     grey = {
         name: Look(REFERENCE_COLOUR, _MARKERS[-2 - place % 10], _LINES[place % 4]) for place, name in enumerate(plain)
     }
     drawn = looks(penalised, palette)
-    return grey | {name: replace(look, hollow=entries[name]["kind"] in CONTROLS) for name, look in drawn.items()}
+    return grey | {name: replace(look, hollow=kinds[name] in CONTROLS) for name, look in drawn.items()}
 
 
 @contextmanager

@@ -26,8 +26,8 @@ _TEXT = ["phase", *GROUP, "lambda", "status", "reason", "log_tail", "key", "devi
 _COUNTS = ["seed", "fold", "steps", "parameters", "penalised", "exact_zeros", "filters", "dead_filters", "peak_memory"]
 _NUMBERS = ["kappa", "norm_l2", "effective_lr", "seconds", "images_per_second", "test_miou"]
 _IGNORE = 255
-_LONGEST = 160
-"""Pixels along the longer side of a picture in the dialog: a page of 400 cells holds hundreds of them."""
+_LARGEST = (160, 160)
+"""Pixels of a picture in the dialog at most: a page of 400 cells holds hundreds of them."""
 
 
 def embedded(scores: Scores) -> dict[str, Any]:
@@ -89,7 +89,8 @@ def _examples(scores: Scores) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in scores.examples.to_pylist():
         about = scores.datasets[row["dataset"]]
-        picture = _smaller(Image.open(io.BytesIO(row["image_png"])).convert("RGB"), Image.Resampling.LANCZOS)
+        picture = Image.open(io.BytesIO(row["image_png"])).convert("RGB")
+        picture.thumbnail(_LARGEST, Image.Resampling.LANCZOS)
         truth = _coloured(row["truth_png"], about["palette"])
         named = {"image": row["image"], "percentile": row["percentile"]}
         found.setdefault(row["dataset"], []).append(named | {"picture": _base64(picture), "truth": truth})
@@ -107,17 +108,12 @@ def _predictions(scores: Scores, places: dict[tuple[Any, ...], int]) -> dict[int
 
 def _coloured(png: bytes, palette: list[list[int]]) -> str:
     """A mask of class indices as a picture in the palette's colours, ignored pixels grey."""
-    mask = Image.fromarray(np.asarray(Image.open(io.BytesIO(png))))
+    picture = Image.fromarray(np.asarray(Image.open(io.BytesIO(png))))
+    picture.thumbnail(_LARGEST, Image.Resampling.NEAREST)
     colours = np.full((256, 3), 200, np.uint8)
     colours[: len(palette)] = palette
-    picture = _smaller(mask, Image.Resampling.NEAREST)
     picture.putpalette(colours[: _IGNORE + 1].tobytes())
     return _base64(picture)
-
-
-def _smaller(picture: Image.Image, how: Image.Resampling) -> Image.Image:
-    factor = min(1.0, _LONGEST / max(picture.size))
-    return picture.resize((round(picture.width * factor), round(picture.height * factor)), how)
 
 
 def _base64(picture: Image.Image) -> str:

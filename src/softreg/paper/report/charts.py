@@ -73,8 +73,7 @@ def _against_strength(
 
     A data set and model with nothing but the unpenalised network has no points.
     """
-    entries = scores.study["penalties"]
-    family = [name for name in scores.penalties if (entries[name]["kind"] in CONTROLS) is controls]
+    family = [name for name in scores.penalties if (scores.kinds[name] in CONTROLS) is controls]
     mine = rows[rows["penalty"].isin([*family, scores.reference])]
     places = mine.loc[mine["lambda"].astype(float) > 0, ["dataset", "model"]].drop_duplicates()
     if places.empty:
