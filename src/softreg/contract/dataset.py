@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,8 @@ def _samples(dataset: Dataset, options: Options, root: Path) -> Iterator[Finding
     yield Finding(listed and len(first) > 0, f"a list of {len(first)} samples, which may not be empty")
     same = [sample.id for sample in first] == [sample.id for sample in second]
     yield Finding(same, "listed twice: the same ids in the same order; sort what a folder lists")
-    known: set[str] = set()
-    twice = [sample.id for sample in first if sample.id in known or known.add(sample.id)]  # type: ignore[func-returns-value]
-    yield Finding(not twice, f"ids that stand once{_but(list(map(str, twice)))}")
+    twice = [str(id_) for id_, times in Counter(sample.id for sample in first).items() if times > 1]
+    yield Finding(not twice, f"ids that stand once{_but(twice)}")
     named = all(isinstance(sample.id, str) and sample.id for sample in first)
     yield Finding(named, "ids that are texts")
     yield from _parts(first)
