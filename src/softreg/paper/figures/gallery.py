@@ -122,7 +122,8 @@ def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]
     for mine, tiles, texts, name in zip(axes.reshape(len(rows), -1), rows, headings, names, strict=True):
         mine[0].set_ylabel(name, labelpad=2)
         for axis, tile, text in zip(mine, tiles, texts, strict=False):
-            axis.imshow(tile.pixels)
+            # What has more pixels than can be printed is averaged.
+            axis.imshow(tile.pixels, interpolation="auto" if tile.pixels.shape[1] > width * style.DPI else "none")
             axis.set_title(text, pad=2, linespacing=1)
     layout.add_legend(figure, _legend(about), handlelength=1.2, borderaxespad=0.2)
     return figure

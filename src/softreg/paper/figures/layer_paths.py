@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -118,12 +117,14 @@ def _draw_maps(scores: Scores, values: pd.DataFrame) -> Figure:
 def _draw_map(axis: Axes, table: pd.DataFrame, measure: str, row: int, column: int) -> None:
     """One measure of a penalty, hatched where there is no number; every so many rows and columns have a label."""
     colours, end, *_ = _MEASURES[measure]
-    sns.heatmap(table, ax=axis, cmap=colours, vmin=0, vmax=end, cbar=False, xticklabels=column, yticklabels=row)
-    axis.patch.set(hatch="//////", edgecolor="#999999", linewidth=0)
+    axis.pcolormesh(table.to_numpy(float), cmap=colours, vmin=0, vmax=end)
+    if table.isna().any(axis=None):
+        axis.patch.set(hatch="//////", edgecolor="#999999", linewidth=0)
+    axis.set_xticks(np.arange(0, table.shape[1], column) + 0.5, table.columns[::column], rotation=90)
+    axis.set_yticks(np.arange(0, len(table), row) + 0.5, table.index[::row])
+    axis.set_ylim(len(table), 0)
+    axis.tick_params(length=2)
     axis.spines[:].set_visible(True)
-    axis.set(xlabel="", ylabel="")
-    axis.tick_params(axis="x", length=2, rotation=90)
-    axis.tick_params(axis="y", length=2, rotation=0)
 
 
 def _short(layer: str, length: int = 16) -> str:
