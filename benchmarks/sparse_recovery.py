@@ -60,8 +60,8 @@ def as_step(optimizer: torch.optim.Optimizer, w, spec: dict, lambda_: float, rea
 
 
 def raw_momentum(w: torch.nn.Parameter) -> Step:
-    """The prox after heavy-ball momentum, without dampening: each gradient moves a weight 1/(1 − μ) times as far."""
-    return as_step(torch.optim.SGD([w], momentum=MOMENTUM), w, L1, LAMBDA, "proximal")
+    """The prox by heavy-ball momentum's own rate, lr(1 − μ), where each gradient moves a weight by lr in the end."""
+    return as_step(make_optimizer([w], SGD), w, L1, LAMBDA * (1 - MOMENTUM), "proximal")
 
 
 def fixed_threshold(w: torch.nn.Parameter) -> Step:
@@ -81,7 +81,7 @@ def fixed_threshold(w: torch.nn.Parameter) -> Step:
 # before.
 RUNS: dict[str, tuple[Maker, dict, int, str]] = {
     "L1, subgradient, SGD": (regularised(SGD, L1, realisation="subgradient"), SGD, 1, "0"),
-    "L1, prox, SGD, raw momentum": (raw_momentum, {**SGD, "lr": 0.02}, 1, "0.46"),
+    "L1, prox, SGD, raw momentum": (raw_momentum, SGD, 1, "0.46"),
     "L1, prox, SGD, averaged": (regularised(SGD, L1), SGD, 1, "0.92"),
     "L1, prox, Adam": (regularised(ADAM, L1), ADAM, 1, "0.92"),
     "L1, fixed threshold, Adam": (fixed_threshold, ADAM, 1, "0"),

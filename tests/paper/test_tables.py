@@ -45,6 +45,16 @@ def test_numbers_are_those_of_the_records(scores):
     assert row["seconds"] == pytest.approx(np.mean([12 + seed % 3 for seed in (100, 101, 102)]))
 
 
+def test_l2_tells_how_it_is_realised_unless_the_study_names_it(tmp_path):
+    penalties = {"none": {}, "l2": {"lambda": [1e-4]}, "l2-decoupled": {"kind": "l2", "realisation": "decoupled"}}
+    study = synthetic.make_study(tmp_path, penalties=penalties)
+    synthetic.make_results(study, tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled"]
+    scores.study["figures"]["style"]["names"]["l2"] = "Ridge"
+    assert scores.label("l2") == "Ridge"
+
+
 def crossed_half_width(table, penalty):
     """From a jackknife over images written out, and the t of two degrees of freedom, as there are three seeds."""
     rows = sorted((row for row in table if row["penalty"] == penalty), key=lambda row: (row["seed"], row["image"]))

@@ -32,10 +32,12 @@ SPECS = {
     "l0": {},
     "mcp": {"knot": 0.9},
     "hoyer": {},
+    "weight_decay": {},
+    "adamw": {},
     "decoupled_decay": {},
     "l2_sp": {},
 }
-PROXIMAL = [kind for kind in SPECS if kind not in ("hoyer", "decoupled_decay")]
+PROXIMAL = [kind for kind in SPECS if kind not in ("hoyer", "weight_decay", "adamw", "decoupled_decay")]
 GROUPED = ["group_lasso", "sparse_group_lasso"]
 SEPARABLE = [kind for kind in PROXIMAL if kind not in GROUPED]
 SPARSE = ["l1", "elastic_net", "soft", "berhu", "group_lasso", "sparse_group_lasso", "l0", "mcp"]
@@ -73,6 +75,8 @@ VALUES = {
     "l0": lambda w: float(np.sum(w != 0)),
     "mcp": lambda w: np.sum(np.where(np.abs(w) <= 0.9, np.abs(w) - w**2 / 1.8, 0.45)),
     "hoyer": lambda w: np.sum(np.abs(w)) ** 2 / np.sum(w**2),
+    "weight_decay": lambda w: np.sum(w**2) / 2,
+    "adamw": lambda w: np.sum(w**2) / 2,
     "decoupled_decay": lambda w: np.sum(w**2) / 2,
     "l2_sp": lambda w: np.sum(w**2) / 2,
 }
@@ -99,6 +103,8 @@ SLOPES = {
     "sparse_group_lasso": lambda w: 0.3 * np.sign(w) + 0.7 * filter_directions(w),
     "mcp": lambda w: np.sign(w) * np.maximum(1 - np.abs(w) / 0.9, 0),
     "hoyer": hoyer_slope,
+    "weight_decay": lambda w: w,
+    "adamw": lambda w: w,
     "decoupled_decay": lambda w: w,
     "l2_sp": lambda w: w,
 }

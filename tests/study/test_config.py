@@ -106,6 +106,13 @@ def test_a_list_of_realisations_is_one_entry_each_in_its_place(load):
     assert (found["decay-decoupled"]["kind"], found["decay-decoupled"]["realisation"]) == ("l2", "decoupled")
 
 
+def test_decay_as_torch_has_it_acts_on_everything_unless_told_otherwise(load):
+    penalties = "weight_decay: , adamw: {training: {optimizer: adam}}, bare: {kind: weight_decay, weights: all}"
+    found = load(TWO.replace("PEN", penalties)).penalties
+    assert [found[name]["weights"] for name in ("weight_decay", "adamw", "bare")] == ["everything", "everything", "all"]
+    assert found["adamw"]["lambda"] == ["1e-2"]
+
+
 def test_controls_have_a_strength_and_no_realisation(load):
     penalties = load(TWO.replace("PEN", "dropout: , label_smoothing: , pruning: , small_dense: ")).penalties
     for kind in ("dropout", "label_smoothing", "pruning", "small_dense"):
@@ -148,6 +155,15 @@ WRONG = {
     "λ no number": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, big]}"),
         'penalties.l1.lambda[1] is "big"; give a number above 0',
+    ),
+    "adamw under sgd": (
+        LEAST.replace("none: ", "adamw: "),
+        "penalties.adamw is AdamW and model convnet trains with sgd; give it training: {optimizer: adam, lr: 1e-3}, "
+        "or take decoupled_decay, which any optimiser has",
+    ),
+    "everything of a penalty that has a prox": (
+        LEAST.replace("none: ", "l1: {weights: everything}"),
+        'penalties.l1.weights is "everything"; give all or encoder or decoder or normalised',
     ),
     "λ nan": (
         LEAST.replace("none: ", "l1: {lambda: [.nan]}"),
@@ -398,8 +414,8 @@ WRONG = {
     "realisations of no kind": (
         TWO.replace("PEN", "sparse: {realisation: [proximal, subgradient]}"),
         "penalties.sparse needs a kind, as its name is none; kinds known: none, l2, l1, elastic_net, soft, smooth_l1, "
-        "berhu, group_lasso, sparse_group_lasso, l0, mcp, hoyer, decoupled_decay, l2_sp, dropout, label_smoothing, "
-        "pruning, small_dense",
+        "berhu, group_lasso, sparse_group_lasso, l0, mcp, hoyer, weight_decay, adamw, decoupled_decay, l2_sp, "
+        "dropout, label_smoothing, pruning, small_dense",
     ),
     "realisation of a control": (
         TWO.replace("PEN", "dropout: {realisation: proximal}"),

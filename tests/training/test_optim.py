@@ -409,8 +409,9 @@ def test_only_the_penalised_weights_feel_the_penalty():
 @pytest.mark.parametrize(
     ("training", "theirs"),
     [
-        (SGD, lambda weights: torch.optim.SGD(weights, 0.2, 0.9, dampening=0.9, foreach=True)),
-        (ADAM, lambda weights: torch.optim.Adam(weights, ADAM["lr"], betas=ADAM["betas"], foreach=True)),
+        # The averaged gradient at lr is heavy-ball momentum at lr·(1 − μ), from the first step on.
+        (SGD, lambda weights: torch.optim.SGD(weights, SGD["lr"] * (1 - 0.9), 0.9)),
+        (ADAM, lambda weights: torch.optim.Adam(weights, ADAM["lr"], betas=ADAM["betas"])),
     ],
     ids=["sgd", "adam"],
 )
@@ -425,6 +426,22 @@ def test_optimisers_are_torchs_own_bit_by_bit(training, theirs):
             optimizer.zero_grad()
             torch.autograd.backward(sum((weight**3).sum() for weight in weights) * (step - 1.5))
             optimizer.step()
-        optimizers[0].load_state_dict(deepcopy(optimizers[1].state_dict()))
         assert all(map(torch.equal, ours, expected))
+        optimizers[0].load_state_dict(deepcopy(optimizers[1].state_dict()))
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.99])
+def test_sgd_averages_its_gradients_from_zero(momentum):
+    """By the recursion a ← μa + (1 − μ)g from a = 0: no batch weighs more than the others, the first one included."""
+    w = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
+    optimizer = make_optimizer([w], {**SGD, "momentum": momentum})
+    update = RegularisedStep(optimizer, Regulariser(make({"kind": "none"}), "proximal", [as_layer(w)]), 0.0)
+    average, expected = 0.0, 0.0
+    for step in range(50):
+        gradient, lr = 1.0 + step % 3, 0.3 / (1 + step)
+        w.grad = torch.full((1, 1), gradient, dtype=torch.float64)
+        update(lr)
+        average = momentum * average + (1 - momentum) * gradient
+        expected -= lr * average
+        assert w.item() == pytest.approx(expected, rel=1e-12)

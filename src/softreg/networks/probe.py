@@ -28,14 +28,20 @@ def reached(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) ->
     Libraries keep layers which no output passes through (a classifier's last one, stages beyond a smaller depth):
     their zeros would count as sparsity that cost nothing. Raises UserError for a weight that is frozen or computed.
     """
-    if not layers:
-        return []
     for layer in layers:
         _check_trained(layer)
-    weights = [layer.weight for layer in layers]
-    logits = model.eval()(torch.zeros(1, 3, *size, device=weights[0].device))
-    gradients = torch.autograd.grad(logits.float().sum(), weights, allow_unused=True)
-    return [layer for layer, gradient in zip(layers, gradients, strict=True) if gradient is not None]
+    found = {id(parameter) for parameter in parameters_reached(model, size)}
+    return [layer for layer in layers if id(layer.weight) in found]
+
+
+def parameters_reached(model: Segmenter, size: tuple[int, int]) -> list[Tensor]:
+    """The trained parameters that the logits of an image of ``size`` depend on: those that get a gradient."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        return []
+    logits = model.eval()(torch.zeros(1, 3, *size, device=trained[0].device))
+    gradients = torch.autograd.grad(logits.float().sum(), trained, allow_unused=True)
+    return [parameter for parameter, gradient in zip(trained, gradients, strict=True) if gradient is not None]
 
 
 def _check_trained(layer: Layer) -> None:

@@ -240,8 +240,13 @@ class Scores:
         return [*first, *(name for name in self.study["penalties"] if name not in first)]
 
     def label(self, name: str) -> str:
-        """What a data set, a model or a penalty is called in figures and tables."""
-        label: str = self.study["figures"]["style"]["names"].get(name, name)
+        """What a data set, a model or a penalty is called in figures and tables.
+
+        L2 tells how it enters training, as people take it for an optimiser's weight decay.
+        """
+        entry, names = self.study["penalties"].get(name, {}), self.study["figures"]["style"]["names"]
+        plain = entry.get("kind") == "l2" and entry["realisation"] not in name
+        label: str = names.get(name, f"{name} ({entry['realisation']})" if plain else name)
         return label
 
     @property

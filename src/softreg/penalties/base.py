@@ -39,6 +39,10 @@ class Penalty(ABC):
             f"{type(self).__name__} has no gradient; write it, or take subgradient out of `realisations`"
         )
 
+    def decay_(self, weights: Tensors, step: float) -> None:
+        """w − step·gradient(w) in place, the decoupled step; ``step`` is learning rate × λ."""
+        torch._foreach_add_(weights, self.gradient(weights), alpha=-step)
+
     def prox_(self, weights: Tensors, strength: Strength) -> None:
         """Replace v by argmin_w Σ (w − v)²/(2·strength) + P(w), in place; ``strength`` is step × λ ≥ 0.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, sum_squares
@@ -21,6 +22,10 @@ class L2(Penalty):
     def gradient(self, weights: Tensors) -> Tensors:
         """w, the tensors themselves."""
         return weights
+
+    def decay_(self, weights: Tensors, step: float) -> None:
+        """w·(1 − step), rounded as torch.optim.AdamW rounds it."""
+        torch._foreach_mul_(weights, 1 - step)
 
     def prox_(self, weights: Tensors, strength: Strength) -> None:
         """v/(1 + s)."""

@@ -396,6 +396,11 @@ def _check_penalty(study: Study, name: str) -> None:
                 f"{where}.weights is normalised and model {model} has no normalisation layer; "
                 f"give models: with the names of those that have one"
             )
+        if penalty["kind"] == "adamw" and training["optimizer"] != "adam":
+            raise Violation(
+                f"{where} is AdamW and model {model} trains with {training['optimizer']}; give it "
+                "training: {optimizer: adam, lr: 1e-3}, or take decoupled_decay, which any optimiser has"
+            )
         objective = training["objective"]["kind"]
         if penalty["kind"] == "label_smoothing" and objective not in SMOOTHABLE:
             raise Violation(

@@ -1,9 +1,10 @@
 """Optimisers, learning-rate schedules, and the step that applies λP to the weights.
 
 Proximal steps follow the gradient step on the data term alone: w ← prox_{tλP}(w − t·d). SGD averages its
-gradient (dampening equals momentum): with heavy-ball momentum the step is 1/(1 − μ) times longer than the prox
-knows, and the fixed point would solve the problem for λ(1 − μ). Adam's step differs from weight to weight, and
-so does the threshold: ηλ/(√v̂ + ε). With either, the fixed points are the stationary points of loss + λP.
+gradient: the step is lr times d ← μd + (1 − μ)g, which starts at zero. That is torch's heavy-ball momentum at
+lr(1 − μ); were the prox to take that shorter step too, the fixed point would solve the problem for λ(1 − μ).
+Adam's step differs from weight to weight, and so does the threshold: ηλ/(√v̂ + ε). With either, the fixed points
+are the stationary points of loss + λP.
 A subgradient step adds λP's gradient to the data term's; a decoupled one takes it from the weights directly,
 scaled by the learning rate alone, before the optimiser's step (Loshchilov and Hutter, 2019).
 """
@@ -11,9 +12,10 @@ scaled by the learning rate alone, before the optimiser's step (Loshchilov and H
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from inspect import unwrap
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -44,10 +46,10 @@ class _Adam(_Eager, torch.optim.Adam):
 
 
 def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
-    """SGD with averaged momentum, or Adam, as the study's ``training.optimizer`` says; no weight decay."""
+    """SGD or Adam, as the study's ``training.optimizer`` says; no weight decay."""
     if training["optimizer"] == "sgd":
         momentum = training["momentum"]
-        return _SGD(parameters, training["lr"], momentum, dampening=momentum, foreach=True)
+        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, foreach=True)
     return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), foreach=True)
 
 
@@ -78,28 +80,29 @@ class RegularisedStep:
     def __call__(self, lr: float) -> None:
         """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            # Heavy-ball momentum sums gradients where an average is meant.
+            group["lr"] = lr * (1 - group.get("momentum", 0.0))
         realisation = self.regulariser.realisation if self.lambda_ > 0 else None
         if realisation == "subgradient":
-            gradients: list[Tensor] = [weight.grad for weight in self.regulariser.weights]  # type: ignore[misc]
-            self._add_gradient(self.regulariser.blocks(gradients), self.lambda_)
+            self._add_gradient()
         elif realisation == "decoupled":
-            self._add_gradient(self._weight_blocks, -lr * self.lambda_)
+            self._change(self.regulariser.penalty.decay_, repeat(lr * self.lambda_, len(self._weight_blocks)))
         self.optimizer.step()
         if realisation == "proximal":
-            self._prox(lr)
+            self._change(self.regulariser.penalty.prox_, self._strengths(lr))
 
-    def _add_gradient(self, targets: list[list[Tensor]], factor: float) -> None:
-        """Add the penalty's gradient times ``factor`` to tensors shaped like the weights, in their blocks."""
-        for target, centred in zip(targets, self._centred_blocks(), strict=True):
-            torch._foreach_add_(target, self.regulariser.penalty.gradient(centred), alpha=factor)
+    def _add_gradient(self) -> None:
+        """Add the penalty's gradient to that of the data term."""
+        gradients: list[Tensor] = [parameter.grad for parameter in self.regulariser.parameters]  # type: ignore[misc]
+        for gradient, centred in zip(self.regulariser.blocks(gradients), self._centred_blocks(), strict=True):
+            torch._foreach_add_(gradient, self.regulariser.penalty.gradient(centred), alpha=self.lambda_)
 
-    def _prox(self, lr: float) -> None:
-        regulariser = self.regulariser
-        blocks = zip(self._weight_blocks, self._centred_blocks(), self._strengths(lr), strict=True)
+    def _change(self, change: Callable[[Tensors, Any], None], strengths: Iterable[Strength]) -> None:
+        """Let ``change`` move the weights, or their distance to where they started, in place, block by block."""
+        blocks = zip(self._weight_blocks, self._centred_blocks(), strengths, strict=True)
         for index, (weight, moved, strength) in enumerate(blocks):
-            regulariser.penalty.prox_(moved, strength)
-            if regulariser.origin is not None:
+            change(moved, strength)
+            if self.regulariser.origin is not None:
                 torch._foreach_copy_(weight, torch._foreach_add(moved, self._origin_blocks[index]))
 
     def _centred_blocks(self) -> Iterator[Tensors]:
@@ -111,7 +114,7 @@ class RegularisedStep:
 
     @cached_property
     def _weight_blocks(self) -> list[list[Tensor]]:
-        return self.regulariser.blocks(self.regulariser.weights)
+        return self.regulariser.blocks(self.regulariser.parameters)
 
     @cached_property
     def _origin_blocks(self) -> list[list[Tensor]]:

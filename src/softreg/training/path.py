@@ -101,7 +101,7 @@ def make_bench(
         model=model,
         initial=initial,
         layers=layers,
-        regulariser=_regulariser(study, path, model, layers),
+        regulariser=_regulariser(study, path, model, layers, crop),
         kind=entry["kind"],
         prune_at=entry["at"] if entry["kind"] == "pruning" else 1.0,
         class_shares=read_json(data / "dataset.json")["class_shares"]["train"],
@@ -120,8 +120,10 @@ def _layers(model: Segmenter, crop: tuple[int, int], size: tuple[int, int]) -> L
     return Layers(layers, probe.normalised(model, layers, crop), probe.positions(model, layers, size))
 
 
-def _regulariser(study: Study, path: TrainingPath, model: Segmenter, layers: Layers) -> Regulariser:
-    """The path's penalty on the part of the layers that the study names."""
+def _regulariser(
+    study: Study, path: TrainingPath, model: Segmenter, layers: Layers, crop: tuple[int, int]
+) -> Regulariser:
+    """The path's penalty on the part of the layers, or of all parameters, that the study names."""
     entry = study.penalties[path.penalty]
     if entry["kind"] == "dropout" and model.head is None:
         raise UserError(
@@ -136,10 +138,19 @@ def _regulariser(study: Study, path: TrainingPath, model: Segmenter, layers: Lay
         )
     penalty = penalties.make(entry)
     origin = _origin(model, chosen) if penalty.origin == "pretrained" else None
-    return Regulariser(penalty, entry.get("realisation", "proximal"), chosen, origin)
+    others = _others(model, chosen, crop) if entry["weights"] == "everything" else []
+    return Regulariser(penalty, entry.get("realisation", "proximal"), chosen, origin, others)
+
+
+def _others(model: Segmenter, layers: Sequence[Layer], crop: tuple[int, int]) -> list[Tensor]:
+    """The biases, and the parameters of normalisation."""
+    weights = {id(layer.weight) for layer in layers}
+    return [parameter for parameter in probe.parameters_reached(model, crop) if id(parameter) not in weights]
 
 
 def _chosen(model: Segmenter, layers: Layers, part: str) -> list[Layer]:
+    if part == "everything":
+        return list(layers.layers)
     if part == "normalised":
         return [layer for layer, normalised in zip(layers.layers, layers.normalised, strict=True) if normalised]
     named = {layer.name for layer in model.layers(part)}

@@ -17,7 +17,7 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True)
 class Regulariser:
-    """A penalty on the weights of ``layers``.
+    """A penalty on the weights of ``layers``, and on ``others``: biases and parameters of normalisation.
 
     ``origin`` holds, for a penalty that measures from pretrained weights, what each layer's weights started from; of
     a penalty that measures from zero it is None.
@@ -27,23 +27,29 @@ class Regulariser:
     realisation: str
     layers: Sequence[Layer]
     origin: Sequence[Tensor] | None = None
+    others: Sequence[Tensor] = ()
 
     @property
     def weights(self) -> list[Tensor]:
         """The weights of the layers, as stored."""
         return [layer.weight for layer in self.layers]
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All that the penalty acts on."""
+        return [*self.weights, *self.others]
+
     @torch.no_grad()
     def value(self) -> Tensor:
-        """P of the weights as they are, float64."""
-        weights = self.views(self.weights)
+        """P of all that it acts on as it is, float64."""
+        weights = self.views(self.parameters)
         return self.penalty.value(
             weights if self.origin is None else torch._foreach_sub(weights, self.views(self.origin))
         )
 
     @torch.no_grad()
     def layer_values(self) -> list[float]:
-        """P of each layer, which sum to P."""
+        """P of each layer, which sum to P where it acts on nothing else."""
         alone = (
             Regulariser(self.penalty, self.realisation, [layer], None if self.origin is None else [self.origin[place]])
             for place, layer in enumerate(self.layers)
@@ -51,8 +57,10 @@ class Regulariser:
         return [float(one.value()) for one in alone]
 
     def views(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Tensors shaped like the weights, as views with the output filters first."""
-        return [view for layer, tensor in zip(self.layers, tensors, strict=True) for view in layer.filters(tensor)]
+        """Tensors shaped like the parameters, as views with the output filters first."""
+        count = len(self.layers)
+        pairs = zip(self.layers, tensors[:count], strict=True)
+        return [*(view for layer, tensor in pairs for view in layer.filters(tensor)), *tensors[count:]]
 
     def blocks(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         """The views of `views` in pieces that may be worked on one after another.

@@ -1,0 +1,108 @@
+"""Weight decay against torch's own optimisers, over a hundred steps of the same training."""
+
+import pytest
+import torch
+from projects import prepared_study, sweep_path
+from torch import nn
+
+from softreg.data.datasets import prepared_folder
+from softreg.training.cell import CellTrainer
+from softreg.training.path import make_bench
+from softreg.training.stopping import StopRequest
+
+#: A network with both kinds of normalisation, with and without biases, and a layer that no output depends on.
+NETWORK = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, classes):
+        idle = nn.Identity()
+        idle.unused = nn.Conv2d(2, 2, 1)
+        super().__init__(
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+            nn.ConvTranspose2d(8, 12, 3, padding=1, groups=2), nn.GroupNorm(3, 12), nn.ReLU(),
+            nn.Conv2d(12, classes, 1), idle,
+        )
+"""
+STEPS = 100
+DECAY = 0.02
+RULES = {
+    "sgd": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9},
+    "adam": {"optimizer": "adam", "lr": 0.01},
+}
+#: How torch is called for each entry; SoftReg's rate is that of an averaged gradient, 1/(1 − μ) times torch's.
+TORCH = {
+    ("weight_decay", "sgd"): lambda groups: torch.optim.SGD(groups, 0.1 * (1 - 0.9), 0.9, weight_decay=DECAY),
+    ("weight_decay", "adam"): lambda groups: torch.optim.Adam(groups, 0.01, weight_decay=DECAY),
+    ("adamw", "adam"): lambda groups: torch.optim.AdamW(groups, 0.01, weight_decay=DECAY),
+}
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NETWORK)
+
+
+def make_trainer(folder, kind, rule, part="everything", decay=DECAY):
+    study = prepared_study(
+        folder,
+        models={"net": {"kind": "net.py:Net"}},
+        penalties={"none": {}, kind: {"lambda": [DECAY], "weights": part}},
+        training={"epochs": 25, "batch_size": 3, "schedule": "constant", "validate_every": 25, **RULES[rule]},
+    )
+    bench = make_bench(study, sweep_path(kind, model="net"), prepared_folder(study, "shapes"), 4, torch.device("cpu"))
+    assert bench.steps == STEPS
+    return CellTrainer(bench, decay, folder / "checkpoint.pt", "key", StopRequest(), lambda row: None)
+
+
+def trained(trainer):
+    trainer.file.unlink(missing_ok=True)
+    trainer.run()
+    return {name: tensor.clone() for name, tensor in trainer.bench.model.state_dict().items()}
+
+
+def by_torch(folder, kind, rule, part):
+    """The same training, with torch's optimiser in the place of SoftReg's step."""
+    trainer = make_trainer(folder, kind, rule, part)
+    model = trainer.bench.model
+    groups = [{"params": list(model.parameters())}]
+    if part == "all":
+        weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+        rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+        groups = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = TORCH[kind, rule](groups)
+    trainer.update = lambda lr: optimizer.step()
+    return trained(trainer)
+
+
+def difference(one, other):
+    return max(float((tensor.double() - other[name].double()).abs().max()) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("part", ["everything", "all"])
+@pytest.mark.parametrize(("kind", "rule"), TORCH)
+def test_a_hundred_steps_are_torchs_own_bit_by_bit(tmp_path, kind, rule, part):
+    ours, theirs = trained(make_trainer(tmp_path, kind, rule, part)), by_torch(tmp_path, kind, rule, part)
+    assert difference(ours, theirs) == 0.0
+    undecayed = trained(make_trainer(tmp_path, kind, rule, part, decay=0.0))
+    assert difference(ours, undecayed) > 1e-3
+
+
+def test_everything_is_all_that_training_moves_and_zeros_are_counted_among_weights(tmp_path):
+    trainer = make_trainer(tmp_path, "weight_decay", "sgd")
+    network, regulariser = trainer.bench.model.network, trainer.bench.regulariser
+    decayed = {id(parameter) for parameter in regulariser.parameters}
+    moved = {id(parameter) for name, parameter in network.named_parameters() if "unused" not in name}
+    assert decayed == moved
+    assert len(regulariser.parameters) == len(decayed)
+    assert {id(weight) for weight in regulariser.weights} == {id(network[place].weight) for place in (0, 3, 6)}
+    squares = sum(float(p.detach().double().square().sum()) for p in network.parameters() if id(p) in moved)
+    assert regulariser.value().item() == pytest.approx(squares / 2, rel=1e-6)
+
+
+def test_weights_alone_leave_biases_and_normalisation_alone(tmp_path):
+    regulariser = make_trainer(tmp_path, "adamw", "adam", "all").bench.regulariser
+    assert all(parameter.ndim > 1 for parameter in regulariser.parameters)
+    assert isinstance(regulariser.layers[1].module, nn.ConvTranspose2d)
