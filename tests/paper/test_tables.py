@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import synthetic
 from scipy.stats import t
@@ -53,6 +54,26 @@ def test_l2_tells_how_it_is_realised_unless_the_study_names_it(tmp_path):
     assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled"]
     scores.study["figures"]["style"]["names"]["l2"] = "Ridge"
     assert scores.label("l2") == "Ridge"
+
+
+def test_the_caption_says_what_averaging_the_weights_has_changed(scores):
+    file = scores / "sums.parquet"
+    rows = records.read([file], schema=records.SUMS).to_pylist()
+    last = [row for row in rows if (row["phase"], row["penalty"], row["split"]) == ("final", "l2", "test")]
+    last = [{**row, "split": records.LAST_TEST} for row in last if not row["corruption"]]
+    for place, row in enumerate(last):
+        row["fn"] = [count + 5 * (place + 1) for count in row["fn"]]
+    records.write(pa.Table.from_pylist(rows + last, schema=records.SUMS), file, records.SUMS)
+
+    def miou(row):
+        tp, fp, fn = (np.array(row[name]) for name in ("tp", "fp", "fn"))
+        return 100 * (tp / (tp + fp + fn)).mean()
+
+    final = Scores(scores).final_test.query("penalty == 'l2'").set_index("seed")["miou"]
+    gains = np.array([100 * final[row["seed"]] - miou(row) for row in last])
+    mean, half = gains.mean(), t.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
+    told = f"convnet l2 (proximal) +{mean:.2f} [{mean - half:+.2f}, {mean + half:+.2f}]".replace("-", "−")
+    assert f"over seeds: {told}." in caption(Scores(scores), main_frame(Scores(scores)))
 
 
 def crossed_half_width(table, penalty):

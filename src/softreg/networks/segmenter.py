@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from softreg.errors import UserError
 from softreg.networks.layers import Layer, layers_of
 
+#: What begins the names of the last weights, in the file of a network whose weights are an average over steps.
+LAST = "last."
+
 
 class Segmenter(nn.Module):
     """Images (N, 3, H, W) in 0…1 → logits (N, C, H, W), for any H and W.

@@ -173,7 +173,8 @@ class Scores:
 
         Columns: phase, records.CELL, split, corruption, severity, images, miou, dice, boundary_iou, pixel_accuracy,
         ece, nll (0 to 1; nll in nats). The final has rows for train and test, and for test under each corruption (empty
-        and 0 where there is none) and severity; the sweep has rows for test, made once λ̂ had been selected.
+        and 0 where there is none) and severity, and where weights are averaged one for `records.LAST_TEST`; the sweep
+        has rows for test, made once λ̂ had been selected.
         """
         return records.of_sums(self._sums)
 
@@ -182,6 +183,14 @@ class Scores:
         """The rows of `sums` of the sweep's cells on test."""
         rows = self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
         return rows[rows["corruption"] == ""]
+
+    @cached_property
+    def averaged(self) -> pd.DataFrame:
+        """Test mIoU of the final's cells whose weights are an average: GROUP, seed, average, last (0 to 1)."""
+        keys = [*select.GROUP, "seed"]
+        last = self.sums.loc[self.sums["split"] == records.LAST_TEST, [*keys, "miou"]]
+        both = self.final_test[[*keys, "miou"]].merge(last, on=keys, suffixes=("", "_last"))
+        return both.rename(columns={"miou": "average", "miou_last": "last"})
 
     def _final_sums(self, columns: list[str]) -> pa.Table:
         """``columns`` of the final's sums on test as it is."""

@@ -14,7 +14,7 @@ from softreg.files import write_text
 from softreg.paper import typeset
 from softreg.paper.questions import answers, gain
 from softreg.paper.questions.answer import Answer, Verdict
-from softreg.paper.questions.estimates import plural, rows_of, signed
+from softreg.paper.questions.estimates import over_seeds, plural, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
@@ -179,8 +179,25 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
         "of zeros among the penalised ones. s per cell: seconds of training, as measured."
     )
+    text += _averaging(scores, frame)
     holes = int((frame["expected"] - frame["finished"]).sum())
     return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
+
+
+def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
+    """What averaging the weights has changed, of each row of the main table whose networks are averaged."""
+    told = []
+    for group in frame[GROUP].itertuples(index=False, name=None):
+        cells = scores.averaged[(scores.averaged[GROUP] == group).all(axis=1)]
+        if len(cells):
+            gain = over_seeds((100 * (cells["average"] - cells["last"])).to_numpy()).interval()
+            told.append(f"{' '.join(map(scores.label, group[1:]))} {interval(gain.mean, gain.low, gain.high, signed)}")
+    if not told:
+        return ""
+    return (
+        " Scored are averages of the weights over steps; what they score more than the last weights, with the 95 % "
+        f"interval over seeds: {', '.join(told)}."
+    )
 
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from softreg.errors import UserError
 from softreg.files import sha256_file
 from softreg.networks.cell_network import build_network, sized_by_strength
-from softreg.networks.segmenter import Segmenter
+from softreg.networks.segmenter import LAST, Segmenter
 from softreg.scoring import records
 from softreg.scoring.boundary import boundary_sums
 from softreg.scoring.corruptions import Corrupted
@@ -66,6 +66,9 @@ class Evaluator:
         train = self._records(cell, "train", self._images("train"))
         rows = [self._sums(cell, "train", train), self._sums(cell, "test", test)]
         rows += [self._sums(cell, "test", table, *place) for place, table in self._corrupted(cell)]
+        if self.study.training_of(self.path.model, self.path.penalty)["average"] is not None:
+            table = self._records(cell, "test", self._images("test"), last=True)
+            rows.append(self._sums(cell, records.LAST_TEST, table))
         return val, test, records.joined(rows, records.SUMS)
 
     def revealed(self, cells: Sequence[Cell]) -> pa.Table:
@@ -89,11 +92,14 @@ class Evaluator:
             for severity in options["severities"]:
                 yield (kind, severity), self._records(cell, "test", Corrupted(images, kind, severity))
 
-    def _records(self, cell: Cell, split: str, batches: Batches, pictures: bool = False) -> pa.Table:
-        sums, shown = score(self._network(cell), batches, self.study.evaluation["batch_size"], pictures)
+    def _records(
+        self, cell: Cell, split: str, batches: Batches, pictures: bool = False, last: bool = False
+    ) -> pa.Table:
+        sums, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
         return _table(self.path, cell, split, batches.source.ids, sums, shown)
 
-    def _network(self, cell: Cell) -> Segmenter:
+    def _network(self, cell: Cell, last: bool) -> Segmenter:
+        """The network of a cell; with ``last``, one whose weights are an average has those of its last step instead."""
         if self.model is None or sized_by_strength(self.study, self.path):
             strength = float(cell.lambda_)
             self.model = build_network(self.study, self.path, self.classes, strength, pretrained=False).to(self.device)
@@ -103,7 +109,9 @@ class Evaluator:
             raise UserError(
                 f"{weights} is not the file that its cell.json tells of; delete {cell.folder} and run the same again"
             )
-        self.model.load_state_dict(load_file(weights))
+        state = load_file(weights)
+        after = {name.removeprefix(LAST): state.pop(name) for name in list(state) if name.startswith(LAST)}
+        self.model.load_state_dict(after if last else state)
         return self.model
 
     def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CELL = ("dataset", "model", "penalty", "lambda", "seed", "fold")
 """The columns that name a cell within a phase; ``fold`` is -1 where there are no folds."""
 
+LAST_TEST = "test-last"
+"""The split of sums on test of the last weights, beside those of their average, which is what is scored otherwise."""
+
 LEVEL = 15
 """Of zstd: a twentieth smaller than by default, for files that are written once and published."""
 

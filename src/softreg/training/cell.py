@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from softreg.networks.segmenter import Segmenter
 from softreg.study.treatment import treatment_of
 from softreg.training import checkpoint
 from softreg.training.augment import augment
+from softreg.training.average import Average
 from softreg.training.checkpoint import Progress
 from softreg.training.diagnostics import Layers, weight_summary
 from softreg.training.imageset import Batches
@@ -97,7 +99,9 @@ class CellTrainer:
         objective = bench.training["objective"]
         self.objective = make_objective(objective, bench.class_shares, device, self.treatment.smoothing)
         self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
-        self.progress = checkpoint.load(file, key, bench.model, self.optimizer)
+        decay = bench.training["average"]
+        self.average = None if decay is None else Average(bench.model, decay)
+        self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._averaged)
         self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
         prune_at = max(1, round(bench.prune_at * bench.steps))
         done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
@@ -157,7 +161,17 @@ class CellTrainer:
         step = place[0] * bench.steps_per_epoch + place[1]
         self.update(bench.learning_rate(step))
         self.prune(step + 1)
+        if self.average is not None:
+            self.average.update(step + 1)
         return loss.detach().double()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it, the network has the averaged weights, if the study asks for them."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    @property
+    def _averaged(self) -> list[Tensor]:
+        return [] if self.average is None else self.average.values
 
     def mean_rates(self) -> list[float | None]:
         """The effective learning rate of each layer, a mean over the epochs so far; see `Layers.rates`."""
@@ -198,7 +212,8 @@ class CellTrainer:
 
     def _validate(self) -> float:
         bench = self.bench
-        return validation_miou(bench.model, bench.val, bench.evaluation_batch, self.stop.check)
+        with self.averaged():
+            return validation_miou(bench.model, bench.val, bench.evaluation_batch, self.stop.check)
 
     def _begin_next_epoch(self, row: dict[str, Any]) -> None:
         progress = self.progress
@@ -216,5 +231,5 @@ class CellTrainer:
         return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
 
     def _save(self) -> None:
-        checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer)
+        checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer, self._averaged)
         self.saved_at = time.monotonic()

@@ -39,13 +39,24 @@ class Progress:
         ]
 
 
-def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write a checkpoint of the cell with this key, whole or not at all. Raises OSError where the disk is full."""
+def save(
+    file: Path,
+    key: str,
+    progress: Progress,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Sequence[torch.Tensor] = (),
+) -> None:
+    """Write a checkpoint of the cell with this key, whole or not at all; ``average`` are the averaged weights, if any.
+
+    Raises OSError where the disk is full.
+    """
     state = {
         "key": key,
         "progress": asdict(progress),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "average": list(average),
     }
     with whole_file(file) as temporary:
         try:
@@ -55,7 +66,13 @@ def save(file: Path, key: str, progress: Progress, model: torch.nn.Module, optim
             raise OSError(f"{file} cannot be written: {error}") from error
 
 
-def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load(
+    file: Path,
+    key: str,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Sequence[torch.Tensor] = (),
+) -> Progress:
     """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key."""
     if not zipfile.is_zipfile(file):
         return Progress()
@@ -73,4 +90,6 @@ def load(file: Path, key: str, model: torch.nn.Module, optimizer: torch.optim.Op
         return Progress()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    for mine, stored in zip(average, state["average"], strict=True):
+        mine.copy_(stored)
     return progress

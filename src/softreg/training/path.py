@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from softreg.networks import probe
 from softreg.networks.cell_network import build_network, sized_by_strength
 from softreg.networks.layers import Layer
 from softreg.networks.randomness import seed_global
-from softreg.networks.segmenter import Segmenter
+from softreg.networks.segmenter import LAST, Segmenter
 from softreg.networks.thin import NotThin
 from softreg.study.cells import Cell
 from softreg.study.config import Study
@@ -186,10 +186,12 @@ def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest,
         progress.begin(cell.lambda_, trainer.progress.epoch)
         done = trainer.run()
         _write_csv(cell.folder / "history.csv", done.history)
-        rows = layer_rows(bench.layers, bench.regulariser, trainer.treatment.lambda_, trainer.mean_rates())
-        _write_csv(cell.folder / "layers.csv", rows)
-        save_weights(bench.model, weights)
-        outcome = _Outcome("finished", facts=_facts(bench, done, weights) | summary(rows, trainer.kappa()))
+        last = {} if trainer.average is None else _state(bench.model, LAST)
+        with trainer.averaged():
+            rows = layer_rows(bench.layers, bench.regulariser, trainer.treatment.lambda_, trainer.mean_rates())
+            _write_csv(cell.folder / "layers.csv", rows)
+            save_weights(bench.model, weights, last)
+            outcome = _Outcome("finished", facts=_facts(bench, done, weights) | summary(rows, trainer.kappa()))
     except Exception as error:
         outcome = _outcome(error)
         progress.say(f"λ={cell.lambda_}  {outcome.status}: {outcome.reason}")
@@ -274,8 +276,15 @@ def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def save_weights(model: Segmenter, file: Path) -> None:
-    """Write the model's state, normalisation included, as safetensors, whole or not at all."""
-    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+def save_weights(model: Segmenter, file: Path, last: Mapping[str, Tensor] | None = None) -> None:
+    """Write the model's state, normalisation included, as safetensors, whole or not at all.
+
+    Of an averaged network, ``last`` is the state after the last step, under names that begin with `LAST`.
+    """
     with whole_file(file) as temporary:
-        save_file(state, temporary)
+        save_file({**_state(model), **(last or {})}, temporary)
+
+
+def _state(model: Segmenter, prefix: str = "") -> dict[str, Tensor]:
+    # Copied, as the network goes on to hold other weights.
+    return {f"{prefix}{name}": tensor.contiguous().cpu().clone() for name, tensor in model.state_dict().items()}
