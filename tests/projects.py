@@ -50,8 +50,8 @@ def choose_by_hand(study: Study, group: Group, lambda_: str) -> None:
     file = choice_file(places.results_folder(study), group)
     write_text(
         file,
-        "dataset,model,penalty,lambda,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
-        f"{','.join(group)},{lambda_},0.5,,1,1,True,best,holdout\n",
+        "dataset,model,penalty,lambda,lr,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
+        f"{','.join(group)},{lambda_},,0.5,,1,1,True,best,holdout\n",
     )
     sweep = {path: stages._cells(study, path) for path in sweep_paths(study, group)}
     Graph(study).select(group).end(stages._digest_of(study, sweep))

@@ -149,6 +149,7 @@ def _check(options: argparse.Namespace) -> int | None:
 
 def _check_study(file: Path) -> None:
     from softreg.study.config import load_study
+    from softreg.study.lambdas import budgets
     from softreg.study.matrix import count_cells, final_paths, sweep_paths
 
     study = load_study(file)
@@ -159,6 +160,7 @@ def _check_study(file: Path) -> None:
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
         f"paths, {count_cells(study)} cells"
     )
+    print(budgets(study.penalties))
 
 
 def _plan(options: argparse.Namespace) -> None:

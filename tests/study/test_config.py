@@ -146,15 +146,23 @@ WRONG = {
     ),
     "negative λ": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, 1e-2, -0.1]}"),
-        "penalties.l1.lambda[2] is -0.1; give a number above 0",
+        "penalties.l1.lambda[2] is -0.1; give a number of at least 0",
     ),
-    "λ of zero": (
-        LEAST.replace("none: ", "l1: {lambda: [0]}"),
-        "penalties.l1.lambda[0] is 0; give a number above 0",
+    "λ of zero of a control": (
+        LEAST.replace("none: ", "dropout: {lambda: [0]}"),
+        "penalties.dropout.lambda[0] is 0; give a number above 0 and below 1",
+    ),
+    "a learning rate twice": (
+        LEAST.replace("none: ", "none: {training: {lr: [0.1, 1e-1]}}"),
+        "penalties.none.training.lr holds 1e-1 twice; give each value once, however it is written",
+    ),
+    "learning rates of a model": (
+        LEAST.replace("convnet: }", "convnet: {training: {lr: [0.1, 0.2]}}}"),
+        "models.convnet.training.lr is [0.1, 0.2]; give a number above 0",
     ),
     "λ no number": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, big]}"),
-        'penalties.l1.lambda[1] is "big"; give a number above 0',
+        'penalties.l1.lambda[1] is "big"; give a number of at least 0',
     ),
     "adamw under sgd": (
         LEAST.replace("none: ", "adamw: "),
@@ -167,15 +175,15 @@ WRONG = {
     ),
     "λ nan": (
         LEAST.replace("none: ", "l1: {lambda: [.nan]}"),
-        "penalties.l1.lambda[0] is NaN; give a number above 0",
+        "penalties.l1.lambda[0] is NaN; give a number of at least 0",
     ),
     "λ infinite": (
         LEAST.replace("none: ", "l1: {lambda: [.inf]}"),
-        "penalties.l1.lambda[0] is Infinity; give a number above 0",
+        "penalties.l1.lambda[0] is Infinity; give a number of at least 0",
     ),
     "λ beyond any float": (
         LEAST.replace("none: ", f"l1: {{lambda: [{'9' * 400}]}}"),
-        f"penalties.l1.lambda[0] is {'9' * 77}...; give a number above 0",
+        f"penalties.l1.lambda[0] is {'9' * 77}...; give a number of at least 0",
     ),
     "λ twice": (
         LEAST.replace("none: ", "l1: {lambda: [0.001, 1e-4, 1e-3]}"),
@@ -183,11 +191,11 @@ WRONG = {
     ),
     "λ alone": (
         LEAST.replace("none: ", "l1: {lambda: 1e-3}"),
-        "penalties.l1.lambda is 0.001; give a list of 1 or more values, each a number above 0",
+        "penalties.l1.lambda is 0.001; give a list of 1 or more values, each a number of at least 0",
     ),
     "no λ": (
         LEAST.replace("none: ", "l1: {lambda: []}"),
-        "penalties.l1.lambda is []; give a list of 1 or more values, each a number above 0",
+        "penalties.l1.lambda is []; give a list of 1 or more values, each a number of at least 0",
     ),
     "λ of no penalty": (
         LEAST.replace("none: ", "none: {lambda: [1e-3]}"),
@@ -196,8 +204,8 @@ WRONG = {
     "misspelled key": (
         LEAST + "training: {epoch: 3}\n",
         'unknown key training.epoch; did you mean "epochs" (keys known: epochs, batch_size, crop, objective, '
-        "optimizer, lr, momentum, betas, schedule, warmup_epochs, augmentation, checkpoint_seconds, "
-        "validate_every)?",
+        "optimizer, lr, momentum, betas, schedule, warmup_epochs, average, augmentation, "
+        "checkpoint_seconds, validate_every)?",
     ),
     "unknown key": (
         LEAST + "selection: {xyz: 3}\n",
@@ -451,11 +459,11 @@ WRONG = {
     "a penalty's training that is no update rule": (
         TWO.replace("PEN", "l1: {training: {batch_size: 3}}"),
         "unknown key penalties.l1.training.batch_size; "
-        "keys known: optimizer, lr, momentum, betas, schedule, warmup_epochs",
+        "keys known: optimizer, lr, momentum, betas, schedule, warmup_epochs, average",
     ),
     "a penalty's learning rate": (
         TWO.replace("PEN", "l1: {training: {lr: 0}}"),
-        "penalties.l1.training.lr is 0; give a number above 0",
+        "penalties.l1.training.lr is 0; give a number above 0 or a list of 1 or more values, each a number above 0",
     ),
     "a penalty's warm-up longer than training": (
         TWO.replace("PEN", "l1: {training: {warmup_epochs: 3.5}}") + "training: {epochs: 3}\n",

@@ -57,7 +57,14 @@ def test_every_definition_is_a_kind_that_knows_its_name_and_nothing_else():
 def test_what_a_penalty_may_change_of_a_training_is_held_to_the_trainings_own_rules():
     whole, rule = study_schema(), study_schema()["$defs"]["update_rule"]["properties"]
     training = whole["properties"]["training"]["properties"]
-    assert rule == {key: {"$ref": f"#/properties/training/properties/{key}"} for key in rule}
+    # Of learning rates, a penalty may list several.
+    single, several = rule["lr"]["anyOf"]
+    bounds = {key: training["lr"][key] for key in ("type", "exclusiveMinimum")}
+    assert single == several["items"] == bounds
+    others = rule.keys() - {"lr"}
+    assert {key: rule[key] for key in others} == {
+        key: {"$ref": f"#/properties/training/properties/{key}"} for key in others
+    }
     assert rule.keys() < training.keys()
     # Nothing that says how long, on what or towards what is trained.
     assert not rule.keys() & {"epochs", "batch_size", "crop", "objective", "augmentation"}

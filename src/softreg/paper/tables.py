@@ -18,6 +18,7 @@ from softreg.paper.questions.estimates import over_seeds, plural, rows_of, signe
 from softreg.paper.scores import Scores
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
+from softreg.study.lambdas import Trial
 
 MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
 """Secondary measures, each a mean over the evaluation seeds."""
@@ -58,6 +59,10 @@ def weights(count: float, zeros: float) -> str:
     return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
 
 
+def _chosen(lambda_: str, lr: str) -> str:
+    return f"{lambda_}, learning rate {lr}" if lr else lambda_ or "–"
+
+
 def others(status: pd.Series[str]) -> str:
     """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
     counts = status[status != "finished"].value_counts()
@@ -88,7 +93,7 @@ MAIN = [
         lambda row: weights(row.nonzero_weights, row.exact_zeros),
         lambda row: row.nonzero_weights,
     ),
-    Column("λ̂", lambda row: row.lambda_ or "–", lambda row: float(row.lambda_ or "nan")),
+    Column("λ̂", lambda row: _chosen(row.lambda_, row.lr), lambda row: float(row.lambda_ or "nan")),
     _measured("s per cell", "seconds", 1, 1),
     Column(
         "Finished",
@@ -112,26 +117,34 @@ SECONDARY = [
 def main_frame(scores: Scores) -> pd.DataFrame:
     """The numbers of the main table, one row for each dataset × model × penalty, in the order to show.
 
-    Columns: dataset, model, penalty, lambda (empty: none chosen), test_miou, low, high (in points, 0 to 100; the 95 %
-    interval over images and seeds, nan where not defined), seeds (with a score), images (of test), best (not to be told
-    from the best mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has
-    the best mean of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of
-    the penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
-    with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
-    ("1 diverged"), cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
+    Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou, low, high
+    (in points, 0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a score), images
+    (of test), best (not to be told from the best mean of its data set and model), first (share of bootstrap resamples
+    of images × seeds in which it has the best mean of its data set and model), the secondary measures (0 to 1; nll in
+    nats), exact_zeros (share of the penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero
+    (multiply-adds for one image with a weight that is not zero; both means), seconds (of training a cell, mean),
+    finished, expected (cells), other ("1 diverged"), cells (their folders), and what to call the first three:
+    dataset_label, model_label, penalty_label.
     """
     final = [frame[frame["phase"] == "final"] for frame in (scores.cells, scores.timings, scores.weights)]
     parts = [(dict(list(frame.groupby(GROUP))), frame.iloc[:0]) for frame in (scores.final_test, *final)]
+    rates = scores.selection.set_index(GROUP)["lr"].to_dict()
     rows = []
     for group in scores.ordered(pd.DataFrame(scores.groups, columns=GROUP)).itertuples(index=False, name=None):
         row: dict[str, Any] = dict(zip(GROUP, group, strict=True))
-        row |= _row(group, gain.resampled(scores).get(group[:2]), *(each.get(group, none) for each, none in parts))
+        row |= _row(
+            group,
+            rates.get(group, ""),
+            gain.resampled(scores).get(group[:2]),
+            *(each.get(group, none) for each, none in parts),
+        )
         rows.append(row | {label: scores.label(row[name]) for name, label in _LABELS.items()})
     return pd.DataFrame(rows)
 
 
 def _row(
     group: tuple[str, ...],
+    lr: str,
     sample: gain.Resampled | None,
     tests: pd.DataFrame,
     cells: pd.DataFrame,
@@ -142,6 +155,7 @@ def _row(
     chosen = str(cells["lambda"].iloc[0]) if len(cells) else ""
     return {
         "lambda": chosen,
+        "lr": lr,
         **_miou(sample, group[2]),
         **{name: tests[name].astype(float).mean() for name in MEASURES},
         "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
@@ -151,7 +165,7 @@ def _row(
         "finished": len(finished),
         "expected": len(cells),
         "other": others(cells["status"]),
-        "cells": f"final/{'/'.join(group)}/seed*/lambda-{chosen}" if chosen else "",
+        "cells": f"final/{'/'.join(group)}/seed*/lambda-{Trial(chosen, lr).name}" if chosen else "",
     }
 
 

@@ -22,6 +22,7 @@ from softreg.study import keys, matrix
 from softreg.study.cells import choice_file, path_folder
 from softreg.study.config import Study
 from softreg.study.fingerprint import code_fingerprint, module_of
+from softreg.study.lambdas import trials_of
 from softreg.study.matrix import Group, TrainingPath
 
 _LENGTH = 16
@@ -213,8 +214,8 @@ class Graph:
                 job.mark.unlink(missing_ok=True)
 
     def _sweep_key_of(self, group: Group) -> str:
-        grid = self.study.penalties[group[2]]["lambda"]
-        return _key("sweep", grid, self._training(group), keys.scoring_key(self.study, "sweep", group[1]))
+        trials = [trial.name for trial in trials_of(self.study.penalties[group[2]])]
+        return _key("sweep", trials, self._training(group), keys.scoring_key(self.study, "sweep", group[1]))
 
     def _final_key_of(self, group: Group) -> str:
         scoring = keys.scoring_key(self.study, "final", group[1])

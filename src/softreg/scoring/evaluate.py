@@ -101,7 +101,7 @@ class Evaluator:
     def _network(self, cell: Cell, last: bool) -> Segmenter:
         """The network of a cell; with ``last``, one whose weights are an average has those of its last step instead."""
         if self.model is None or sized_by_strength(self.study, self.path):
-            strength = float(cell.lambda_)
+            strength = cell.strength
             self.model = build_network(self.study, self.path, self.classes, strength, pretrained=False).to(self.device)
         weights = cell.folder / "weights.safetensors"
         record = cell.record()

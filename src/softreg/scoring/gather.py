@@ -31,6 +31,7 @@ from softreg.study import matrix
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.keys import scoring_key
+from softreg.study.lambdas import Trial
 from softreg.study.matrix import Group, TrainingPath
 
 NOT_RUN = "not run"
@@ -132,10 +133,19 @@ Facts = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class _Path:
-    """A path with its cells, each with its record if it has ended under the cell's key."""
+    """A path with its cells, each with its record if it has ended under the cell's key.
+
+    ``lr`` is the learning rate that was chosen, empty where there is none to choose.
+    """
 
     path: TrainingPath
     cells: list[tuple[Cell, Facts | None]]
+    lr: str
+
+    @property
+    def shown(self) -> list[tuple[Cell, Facts | None]]:
+        """The cells at the learning rate that was chosen: those that tables and figures tell of."""
+        return [(cell, facts) for cell, facts in self.cells if cell.trial.lr == self.lr]
 
     @property
     def chosen(self) -> bool:
@@ -146,12 +156,22 @@ class _Path:
         """What its records should be made from."""
         return origin_of(self.cells, scoring)
 
-    def names(self, lambda_: str) -> dict[str, Any]:
-        """What names one of its cells."""
+    def names(self, cell: Cell) -> dict[str, Any]:
+        """What names one of its cells that are shown."""
         path = self.path
         fold = -1 if path.fold is None else path.fold
         group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
-        return {**group, "lambda": lambda_, "seed": path.seed, "fold": fold}
+        return {**group, "lambda": cell.trial.lambda_, "seed": path.seed, "fold": fold}
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A file of records: which gathered file it goes to, what it should be made from, and at which lr it is shown."""
+
+    to: str
+    file: Path
+    origin: Origin
+    lr: str
 
 
 class Mixed(UserError):
@@ -178,7 +198,7 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
     prepared = {name: data / "prepared" / prepared_folder(study, name).name for name in study.datasets}
     chosen = matrix.groups(study) if selected is None else selected
     selection = select.choices(root, chosen)
-    paths = list(_paths(study, root, prepared, chosen))
+    paths = list(_paths(study, root, prepared, selection))
     files = list(_record_files(study, root, paths))
     if not partial:
         _demand(paths, files)
@@ -206,41 +226,57 @@ def unfinished(scores: Path) -> str:
     return f"{len(others)} of {len(cells)} cells did not finish ({counts}): {reason or 'see the report'}"
 
 
-def _paths(study: Study, root: Path, prepared: dict[str, Path], chosen: Collection[Group]) -> Iterator[_Path]:
-    """All paths of the study, with the cells that they have now; one without λ in the final of a group without λ̂."""
+def _paths(study: Study, root: Path, prepared: dict[str, Path], selection: pd.DataFrame) -> Iterator[_Path]:
+    """All paths of the study, with the cells that they have now; one without λ in the final of a group without λ̂.
+
+    As long as no learning rate has been chosen, the first is shown.
+    """
+    rates = selection.set_index(select.GROUP)["lr"].to_dict()
     described = {name: folder / "dataset.json" for name, folder in prepared.items()}
     content = {name: read_json(file)["content_digest"] if file.is_file() else "" for name, file in described.items()}
     for path in (*matrix.sweep_paths(study), *matrix.final_paths(study)):
-        known = path.phase == "sweep" or path.group in chosen
+        known = path.phase == "sweep" or path.group in rates
         lambdas = (lambdas_of(study, path, root) if known else []) or [""]
         cells = make_cells(study, path, lambdas, root, content[path.dataset])
-        yield _Path(path, [(cell, cell.record()) for cell in cells])
+        lr = rates.get(path.group) or cells[0].trial.lr
+        yield _Path(path, [(cell, cell.record()) for cell in cells], lr)
 
 
-def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[tuple[str, Path, Origin]]:
-    """Each file of records: which gathered file it goes to, where it is, and what it should be made from."""
+def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_File]:
+    """Each file of records."""
     sweeps: dict[Group, list[_Path]] = defaultdict(list)
     for each in paths:
         scoring = scoring_key(study, each.path.phase, each.path.model)
         folder = path_folder(root, each.path)
         if each.path.phase == "sweep":
             sweeps[each.path.group].append(each)
-            yield "sweep-val", folder / "val.parquet", each.origin(scoring)
+            yield _File("sweep-val", folder / "val.parquet", each.origin(scoring), each.lr)
         elif each.chosen:
             for name, part in (("final-val", "val"), ("final-test", "test"), ("sums", "sums")):
-                yield name, folder / f"{part}.parquet", each.origin(scoring)
+                yield _File(name, folder / f"{part}.parquet", each.origin(scoring), each.lr)
     known = {each.path.group for each in paths if each.path.phase == "final" and each.chosen}
     for group, members in sweeps.items():
         if group in known:
             cells = [cell for each in members for cell in each.cells]
             origin = origin_of(cells, scoring_key(study, "sweep", group[1]))
-            yield "sums", root.joinpath("sweep", *group, "sums.parquet"), origin
+            yield _File("sums", root.joinpath("sweep", *group, "sums.parquet"), origin, members[0].lr)
 
 
-def _joined(name: str, files: list[tuple[str, Path, Origin]]) -> pa.Table:
-    """The rows of one gathered file, those alone that are of the study as it is now."""
+def _joined(name: str, files: list[_File]) -> pa.Table:
+    """The rows of one gathered file, those alone that are of the study as it is now, and shown."""
     schema = _schema(name)
-    return records.joined((still_current(file, origin, schema) for to, file, origin in files if to == name), schema)
+    tables = (_at_rate(still_current(each.file, each.origin, schema), each.lr) for each in files if each.to == name)
+    return records.joined(tables, schema)
+
+
+def _at_rate(table: pa.Table, lr: str) -> pa.Table:
+    """The rows at a learning rate, by their λ alone."""
+    if not lr:
+        return table
+    trials = [Trial.named(name) for name in table["lambda"].to_pylist()]
+    lambdas = pa.array([trial.lambda_ for trial in trials], pa.string())
+    renamed = table.set_column(table.column_names.index("lambda"), "lambda", lambdas)
+    return renamed.filter(pa.array([trial.lr == lr for trial in trials], pa.bool_()))
 
 
 def _schema(name: str) -> pa.Schema:
@@ -281,17 +317,17 @@ def _shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
     return table.set_column(table.column_names.index("prediction"), "prediction", pictures)
 
 
-def _demand(paths: list[_Path], files: list[tuple[str, Path, Origin]]) -> None:
+def _demand(paths: list[_Path], files: list[_File]) -> None:
     """Before anything is written: all must be there, and of the study as it is now."""
     cells = [cell for each in paths if each.chosen for cell in each.cells]
     states = [(cell.folder / "cell.json", facts is not None) for cell, facts in cells]
-    states += [(file, current(file, origin)) for _, file, origin in files]
+    states += [(each.file, current(each.file, each.origin)) for each in files]
     if wrong := [place for place, good in states if not good]:
         raise Mixed(wrong, len(states))
 
 
 def _gather_cells(paths: list[_Path], scores: Path, partial: bool) -> None:
-    cells = [(each.names(cell.lambda_), cell, facts) for each in paths for cell, facts in each.cells]
+    cells = [(each.names(cell), cell, facts) for each in paths for cell, facts in each.shown]
     rows = [_flat(names, facts) for names, _, facts in cells]
     records.write_parquet(pa.Table.from_pylist(rows, schema=CELLS), scores / "cells.parquet")
     ended = [(names, cell.folder, facts) for names, cell, facts in cells if facts]

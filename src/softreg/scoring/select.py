@@ -17,10 +17,11 @@ from softreg.scoring import records, stats
 from softreg.study import matrix
 from softreg.study.cells import choice_file
 from softreg.study.config import Study
+from softreg.study.lambdas import Trial
 from softreg.study.matrix import Group
 
 GROUP = ["dataset", "model", "penalty"]
-COLUMNS = [*GROUP, "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
+COLUMNS = [*GROUP, "lambda", "lr", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
 
 
 def choices(results: Path, groups: Iterable[Group]) -> pd.DataFrame:
@@ -41,10 +42,11 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
     leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
     any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds; ``one_se``: the strongest λ whose
     mean is at least the best mean less its standard error (of one seed, which has none: as ``best``). Among equals the
-    strongest wins.
+    strongest wins. Where the entry lists learning rates, all this is of pairs of λ and learning rate.
 
-    Columns: dataset, model, penalty, lambda, val_miou (0 to 1), val_se, n and expected (cells with a score at λ̂, and
-    cells it should have), at_edge (λ̂ is an end of its grid: extend the grid), rule, scorer.
+    Columns: dataset, model, penalty, lambda, lr (empty where there is none to choose), val_miou (0 to 1), val_se, n and
+    expected (cells with a score at λ̂, and cells it should have), at_edge (λ̂ is an end of its grid, other than 0: extend
+    the grid), rule, scorer.
     Raises `UserError` where the scores of a path are not there.
     """
     table = records.read(_validation_files(study, results, group), columns=SCORED)
@@ -65,12 +67,14 @@ def folds_of(selection: dict[str, object]) -> int:
 
 def read_selection(path: Path) -> pd.DataFrame:
     """A ``selection.csv``, λ as strings, an empty λ where none could be chosen."""
-    text = {**dict.fromkeys(GROUP, str), "lambda": str}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
+    text = {**dict.fromkeys(GROUP, str), "lambda": str, "lr": str}
+    frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
+    # Earlier versions chose no learning rate.
+    return frame if "lr" in frame else frame.assign(lr="")
 
 
 def curve(table: pa.Table, folds: int) -> pd.DataFrame:
-    """Mean validation mIoU of each λ over the tuning seeds, from the records of the sweep.
+    """Mean validation mIoU of each λ, or trial, over the tuning seeds, from the records of the sweep.
 
     A seed's score is the mIoU of its counts summed over all folds; a seed that lacks a fold has no score.
     Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
@@ -89,7 +93,9 @@ def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
     best = candidates.loc[candidates["val_miou"].idxmax()]
     margin = best["val_se"] if rule == "one_se" and pd.notna(best["val_se"]) else 0.0
     good = candidates[candidates["val_miou"] >= best["val_miou"] - margin]
-    row: pd.Series[float] = good.loc[good["lambda"].astype(float).idxmax()]
+    strength = good["lambda"].map(lambda name: float(Trial.named(name).lambda_))
+    strongest = good[strength == strength.max()]
+    row: pd.Series[float] = strongest.loc[strongest["val_miou"].idxmax()]
     return row
 
 
@@ -108,14 +114,17 @@ def _row(study: Study, group: Group, curves: pd.DataFrame) -> dict[str, object]:
     grid = study.penalties[group[2]]["lambda"]
     folds = folds_of(study.selection)
     row: dict[str, object] = dict(zip(GROUP, group, strict=True))
-    row |= {"lambda": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
+    row |= {"lambda": "", "lr": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
     row |= {"rule": study.selection["rule"], "scorer": study.selection["scorer"]}
     if len(curves):
         chosen = choose(curves, study.selection["rule"])
-        row |= {"lambda": chosen["lambda"], "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
-        row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(str(chosen["lambda"]), grid)}
+        trial = Trial.named(str(chosen["lambda"]))
+        row |= {"lambda": trial.lambda_, "lr": trial.lr, "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
+        row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(trial.lambda_, grid)}
     return row
 
 
 def _at_edge(chosen: str, grid: list[str]) -> bool:
-    return len(grid) > 1 and chosen in (grid[0], grid[-1])
+    """Whether a better λ may lie beyond the grid; below 0 there is none."""
+    ends = {grid[0], grid[-1]} - {"0"}
+    return len(grid) > 1 and chosen in ends

@@ -12,6 +12,7 @@ from softreg.errors import UserError
 from softreg.files import digest, read_json
 from softreg.study.config import Study
 from softreg.study.keys import path_spec, training_code
+from softreg.study.lambdas import Trial, trials_of
 from softreg.study.matrix import Group, TrainingPath
 
 #: A status that training again with the same key would only repeat.
@@ -20,11 +21,24 @@ SETTLED = frozenset({"finished", "diverged"})
 
 @dataclass(frozen=True)
 class Cell:
-    """One trained network: its folder, its λ as the study spells it, and its key."""
+    """One trained network: its folder, the name of its trial, which is its λ as the study spells it, and its key.
+
+    Where λ and the learning rate are chosen together, the name has both; see `softreg.study.lambdas.Trial`.
+    """
 
     folder: Path
     lambda_: str
     key: str
+
+    @property
+    def trial(self) -> Trial:
+        """Its λ and, where the study lists several, its learning rate."""
+        return Trial.named(self.lambda_)
+
+    @property
+    def strength(self) -> float:
+        """Its λ as a number."""
+        return float(self.trial.lambda_)
 
     def record(self) -> dict[str, Any] | None:
         """The content of ``cell.json`` if it was made under this key, else None."""
@@ -54,27 +68,33 @@ def choice_file(results: Path, group: Group) -> Path:
 
 
 def lambdas_of(study: Study, path: TrainingPath, results: Path) -> list[str]:
-    """The λ of a path: the grid in the sweep; in the final λ̂, or none where no cell of the sweep has finished.
+    """The trials of a path by name: all in the sweep; in the final λ̂, or none where no cell of the sweep has finished.
 
     Raises UserError where λ̂ has not been selected.
     """
     if path.phase == "sweep":
-        return list(study.penalties[path.penalty]["lambda"])
+        return [trial.name for trial in trials_of(study.penalties[path.penalty])]
     file = choice_file(results, path.group)
     try:
         with file.open(encoding="utf-8", newline="") as rows:
-            lambda_ = next(csv.DictReader(rows))["lambda"]
+            chosen = next(csv.DictReader(rows))
+            lambda_, lr = chosen["lambda"], chosen["lr"]
     except FileNotFoundError:
         raise UserError(f"{file} is missing; select λ from the sweep first") from None
     except (StopIteration, KeyError, UnicodeDecodeError):
         raise UserError(f"{file} is damaged; delete it and run `snakemake` again") from None
-    return [lambda_] if lambda_ else []
+    return [Trial(lambda_, lr).name] if lambda_ else []
 
 
 def make_cells(
     study: Study, path: TrainingPath, lambdas: Sequence[str], results: Path, content_digest: str
 ) -> list[Cell]:
-    """The cells of a path, one per λ; ``content_digest`` is that of the prepared data."""
+    """The cells of a path, one per trial, of ``lambdas`` by name; ``content_digest`` is that of the prepared data."""
     common = {**path_spec(study, path), "code": training_code(study, path.group), "data": content_digest}
     folder = path_folder(results, path)
-    return [Cell(folder / f"lambda-{lambda_}", lambda_, digest({**common, "lambda": lambda_})) for lambda_ in lambdas]
+    return [Cell(folder / f"lambda-{name}", name, digest(_with_trial(common, Trial.named(name)))) for name in lambdas]
+
+
+def _with_trial(common: dict[str, Any], trial: Trial) -> dict[str, Any]:
+    training = common["training"] | ({"lr": float(trial.lr)} if trial.lr else {})
+    return {**common, "training": training, "lambda": trial.lambda_}

@@ -55,9 +55,14 @@ class Study:
     mirrors: list[str]
 
     def training_of(self, model: str, penalty: str | None = None) -> dict[str, Any]:
-        """``training``, with what the entry of ``model`` overrides, and over it that of ``penalty``."""
+        """``training``, with what the entry of ``model`` overrides, and over it that of ``penalty``.
+
+        Where the penalty lists learning rates, with the first; each cell has its own.
+        """
         training = _merged(self.training, self.models[model]["training"])
-        return training if penalty is None else _merged(training, self.penalties[penalty]["training"])
+        if penalty is not None:
+            training = _merged(training, self.penalties[penalty]["training"])
+        return training | {"lr": training["lr"][0]} if isinstance(training["lr"], list) else training
 
     def to_dict(self) -> dict[str, Any]:
         """The study as JSON values that load as the same study; without the place of its file."""
@@ -145,7 +150,9 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     validate(entry, definition, where)
     complete = filled(entry, definition)
     if section == "penalties":
-        complete["lambda"] = _grid(complete["lambda"], where)
+        complete["lambda"] = _grid(complete["lambda"], f"{dotted(where)}.lambda")
+        if isinstance(rates := complete["training"].get("lr"), list):
+            _grid(rates, f"{dotted(where)}.training.lr")
     return complete
 
 
@@ -226,11 +233,11 @@ def _as_number(value: Any) -> Any:
         return value
 
 
-def _grid(values: Sequence[float], where: tuple[str, ...]) -> list[str]:
+def _grid(values: Sequence[float], where: str) -> list[str]:
     grid = sorted(map(spell, values), key=float)
     twice = first_duplicate(grid)
     if twice is not None:
-        raise Violation(f"{dotted(where)}.lambda holds {twice} twice; give each value once, however it is written")
+        raise Violation(f"{where} holds {twice} twice; give each value once, however it is written")
     return grid
 
 

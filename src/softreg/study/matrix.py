@@ -10,6 +10,7 @@ from typing import Any
 
 from softreg.errors import UserError
 from softreg.study.config import Study
+from softreg.study.lambdas import trials_of
 
 PHASES = ("sweep", "final")
 Group = tuple[str, str, str]
@@ -71,7 +72,7 @@ def final_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
 
 def count_cells(study: Study) -> int:
     """Networks trained in both phases."""
-    sweep = sum(len(study.penalties[path.penalty]["lambda"]) for path in sweep_paths(study))
+    sweep = sum(len(trials_of(study.penalties[path.penalty])) for path in sweep_paths(study))
     return sweep + len(final_paths(study))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,11 @@ def train_cells(
                 if bench is None or sized_by_strength(study, path):
                     # Given up before the next one is made: both need not fit on the device.
                     bench = None
-                    bench = make_bench(study, path, data, classes, device, float(cell.lambda_))
+                    bench = make_bench(study, path, data, classes, device, cell.strength)
             except Exception as error:
                 _write_record(path, cell, _outcome(error), device)
                 continue
-            _train_cell(bench, path, cell, stop, progress)
+            _train_cell(_at_rate(bench, cell), path, cell, stop, progress)
     finally:
         progress.close()
 
@@ -173,6 +173,12 @@ def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> t
     return height + -height % stride, width + -width % stride
 
 
+def _at_rate(bench: Bench, cell: Cell) -> Bench:
+    """The bench with the cell's own learning rate, where the path tries several."""
+    lr = cell.trial.lr
+    return replace(bench, training={**bench.training, "lr": float(lr)}) if lr else bench
+
+
 def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest, progress: PathProgress) -> None:
     cell.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = cell.folder / "checkpoint.pt"
@@ -182,7 +188,7 @@ def _train_cell(bench: Bench, path: TrainingPath, cell: Cell, stop: StopRequest,
     weights.unlink(missing_ok=True)
     begin_memory_peak(bench.train.device)
     try:
-        trainer = CellTrainer(bench, float(cell.lambda_), checkpoint, cell.key, stop, progress.epoch)
+        trainer = CellTrainer(bench, cell.strength, checkpoint, cell.key, stop, progress.epoch)
         progress.begin(cell.lambda_, trainer.progress.epoch)
         done = trainer.run()
         _write_csv(cell.folder / "history.csv", done.history)

@@ -21,6 +21,7 @@ from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.scoring.select import GROUP
+from softreg.study.lambdas import rates_of
 
 HEAD = Answer(
     key="H2",
@@ -61,7 +62,8 @@ def matches(penalties: dict[str, dict[str, Any]]) -> pd.DataFrame:
 
 
 def _matches(first: str, a: dict[str, Any], second: str, b: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    if any(a.get(key) != b.get(key) for key in _SAME):
+    # Where the learning rate is chosen with λ, the two may have been trained at different ones.
+    if any(a.get(key) != b.get(key) for key in _SAME) or rates_of(a):
         return
     kinds, beta = (a["kind"], b["kind"]), math.nan
     # In decimals, as they are written: 3e-5/0.03 is 1e-3, but not so in binary fractions.
@@ -74,7 +76,7 @@ def _matches(first: str, a: dict[str, Any], second: str, b: dict[str, Any]) -> I
     else:
         return
     for x in a["lambda"]:
-        yield from ((pair, beta, y, first, x, second, y) for y in b["lambda"] if Decimal(x) == factor * Decimal(y))
+        yield from ((pair, beta, y, first, x, second, y) for y in b["lambda"] if 0 < Decimal(x) == factor * Decimal(y))
 
 
 def points(scores: Scores) -> pd.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from softreg.paper import tables
 from softreg.paper.scores import Scores
+from softreg.study.lambdas import rates_of
 
 _WORDS = {"lr": "learning rate", "lambda": "λ", "mem_mb": "memory (MB)"}
 
@@ -36,16 +38,20 @@ def selection(scores: Scores) -> list[dict[Any, Any]]:
     """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells."""
     rows = []
     for row in scores.selection.to_dict("records"):
-        grid = scores.study["penalties"][row["penalty"]]["lambda"]
+        entry = scores.study["penalties"][row["penalty"]]
+        grid, rates = entry["lambda"], rates_of(entry)
         mean, error = (tables.number(100 * row[name], 2) for name in ("val_miou", "val_se"))
-        told = {"score": mean if error == "–" else f"{mean} ± {error}", "hint": hint(row, grid)}
-        rows.append(
-            row | told | {"grid": grid[0] if len(grid) == 1 else f"{grid[0]} to {grid[-1]}, {len(grid)} values"}
-        )
+        told = {"score": mean if error == "–" else f"{mean} ± {error}", "hint": hint(row, grid, rates)}
+        tried = f"{_range(grid)}; learning rate {_range(rates)}" if rates else _range(grid)
+        rows.append(row | told | {"grid": tried})
     return rows
 
 
-def hint(row: dict[Any, Any], grid: list[str]) -> str:
+def _range(grid: list[str]) -> str:
+    return grid[0] if len(grid) == 1 else f"{grid[0]} to {grid[-1]}, {len(grid)} values"
+
+
+def hint(row: dict[Any, Any], grid: list[str], rates: Sequence[str] = ()) -> str:
     """What to do about a doubtful λ̂, a row of the selection; empty where there is nothing to doubt."""
     if not row["lambda"]:
         return "no cell finished, so no λ could be chosen"
@@ -53,6 +59,11 @@ def hint(row: dict[Any, Any], grid: list[str]) -> str:
     if row["at_edge"]:
         end, way = ("smallest", "down") if row["lambda"] == grid[0] else ("largest", "up")
         hints.append(f"λ̂ is the {end} of the grid: extend the grid {way}")
+    if row["lambda"] == "0" and len(grid) > 1:
+        hints.append("no penalty (λ = 0) was best")
+    if len(rates) > 1 and row["lr"] in (rates[0], rates[-1]):
+        end, way = ("smallest", "down") if row["lr"] == rates[0] else ("largest", "up")
+        hints.append(f"the learning rate is the {end} tried: extend the list {way}")
     if row["n"] < row["expected"]:
         hints.append(f"rests on {row['n']} of {row['expected']} cells: every λ lacks some")
     return "; ".join(hints)

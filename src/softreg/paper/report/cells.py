@@ -20,9 +20,10 @@ from softreg.paper.report.about import plain, training
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 from softreg.study.config import Study
+from softreg.study.lambdas import rates_of
 
 KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
-_TEXT = ["phase", *GROUP, "lambda", "status", "reason", "log_tail", "key", "device", "commit", "time"]
+_TEXT = ["phase", *GROUP, "lambda", "lr", "status", "reason", "log_tail", "key", "device", "commit", "time"]
 _COUNTS = ["seed", "fold", "steps", "parameters", "penalised", "exact_zeros", "filters", "dead_filters", "peak_memory"]
 _NUMBERS = ["kappa", "norm_l2", "effective_lr", "seconds", "images_per_second", "test_miou"]
 _IGNORE = 255
@@ -73,6 +74,7 @@ def _measured(scores: Scores) -> pd.DataFrame:
     tests = tests[KEYS].assign(test_miou=100 * tests["miou"])
     timings = scores.timings.astype(dict.fromkeys(("device", "commit", "time"), str))
     merged = scores.cells.merge(timings, on=KEYS, how="left", validate="1:1")
+    merged = merged.merge(scores.selection[[*GROUP, "lr"]], on=GROUP, how="left", validate="m:1")
     return merged.merge(tests, on=KEYS, how="left", validate="1:1")
 
 
@@ -132,7 +134,10 @@ def _options(scores: Scores) -> dict[str, Any]:
     trained: list[list[tuple[str, str]]] = []
     places: dict[str, dict[str, int]] = {}
     for model, penalty in sorted({(model, penalty) for _, model, penalty in scores.groups}):
-        options = training(study.training_of(model, penalty))
+        # Where λ and the learning rate are chosen together, each cell tells its own.
+        left_out = {"lr"} if rates_of(study.penalties[penalty]) else set()
+        given = study.training_of(model, penalty)
+        options = training({name: value for name, value in given.items() if name not in left_out})
         trained += [options] if options not in trained else []
         places.setdefault(model, {})[penalty] = trained.index(options)
     entries = {

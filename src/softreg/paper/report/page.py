@@ -19,6 +19,7 @@ from softreg.paper.questions.answer import Answer
 from softreg.paper.questions.estimates import plural, rows_of
 from softreg.paper.report import about, cards, cells, coverage
 from softreg.paper.scores import Scores
+from softreg.study.lambdas import budgets
 
 _HERE = Path(__file__).parent
 
@@ -80,6 +81,7 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "cell_count": len(scores.cells),
         "figures": cards.figures(found, figures),
         "selection": about.selection(scores),
+        "budgets": budgets(scores.study["penalties"]),
         "datasets": scores.datasets,
         "provenance": about.provenance(scores.provenance["cells"]),
         "version": scores.provenance["softreg"],

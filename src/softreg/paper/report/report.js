@@ -282,10 +282,11 @@
 
   function facts(cell) {
     const fold = cell.fold < 0 ? "" : `-fold${cell.fold}`;
-    const folder = `${cell.phase}/${cell.dataset}/${cell.model}/${cell.penalty}/seed${cell.seed}${fold}/lambda-${cell.lambda}`;
+    const folder = `${cell.phase}/${cell.dataset}/${cell.model}/${cell.penalty}/seed${cell.seed}${fold}/lambda-${cell.lambda}${cell.lr && `@${cell.lr}`}`;
     const memory = cell.peak_memory === null ? "–" : `${(cell.peak_memory / 2 ** 20).toFixed(0)} MiB`;
     const pairs = [
-      ["Phase", cell.phase], ["λ", cell.lambda || "not chosen"], ["Seed", String(cell.seed)],
+      ["Phase", cell.phase], ["λ", cell.lambda || "not chosen"],
+      ...(cell.lr ? [["Learning rate", cell.lr]] : []), ["Seed", String(cell.seed)],
       ["Fold", cell.fold < 0 ? "–" : String(cell.fold)], ["Test mIoU", number(cell.test_miou, 2)],
       ["Exact zeros", share(cell.exact_zeros, cell.penalised)], ["Dead filters", share(cell.dead_filters, cell.filters)],
       ["Steps", cell.steps === null ? "–" : String(cell.steps)], ["Seconds", number(cell.seconds, 1)],
