@@ -137,7 +137,7 @@ def test_caption_tells_unit_n_and_where_lambda_comes_from(scores):
     text = caption(loaded, main_frame(loaded))
     for part in (
         "3 evaluation seeds",
-        "seeds (training runs) and test images (6) are the units of resampling",
+        "seeds (training runs) and test images (6, taken as independent, as none is known to belong to a group) are",
         "validation scores of 2 tuning seeds only",
         "1 of 9 cells",
     ):

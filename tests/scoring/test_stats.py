@@ -120,6 +120,24 @@ def test_jackknife_leaves_out_each_image_in_turn():
     assert jackknife.scores == pytest.approx(metrics.miou(*given))
 
 
+def test_the_counts_of_a_unit_are_those_of_its_images():
+    given, units = counts(np.random.default_rng(0)), np.array([2, 0, 1, 0, 2, 2])
+    summed = stats.by_unit(given, units)
+    for unit in range(3):
+        assert (summed[..., unit, :] == given[..., units == unit, :].sum(-2)).all()
+
+
+def test_images_that_repeat_one_another_count_once_where_they_are_a_group():
+    hits = crossed_scores(np.random.default_rng(1), seed=0)
+    once = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    tenfold = linear_study(np.repeat(hits, 10, axis=2))
+    units = np.repeat(np.arange(30), 10)
+    grouped = stats.crossed_interval(stats.crossed_jackknife(*(stats.by_unit(c, units) for c in tenfold)), 1, 0)
+    assert (grouped.mean, grouped.se, grouped.df) == pytest.approx((once.mean, once.se, once.df))
+    assert grouped.units == 30
+    assert stats.crossed_interval(stats.crossed_jackknife(*tenfold), 1, 0).se < 0.6 * once.se
+
+
 @pytest.mark.parametrize("seeds", [5, 10])
 @pytest.mark.parametrize(("by", "tolerance"), [(stats.crossed_jackknife, 1e-9), (stats.crossed_bootstrap, 0.02)])
 def test_crossed_error_is_that_of_the_analysis_of_variance(by, tolerance, seeds):
@@ -133,7 +151,7 @@ def test_crossed_error_is_that_of_the_analysis_of_variance(by, tolerance, seeds)
     assert estimate.mean == pytest.approx((hits[1] - hits[0]).mean() / 1000)
     assert estimate.se == pytest.approx(np.sqrt(a + b - e), rel=tolerance)
     assert estimate.df == pytest.approx(df, rel=3 * tolerance)
-    assert (estimate.seeds, estimate.images) == (seeds, 30)
+    assert (estimate.seeds, estimate.units) == (seeds, 30)
 
 
 def test_seeds_that_happen_to_agree_do_not_take_from_the_error():

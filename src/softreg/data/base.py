@@ -33,8 +33,8 @@ class Sample:
     """One image with its mask, named but not yet read.
 
     ``split`` is the part that the publisher assigns (train, val, test) or None; ``group`` is what must not be
-    torn apart (a sequence, a patient) or None; ``size`` is (H, W). ``read`` is picklable and returns the
-    image, uint8 (H, W, 3), and the mask, uint8 (H, W) of class indices with 255 = ignore.
+    torn apart (a sequence, a patient), and one observation to an interval, or None; ``size`` is (H, W). ``read`` is
+    picklable and returns the image, uint8 (H, W, 3), and the mask, uint8 (H, W) of class indices with 255 = ignore.
     """
 
     id: str
@@ -52,6 +52,8 @@ class Dataset(ABC):
     licence: ClassVar[str]
     #: A caveat printed beside the results.
     note: ClassVar[str] = ""
+    #: What all images show, where that is one thing, such as "one brain": nothing is then inferred to others.
+    single_subject: ClassVar[str] = ""
     archives: ClassVar[tuple[Archive, ...]] = ()
     #: Class name → display colour, in the order of the class indices.
     palette: ClassVar[dict[str, Colour]]

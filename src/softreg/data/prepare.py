@@ -258,7 +258,7 @@ def _described(name: str, dataset: Dataset, options: Options, rule: str) -> dict
     """The part of ``dataset.json`` that is known before any image is read."""
     return {
         "name": name,
-        **{key: getattr(dataset, key) for key in ("kind", "title", "citation", "licence", "note")},
+        **{key: getattr(dataset, key) for key in ("kind", "title", "citation", "licence", "note", "single_subject")},
         "split_rule": rule,
         "classes": list(dataset.labels(options)),
         "palette": [list(colour) for colour in dataset.labels(options).values()],

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from softreg.errors import UserError
-from softreg.paper.questions.estimates import rows_of
+from softreg.paper.questions.estimates import images_told, rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
 from softreg.scoring.select import GROUP
@@ -25,8 +25,8 @@ _IDLE = ("name", "title", "resources", "mirrors", "figures")
 COLUMNS = [*GROUP, "lambda_a", "lambda_b", "a", "b", "difference", "low", "high", "pairing"]
 HEAD = ["Data set", "Model", "Penalty", "λ̂ A", "λ̂ B", "Test mIoU A", "B", "B − A [95 % CI]", "Compared", "Change"]
 NOTE = (
-    "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals are over images × seeds, "
-    "crossed; unpaired ones are Welch's over seeds, with the test images held fixed."
+    "Points of mIoU (0 to 100), means over the evaluation seeds. Paired intervals are over images, or groups of them, "
+    "× seeds, crossed; unpaired ones are Welch's over seeds, with the test images held fixed."
 )
 SAME = "the same networks"
 
@@ -77,8 +77,10 @@ def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, 
             np.stack([getattr(side, name)[[side.seeds.index(seed) for seed in shared]] for side in (first, second)])
             for name in ("tp", "fp", "fn")
         )
+        units = b.units(group[0], first.images)
+        tp, fp, fn = (stats.by_unit(counts, units) for counts in (tp, fp, fn))
         found = stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0).interval()
-        pairing = f"paired by {len(shared)} seeds and {len(first.images)} images"
+        pairing = f"paired by {len(shared)} seeds and {images_told(len(first.images), units.max() + 1)}"
         return *means, 100 * found.mean, 100 * found.low, 100 * found.high, pairing
     return *means, *_welch(*scores), f"unpaired, {len(scores[0])} and {len(scores[1])} seeds"
 
@@ -151,7 +153,7 @@ def _word(row: Any) -> str:
     if row.pairing == SAME:
         return "none"
     if np.isnan(row.low):
-        return "not told: one seed"
+        return "not told: one seed, or images of one subject"
     if row.low > 0:
         return "higher"
     return "lower" if row.high < 0 else "not told apart"

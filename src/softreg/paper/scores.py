@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,8 +108,30 @@ class Scores:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """How complex each image of train and test is; columns of `softreg.scoring.gather.IMAGES`."""
-        return self._parquet("images")
+        """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`.
+
+        ``group`` is null throughout where an earlier version, which knew none, gathered the scores.
+        """
+        frame = self._parquet("images")
+        return frame if "group" in frame else frame.assign(group=None)
+
+    def single_subject(self, dataset: str) -> str:
+        """What all images of a data set show, where that is one thing, such as "one averaged brain"; else empty."""
+        subject: str = self.datasets.get(dataset, {}).get("single_subject", "")
+        return subject
+
+    def units(self, dataset: str, images: Sequence[str]) -> NDArray[np.int64]:
+        """The numbers, from 0, of the units that test ``images`` (N,) belong to, (N,): what intervals resample.
+
+        Images of one group are one unit, and so are all of a single subject; an image without a group is its own.
+        """
+        if self.single_subject(dataset):
+            return np.zeros(len(images), np.int64)
+        mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
+        groups = mine.set_index("image")["group"].reindex(list(images))
+        # The slash tells an image from a group of its name.
+        keys = [f"{group}/" if isinstance(group, str) else f"/{image}" for image, group in groups.items()]
+        return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
 
     @cached_property
     def timings(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from softreg.files import write_text
 from softreg.paper import typeset
 from softreg.paper.questions import answers, gain
 from softreg.paper.questions.answer import Answer, Verdict
-from softreg.paper.questions.estimates import over_seeds, plural, rows_of, signed
+from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
@@ -119,12 +119,12 @@ def main_frame(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou, low, high
     (in points, 0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a score), images
-    (of test), best (not to be told from the best mean of its data set and model), first (share of bootstrap resamples
-    of images × seeds in which it has the best mean of its data set and model), the secondary measures (0 to 1; nll in
-    nats), exact_zeros (share of the penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero
-    (multiply-adds for one image with a weight that is not zero; both means), seconds (of training a cell, mean),
-    finished, expected (cells), other ("1 diverged"), cells (their folders), and what to call the first three:
-    dataset_label, model_label, penalty_label.
+    (of test), groups (that these come in, or their number where each is its own), best (not to be told from the best
+    mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has the best mean
+    of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised
+    weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image with a weight
+    that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"),
+    cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
     """
     final = [frame[frame["phase"] == "final"] for frame in (scores.cells, scores.timings, scores.weights)]
     parts = [(dict(list(frame.groupby(GROUP))), frame.iloc[:0]) for frame in (scores.final_test, *final)]
@@ -173,11 +173,12 @@ def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
     """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
     nan = math.nan
     if sample is None or penalty not in sample.penalties:
-        return {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "best": False, "first": nan}
+        none = {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "groups": 0}
+        return none | {"best": False, "first": nan}
     found, gap = (sample.estimate(penalty, other).interval() for other in (None, sample.best))
     return {
         **{"test_miou": found.mean, "low": found.low, "high": found.high},
-        **{"seeds": found.n, "images": sample.crossed.images},
+        **{"seeds": found.n, "images": sample.images, "groups": sample.crossed.units},
         # Without an interval (one seed) nothing is called the best, nor a tie.
         "best": bool(gap.low <= 0 <= gap.high),
         "first": sample.first[penalty],
@@ -218,15 +219,28 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     n = len(scores.study["seeds"]["evaluation"])
     if n == 1:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
-    counts = {str(row.dataset_label): row.images for row in rows_of(frame) if row.images}
-    images = ", ".join(f"{count} of {name}" if len(counts) > 1 else f"{count}" for name, count in counts.items())
     return (
         f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
-        f"and test images{f' ({images})' if images else ''} are the units of resampling. Bold: the best mean of a "
+        f"and {_units(scores, frame)} are the units of resampling. Bold: the best mean of a "
         "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
         "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × "
         "seeds in which the mean is the best."
     )
+
+
+def _units(scores: Scores, frame: pd.DataFrame) -> str:
+    """What of the images of each data set is resampled, and of how many."""
+    rows = {row.dataset: row for row in rows_of(frame) if row.images}
+    told = []
+    for name, row in rows.items():
+        of = f" of {row.dataset_label}" if len(rows) > 1 else ""
+        if subject := scores.single_subject(name):
+            told.append(f"no test images{of} ({row.images}, all of {subject}, so that nothing is inferred to others)")
+        elif row.groups == row.images:
+            told.append(f"test images{of} ({row.images}, taken as independent, as none is known to belong to a group)")
+        else:
+            told.append(f"groups of test images{of} ({images_told(row.images, row.groups)})")
+    return ", ".join(told) or "test images"
 
 
 def shown_rows(frame: pd.DataFrame) -> list[list[str]]:
@@ -241,7 +255,8 @@ def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
     """What the numbers of the table of contrasts, of rows of `gain.contrasts`, are."""
     return (
         "Differences in test mIoU (points, 0 to 100) between entries of the study, each at its λ̂, paired by seed and "
-        "image, with the 95 % interval over seeds and images, crossed (n: seeds × images, the units of resampling). "
+        "image, with the 95 % interval over seeds and images, crossed (n: seeds × images, the units of "
+        "resampling; where images come in groups, seeds × groups, and the images in brackets). "
         "p (Holm): of no difference, adjusted within the primary contrasts of a data set and model, marked *"
         f"{'' if frame['primary'].all() else ', and within the others, which are secondary'}. p (signs): by sign flips "
         "over seeds, on these images alone. p (equiv.): that the difference is beyond "
@@ -258,7 +273,7 @@ def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
             f"{scores.label(row.penalty)} − {scores.label(row.reference)}{'*' if row.primary else ''}",
             interval(row.difference, row.low, row.high, signed),
             *("<0.001" if p < 0.001 else number(p, 3) for p in (row.p_holm, row.p_seed, row.p_equivalence)),
-            f"{row.n_seeds} × {row.n_images}",
+            f"{row.n_seeds} × {row.n_groups}" + (f" ({row.n_images})" if row.n_groups != row.n_images else ""),
             row.word,
         ]
         for row in rows_of(frame)

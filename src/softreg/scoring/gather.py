@@ -108,11 +108,12 @@ IMAGES = pa.schema(
         ("dataset", pa.string()),
         ("split", pa.string()),
         ("image", pa.string()),
+        ("group", pa.string()),
         ("boundary_density", pa.float64()),
         ("classes", pa.int64()),
     ]
 )
-"""How complex each image's true mask is; see `softreg.scoring.complexity`."""
+"""What each image belongs to, such as a patient, or null; how complex its mask is: `softreg.scoring.complexity`."""
 
 EXAMPLES = pa.schema(
     [
@@ -398,12 +399,11 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataF
         if not (folder / "dataset.json").exists():
             continue
         facts = read_json(folder / "dataset.json")
-        ids = facts.pop("ids")
-        del facts["groups"]
+        ids, groups = facts.pop("ids"), facts.pop("groups")
         about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}}
         for split in ("train", "test"):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
-            columns = {"dataset": [name] * len(rows), "split": [split] * len(rows), "image": ids[split]}
+            columns = {"dataset": name, "split": split, "image": ids[split], "group": groups[split]}
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
         pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)

@@ -1,8 +1,9 @@
 """Means and differences with their uncertainty. Imports no torch.
 
-The unit of resampling is the seed, that is a training run, or seeds and test images, crossed. Shapes: P penalties,
-S seeds, N images, C classes, B resamples. Whatever is a score, a difference or a region of practical equivalence
-(``rope``) has the unit of the scores given: 0 to 1, or points.
+The unit of resampling is the seed, that is a training run, or seeds and units of the test images, crossed. A unit is a
+group of images that are alike, such as a patient's or a video's; without groups it is an image. Shapes: P penalties,
+S seeds, N images or units of them, C classes, B resamples. Whatever is a score, a difference or a region of practical
+equivalence (``rope``) has the unit of the scores given: 0 to 1, or points.
 """
 
 from __future__ import annotations
@@ -82,14 +83,15 @@ def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) ->
 class Estimate:
     """A mean, or mean difference, with the standard error and degrees of freedom of its t statistic.
 
-    Without a standard error (one seed or one image) all that follows from it is nan.
+    ``units`` is how many images, or groups of them, were resampled; 0 where these were held fixed. Without a standard
+    error (one seed or one unit) all that follows from it is nan.
     """
 
     mean: float
     se: float
     df: float
     seeds: int
-    images: int
+    units: int
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """mean ± t(df) · se; its ``n`` is the number of seeds."""
@@ -108,53 +110,63 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Crossed:
-    """Scores, such as mIoU from 0 to 1, of P penalties and S seeds on N test images, and on B other samples of these.
+    """Scores, such as mIoU from 0 to 1, of P penalties and S seeds on N units of images, and on B samples of these.
 
     ``scores`` (P, S) are those observed, ``by_seed`` (P, S, B) those on the other samples, from `crossed_bootstrap` or,
-    where ``jackknife``, from `crossed_jackknife`, which leaves out each image in turn. ``seed_weights`` (B, S) say how
-    often each resample takes each seed, for the bootstrap's `means` alone; ``images`` is N.
+    where ``jackknife``, from `crossed_jackknife`, which leaves out each unit in turn. ``seed_weights`` (B, S) say how
+    often each resample takes each seed, for the bootstrap's `means` alone; ``units`` is N.
     """
 
     scores: Floats
     by_seed: Floats
     seed_weights: Floats
-    images: int
+    units: int
     jackknife: bool = False
 
     @property
     def means(self) -> Floats:
-        """Mean over resampled seeds of the mIoU of resampled images, (P, B)."""
+        """Mean over resampled seeds of the mIoU of resampled units, (P, B)."""
         means: Floats = np.einsum("psb,bs->pb", self.by_seed, self.seed_weights) / self.seed_weights.shape[1]
         return means
 
 
-def crossed_bootstrap(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Crossed:
-    """Resample images and, independently, seeds, with replacement: counts (P, S, N, C) → `Crossed`.
+def by_unit(counts: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts (..., N, C) of images summed over those of a unit, (..., G, C).
 
-    Every penalty gets the same resamples, so that differences stay paired by image and by seed. Both weights are
+    ``units`` (N,) are the numbers of the images' units, from 0 without a gap.
+    """
+    order = np.argsort(units, kind="stable")
+    starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+    return np.add.reduceat(counts[..., order, :], starts, axis=-2)
+
+
+def crossed_bootstrap(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, resamples: int = 10_000, seed: int = 0) -> Crossed:
+    """Resample units and, independently, seeds, with replacement: counts (P, S, N, C) → `Crossed`.
+
+    Every penalty gets the same resamples, so that differences stay paired by unit and by seed. Both weights are
     multinomial: the pigeonhole bootstrap of Owen (2007), The Annals of Applied Statistics 1, 386–411.
     """
     hits = np.asarray(tp, dtype=np.float64)
     rest = np.asarray(fp, dtype=np.float64) + np.asarray(fn)
     random = np.random.default_rng(seed)
-    seeds, images = hits.shape[1:3]
-    image_weights = _resample(random, images, resamples)
+    seeds, units = hits.shape[1:3]
+    unit_weights = _resample(random, units, resamples)
     seed_weights = _resample(random, seeds, resamples)
-    # By image: what one matrix product needs.
-    columns = [np.moveaxis(counts, 2, 0).reshape(images, -1) for counts in (hits, rest)]
+    # By unit: what one matrix product needs.
+    columns = [np.moveaxis(counts, 2, 0).reshape(units, -1) for counts in (hits, rest)]
     by_seed = np.empty((resamples, *hits.shape[:2]))
     step = max(1, CHUNK // columns[0].shape[1])
     for start in range(0, resamples, step):
-        part = image_weights[start : start + step]
+        part = unit_weights[start : start + step]
         shape = (len(part), *hits.shape[:2], hits.shape[3])
         by_seed[start : start + step] = _miou_of_totals(*((part @ counts).reshape(shape) for counts in columns))
-    return Crossed(_miou_of_totals(hits.sum(2), rest.sum(2)), np.moveaxis(by_seed, 0, -1), seed_weights, images)
+    return Crossed(_miou_of_totals(hits.sum(2), rest.sum(2)), np.moveaxis(by_seed, 0, -1), seed_weights, units)
 
 
 def crossed_jackknife(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Crossed:
-    """Leave out each image in turn: counts (P, S, N, C) → `Crossed` for `crossed_interval`, with B = N.
+    """Leave out each unit in turn: counts (P, S, N, C) → `Crossed` for `crossed_interval`, with B = N.
 
-    Needs no random numbers, and where an image has much weight in a ratio its variance is not too small, as the
+    Needs no random numbers, and where a unit has much weight in a ratio its variance is not too small, as the
     bootstrap's is: at 45 images by up to 9 %.
     """
     hits = np.asarray(tp, dtype=np.float64)
@@ -164,39 +176,39 @@ def crossed_jackknife(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Crossed:
         _miou_of_totals(h.sum(1, keepdims=True) - h, r.sum(1, keepdims=True) - r)
         for h, r in zip(hits, rest, strict=True)
     ]
-    seeds, images = hits.shape[1:3]
+    seeds, units = hits.shape[1:3]
     scores = _miou_of_totals(hits.sum(2), rest.sum(2))
-    return Crossed(scores, np.stack(by_seed), np.empty((0, seeds)), images, jackknife=True)
+    return Crossed(scores, np.stack(by_seed), np.empty((0, seeds)), units, jackknife=True)
 
 
 def crossed_interval(crossed: Crossed, treated: int, reference: int | None = None) -> Estimate:
-    """Mean score of a penalty, or its mean paired difference to a reference, over the seeds and images of a population.
+    """Mean score of a penalty, or its mean paired difference to a reference, over the seeds and units of a population.
 
     ``treated`` and ``reference`` are positions on the axis P. Percentiles over so few seeds would be too narrow.
-    Instead, with the mean squares of a two-way layout of random seeds (a), images (b) and their interaction (e), each
+    Instead, with the mean squares of a two-way layout of random seeds (a), units (b) and their interaction (e), each
     over SN, the variance is a + b − e, where neither a nor b counts for less than e. a is the variance of the S scores
-    over S; b and e come from the jackknife or bootstrap over images, whose covariance between seeds shows what the
+    over S; b and e come from the jackknife or bootstrap over units, whose covariance between seeds shows what the
     seeds share. The degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110–114), for which a counts
     (S−1)/(S−3) times, the mean of F: otherwise seeds that agree by chance would make both the error too small and the
-    degrees of freedom too many. They are at least those of the fewer of seeds and images, and just that for 2 or 3
-    seeds. With one seed or one image there is no standard error. benchmarks/coverage.py measures how often such
+    degrees of freedom too many. They are at least those of the fewer of seeds and units, and just that for 2 or 3
+    seeds. With one seed or one unit there is no standard error. benchmarks/coverage.py measures how often such
     intervals hold the truth.
     """
     scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
     if reference is not None:
         scores, by_seed = scores - crossed.scores[reference], by_seed - crossed.by_seed[reference]
     mean = float(scores.mean())
-    seeds, images = len(scores), crossed.images
-    if seeds < 2 or images < 2:
-        return Estimate(mean, NAN, NAN, seeds, images)
-    # Leaving out one image changes far less than drawing all anew; the bootstrap divides by N, not N − 1.
-    factor = (images - 1) ** 2 / images if crossed.jackknife else images / (images - 1)
+    seeds, units = len(scores), crossed.units
+    if seeds < 2 or units < 2:
+        return Estimate(mean, NAN, NAN, seeds, units)
+    # Leaving out one unit changes far less than drawing all anew; the bootstrap divides by N, not N − 1.
+    factor = (units - 1) ** 2 / units if crossed.jackknife else units / (units - 1)
     covariance = np.cov(by_seed) * factor
     a = float(scores.var(ddof=1)) / seeds
     b = float(np.mean(covariance))
     e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
     variance = _crossed_variance(a, b, e)
-    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, images), seeds, images)
+    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units)
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:
@@ -413,13 +425,13 @@ def _crossed_variance(a: float, b: float, e: float) -> float:
     return max(a, e) + max(b, e) - e
 
 
-def _crossed_df(a: float, b: float, e: float, seeds: int, images: int) -> float:
+def _crossed_df(a: float, b: float, e: float, seeds: int, units: int) -> float:
     """See `crossed_interval`."""
-    fewest = float(min(seeds, images) - 1)
+    fewest = float(min(seeds, units) - 1)
     if seeds <= 3:
         return fewest
     a *= (seeds - 1) / (seeds - 3)
-    spread = a**2 / (seeds - 1) + b**2 / (images - 1) + e**2 / ((seeds - 1) * (images - 1))
+    spread = a**2 / (seeds - 1) + b**2 / (units - 1) + e**2 / ((seeds - 1) * (units - 1))
     return max(fewest, _crossed_variance(a, b, e) ** 2 / spread) if spread > 0 else fewest
 
 

@@ -171,15 +171,16 @@ def test_rise_over_images_spans_the_10th_to_the_90th_percentile():
     random = np.random.default_rng(2)
     x = random.uniform(size=400)
     gains = 3 * x + random.normal(0, 1, (5, 400))
-    found = complexity.rise_over_images(gains, x)
+    alone = np.arange(400)
+    found = complexity.rise_over_images(gains, x, alone)
     span = np.quantile(x, 0.9) - np.quantile(x, 0.1)
     assert found.mean == pytest.approx(np.polyfit(x, gains.mean(0), 1)[0] * span)
     # Seeds share no image effect here, so that the slope's error is that of 2000 independent points.
     expected = span * np.sqrt(1 / (2000 * x.var()))
     assert expected < found.se < 2 * expected
     assert found.interval().low < 3 * span < found.interval().high
-    assert np.isnan(complexity.rise_over_images(gains, np.ones(400)).mean)
-    two = complexity.rise_over_images(gains, np.where(np.arange(400) < 4, 1.0, 0.0))  # both percentiles are 0
+    assert np.isnan(complexity.rise_over_images(gains, np.ones(400), alone).mean)
+    two = complexity.rise_over_images(gains, np.where(alone < 4, 1.0, 0.0), alone)  # both percentiles are 0
     assert two.mean == pytest.approx(gains[:, :4].mean() - gains[:, 4:].mean())
 
 
@@ -189,8 +190,24 @@ def test_crossed_mean_counts_what_all_seeds_share_once():
     assert found.mean == pytest.approx(shared.mean())
     assert found.se == pytest.approx(shared.std(ddof=1) / np.sqrt(50), rel=0.05)
     one = estimates.crossed_mean(np.array([[1.0], [2.0], [4.0]]))
-    interval = ttest_1samp([1, 2, 4], 0).confidence_interval(0.95)
-    assert (one.interval().low, one.interval().high) == pytest.approx((interval.low, interval.high))
+    assert (one.mean, one.units) == (pytest.approx(7 / 3), 1)
+    assert np.isnan(one.interval().low)
+
+
+def test_images_of_a_group_are_left_out_together():
+    random = np.random.default_rng(4)
+    values, x, units = random.normal(size=(4, 12)), random.uniform(size=12), np.repeat([0, 1, 2, 3], [1, 2, 4, 5])
+    # As if each group were one item whose values weigh as much as it has images.
+    kept = [units != unit for unit in range(4)]
+    by_hand = np.stack([values[:, rest].mean(1) for rest in kept], axis=1)
+    mean, expected = estimates.crossed_mean(values, units), estimates.crossed(values.mean(1), by_hand)
+    assert (mean.mean, mean.se, mean.df, mean.units) == pytest.approx((expected.mean, expected.se, expected.df, 4))
+    span = np.quantile(x, 0.9) - np.quantile(x, 0.1)
+    slopes = np.array([[np.polyfit(x[rest], each[rest], 1)[0] for rest in kept] for each in values]) * span
+    expected = estimates.crossed(np.array([np.polyfit(x, each, 1)[0] for each in values]) * span, slopes)
+    found = complexity.rise_over_images(values, x, units)
+    assert (found.mean, found.se, found.df, found.units) == pytest.approx((expected.mean, expected.se, expected.df, 4))
+    assert np.isnan(complexity.rise_over_images(values, x, np.zeros(12, int)).se)
 
 
 def test_bins_hold_equally_many_images_and_their_mean_gain(scores):

@@ -1,10 +1,13 @@
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import synthetic
 from scipy import stats as scipy_stats
 
+from softreg.files import read_json, write_json
+from softreg.paper import tables
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import WORDS
 from softreg.paper.scores import Scores
@@ -96,6 +99,57 @@ def test_the_interval_is_that_of_the_pair_alone(scores):
     assert (row["low"], row["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
     drawn = stats.crossed_interval(stats.crossed_bootstrap(*counts, seed=7), 0, 1).interval()
     assert row["high"] - row["low"] == pytest.approx(100 * (drawn.high - drawn.low), rel=0.1)
+
+
+@pytest.fixture
+def in_groups(tmp_path):
+    """The six test images come in three groups of one, two and three."""
+    study = synthetic.make_study(tmp_path)
+    synthetic.make_results(study, tmp_path)
+    (file,) = (tmp_path / "data").rglob("dataset.json")
+    about = read_json(file)
+    about["groups"]["test"] = ["a", "b", "c", "b", "c", "c"]
+    write_json(file, about)
+    return Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+
+
+def test_images_of_a_group_are_one_observation_of_the_interval(in_groups):
+    row = row_of(in_groups, "l1", "none")
+    (_, l1), (_, none) = counts_of(in_groups, "l1"), counts_of(in_groups, "none")
+    counts = np.stack([l1, none], 1)
+    counts = np.stack([counts[..., kept, :].sum(-2) for kept in ([0], [1, 3], [2, 4, 5])], -2)
+    expected = stats.crossed_interval(stats.crossed_jackknife(*counts), 0, 1).interval()
+    assert (row["n_images"], row["n_groups"]) == (6, 3)
+    assert (row["low"], row["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
+    assert "over 3 seeds × 3 groups (6 images), crossed" in gain.answer(in_groups).verdicts[0].sentence
+    frame = tables.main_frame(in_groups)
+    assert (frame["images"].tolist(), frame["groups"].tolist()) == ([6] * 3, [3] * 3)
+    assert "and groups of test images (3 groups (6 images)) are the units" in tables.caption(in_groups, frame)
+    contrasts = tables.contrast_rows(in_groups, gain.contrasts(in_groups))
+    assert {line[tables.CONTRAST_HEADINGS.index("n")] for line in contrasts} == {"3 × 3 (6)"}
+
+
+def test_scores_of_an_earlier_version_take_images_as_independent_and_say_so(in_groups):
+    file = in_groups.folder / "images.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("group"), file)
+    scores = Scores(in_groups.folder)
+    assert row_of(scores, "l1", "none")["n_groups"] == 6
+    assert "taken as independent, as none is known to belong to a group" in tables.caption(
+        scores, tables.main_frame(scores)
+    )
+
+
+def test_images_of_one_subject_say_nothing_of_others(in_groups):
+    about = read_json(in_groups.folder / "datasets.json")
+    about["brain"]["single_subject"] = "one brain"
+    write_json(in_groups.folder / "datasets.json", about)
+    scores = Scores(in_groups.folder)
+    row = row_of(scores, "l1", "none")
+    assert math.isnan(row["low"])
+    assert math.isnan(row["p"])
+    assert {verdict.word for verdict in gain.answer(scores).verdicts} == {"undecided"}
+    assert "show one brain, which stands for no other" in gain.answer(scores).verdicts[0].sentence
+    assert "all of one brain, so that nothing is inferred" in tables.caption(scores, tables.main_frame(scores))
 
 
 def test_holm_is_over_the_primary_contrasts_of_a_data_set_and_model(scores):
@@ -194,7 +248,7 @@ def test_one_seed_decides_nothing(tmp_path):
     scores = gathered(tmp_path, {}, seeds={"tuning": [0], "evaluation": [100]})
     answer = gain.answer(scores)
     assert [verdict.word for verdict in answer.verdicts] == ["undecided", "undecided"]
-    assert "1 seed and 6 test images, which gives no interval" in answer.verdicts[0].sentence
+    assert "1 seed and 6 images of test, which gives no interval" in answer.verdicts[0].sentence
     assert gain.contrasts(scores)["primary"].all()  # no soft: all against none
 
 
@@ -223,7 +277,7 @@ def sample_of(counts):
     hits, wrong = counts
     names = list("abcdef")[: len(hits)]
     table = (hits, wrong, np.zeros_like(wrong))
-    return gain.Resampled(names, list(range(hits.shape[1])), table, stats.crossed_jackknife(*table))
+    return gain.Resampled(names, list(range(hits.shape[1])), hits.shape[2], table, stats.crossed_jackknife(*table))
 
 
 def test_first_is_the_share_of_resamples_with_the_best_mean():

@@ -64,6 +64,7 @@ class Brain(Dataset):
         "One averaged brain, whose labels are thresholded tissue maps: a table from grey level to class has about "
         "96 % of the pixels right. A smoke test of the whole chain, never a ranking."
     )
+    single_subject = "one averaged brain"
     palette: ClassVar[dict[str, Colour]] = {
         "background": (0, 0, 0),
         "other": (86, 180, 233),

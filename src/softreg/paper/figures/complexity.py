@@ -178,10 +178,12 @@ def _draw_gains(scores: Scores, points: pd.DataFrame, penalties: list[str]) -> F
 
 
 def _images_caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
-    bars = "Bars: 95 % intervals over seeds and the images of a bin, crossed."
+    bars = "Bars: 95 % intervals over seeds and the images, or groups of images, of a bin, crossed."
     if points["low"].isna().all():
-        bars = "One seed gives no interval."
+        bars = "One seed, or images of one group alone, give no interval."
     seeds, images = layout.span(points["seeds"]), layout.span(points["images"])
+    if (points["groups"] < points["images"]).any():
+        images += f", of {layout.span(points['groups'])} groups,"
     return (
         f"Gain of a penalty over the unpenalised entry of the same update rule in the mIoU of single test images of "
         f"{scores.label(dataset)}, in points, a mean over evaluation seeds (n = {seeds}), in bins of equally "

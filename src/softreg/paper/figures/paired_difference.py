@@ -20,6 +20,7 @@ from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED, UNDECIDED
+from softreg.paper.questions.estimates import images_told
 from softreg.paper.scores import Scores
 
 TITLE = "Paired differences in test mIoU"
@@ -120,7 +121,8 @@ def _handles(numbers: pd.DataFrame) -> list[Any]:
 
 def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
     rows = numbers.drop_duplicates(["model", "penalty", "reference"])
-    dataset, seeds, images = str(rows["dataset"].iloc[0]), layout.span(rows["n_seeds"]), layout.span(rows["n_images"])
+    dataset, seeds = str(rows["dataset"].iloc[0]), layout.span(rows["n_seeds"])
+    images = images_told(*rows[["n_images", "n_groups"]].max())
     kinds = rows["reference"].map(scores.kinds)
     rivals, plain = (kinds != "none").any(), set(rows.loc[kinds == "none", "reference"])
     reference = layout.reference_told(scores, plain)
@@ -131,10 +133,10 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
     )
     text += (
         f", the line its 95 % interval over seeds and images, both units of resampling, crossed ({seeds} seeds "
-        f"× {images} images). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number "
+        f"× {images}). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number "
         "of rows as the interval is not."
         if rows["low"].notna().any()
-        else "; one seed, or one image, gives no interval."
+        else "; one seed, or images of one group alone, give no interval."
     )
     return text + f" Grey: the region of practical equivalence, ±{scores.rope:g} points, set in advance."
 

@@ -21,6 +21,7 @@ from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.estimates import (
     Floats,
     Part,
+    Units,
     adjusted_words,
     columns_of,
     counted,
@@ -57,8 +58,8 @@ HEAD = Answer(
     "change over the levels 1, 2, …, within each seed, times the number of steps. Images: the least-squares slope of "
     "the gain (a mean over seeds) over the images, times the distance between the 10th and 90th percentile.",
     interval="Drawn scenes: 95 % t-interval over evaluation seeds, test images held fixed. Images: 95 % interval over "
-    "evaluation seeds and test images, crossed: the variance between seeds and that of leaving out each image in turn "
-    "(jackknife). Holm's p is over the penalties and models of one comparison.",
+    "evaluation seeds and test images, crossed: the variance between seeds and that of leaving out each image, or "
+    "group of images, in turn (jackknife). Holm's p is over the penalties and models of one comparison.",
 )
 ONE_SET = (
     "The study has no two data sets of drawn scenes of which one is more complex and that are alike otherwise: add two "
@@ -182,12 +183,13 @@ def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> V
 class Gains:
     """The gain of a penalty on each test image, image mIoU less the reference's, in points: ``values`` (S, N).
 
-    ``density`` and ``classes`` (N,) are those of the images' true masks.
+    ``density`` and ``classes`` (N,) are those of the images' true masks, ``units`` (N,) what the images belong to.
     """
 
     values: Floats
     density: Floats
     classes: Floats
+    units: Units
 
 
 def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
@@ -205,7 +207,9 @@ def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
         masks = of_image.reindex(counts[penalty].images).to_numpy(dtype=np.float64)
         kept = ~np.isnan(gain).any(0) & ~np.isnan(masks).any(1)
         if seeds and kept.any():
-            found[penalty] = Gains(100 * gain[:, kept], *masks[kept].T)
+            units = scores.units(dataset, counts[penalty].images)[kept]
+            density, classes = masks[kept].T
+            found[penalty] = Gains(100 * gain[:, kept], density, classes, units)
     return found
 
 
@@ -217,19 +221,19 @@ def _image_miou(counts: Counts, seeds: list[int]) -> Floats:
     return values
 
 
-def rise_over_images(gains: Floats, covariate: Floats) -> Estimate:
+def rise_over_images(gains: Floats, covariate: Floats, units: Units) -> Estimate:
     """By how much ``gains`` (S, N) rise from the 10th to the 90th percentile of ``covariate`` (N,), by least squares.
 
-    The estimate is crossed, over seeds and images. Where the two percentiles agree, the rise is over the whole range;
-    where the covariate does not vary it is nan.
+    The estimate is crossed, over seeds and the ``units`` (N,) of the images. Where the two percentiles agree,
+    the rise is over the whole range; where the covariate does not vary it is nan.
     """
     low, high = np.percentile(covariate, [10, 90])
     span = high - low or np.ptp(covariate)
     if span == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), len(gains), len(covariate))
-    n = len(covariate)
+        return Estimate(float("nan"), float("nan"), float("nan"), len(gains), len(np.unique(units)))
     slope, without = (
-        _slopes(gains, covariate - covariate.mean(), w) * span for w in (np.ones((1, n)), estimates.left_out(n))
+        _slopes(gains, covariate - covariate.mean(), w) * span
+        for w in (np.ones((1, len(covariate))), estimates.left_out(units))
     )
     return estimates.crossed(slope[:, 0], without)
 
@@ -246,8 +250,8 @@ def _slopes(gains: Floats, x: Floats, weights: Floats) -> Floats:
 def binned(scores: Scores, dataset: str) -> pd.DataFrame:
     """The gain in bins of boundary density that hold equally many images, for each model and penalty.
 
-    Columns: model, penalty, bin (from 0), boundary_density (mean in the bin), images, and those of `columns_of`,
-    crossed over seeds and the images of the bin.
+    Columns: model, penalty, bin (from 0), boundary_density (mean in the bin), images, groups (or images, where each
+    is its own), and those of `columns_of`, crossed over seeds and the groups in the bin.
     """
     rows = []
     for model in scores.study["models"]:
@@ -257,7 +261,8 @@ def binned(scores: Scores, dataset: str) -> pd.DataFrame:
                 inside = places == place
                 names = {"model": model, "penalty": penalty, "bin": place}
                 names |= {"boundary_density": float(gains.density[inside].mean()), "images": int(inside.sum())}
-                rows.append(names | columns_of(estimates.crossed_mean(gains.values[:, inside])))
+                estimate = estimates.crossed_mean(gains.values[:, inside], gains.units[inside])
+                rows.append(names | {"groups": estimate.units} | columns_of(estimate))
     return pd.DataFrame(rows)
 
 
@@ -280,7 +285,7 @@ def _observed(scores: Scores) -> Part:
             "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
             f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
         )
-    return Part(pd.concat(numbers).drop(columns="images", errors="ignore"), verdicts, summary, "complexity_images")
+    return Part(pd.concat(numbers), verdicts, summary, "complexity_images")
 
 
 def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
@@ -290,9 +295,9 @@ def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
         for penalty, gains in image_gains(scores, dataset, model).items():
             names = {"part": "images", "dataset": dataset, "model": model, "penalty": penalty}
             for covariate, values in (("boundary density", gains.density), ("classes", gains.classes)):
-                rise = rise_over_images(gains.values, values)
-                quantity = {"quantity": f"rise of gain with {covariate}", "images": rise.images}
-                rows.append(names | quantity | row_of(rise))
+                rise = rise_over_images(gains.values, values, gains.units)
+                n = {"images": len(values), "groups": rise.units}
+                rows.append(names | {"quantity": f"rise of gain with {covariate}"} | n | row_of(rise))
     return adjusted_words(pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
@@ -301,7 +306,8 @@ def _association(scores: Scores, rise: Any) -> Verdict:
     name, reference = names_of(scores, rise)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
-        f"of a test image of {scores.label(rise.dataset)} changes by {told(rise)}{holm_of(rise.p_holm)}; {rise.images} "
-        "images and the seeds are crossed. This is an association, not causal."
+        f"of a test image of {scores.label(rise.dataset)} changes by {told(rise)}{holm_of(rise.p_holm)}; "
+        f"{estimates.images_told(rise.images, rise.groups)} and the seeds are crossed. This is an association, not "
+        "causal."
     )
     return Verdict(rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), sentence)

@@ -18,6 +18,7 @@ from softreg.scoring import stats
 from softreg.scoring.stats import Crossed, Estimate
 
 Floats = NDArray[np.float64]
+Units = NDArray[np.int64]
 
 NO_REFERENCE = "The study has no unpenalised entry to compare with: add `none:` to its `penalties`."
 NOTHING_PAIRED = "No evaluation seed has a test score both with and without a penalty yet: finish the study's final."
@@ -25,6 +26,12 @@ HELD = "The interval is over seeds, by t; test images are held fixed."
 
 
 # Estimates.
+
+
+def images_told(images: int, units: int) -> str:
+    """Test images, and where they come in groups of how many: ``45 images``, ``13 groups (233 images)``."""
+    told = plural(images, "image")
+    return told if units == images else f"{plural(units, 'group')} ({told})"
 
 
 def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -42,32 +49,37 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
     return both.assign(**differences)[frame.columns].reset_index(drop=True)
 
 
-def over_seeds(values: Sequence[float] | Floats, images: int = 0) -> Estimate:
+def over_seeds(values: Sequence[float] | Floats) -> Estimate:
     """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out."""
     sample = stats.known(values)
-    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), images)
+    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), 0)
 
 
-def crossed_mean(values: Floats) -> Estimate:
+def crossed_mean(values: Floats, units: Units | None = None) -> Estimate:
     """Mean of ``values`` (S, N) over seeds and N items, such as images, both drawn from a population.
 
-    See `softreg.scoring.stats.crossed_interval`. With one item it is the estimate over seeds alone.
+    ``units`` (N,) number the items' units, from 0, each of which is drawn whole; without them an item is one. See
+    `softreg.scoring.stats.crossed_interval`. With one unit there is no interval.
     """
-    items = values.shape[1]
-    if items == 1:
-        return over_seeds(values[:, 0], 1)
-    return crossed(values.mean(1), values @ left_out(items) / items)
+    weights = left_out(np.arange(values.shape[1]) if units is None else units)
+    return crossed(values.mean(1), values @ weights.T / weights.sum(1))
 
 
-def left_out(items: int) -> Floats:
-    """Weights of N items where each is left out in turn, (N, N); a row sums to N."""
-    weights: Floats = (1 - np.eye(items)) * items / (items - 1)
-    return weights
+def left_out(units: Units) -> Floats:
+    """Weights of N items where each of their G units, numbered from 0, is left out in turn, (G, N).
+
+    With one unit there is nothing left to weigh, and no row.
+    """
+    numbers = np.unique(units)
+    weights: Floats = (numbers[:, None] != units).astype(np.float64)
+    return weights if len(numbers) > 1 else weights[:0]
 
 
 def crossed(by_seed: Floats, without: Floats) -> Estimate:
-    """From a statistic of each seed, (S,), and that without each of N items in turn, (S, N)."""
-    sample = Crossed(by_seed[None], without[None], np.empty((0, len(by_seed))), without.shape[1], jackknife=True)
+    """From a statistic of each seed, (S,), and that without each of N units in turn, (S, N)."""
+    sample = Crossed(
+        by_seed[None], without[None], np.empty((0, len(by_seed))), max(1, without.shape[1]), jackknife=True
+    )
     return stats.crossed_interval(sample, 0)
 
 

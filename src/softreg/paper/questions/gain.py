@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from softreg.paper.questions.answer import UNDECIDED, Answer, Verdict, adjusted, listed
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, plural, row_of, signed
+from softreg.paper.questions.estimates import adjusted_words, images_told, plural, row_of, signed
 from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
@@ -33,9 +33,10 @@ HEAD = Answer(
     "taken. p from its t statistic, adjusted by Holm within the primary contrasts of one data set and model, and "
     "within the secondary ones; beside it the sign-flip p over seeds on these test images, and the p of two one-sided "
     "tests of equivalence.",
-    interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images are the units of "
-    "resampling, paired by both; the variance is that between seeds and that of leaving out each image in turn "
-    "(jackknife), with t of Satterthwaite's degrees of freedom.",
+    interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images, or the groups that "
+    "they come in (patients, videos, blocks), are the units of resampling, paired by both; the variance is that "
+    "between seeds and that of leaving out each image or group in turn (jackknife), with t of Satterthwaite's degrees "
+    "of freedom.",
 )
 
 SOFT = "soft"
@@ -46,7 +47,7 @@ ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
 
 ENDS = ["low", "high", "low90", "high90"]
 TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "correlation", "detectable", "word"]
-COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "difference", *ENDS, *TESTS]
+COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", *ENDS, *TESTS]
 COLUMNS += ["lambda", "reference_lambda"]
 FEWEST_BLOCKS = 5
 """Pairs of data set and model from which on they decide something together."""
@@ -56,14 +57,15 @@ POOLED = [*FITTED, "p_holm", "word", "blocks", "rank", "critical_difference"]
 
 @dataclass(frozen=True)
 class Resampled:
-    """The scores of one data set and model, on the test images and on these less one in turn.
+    """The scores of one data set and model, on the ``images`` of test and on these less one unit in turn.
 
-    The axes P and S of ``crossed``, and of the counts (tp, fp, fn) (P, S, N, C), follow ``penalties`` and ``seeds``;
-    nan where a penalty lacks the seed.
+    A unit is a group of images, or an image without one. The axes P and S of ``crossed``, and of the counts (tp, fp,
+    fn) (P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed.
     """
 
     penalties: list[str]
     seeds: list[int]
+    images: int
     counts: tuple[Table, Table, Table]
     crossed: stats.Crossed
 
@@ -73,7 +75,7 @@ class Resampled:
         places = [self.penalties.index(name) for name in (penalty, reference) if name is not None]
         kept = scores.notna().to_numpy()
         if not kept.any():
-            return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.images)
+            return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.units)
         part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
         return replace(found, mean=100 * found.mean, se=100 * found.se)
@@ -90,10 +92,10 @@ class Resampled:
     def first(self) -> dict[str, float]:
         """Share of the bootstrap's resamples in which a penalty has the best mean; a resample with a tie is divided.
 
-        Over the seeds that all penalties have; nan where they share less than two.
+        Over the seeds that all penalties have; nan where they share less than two, or all images are of one unit.
         """
         shared = ~np.isnan(self.crossed.scores).any(axis=0)
-        if shared.sum() < 2:
+        if shared.sum() < 2 or self.crossed.units < 2:
             return dict.fromkeys(self.penalties, math.nan)
         tp, fp, fn = (part[:, shared] for part in self.counts)
         means = stats.crossed_bootstrap(tp, fp, fn).means
@@ -112,18 +114,18 @@ class Resampled:
 def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
     """`Resampled` of each (data set, model) that has test scores; made once for each `Scores`."""
     places = product(scores.study["datasets"], scores.study["models"])
-    return {place: _resampled(counts) for place in places if (counts := scores.test_counts(*place))}
+    return {place: _resampled(scores, place[0], counts) for place in places if (counts := scores.test_counts(*place))}
 
 
-def _resampled(counts: dict[str, Counts]) -> Resampled:
+def _resampled(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampled:
     seeds = sorted({seed for each in counts.values() for seed in each.seeds})
     first = next(iter(counts.values()))
     # A seed that is missing has no pixel, so that its mIoU is nan.
     whole = np.zeros((3, len(counts), len(seeds), *first.tp.shape[1:]), np.int64)
     for place, each in enumerate(counts.values()):
         whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
-    tp, fp, fn = whole
-    return Resampled(list(counts), seeds, (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
+    tp, fp, fn = stats.by_unit(whole, scores.units(dataset, first.images))
+    return Resampled(list(counts), seeds, len(first.images), (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
 
 
 def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:
@@ -150,8 +152,9 @@ def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool
 def contrasts(scores: Scores) -> pd.DataFrame:
     """A row for each contrast with a seed that both sides have; made once for each `Scores`.
 
-    Columns: dataset, model, penalty, reference, primary, n_seeds, n_images; difference in points of test mIoU with its
-    95 % interval (low, high) and its 90 % interval, over images and seeds; p of no difference by the same t statistic,
+    Columns: dataset, model, penalty, reference, primary, n_seeds, n_images, n_groups (that these images come in, or
+    their number where each is its own); difference in points of test mIoU with its 95 % interval (low, high) and its
+    90 % interval, over groups and seeds; p of no difference by the same t statistic,
     p_seed by sign flips over the seeds on these images, p_holm (p, adjusted within the primary or the secondary
     contrasts of its data set and model), p_equivalence; correlation of the two over seeds; detectable (the difference
     found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and
@@ -174,7 +177,8 @@ def _contrast(sample: Resampled, penalty: str, reference: str, rope: float) -> d
     estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
     row = row_of(estimate)
     return {
-        **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds, "n_images": estimate.images},
+        **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds},
+        **{"n_images": sample.images, "n_groups": estimate.units},
         **{"difference": row["mean"], "p": row["p"]},
         **{name: row[name] for name in ENDS},
         "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
@@ -292,12 +296,14 @@ def sentence(scores: Scores, row: Any) -> str:
         f"On {scores.label(row.dataset)} with {scores.label(row.model)}, {_at(scores, row.penalty, row.lambda_)} less "
         f"{_at(scores, row.reference, row.reference_lambda)}: {signed(row.difference)} points of test mIoU"
     )
-    seeds = plural(row.n_seeds, "seed")
+    seeds, images = plural(row.n_seeds, "seed"), images_told(row.n_images, row.n_groups)
+    if subject := scores.single_subject(row.dataset):
+        of_one = f"All {row.n_images} test images show {subject}, which stands for no other"
+        return f"{text} from {seeds}. {of_one}: {row.word}."
     if math.isnan(row.low):
-        return f"{text} from {seeds} and {plural(row.n_images, 'test image')}, which gives no interval: undecided."
+        return f"{text} from {seeds} and {images} of test, which gives no interval: undecided."
     parts = [
-        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × "
-        f"{plural(row.n_images, 'image')}, crossed)",
+        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × {images}, crossed)",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
         f"p {p_text(row.p_holm)}",
         f"sign-flip p over seeds {p_text(row.p_seed)}",
