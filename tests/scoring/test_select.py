@@ -17,6 +17,20 @@ def curves(*rows):
     return pd.DataFrame(rows, columns=["lambda", "val_miou", "val_se", "seeds"])
 
 
+NO_CELLS = pd.DataFrame(columns=["lambda", "seed", "fold", "miou"])
+
+
+def cells_of(scores):
+    """Of each λ its scores of seed × fold, and the curve over them; None where there is none."""
+    rows = [
+        (x, seed, k, v) for x, seeds in scores.items() for seed, folds in seeds.items() for k, v in enumerate(folds)
+    ]
+    cells = pd.DataFrame(rows, columns=["lambda", "seed", "fold", "miou"])
+    grouped = cells.groupby("lambda", sort=False)
+    seeds = {"val_miou": grouped["miou"].mean(), "val_se": 9.0, "seeds": grouped["seed"].nunique()}
+    return pd.DataFrame(seeds).reset_index(), cells
+
+
 @pytest.fixture
 def tiny(tmp_path):
     study = synthetic.make_study(tmp_path)
@@ -31,27 +45,43 @@ def listed(study, results):
 
 def test_best_takes_the_highest_mean():
     rows = curves(("1e-5", 0.50, 0.01, 2), ("1e-4", 0.60, 0.01, 2), ("1e-3", 0.595, 0.01, 2))
-    assert choose(rows, "best")["lambda"] == "1e-4"
+    assert choose(rows, NO_CELLS, "best")["lambda"] == "1e-4"
 
 
-def test_one_se_takes_the_strongest_within_a_standard_error_of_the_best():
-    rows = curves(("1e-5", 0.595, 0.9, 2), ("1e-4", 0.60, 0.01, 2), ("1e-3", 0.591, 0.9, 2), ("1e-2", 0.58, 0.9, 2))
-    assert choose(rows, "one_se")["lambda"] == "1e-3"
+def test_one_se_is_the_error_of_differences_over_seed_and_fold():
+    # To the best, 1e-4: 1e-3 differs by 0, 2, 2 and 4 (mean 2, SE 0.82), 1e-2 by 1, −1, 3 and −1 (0.5, 0.96). Seeds are
+    # 40 apart, which pairing takes out: unpaired, 1e-3 would be within the error too.
+    rows, cells = cells_of(
+        {
+            "1e-5": {0: (50, 51), 1: (90, 93)},
+            "1e-4": {0: (60, 61), 1: (100, 103)},
+            "1e-3": {0: (60, 59), 1: (98, 99)},
+            "1e-2": {0: (59, 62), 1: (97, 104)},
+        }
+    )
+    assert choose(rows, cells, "one_se")["lambda"] == "1e-2"
+    few = {"1e-4", "1e-3"}
+    assert choose(rows[rows["lambda"].isin(few)], cells, "one_se")["lambda"] == "1e-4"
 
 
-def test_one_se_is_best_where_one_seed_has_no_standard_error():
-    rows = curves(("1e-5", 0.61, np.nan, 1), ("1e-4", 0.60, np.nan, 1))
-    assert choose(rows, "one_se")["lambda"] == "1e-5"
+def test_one_se_over_the_folds_of_one_seed():
+    rows, cells = cells_of({"1e-5": {0: (61, 60)}, "1e-4": {0: (60, 60.5)}})
+    assert choose(rows, cells, "one_se")["lambda"] == "1e-4"
+
+
+def test_one_se_stays_with_the_best_where_one_network_has_no_standard_error():
+    rows, cells = cells_of({"1e-5": {0: (61,)}, "1e-4": {0: (60,)}})
+    assert choose(rows, cells, "one_se")["lambda"] == "1e-5"
 
 
 def test_of_equals_the_strongest_by_number_not_by_spelling():
     rows = curves(("9e-4", 0.6, 0.0, 2), ("1e-2", 0.6, 0.0, 2), ("5e-3", 0.5, 0.0, 2))
-    assert choose(rows, "best")["lambda"] == "1e-2"
+    assert choose(rows, NO_CELLS, "best")["lambda"] == "1e-2"
 
 
 def test_a_lambda_that_lacks_a_seed_cannot_be_chosen():
     rows = curves(("1e-5", 0.5, 0.0, 2), ("1e-4", 0.9, np.nan, 1))
-    assert choose(rows, "best")["lambda"] == "1e-5"
+    assert choose(rows, NO_CELLS, "best")["lambda"] == "1e-5"
 
 
 def test_selection_finds_the_known_best_and_its_numbers(tiny):

@@ -283,6 +283,11 @@ WRONG = {
         SMP.replace("MODEL", "options: {encoder_depth: 4}, training: {crop: 8}"),
         "models.u.training.crop is 8; give 16, as model u takes multiples of 16",
     ),
+    "one network without a standard error": (
+        LEAST + "seeds: {tuning: [0]}\nselection: {rule: one_se}\n",
+        "selection.rule is one_se and one network has no standard error; give seeds.tuning a second seed, "
+        "scorer: kfold, or rule: best",
+    ),
     "seed in both phases": (
         LEAST + "seeds: {tuning: [0, 1], evaluation: [5, 1]}\n",
         "seeds.evaluation holds 1, which is among seeds.tuning; give fresh seeds, such as 101, "

@@ -176,6 +176,11 @@ class Scores:
         return effects.groupby([*select.GROUP, "lambda"], sort=False)[columns].mean().reset_index()
 
     @cached_property
+    def sweep_cells(self) -> pd.DataFrame:
+        """Validation measures of each cell of the sweep; the columns of `records.to_cells`."""
+        return records.to_cells(records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED))
+
+    @cached_property
     def sweep_seeds(self) -> pd.DataFrame:
         """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`."""
         table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from softreg.errors import UserError
 from softreg.files import write_text
@@ -40,9 +42,8 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
 
     A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
     leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
-    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds; ``one_se``: the strongest λ whose
-    mean is at least the best mean less its standard error (of one seed, which has none: as ``best``). Among equals the
-    strongest wins. Where the entry lists learning rates, all this is of pairs of λ and learning rate.
+    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds, among equals the strongest;
+    ``one_se``: see `one_se`. Where the entry lists learning rates, all this is of pairs of λ and learning rate.
 
     Columns: dataset, model, penalty, lambda, lr (empty where there is none to choose), val_miou (0 to 1), val_se, n and
     expected (cells with a score at λ̂, and cells it should have), at_edge (λ̂ is an end of its grid, other than 0: extend
@@ -50,7 +51,7 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
     Raises `UserError` where the scores of a path are not there.
     """
     table = records.read(_validation_files(study, results, group), columns=SCORED)
-    frame = pd.DataFrame([_row(study, group, curve(table, folds_of(study.selection)))], columns=COLUMNS)
+    frame = pd.DataFrame([_row(study, group, table)], columns=COLUMNS)
     file = choice_file(results, group)
     write_text(file, frame.to_csv(index=False, lineterminator="\n"))
     return read_selection(file)
@@ -87,16 +88,32 @@ def curve(table: pa.Table, folds: int) -> pd.DataFrame:
     return grouped.agg(val_miou="mean", val_se=stats.standard_error, seeds="size").reset_index()
 
 
-def choose(curves: pd.DataFrame, rule: str) -> pd.Series[float]:
-    """The row of ``curves`` (one group's rows, one a λ) that ``rule`` chooses; see `select_group`."""
+def choose(curves: pd.DataFrame, cells: pd.DataFrame, rule: str) -> pd.Series[float]:
+    """The row of ``curves`` (one group's rows, one a λ) that ``rule`` chooses; see `select_group`.
+
+    ``cells`` are the columns lambda, seed, fold and miou of single networks, which ``one_se`` goes by.
+    """
     candidates = curves[curves["seeds"] == curves["seeds"].max()]
-    best = candidates.loc[candidates["val_miou"].idxmax()]
-    margin = best["val_se"] if rule == "one_se" and pd.notna(best["val_se"]) else 0.0
-    good = candidates[candidates["val_miou"] >= best["val_miou"] - margin]
-    strength = good["lambda"].map(lambda name: float(Trial.named(name).lambda_))
-    strongest = good[strength == strength.max()]
-    row: pd.Series[float] = strongest.loc[strongest["val_miou"].idxmax()]
+    strength = candidates["lambda"].map(lambda name: float(Trial.named(name).lambda_))
+    candidates = candidates.assign(strength=strength).sort_values(["strength", "val_miou"]).drop(columns="strength")
+    place = int(np.flatnonzero(candidates["val_miou"] == candidates["val_miou"].max())[-1])
+    if rule == "one_se":
+        wide = cells.pivot(index="lambda", columns=["seed", "fold"], values="miou")
+        place = one_se(wide.reindex(candidates["lambda"]).to_numpy(), place)
+    row: pd.Series[float] = candidates.iloc[place]
     return row
+
+
+def one_se(scores: NDArray[np.float64], best: int) -> int:
+    """Position of the strongest λ that is worse than the best, at position ``best``, by one standard error at most.
+
+    ``scores`` (L, n) are those of L values of λ, from weak to strong, and of n networks (seed × fold), nan where there
+    is none. The difference to the best is taken network by network, so that what a seed or a fold does to both cancels,
+    and its standard error is s/√n. Of one network there is none, and the best stays.
+    """
+    differences = [stats.known(scores[best] - each) for each in scores]
+    within = [place for place, gap in enumerate(differences) if stats.mean_of(gap) <= stats.standard_error(gap)]
+    return max([best, *within])
 
 
 def _validation_files(study: Study, results: Path, group: Group) -> list[Path]:
@@ -110,14 +127,16 @@ def _validation_files(study: Study, results: Path, group: Group) -> list[Path]:
     return files
 
 
-def _row(study: Study, group: Group, curves: pd.DataFrame) -> dict[str, object]:
+def _row(study: Study, group: Group, table: pa.Table) -> dict[str, object]:
     grid = study.penalties[group[2]]["lambda"]
     folds = folds_of(study.selection)
+    curves = curve(table, folds)
     row: dict[str, object] = dict(zip(GROUP, group, strict=True))
     row |= {"lambda": "", "lr": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
     row |= {"rule": study.selection["rule"], "scorer": study.selection["scorer"]}
     if len(curves):
-        chosen = choose(curves, study.selection["rule"])
+        cells = records.to_cells(table, ["lambda", "seed", "fold"])
+        chosen = choose(curves, cells, study.selection["rule"])
         trial = Trial.named(str(chosen["lambda"]))
         row |= {"lambda": trial.lambda_, "lr": trial.lr, "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
         row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(trial.lambda_, grid)}

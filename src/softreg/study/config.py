@@ -251,6 +251,7 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
 
 def _check(study: Study) -> None:
     _check_seeds(study)
+    _check_selection(study)
     for name, dataset in study.datasets.items():
         _check_split(f"datasets.{name}.split", dataset)
         if dataset["kind"] == "folder":
@@ -286,6 +287,16 @@ def _check_seeds(study: Study) -> None:
         raise Violation(
             f"seeds.evaluation holds {shared[0]}, which is among seeds.tuning; give fresh seeds, such as "
             f"{max(study.seeds['tuning']) + 100}, as λ was selected on those"
+        )
+
+
+def _check_selection(study: Study) -> None:
+    selection = study.selection
+    folds = selection["folds"] if selection["scorer"] == "kfold" else 1
+    if selection["rule"] == "one_se" and folds * len(study.seeds["tuning"]) < 2:
+        raise Violation(
+            "selection.rule is one_se and one network has no standard error; give seeds.tuning a second seed, "
+            "scorer: kfold, or rule: best"
         )
 
 

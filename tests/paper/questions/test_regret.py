@@ -61,9 +61,10 @@ def test_one_se_chooses_as_the_selection_does():
     losses = []
     for part in combinations([1, 2, 3], 2):
         scores = sweep.val[:, list(part)]
-        columns = {"lambda": sweep.lambdas, "val_miou": scores.mean(1), "seeds": 2}
-        curves = pd.DataFrame(columns | {"val_se": [stats.standard_error(row) for row in scores]})
-        chosen = select.choose(curves, "one_se")["lambda"]
+        curves = pd.DataFrame({"lambda": sweep.lambdas, "val_miou": scores.mean(1), "seeds": 2})
+        rows = [(x, s, -1, v) for x, each in zip(sweep.lambdas, scores, strict=True) for s, v in enumerate(each)]
+        cells = pd.DataFrame(rows, columns=["lambda", "seed", "fold", "miou"])
+        chosen = select.choose(curves, cells, "one_se")["lambda"]
         losses.append(best - sweep.test[sweep.lambdas.index(chosen), 0])
     assert found_of(sweep, 0)[regret.ONE_SE, 2] == (10, pytest.approx(np.mean(losses)))
     assert (regret.ONE_SE, 1) not in found_of(sweep, 0)  # one seed has no standard error

@@ -133,9 +133,10 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     shown = scores.curves["penalty"].isin([*_references(scores, family), *family.members])
     curves = scores.curves[(scores.curves["dataset"] == dataset) & shown].reset_index(drop=True)
     marks = pd.DataFrame({"lambda_min": False, "lambda_1se": False}, index=curves.index)
-    for _, group in curves.groupby(select.GROUP):
+    cells = dict(list(scores.sweep_cells.groupby(select.GROUP)))
+    for key, group in curves.groupby(select.GROUP):
         for column, rule in (("lambda_min", "best"), ("lambda_1se", "one_se")):
-            marks.loc[select.choose(group, rule).name, column] = True
+            marks.loc[select.choose(group, cells[key], rule).name, column] = True
     curves = pd.concat([curves, marks], axis=1)
     curves[["val_miou", "val_se"]] *= 100
     keys = [*select.GROUP, "lambda"]
@@ -244,8 +245,8 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
     text = (
         f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {_STRENGTHS[family.scale]} "
         f"({layout.errors_told(points['seeds'], 'tuning')}). "
-        "Large markers: the λ with the best mean (λ_min, open) and the strongest λ whose mean is within one standard "
-        "error of the best (λ_1SE, filled); half-filled where these are one. "
+        "Large markers: the λ with the best mean (λ_min, open) and the strongest λ within one standard error "
+        "of it (λ_1SE, filled; the error of differences paired by seed and fold); half-filled where these are one. "
         f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). Small panels: the share of the penalised "
         f"weights that is not zero.{layout.APART_TOLD}"
     )

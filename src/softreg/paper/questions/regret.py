@@ -22,7 +22,7 @@ from softreg.paper.questions import answer as words
 from softreg.paper.questions.answer import Answer, Verdict, listed
 from softreg.paper.questions.estimates import columns_of, crossed_mean, number, plural, row_of, rows_of, word_of
 from softreg.paper.scores import Scores
-from softreg.scoring import records, select, stats
+from softreg.scoring import select, stats
 from softreg.scoring.stats import Estimate
 from softreg.study.treatment import CONTROLS
 
@@ -135,8 +135,7 @@ def _cells(scores: Scores) -> pd.DataFrame:
     every = scores.sweep_seeds.rename(columns={"miou": "val_all"})[[*keys, "val_all"]]
     cells = every.merge(scores.sweep_test.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
     if scores.study["selection"]["scorer"] == "kfold":
-        table = records.read([scores.folder / "sweep-val.parquet"], columns=select.SCORED)
-        val = records.to_cells(table, [*keys, "fold"]).rename(columns={"miou": "val"})
+        val = scores.sweep_cells.rename(columns={"miou": "val"})
         cells = cells.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
     else:
         cells["val"] = cells["val_all"]
@@ -170,7 +169,8 @@ def regret_of(sweep: Sweep, held_out: int) -> Iterator[tuple[str, int, int, floa
         single = [sweep.folds[:, subset, fold] for subset in subsets for fold in range(folds)]
         yield GRID, m, size * m, best - _expected(single, test, size)
         if m > 1:
-            yield ONE_SE, m, size * m, best - float(np.mean([test[_one_se(scores)] for scores in single]))
+            strongest = [select.one_se(scores, _ranked(scores)[0]) for scores in single]
+            yield ONE_SE, m, size * m, best - float(np.mean(test[strongest]))
         if folds > 1:
             whole = [sweep.val[:, subset] for subset in subsets]
             yield KFOLD, m, size * m * folds, best - _expected(whole, test, size)
@@ -202,13 +202,6 @@ def _ranked(scores: Floats) -> NDArray[np.int64]:
     """Positions of λ from the best mean score to the worst; the strongest first among equals, as `select` has it."""
     order: NDArray[np.int64] = np.lexsort((-np.arange(len(scores)), -scores.mean(1)))
     return order
-
-
-def _one_se(scores: Floats) -> int:
-    """Position of the strongest λ whose mean is at least the best mean less its standard error, (L, m) → one."""
-    best = _ranked(scores)[0]
-    margin = stats.standard_error(scores[best])
-    return int(np.flatnonzero(scores.mean(1) >= scores[best].mean() - margin).max())
 
 
 def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
