@@ -9,6 +9,7 @@ equivalence (``rope``) has the unit of the scores given: 0 to 1, or points.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -344,33 +345,21 @@ def ranks(scores: pd.DataFrame) -> Ranks:
     return Ranks(mean, p, range_quantile / np.sqrt(2) * float(np.sqrt(k * (k + 1) / (6 * n))), n)
 
 
-@dataclass(frozen=True)
-class OracleGap:
-    """What a better choice of λ would have gained: ``apparent``, never negative, and ``honest``."""
+def oracle_gap(tests: ArrayLike, chosen: Sequence[int]) -> Interval:
+    """Test score at the best λ less that at the λ chosen: scores (L, S) of L values of λ, and S choices.
 
-    apparent: float
-    honest: Interval
-
-
-def oracle_gap(scores: ArrayLike, chosen: int) -> OracleGap:
-    """Test score at the best λ minus that at the λ chosen: scores (L, S) of L values of λ, position of the chosen.
-
-    The apparent gap takes the best mean of the same scores, so noise alone makes it positive. The honest one picks,
-    for each seed, the λ that is best on the other seeds, and scores it on that seed: see `held_out_mean`. Seeds that
-    lack a score are left out; with one seed there is no honest gap.
+    No network reports on a choice that it took part in: for each seed the best λ is that of the other seeds' test
+    scores, and ``chosen`` has the position of the λ that the other seeds' validation scores choose; both are scored on
+    that seed. See `held_out_mean`. Seeds that lack a score are left out; with one seed there is no gap.
     """
-    given = np.asarray(scores, dtype=np.float64)
-    complete = given[:, ~np.isnan(given).any(0)]
-    seeds = complete.shape[1]
-    if not seeds:
-        return OracleGap(NAN, Interval(NAN, NAN, NAN, 0))
-    means = complete.mean(1)
-    apparent = float(means.max() - means[chosen])
-    if seeds < 2:
-        return OracleGap(apparent, Interval(NAN, NAN, NAN, seeds))
+    given = np.asarray(tests, dtype=np.float64)
+    kept = np.flatnonzero(~np.isnan(given).any(0))
+    if len(kept) < 2:
+        return Interval(NAN, NAN, NAN, len(kept))
+    complete, seeds = given[:, kept], np.arange(len(kept))
     best_elsewhere = (complete.sum(1, keepdims=True) - complete).argmax(0)
-    gaps = complete[best_elsewhere, np.arange(seeds)] - complete[chosen]
-    return OracleGap(apparent, held_out_mean(gaps).interval())
+    gaps = complete[best_elsewhere, seeds] - complete[np.asarray(chosen)[kept], seeds]
+    return held_out_mean(gaps).interval()
 
 
 def held_out_mean(values: Floats) -> Estimate:
