@@ -12,7 +12,7 @@ from projects import cell_folder, prepared_study, sweep_path
 #: Of torch, for compiling and exporting networks; and what only some networks or some questions take.
 COMPILER = {"torch._dynamo", "torch._inductor", "torch.onnx", "sympy"}
 NETWORKS = {"torchvision", "segmentation_models_pytorch", "timm"}
-STATISTICS = {"scipy", "statsmodels"}
+STATISTICS = {"scipy"}
 
 
 def loads(*arguments: str) -> set[str]:

@@ -8,7 +8,6 @@ equivalence (``rope``) has the unit of the scores given: 0 to 1, or points.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -272,48 +271,6 @@ def verdict(low: float, high: float, low90: float, high90: float, rope: float) -
 
 
 @dataclass(frozen=True)
-class MixedModel:
-    """Differences to the reference over data sets and models, or the reason why there are none.
-
-    ``table`` has the columns penalty, difference, low, high (95 %) and p, in the order of the penalties' names.
-    """
-
-    table: pd.DataFrame | None
-    reason: str = ""
-
-
-def mixed_model(scores: pd.DataFrame, reference: str) -> MixedModel:
-    """Fit score ~ penalty + (1 | dataset/model) by REML to columns score, penalty, dataset, model (and seed).
-
-    Scores are first averaged over seeds, so that the error is what a penalty's effect varies between data sets and
-    models, and seeds do not pass for data sets. Intervals and p values are those of t with the residual degrees of
-    freedom, observations − blocks − penalties + 1, for there are few blocks (data set × model) to trust normal ones.
-    Where no data set has several models, or there is one data set, the level that cannot be told apart is left out.
-    """
-    import pandas as pd
-    from scipy import stats
-
-    by = ["penalty", "dataset", "model"]
-    cells = scores.dropna(subset="score").groupby(by, observed=True)["score"].mean().reset_index()
-    names = [name for name in sorted(cells["penalty"].unique()) if name != reference]
-    blocks = cells.groupby(["dataset", "model"], observed=True).ngroups
-    df = len(cells) - blocks - len(names)
-    if blocks < 2:
-        return MixedModel(None, "a mixed model needs at least two data sets or models")
-    if not names or reference not in set(cells["penalty"]):
-        return MixedModel(None, f"a mixed model needs the reference {reference} and another penalty")
-    if df < 1:
-        return MixedModel(None, "too few penalties share a data set and model")
-    fitted = _fit_mixed(cells, names)
-    if fitted is None:
-        return MixedModel(None, "the mixed model did not converge")
-    difference, se = fitted
-    half = _t_quantile(0.975, df) * se
-    columns = {"penalty": names, "difference": difference, "low": difference - half, "high": difference + half}
-    return MixedModel(pd.DataFrame(columns | {"p": 2 * stats.t.sf(np.abs(difference / se), df)}))
-
-
-@dataclass(frozen=True)
 class Ranks:
     """Mean rank of each penalty, 1 the best; p of Friedman's test; Nemenyi's critical difference at 0.05; blocks.
 
@@ -446,25 +403,3 @@ def _tail(distance: float, se: float, df: float) -> float:
     if se == 0:
         return 0.5 * (1.0 - float(np.sign(distance)))
     return float(stats.t.sf(distance / se, df))
-
-
-def _fit_mixed(cells: pd.DataFrame, names: list[str]) -> tuple[Floats, Floats] | None:
-    """Differences to the reference and their standard errors, in the order of names; None where the fit fails."""
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
-    # A spread of one, and columns made here, keep small scores and penalties' names from troubling the fit.
-    unit = float(cells["score"].std()) or 1.0
-    design = {f"x{i}": (cells["penalty"] == name).astype(float) for i, name in enumerate(names)}
-    data = cells[["dataset", "model"]].assign(score=(cells["score"] - cells["score"].mean()) / unit, **design)
-    models = data.groupby("dataset", observed=True)["model"].nunique()
-    nested = {"vc_formula": {"model": "0 + C(model)"}} if len(models) > 1 and models.max() > 1 else {}
-    groups = data["dataset" if len(models) > 1 else "model"]
-    try:
-        with warnings.catch_warnings():
-            # A variance of zero between blocks lies on the boundary, which the fit warns of but handles.
-            warnings.simplefilter("ignore")
-            fit = MixedLM.from_formula(f"score ~ {' + '.join(design)}", data, groups=groups, **nested).fit(reml=True)
-    except np.linalg.LinAlgError:
-        return None
-    estimate, errors = (np.asarray(values)[1 : len(names) + 1] * unit for values in (fit.fe_params, fit.bse_fe))
-    return (estimate, errors) if fit.converged and np.isfinite(errors).all() and (errors > 0).all() else None

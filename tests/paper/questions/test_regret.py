@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from scipy.stats import ttest_1samp
 
 from softreg.paper.questions import regret
 from softreg.paper.scores import Scores
@@ -178,6 +179,25 @@ def test_what_is_missing_is_told(tmp_path, changes, reason):
 )
 def test_a_loss_is_judged_by_the_ends_of_its_interval(low, high, seeds, word):
     assert regret.word_of_loss(low, high, 0.5, seeds) == word
+
+
+def test_over_all_the_unit_is_the_data_set(tmp_path):
+    shapes = {"kind": "shapes", "size": [24, 32], "classes": 3}
+    datasets = {f"d{seed}": {**shapes, "seed": seed} for seed in range(3)}
+    scores = gathered(tmp_path, datasets=datasets)
+    found = regret.regrets(regret.sweeps(scores))
+    found["regret"] += found["dataset"].map({"d0": 0.0, "d1": 1.0, "d2": 5.0})
+    table = regret.means(scores, found)
+    row = table[(table["dataset"] == regret.ALL[0]) & (table["strategy"] == regret.GRID)].iloc[0]
+    each = (
+        found[(found["strategy"] == regret.GRID) & (found["step"] == row["step"])].groupby("dataset")["regret"].mean()
+    )
+    interval = ttest_1samp(each, 0).confidence_interval(0.95)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((each.mean(), interval.low, interval.high))
+    assert (row["datasets"], row["penalties"]) == (3, 6)
+    verdicts = [verdict for verdict in regret.answer(scores).verdicts if verdict.dataset == regret.ALL[0]]
+    assert {verdict.word for verdict in verdicts} == {"not answerable"}
+    assert all("a verdict needs 5 of them" in verdict.sentence for verdict in verdicts)
 
 
 def test_few_seeds_decide_nothing(tmp_path):

@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED = "supported", "contradicted", "equivalent", "undecided"
-WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED)
-"""Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n."""
+NOT_ANSWERABLE = "not answerable"
+WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED, NOT_ANSWERABLE)
+"""Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n,
+though they might have. Not answerable: the design cannot tell, whatever the truth.
+"""
 
 FEWEST_SEEDS = 5
 """With fewer, a difference between seeds' scores decides nothing: its interval rests on too few of them."""
+
+FEWEST_DATASETS = 5
+"""With fewer, nothing is said over all data sets: the unit is then the data set."""
 
 
 def adjusted(word: str, p_holm: float) -> str:

@@ -105,10 +105,13 @@ def word_of(row: Any, rope: float) -> str:
 
 
 def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float) -> pd.DataFrame:
-    """``frame`` with p_holm, p adjusted among the rows that agree in the columns ``family``, and `word_of` by it."""
+    """``frame`` with p_holm, p adjusted among the rows that agree in the columns ``family``, and `word_of` by it.
+
+    Without columns all rows are one family.
+    """
     if frame.empty:
         return frame
-    frame = frame.assign(p_holm=frame.groupby([*family], sort=False)["p"].transform(stats.holm))
+    frame = frame.assign(p_holm=frame.groupby([*family] or (lambda _: 0), sort=False)["p"].transform(stats.holm))
     return frame.assign(word=[words.adjusted(word_of(row, rope), row.p_holm) for row in rows_of(frame)])
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softreg.paper.questions.answer import UNDECIDED, Answer, Verdict, adjusted, listed
+from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, images_told, plural, row_of, signed
+from softreg.paper.questions.estimates import adjusted_words, images_told, over_seeds, plural, row_of, signed
 from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
@@ -49,10 +49,8 @@ ENDS = ["low", "high", "low90", "high90"]
 TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "correlation", "detectable", "word"]
 COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", *ENDS, *TESTS]
 COLUMNS += ["lambda", "reference_lambda"]
-FEWEST_BLOCKS = 5
-"""Pairs of data set and model from which on they decide something together."""
-FITTED = ["penalty", "reference", "difference", "low", "high", "p"]
-POOLED = [*FITTED, "p_holm", "word", "blocks", "rank", "critical_difference"]
+POOLED = ["penalty", "reference", "difference", "low", "high", "p", "p_holm", "word", "datasets", "rank"]
+POOLED += ["critical_difference"]
 
 
 @dataclass(frozen=True)
@@ -200,41 +198,40 @@ def seed_differences(scores: Scores) -> pd.DataFrame:
 
 
 def pooled(scores: Scores) -> pd.DataFrame:
-    """The penalties over all data sets × models (blocks), empty where there is one: columns `POOLED`.
+    """The penalties over all data sets, empty where there is one pair of data set and model: columns `POOLED`.
 
-    difference, low, high, p, p_holm (over the penalties) and word: of the mixed model, for each penalty against the
-    unpenalised entry of its update rule. A data set that is another's twin but for its label noise has the same test
-    images, and is left out. rank: mean over the blocks, 1 the best, of the entries that all blocks have, with Nemenyi's
-    critical_difference; descriptive only. blocks: those that have the penalty; with one there is no word. nan where not
-    defined.
+    difference, low, high, p, p_holm (over the penalties) and word: of the t-test over ``datasets``, each the mean over
+    its models of the penalty less the unpenalised entry of its update rule. The data set is the unit: its models and
+    seeds share what a penalty does to it. With fewer than `FEWEST_DATASETS` the word is "not answerable". A data set
+    that is another's twin but for its label noise has the same test images, and is left out. rank: mean over pairs of
+    data set and model, 1 the best, of the entries that all pairs have, with Nemenyi's critical_difference; descriptive
+    only. nan where not defined.
     """
     tests = distinct_tests(scores)
     tests = tests.assign(score=100 * tests["miou"].astype(float))
-    blocks = tests.groupby(["dataset", "model"]).ngroups
-    if blocks < 2:
-        return pd.DataFrame(columns=POOLED)
-    frame = _mixed(scores, tests)
     table = tests.pivot_table(index=["dataset", "model"], columns="penalty", values="score", aggfunc="mean")
+    if len(table) < 2:
+        return pd.DataFrame(columns=POOLED)
     ranks = stats.ranks(table.dropna(axis=1))
+    frame = _over_datasets(scores, table)
     order = [name for name in scores.penalties if name in set(frame["penalty"]) | set(ranks.mean.index)]
     frame = frame.set_index("penalty").reindex(order).rename_axis("penalty").reset_index()
-    frame["rank"] = frame["penalty"].map(ranks.mean)
-    frame["blocks"] = frame["penalty"].map(table.notna().sum())
-    frame["p_holm"] = stats.holm(frame["p"].to_numpy(float))
-    frame["word"] = [_pooled_word(row, scores.rope) for row in rows_of(frame)]
-    return frame.assign(critical_difference=ranks.critical_difference)[POOLED]
+    return frame.assign(rank=frame["penalty"].map(ranks.mean), critical_difference=ranks.critical_difference)[POOLED]
 
 
-def _pooled_word(row: Any, rope: float) -> str:
-    """The verdict of a row of `pooled`; "" where there is no interval.
-
-    Two or three blocks may agree by chance, and their interval then knows nothing of seeds and images: undecided.
-    """
-    if not (row.blocks > 1 and row.low < row.high):
-        return ""
-    # The 95 % interval in the place of the 90 % one: equivalence is then claimed more rarely, never more often.
-    judged = stats.verdict(row.low, row.high, row.low, row.high, rope)
-    return adjusted(judged, row.p_holm) if row.blocks >= FEWEST_BLOCKS else UNDECIDED
+def _over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `pooled` but those of ranks, of a ``table`` (points) of data set × model by penalty."""
+    rows = []
+    for name in (each for each in scores.penalties if scores.kinds[each] != "none" and each in table):
+        if (plain := scores.references[name]) in table:
+            means = (table[name] - table[plain]).groupby("dataset").mean().dropna()
+            row = row_of(over_seeds(means.to_numpy()))
+            names = {"penalty": name, "reference": plain, "difference": row["mean"], "datasets": row["seeds"]}
+            rows += [row | names] if len(means) else []
+    frame = adjusted_words(pd.DataFrame(rows), [], scores.rope)
+    if frame.empty:
+        return pd.DataFrame(columns=POOLED)
+    return frame.assign(word=frame["word"].mask(frame["datasets"] < FEWEST_DATASETS, NOT_ANSWERABLE))
 
 
 def distinct_tests(scores: Scores) -> pd.DataFrame:
@@ -246,21 +243,6 @@ def distinct_tests(scores: Scores) -> pd.DataFrame:
     return scores.final_test[~scores.final_test["dataset"].isin(twins)]
 
 
-def _mixed(scores: Scores, tests: pd.DataFrame) -> pd.DataFrame:
-    """The mixed model's rows. Each penalty is fitted with its reference alone.
-
-    Fitted together, penalties that resemble each other would lend each other an error that is too small for their
-    differences to none.
-    """
-    found = [pd.DataFrame(columns=FITTED)]
-    for name in scores.penalties:
-        plain = scores.references[name]
-        if plain and scores.kinds[name] != "none":
-            fitted = stats.mixed_model(tests[tests["penalty"].isin([plain, name])], plain)
-            found += [] if fitted.table is None else [fitted.table.assign(reference=plain)[FITTED]]
-    return pd.concat(found[1:] or found, ignore_index=True)
-
-
 def answer(scores: Scores) -> Answer:
     """The answer to H1; see `softreg.paper.questions`."""
     frame, over_all = contrasts(scores), pooled(scores)
@@ -269,12 +251,11 @@ def answer(scores: Scores) -> Answer:
     verdicts = [Verdict(r.dataset, r.model, _subject(scores, r), r.word, sentence(scores, r)) for r in rows_of(frame)]
     verdicts += [
         Verdict(ALL_DATASETS, ALL_MODELS, _subject(scores, r), r.word, _pooled_sentence(scores, r))
-        for r in rows_of(over_all)
-        if r.word
+        for r in rows_of(over_all[over_all["word"].notna()])
     ]
     numbers = frame.assign(role=np.where(frame["primary"], "primary", "secondary"))
     if len(over_all):
-        names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "mixed model; rank descriptive"}
+        names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "over data sets; rank descriptive"}
         numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
     summary = " ".join(filter(None, [_counted(scores, frame), _pooled_summary(scores, over_all)]))
     return replace(HEAD, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
@@ -326,11 +307,16 @@ def _at(scores: Scores, name: str, strength: str) -> str:
 
 
 def _pooled_sentence(scores: Scores, row: Any) -> str:
+    n, subject = plural(int(row.datasets), "data set"), _subject(scores, row)
+    text = f"Over {n}, each a mean over its models and seeds, {subject}: {signed(row.difference)} points"
+    if row.word == NOT_ANSWERABLE:
+        return (
+            f"{text}. Not answerable by this design: the unit is the data set, and a verdict needs {FEWEST_DATASETS} "
+            f"of them; here are {int(row.datasets)}."
+        )
     return (
-        f"Over {row.blocks} pairs of data set and model, {_subject(scores, row)} by a mixed model with those pairs as "
-        f"random effects: {signed(row.difference)} points (95 % interval {signed(row.low)} to {signed(row.high)}, "
-        f"p {p_text(row.p)}, adjusted by Holm over the penalties p {p_text(row.p_holm)}; the unit is a data set × "
-        f"model, seeds averaged): {row.word}."
+        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} by t over data sets, p {p_text(row.p)}, "
+        f"adjusted by Holm over the penalties p {p_text(row.p_holm)}): {row.word}."
     )
 
 
@@ -352,8 +338,8 @@ def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
     ranks = ", ".join(f"{scores.label(row.penalty)} {row.rank:.1f}" for row in rows_of(ranked))
     critical = ranked["critical_difference"].iloc[0]
     return (
-        f"Mean ranks over {frame['blocks'].max()} pairs of data set and model, descriptive only: {ranks}; Nemenyi's "
-        f"critical difference is {critical:.1f}."
+        f"Mean ranks over the pairs of data set and model, descriptive only: {ranks}; Nemenyi's critical difference is "
+        f"{critical:.1f}."
     )
 
 

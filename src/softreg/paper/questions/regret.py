@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from softreg.paper.questions import answer as words
 from softreg.paper.questions.answer import Answer, Verdict, listed
-from softreg.paper.questions.estimates import columns_of, crossed_mean, number, plural, row_of, rows_of, word_of
+from softreg.paper.questions.estimates import (
+    columns_of,
+    crossed_mean,
+    number,
+    over_seeds,
+    plural,
+    row_of,
+    rows_of,
+    word_of,
+)
 from softreg.paper.scores import Scores
 from softreg.scoring import select, stats
 from softreg.scoring.stats import Estimate
@@ -207,25 +216,37 @@ def _ranked(scores: Floats) -> NDArray[np.int64]:
 def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     """Mean regret of each strategy and step, of each penalty and over penalties (``penalty`` is then empty).
 
-    Columns: dataset, model, penalty, strategy, step, budget (a mean where grids differ in size), penalties (how many),
-    and those of `columns_of`. Of one penalty the interval is over seeds, else crossed. Over penalties a step is left
-    out that one of them lacks; with several data sets or models it is also told over all, under `ALL`.
+    Columns: dataset, model, penalty, strategy, step, budget (a mean where grids differ in size), penalties and datasets
+    (how many), and those of `columns_of`. Of one penalty the interval is over seeds, else crossed. Over penalties a
+    step is left out that one of them lacks; with several data sets or models it is also told over all, under `ALL`,
+    with the data sets as units.
     """
     rows = []
     for (dataset, model), part in found.groupby(["dataset", "model"], sort=False):
-        rows += [{"dataset": dataset, "model": model} | row for row in _mean_rows(part, each=True)]
+        rows += [{"dataset": dataset, "model": model, "datasets": 1} | row for row in _mean_rows(part)]
     if len(scores.study["datasets"]) * len(scores.study["models"]) > 1:
-        rows += [{"dataset": ALL[0], "model": ALL[1]} | row for row in _mean_rows(found, each=False)]
+        rows += [{"dataset": ALL[0], "model": ALL[1]} | row for row in _rows_over_all(found)]
     return pd.DataFrame(rows)
 
 
-def _mean_rows(part: pd.DataFrame, each: bool) -> Iterator[dict[str, object]]:
-    """The rows of `means` in one place; ``each``: those of single penalties too."""
+def _rows_over_all(found: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """The rows of `means` over all data sets, of each strategy and step that all groups have."""
+    groups = len(found[select.GROUP].drop_duplicates())
+    for (strategy, step), mine in found.groupby(["strategy", "step"], sort=False):
+        if len(mine[select.GROUP].drop_duplicates()) == groups:
+            by_dataset = mine.groupby("dataset")["regret"].mean()
+            names = {"strategy": strategy, "step": step, "penalty": "", "budget": float(mine["budget"].mean())}
+            n = {"penalties": groups, "datasets": len(by_dataset), "seeds": mine["seed"].nunique()}
+            yield names | columns_of(over_seeds(by_dataset.to_numpy())) | n
+
+
+def _mean_rows(part: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """The rows of `means` in one place, those of single penalties too."""
     groups = len(part[select.GROUP].drop_duplicates())
     for (strategy, step), mine in part.groupby(["strategy", "step"], sort=False):
         wide = mine.pivot(index="seed", columns=select.GROUP, values="regret")
         names = {"strategy": strategy, "step": step}
-        for place, penalty in enumerate(wide.columns.get_level_values("penalty") if each else ()):
+        for place, penalty in enumerate(wide.columns.get_level_values("penalty")):
             budget = float(mine.loc[mine["penalty"] == penalty, "budget"].iloc[0])
             own = names | {"penalty": penalty, "budget": budget, "penalties": 1}
             yield own | columns_of(over_held_out(wide.iloc[:, [place]].dropna().to_numpy()))
@@ -329,6 +350,12 @@ def _verdict(scores: Scores, row: Any) -> Verdict:
         f"choose, less that of its own, is {_told(row)}; {scores.rope:g} points would matter."
     )
     word = word_of_loss(row.low, row.high, scores.rope, row.seeds)
+    if row.dataset == ALL[0] and row.datasets < words.FEWEST_DATASETS:
+        word = words.NOT_ANSWERABLE
+        sentence += (
+            f" Not answerable by this design: the unit is the data set, and a verdict needs {words.FEWEST_DATASETS} of "
+            "them."
+        )
     return Verdict(row.dataset, row.model, f"{name}, {networks}", word, sentence)
 
 
@@ -350,9 +377,11 @@ def _told(row: Any) -> str:
     """The mean of a row in prose, with its interval and n."""
     ends = f"95 % interval {number(row.low)} to {number(row.high)}"
     if np.isnan(row.low):
-        ends = "no interval, as all are equal" if row.seeds > 1 else "no interval"
-    over = "combinations of penalty, model and data set" if row.dataset == ALL[0] else "penalties"
-    crossed = f" and {row.penalties} {over}, crossed" if row.penalties > 1 else ""
+        ends = "no interval, as all are equal" if row.seeds > 1 and row.dataset != ALL[0] else "no interval"
+    if row.dataset == ALL[0]:
+        n = f"{plural(row.datasets, 'data set')}, each a mean over its models, penalties and held-out seeds"
+        return f"{number(row.mean)} points ({ends}, {n}; test images held fixed)"
+    crossed = f" and {row.penalties} penalties, crossed" if row.penalties > 1 else ""
     n = f"{plural(row.seeds, 'held-out tuning seed')}{crossed}"
     return f"{number(row.mean)} points ({ends}, {n}; test images held fixed)"
 

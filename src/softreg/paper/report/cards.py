@@ -16,6 +16,7 @@ MEANINGS = {
     "contradicted": "contradicted",
     "equivalent": "equivalent within ROPE",
     "undecided": "undecided at this n",
+    "not answerable": "not answerable by this design",
 }
 """Each word of a verdict as the page says it."""
 
