@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import integrate
 from scipy import stats as theirs
+from scipy.special import expit, logit
 from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -53,6 +54,38 @@ def test_interval_is_that_of_scipys_t_test():
     ours, theirs = mean_interval(values), ttest_1samp(values, 0).confidence_interval(0.95)
     assert (ours.mean, ours.n) == (pytest.approx(values.mean()), 7)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+@pytest.mark.parametrize(("mean", "se", "df"), [(99.2, 1.5, 4), (0.4, 0.8, 2), (75.0, 2.0, 9)])
+def test_the_interval_of_a_score_stays_within_the_scale(mean, se, df):
+    estimate = stats.Estimate(mean, se, df, df + 1, 20)
+    found = estimate.score_interval(100)
+    # The delta method on the logit, whose derivative is taken numerically.
+    step = 1e-5
+    slope = (logit(mean / 100 + step) - logit(mean / 100 - step)) / (2 * step)
+    ends = logit(mean / 100) + np.array([-1, 1]) * theirs.t.ppf(0.975, df) * slope * se / 100
+    assert (found.low, found.high) == pytest.approx(tuple(100 * expit(ends)), rel=1e-4)
+    assert 0 < found.low < mean < found.high < 100
+    assert found.n == df + 1
+
+
+def test_the_interval_of_a_score_at_the_end_of_its_scale_has_no_width():
+    for mean in (0.0, 100.0):
+        found = stats.Estimate(mean, 0.0, 4, 5, 20).score_interval(100)
+        assert (found.low, found.high) == (mean, mean)
+    assert np.isnan(stats.Estimate(50.0, np.nan, 0, 1, 20).score_interval(100).low)
+
+
+def test_the_interval_of_a_difference_is_cut_at_what_it_can_be():
+    estimate = stats.Estimate(0.6, 0.2, 1, 2, 20, limit=1.0)
+    half = theirs.t.ppf(0.975, 1) * 0.2
+    assert half > 1.6
+    assert (estimate.interval().low, estimate.interval().high) == (-1, 1)
+    narrow = estimate.interval(0.5)
+    assert (narrow.low, narrow.high) == pytest.approx((0.6 - 0.2, 0.6 + 0.2))
+    points = estimate.times(100)
+    assert (points.mean, points.interval().high, points.p) == pytest.approx((60, 100, estimate.p))
+    assert mean_interval([-90.0, 90.0], limit=100).high == 100
 
 
 def test_one_value_has_no_interval_and_none_no_mean():

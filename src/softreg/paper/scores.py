@@ -292,6 +292,13 @@ class Scores:
         return float(self.study["statistics"]["rope"])
 
     @property
+    def calibration_ropes(self) -> dict[str, float]:
+        """Half widths of the regions of practical equivalence of ece (points) and nll (nats); nan: none is declared."""
+        declared = self.study["statistics"]
+        # Scores of an earlier version know none.
+        return {name: float(declared.get(f"rope_{name}") or "nan") for name in ("ece", "nll")}
+
+    @property
     def groups(self) -> list[tuple[str, str, str]]:
         """Each (dataset, model, penalty) of the study, in the order of its file."""
         return matrix.groups_of(self.study)

@@ -9,7 +9,7 @@ equivalence (``rope``) has the unit of the scores given: 0 to 1, or points.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ Verdict = Literal["supported", "contradicted", "equivalent", "undecided"]
 EXACT_SEEDS = 16
 """Up to so many seeds the sign-flip test tries every pattern of signs; above, it draws them."""
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 CHUNK = 1 << 22
 """Numbers of one block of resampled counts, 32 MB: enough to keep the matrix product fast."""
@@ -48,18 +48,15 @@ def known(values: ArrayLike) -> Floats:
     return given[~np.isnan(given)]
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike, confidence: float = 0.95, limit: float = INF) -> Interval:
     """Mean and two-sided t-interval, mean ± t(n−1) · s/√n, of independent values; nan values are left out.
 
-    One value has no interval, none has no mean: what is not defined is nan.
+    Cut at ±``limit``, the most that a value can be. One value has no interval, none has no mean: what is not defined is
+    nan.
     """
     sample = known(values)
-    n = len(sample)
-    if n < 2:
-        return Interval(mean_of(sample), NAN, NAN, n)
-    mean, quantile = mean_of(sample), _t_quantile((1 + confidence) / 2, n - 1)
-    half = float(quantile * sample.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    estimate = Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
+    return estimate.interval(confidence)
 
 
 def mean_of(sample: Floats) -> float:
@@ -83,8 +80,9 @@ def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) ->
 class Estimate:
     """A mean, or mean difference, with the standard error and degrees of freedom of its t statistic.
 
-    ``units`` is how many images, or groups of them, were resampled; 0 where these were held fixed. Without a standard
-    error (one seed or one unit) all that follows from it is nan.
+    ``units`` is how many images, or groups of them, were resampled; 0 where these were held fixed. ``limit`` is the
+    most that a difference can be, either way, such as 1 for one of two shares. Without a standard error (one seed or
+    one unit) all that follows from it is nan.
     """
 
     mean: float
@@ -92,11 +90,29 @@ class Estimate:
     df: float
     seeds: int
     units: int
+    limit: float = INF
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """mean ± t(df) · se; its ``n`` is the number of seeds."""
+        """mean ± t(df) · se, cut at ±limit, which takes away what cannot be; its ``n`` is the number of seeds."""
         half = _t_quantile((1 + confidence) / 2, self.df) * self.se
-        return Interval(self.mean, self.mean - half, self.mean + half, self.seeds)
+        low, high = np.clip([self.mean - half, self.mean + half], -self.limit, self.limit).tolist()
+        return Interval(self.mean, low, high, self.seeds)
+
+    def score_interval(self, top: float, confidence: float = 0.95) -> Interval:
+        """Of a score from 0 to ``top``: logit(mean) ± t(df) · se of it, by the delta method, and back.
+
+        It never leaves 0 to ``top``, and is skewed near the ends as scores are. At an end itself nothing varies.
+        """
+        share = self.mean / top
+        if not 0 < share < 1:
+            return Interval(self.mean, self.mean + 0 * self.se, self.mean + 0 * self.se, self.seeds)
+        half = _t_quantile((1 + confidence) / 2, self.df) * self.se / (top * share * (1 - share))
+        low, high = (top / (1 + (1 - share) / share * float(np.exp(-shift))) for shift in (-half, half))
+        return Interval(self.mean, low, high, self.seeds)
+
+    def times(self, factor: float) -> Estimate:
+        """The same in another unit, such as points in the place of shares."""
+        return replace(self, mean=factor * self.mean, se=factor * self.se, limit=factor * self.limit)
 
     @property
     def p(self) -> float:
@@ -208,7 +224,7 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     b = float(np.mean(covariance))
     e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
     variance = _crossed_variance(a, b, e)
-    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units)
+    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units, limit=1.0)
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:

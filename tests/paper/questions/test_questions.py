@@ -1,14 +1,19 @@
 """All questions at once, on studies that lack this or that: each answers, or says in a sentence what it lacks."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import synthetic
+from statsmodels.stats.multitest import multipletests
 
 from softreg.files import read_json
 from softreg.paper.figures import complexity, cost, degeneracy, write_figures
 from softreg.paper.questions import answers
-from softreg.paper.questions.answer import WORDS
+from softreg.paper.questions.answer import EQUIVALENT, WORDS
+from softreg.paper.questions.estimates import adjusted_words, row_of
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
+from softreg.scoring.stats import Estimate
 
 TITLES = {"cost": cost.TITLE, "degeneracy": degeneracy.TITLE, "complexity_images": complexity.TITLE_IMAGES}
 """Of the figures that are left out where they would say nothing, though the question has an answer."""
@@ -45,6 +50,23 @@ def test_every_question_answers_or_says_what_is_lacking(tmp_path, name):
         for text in (answer.absent, answer.summary, *(verdict.sentence for verdict in answer.verdicts)):
             assert "nan" not in text.lower().replace("finan", ""), (answer.key, text)
             assert text == "" or text.rstrip().endswith((".", ".)")), (answer.key, text)
+
+
+def test_equivalence_is_adjusted_over_its_family_as_differences_are():
+    """A dozen differences on the border: unadjusted, nearly every second study would call one equivalent."""
+    random = np.random.default_rng(0)
+    studies = []
+    for _ in range(400):
+        rows = [row_of(Estimate(0.5 + random.normal(0, 0.1), 0.1, 1e6, 10, 0)) for _ in range(12)]
+        frame = adjusted_words(pd.DataFrame(rows), [], 0.5)
+        assert frame["p_equivalence_holm"].to_numpy() == pytest.approx(
+            multipletests(frame["p_equivalence"], method="holm")[1]
+        )
+        studies.append([(frame["word"] == EQUIVALENT).any(), (frame["p_equivalence"] < 0.05).any()])
+    adjusted, plain = np.mean(studies, axis=0)
+    # Four standard errors above 5 %; 1 − 0.95¹² is 46 %.
+    assert adjusted < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
+    assert plain > 0.35
 
 
 @pytest.mark.parametrize("name", ["nothing run", "one seed", "no reference", "folds"])

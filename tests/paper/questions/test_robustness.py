@@ -5,6 +5,7 @@ import pytest
 import synthetic
 from scipy.stats import ttest_rel
 
+from softreg.files import read_json, write_json
 from softreg.paper.questions import robustness
 from softreg.paper.scores import Scores
 from softreg.scoring import records
@@ -97,6 +98,21 @@ def test_calibration_is_paired_by_seed_and_adjusted_by_holm(scores, answer):
     low, high = sorted(p, key=p.get)
     assert rows[low]["p_holm"] == pytest.approx(min(1, 2 * p[low]))
     assert rows[high]["p_holm"] == pytest.approx(max(p[high], min(1, 2 * p[low])))
+
+
+def test_calibration_is_equivalent_within_a_region_of_its_own(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    study = read_json(folder / "study.json")
+    study["statistics"] |= {"rope_ece": 50.0, "rope_nll": None}
+    write_json(tmp_path / "study.json", study)
+    answer = robustness.answer(Scores(tmp_path))
+    words = {(v.dataset, v.subject): v.word for v in answer.verdicts if v.subject.startswith(("ECE", "NLL"))}
+    assert {word for (_, subject), word in words.items() if subject.startswith("ECE")} == {"equivalent"}
+    assert "equivalent" not in {word for (_, subject), word in words.items() if subject.startswith("NLL")}
+    numbers = answer.numbers[answer.numbers["part"] == "calibration"].set_index("quantity")["p_equivalence_holm"]
+    assert numbers["nll"].isna().all()
+    assert (numbers["ece"] < 0.05).all()
 
 
 def test_worse_calibration_contradicts(folder, tmp_path):

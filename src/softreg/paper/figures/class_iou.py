@@ -62,7 +62,7 @@ def _numbers(scores: Scores, dataset: str) -> pd.DataFrame:
     rows = []
     differences = scores.ordered(estimates.relative(scores, points, ["iou"]))
     for key, part in differences.groupby(["model", "penalty", "class"], sort=False):
-        interval = stats.mean_interval(part["iou"].to_numpy())
+        interval = stats.mean_interval(part["iou"].to_numpy(), limit=100)
         rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
     numbers = pd.DataFrame(rows, columns=["model", "penalty", "class", "mean", "low", "high", "n"])
     return numbers.merge(plain.groupby(["model", "class"])["plain"].mean().reset_index(), how="left")

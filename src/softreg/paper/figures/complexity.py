@@ -60,10 +60,15 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
             by_dataset = dict(list(mine.groupby("dataset")))
             for dataset in (name for name in family.index if name in by_dataset):
                 for measure in MEASURES:
-                    estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy())
+                    limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
+                    estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy(), limit)
                     names = {"model": model, "penalty": penalty, "dataset": dataset}
                     names |= {"level": family[dataset], "quantity": f"{prefix}{measure}"}
-                    rows.append(names | estimates.columns_of(estimate))
+                    row = names | estimates.columns_of(estimate)
+                    if measure == "test" and not prefix:
+                        score = estimate.score_interval(100)
+                        row |= {"low": score.low, "high": score.high}
+                    rows.append(row)
     return pd.DataFrame(rows)
 
 

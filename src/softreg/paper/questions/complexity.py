@@ -45,6 +45,9 @@ DRAWING = frozenset({*COMPLEXITY, "label_noise", "seed"})
 SINGLE = ", single images"
 """End of the subjects of what single images say."""
 
+LIMITS = {"gap": 200.0, "test": 100.0}
+"""The most, in points, that a gap between training and test mIoU, or a test mIoU, can change."""
+
 BINS = 5
 """Bins of equally many images in which the gain is shown."""
 
@@ -157,7 +160,7 @@ def _changes(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
         for measure, (dataset, level) in product(("gap", "test"), family.items()):
             values = mine.loc[mine["dataset"] == dataset, measure]
             place = {"dataset": dataset, "quantity": f"change of {measure}", "level": level}
-            rows += [names | place | row_of(over_seeds(values.to_numpy()))] if len(values) else []
+            rows += [names | place | row_of(over_seeds(values.to_numpy(), LIMITS[measure]))] if len(values) else []
         for measure in ("gap", "test"):
             place = {"dataset": ", ".join(family.index), "quantity": f"rise of {measure}"}
             rows.append(names | place | row_of(over_seeds(rises(mine, family, measure))))

@@ -123,7 +123,7 @@ def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for names, part in found.groupby(PLACE, sort=False, dropna=False):
         values = part["difference"].to_numpy()
-        wide, narrow = stats.mean_interval(values), stats.mean_interval(values, 0.9)
+        wide, narrow = stats.mean_interval(values, limit=100), stats.mean_interval(values, 0.9, limit=100)
         row = dict(zip(PLACE, names, strict=True))
         row |= {"n": wide.n, "difference": wide.mean, "low": wide.low, "high": wide.high}
         row |= {"low90": narrow.low, "high90": narrow.high}
@@ -199,7 +199,7 @@ def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
     Its interval is the one that `_word` goes by: of all strengths together, by Bonferroni.
     """
     rope, level = scores.rope, 1 - 0.05 / len(samples)
-    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level)) for values in samples]
+    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level, 100)) for values in samples]
     held = sum(p < 0.05 for p, _ in tests)
     told = [f"equivalent within ±{rope:g} points at {held} of {plural(len(tests), 'strength')}"]
     p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))

@@ -49,10 +49,13 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
     return both.assign(**differences)[frame.columns].reset_index(drop=True)
 
 
-def over_seeds(values: Sequence[float] | Floats) -> Estimate:
-    """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out."""
+def over_seeds(values: Sequence[float] | Floats, limit: float = float("inf")) -> Estimate:
+    """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out.
+
+    ``limit`` is the most that a value can be, either way.
+    """
     sample = stats.known(values)
-    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), 0)
+    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), 0, limit)
 
 
 def crossed_mean(values: Floats, units: Units | None = None) -> Estimate:
@@ -94,9 +97,9 @@ def columns_of(estimate: Estimate) -> dict[str, float]:
 
 
 def row_of(estimate: Estimate) -> dict[str, float]:
-    """`columns_of`, and the ends of the 90 % interval, which equivalence goes by: low90, high90."""
+    """`columns_of`, the ends of the 90 % interval, low90 and high90, and what the tests are made from: se, df."""
     narrow = estimate.interval(0.90)
-    return columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high}
+    return columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high, "se": estimate.se, "df": estimate.df}
 
 
 def word_of(row: Any, rope: float) -> str:
@@ -104,15 +107,30 @@ def word_of(row: Any, rope: float) -> str:
     return stats.verdict(row.low, row.high, row.low90, row.high90, rope)
 
 
-def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float) -> pd.DataFrame:
-    """``frame`` with p_holm, p adjusted among the rows that agree in the columns ``family``, and `word_of` by it.
+def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float | Sequence[float]) -> pd.DataFrame:
+    """``frame``, of rows with `row_of`, with the words of its verdicts on "it is above 0".
 
-    Without columns all rows are one family.
+    Added are p_equivalence (within ±``rope``, of all rows or one for each; nan: none is declared), and by Holm among
+    the rows that agree in the columns ``family``, or all, p_holm and p_equivalence_holm. A row is equivalent, supported
+    or contradicted, the first that holds, where the adjusted p is below 0.05. se and df go.
     """
     if frame.empty:
         return frame
-    frame = frame.assign(p_holm=frame.groupby([*family] or (lambda _: 0), sort=False)["p"].transform(stats.holm))
-    return frame.assign(word=[words.adjusted(word_of(row, rope), row.p_holm) for row in rows_of(frame)])
+    ropes = np.broadcast_to(np.asarray(rope, dtype=np.float64), len(frame))
+    parts = frame.rename(columns={"difference": "mean"})[["mean", "se", "df"]].astype(float)
+    tested = zip(parts["mean"], parts["se"], parts["df"], ropes, strict=True)
+    frame = frame.assign(p_equivalence=[stats.equivalence_p(*each) for each in tested])
+    families = frame.groupby([*family] or (lambda _: 0), sort=False)
+    holm = {f"{name}_holm": families[name].transform(stats.holm) for name in ("p", "p_equivalence")}
+    frame = frame.assign(**holm).drop(columns=["se", "df"])
+    return frame.assign(word=[_adjusted_word(row) for row in rows_of(frame)])
+
+
+def _adjusted_word(row: Any) -> str:
+    if row.p_equivalence_holm < 0.05:
+        return words.EQUIVALENT
+    word = words.SUPPORTED if row.low > 0 else words.CONTRADICTED if row.high < 0 else words.UNDECIDED
+    return words.adjusted(word, row.p_holm)
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:

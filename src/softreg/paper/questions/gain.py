@@ -31,8 +31,8 @@ HEAD = Answer(
     "training runs and test images like those drawn, within one data set and model.",
     statistic="Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is "
     "taken. p from its t statistic, adjusted by Holm within the primary contrasts of one data set and model, and "
-    "within the secondary ones; beside it the sign-flip p over seeds on these test images, and the p of two one-sided "
-    "tests of equivalence.",
+    "within the secondary ones, and so is the p of two one-sided tests of equivalence; beside it the sign-flip p over "
+    "seeds on these test images.",
     interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images, or the groups that "
     "they come in (patients, videos, blocks), are the units of resampling, paired by both; the variance is that "
     "between seeds and that of leaving out each image or group in turn (jackknife), with t of Satterthwaite's degrees "
@@ -46,7 +46,7 @@ ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
 """In the place of names, where a verdict is over all of them; no entry of a study can have such a name."""
 
 ENDS = ["low", "high", "low90", "high90"]
-TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "correlation", "detectable", "word"]
+TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "p_equivalence_holm", "correlation", "detectable", "word"]
 COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", *ENDS, *TESTS]
 COLUMNS += ["lambda", "reference_lambda"]
 POOLED = ["penalty", "reference", "difference", "low", "high", "p", "p_holm", "word", "datasets", "rank"]
@@ -76,7 +76,7 @@ class Resampled:
             return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.units)
         part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
-        return replace(found, mean=100 * found.mean, se=100 * found.se)
+        return found.times(100)
 
     @cached_property
     def best(self) -> str:
@@ -152,10 +152,10 @@ def contrasts(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, reference, primary, n_seeds, n_images, n_groups (that these images come in, or
     their number where each is its own); difference in points of test mIoU with its 95 % interval (low, high) and its
-    90 % interval, over groups and seeds; p of no difference by the same t statistic,
-    p_seed by sign flips over the seeds on these images, p_holm (p, adjusted within the primary or the secondary
-    contrasts of its data set and model), p_equivalence; correlation of the two over seeds; detectable (the difference
-    found with 80 % power at this n); word (a verdict on "the difference is above 0", by p_holm too), lambda and
+    90 % interval, over groups and seeds; p of no difference by the same t statistic, p_seed by sign flips over seeds on
+    these images, p_equivalence, p_holm and p_equivalence_holm (adjusted within the primary or the secondary
+    contrasts of its data set and model); correlation of the two over seeds; detectable (the difference found with 80 %
+    power at this n); word (a verdict on "the difference is above 0", by adjusted p), lambda and
     reference_lambda. nan where not defined.
     """
     chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
@@ -166,21 +166,20 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names = {"dataset": dataset, "model": model, "primary": primary}
                 names["lambda"] = chosen.get((dataset, model, penalty), "")
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
-                rows.append(names | _contrast(sample, penalty, reference, scores.rope))
-    frame = pd.DataFrame([row for row in rows if row["n_seeds"]], columns=COLUMNS)
-    return adjusted_words(frame, ["dataset", "model", "primary"], scores.rope)
+                rows.append(names | _contrast(sample, penalty, reference))
+    frame = pd.DataFrame([row for row in rows if row["n_seeds"]])
+    return adjusted_words(frame, ["dataset", "model", "primary"], scores.rope).reindex(columns=COLUMNS)
 
 
-def _contrast(sample: Resampled, penalty: str, reference: str, rope: float) -> dict[str, Any]:
+def _contrast(sample: Resampled, penalty: str, reference: str) -> dict[str, Any]:
     estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
     row = row_of(estimate)
     return {
         **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds},
         **{"n_images": sample.images, "n_groups": estimate.units},
-        **{"difference": row["mean"], "p": row["p"]},
-        **{name: row[name] for name in ENDS},
+        **{"difference": row["mean"]},
+        **{name: row[name] for name in (*ENDS, "p", "se", "df")},
         "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
-        "p_equivalence": estimate.equivalence_p(rope),
         "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
         "detectable": stats.detectable_effect(estimate.se, estimate.df),
     }
@@ -225,7 +224,7 @@ def _over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
     for name in (each for each in scores.penalties if scores.kinds[each] != "none" and each in table):
         if (plain := scores.references[name]) in table:
             means = (table[name] - table[plain]).groupby("dataset").mean().dropna()
-            row = row_of(over_seeds(means.to_numpy()))
+            row = row_of(over_seeds(means.to_numpy(), limit=100))
             names = {"penalty": name, "reference": plain, "difference": row["mean"], "datasets": row["seeds"]}
             rows += [row | names] if len(means) else []
     frame = adjusted_words(pd.DataFrame(rows), [], scores.rope)
@@ -288,7 +287,8 @@ def sentence(scores: Scores, row: Any) -> str:
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
         f"p {p_text(row.p_holm)}",
         f"sign-flip p over seeds {p_text(row.p_seed)}",
-        f"p of equivalence within ±{scores.rope:g} points {p_text(row.p_equivalence)}",
+        f"p of equivalence within ±{scores.rope:g} points {p_text(row.p_equivalence)}, adjusted in the same way "
+        f"{p_text(row.p_equivalence_holm)}",
     ]
     if not math.isnan(row.correlation):
         parts.append(f"correlation of the pairs {signed(row.correlation)}")

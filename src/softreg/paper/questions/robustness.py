@@ -27,8 +27,8 @@ HEAD = Answer(
     "and then over corruptions. The verdict is on mIoU there: who scores less on the images as they are has less to "
     "lose.",
     interval="95 % t-interval over evaluation seeds; test images are held fixed. Holm's p is over the penalties and "
-    "models of one data set and measure. The region of practical equivalence is in points of mIoU, so it does not "
-    "apply to calibration, where a difference counts if Holm's p is below 0.05.",
+    "models of one data set and measure. Equivalence of ECE and NLL is judged only where the study declares regions "
+    "for them, `statistics: {rope_ece: …, rope_nll: …}`, as the other is in points of mIoU.",
 )
 NO_CORRUPTION = (
     "No network was tested on corrupted images: add `evaluation: {corruptions: [noise, blur, contrast, jpeg]}` to "
@@ -88,22 +88,32 @@ def _long(changes: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
     return changes.melt(keys, var_name=name, ignore_index=False).sort_index(kind="stable")
 
 
-def _table(scores: Scores, changes: pd.DataFrame, rope: float) -> pd.DataFrame:
+def _table(scores: Scores, changes: pd.DataFrame, ropes: dict[str, float] | None = None) -> pd.DataFrame:
     """The means over seeds of the ``value`` of ``changes``, for each part, data set, model, penalty and quantity.
 
-    Columns: these, and those of `estimates.row_of` and `estimates.adjusted_words`, by ``rope``.
+    Columns: these, and those of `estimates.row_of` and `estimates.adjusted_words`, by ``ropes`` of each quantity, or
+    by that of mIoU.
     """
     names = ["part", *GROUP, "quantity"]
     rows = [
-        dict(zip(names, key, strict=True)) | estimates.row_of(estimates.over_seeds(values.to_numpy()))
+        dict(zip(names, key, strict=True)) | estimates.row_of(estimates.over_seeds(values.to_numpy(), _limit(key)))
         for key, values in scores.ordered(changes).groupby(names, sort=False)["value"]
     ]
+    rope = [ropes[str(row["quantity"])] if ropes else scores.rope for row in rows]
     return estimates.adjusted_words(pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
+
+
+def _limit(names: tuple[Any, ...]) -> float:
+    """The most that a difference can be, in points: of two scores 100, of two differences twice that; of nats, any."""
+    part, quantity = names[0], names[-1]
+    if quantity == "nll":
+        return float("inf")
+    return 100.0 if part == PARTS["miou"] or quantity == "ece" else 200.0
 
 
 def _corruptions(scores: Scores) -> Part:
     changes = changes_by_corruption(scores).rename(columns=PARTS | {"corruption": "quantity"})
-    numbers = _table(scores, _long(changes, [*GROUP, "seed", "quantity"], "part"), scores.rope)
+    numbers = _table(scores, _long(changes, [*GROUP, "seed", "quantity"], "part"))
     if numbers.empty:
         return Part(numbers, [], NO_CORRUPTION)
     over_all = numbers[numbers["quantity"] == ALL]
@@ -130,7 +140,7 @@ def _label_noise(scores: Scores) -> Part:
             gains[gains["dataset"] == clean], on=["model", "penalty", "seed"], suffixes=("", "_clean")
         )
         more = both.assign(part="label noise", quantity=f"gain less that on {clean}")
-        numbers.append(_table(scores, more.assign(value=both["gain"] - both["gain_clean"]), scores.rope))
+        numbers.append(_table(scores, more.assign(value=both["gain"] - both["gain_clean"])))
         verdicts += [_of_label_noise(scores, clean, noisy, row) for row in rows_of(numbers[-1])]
     text = "An entry gains more over no penalty where training images are mislabelled"
     summary = f"{text}: {counted(verdicts, MISLABELLED)} contrasts." if len(numbers) > 1 else NO_LABEL_NOISE
@@ -151,8 +161,7 @@ def _calibration(scores: Scores) -> Part:
     final = scores.final_test
     scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
     changes = _long(relative(scores, scaled, [*CALIBRATION]), [*GROUP, "seed"], "quantity").assign(part="calibration")
-    # No difference is too small to matter here: the region of practical equivalence is of mIoU.
-    numbers = _table(scores, changes, rope=0)
+    numbers = _table(scores, changes, scores.calibration_ropes)
     verdicts = [_of_calibration(scores, row) for row in rows_of(numbers) if row.seeds]
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
     summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else estimates.NOTHING_PAIRED
