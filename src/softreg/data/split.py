@@ -89,14 +89,14 @@ def _list(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[st
 
 
 def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
-    (val, test), seed = shares(split), int(split["seed"])
+    (val, test), seed, rule = shares(split), int(split["seed"]), split["rule"]
     sizes: dict[str, int] = {}
     for sample in samples:
         if sample.group is None:
-            raise UserError(f"`datasets.{name}.split.rule` is 'group', but the image {sample.id} has no group")
+            raise UserError(f"`datasets.{name}.split.rule` is {rule!r}, but the image {sample.id} has no group")
         sizes[sample.group] = sizes.get(sample.group, 0) + 1
     if len(sizes) < len(PARTS):
-        raise UserError(f"`datasets.{name}.split.rule` is 'group', which needs three groups: there are {len(sizes)}")
+        raise UserError(f"`datasets.{name}.split.rule` is {rule!r}, which needs three groups: there are {len(sizes)}")
     targets = {
         "train": (1 - val - test) * len(samples),
         "val": val * len(samples),
@@ -105,7 +105,7 @@ def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[s
     trials = (_deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS))
     best = min(trials, key=lambda dealt: _distance(dealt, sizes, targets))
     part_of = {sample.id: best[sample.group] for sample in samples if sample.group is not None}
-    return part_of, f"whole groups, val {val:g} and test {test:g}, seed {seed}"
+    return part_of, f"whole {rule.removesuffix('s')}s, val {val:g} and test {test:g}, seed {seed}"
 
 
 def _deal(order: Sequence[str], sizes: dict[str, int], targets: dict[str, float]) -> dict[str, str]:
@@ -131,4 +131,6 @@ _RULES: dict[str, Callable[[str, Sequence[Sample], Options], tuple[dict[str, str
     "fraction": _fraction,
     "list": _list,
     "group": _group,
+    # What a block is, and which images are in one, is the data set's to say.
+    "blocks": _group,
 }

@@ -1,9 +1,13 @@
 """CamVid: frames of four driving videos, 360 × 480, in the split of 367, 101 and 233 images that the SegNet
 authors published.
 
-The value 11 means void and becomes ignore. A frame's group is its video. Two things to know when reading
-scores: each part of the split holds neighbouring frames of one video, and the sequence 0001TP is in both train
-and test.
+The value 11 means void and becomes ignore. Frames of training and test are a second apart and resemble their
+neighbours, so a frame's group is its block of 20 seconds; under the rule ``group`` it is its video, which then
+stays whole. What scores can claim depends on the split. In the official one, test is 13 blocks of two videos, of
+one of which, 0001TP, other minutes are in training, and validation is one clip of seven seconds at 15 frames a second
+whose neighbours of a second away are in training. The rule ``blocks`` deals the blocks of all four videos, and leaves
+out that clip: scores are then for other stretches of the same four drives, with neighbours a second away at each
+block's ends. Neither says anything of other drives; four videos are too few for that.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from typing import ClassVar
 
 from softreg.data.base import IGNORE, PARTS, Colour, Dataset, Options, Sample, at_github, lines_of, pair
 from softreg.errors import UserError
+
+BLOCK = 600
+"""Frames of a block, 20 s at 30 frames a second, by which the files are numbered."""
 
 _FOLDERS = [part + suffix for part in PARTS for suffix in ("", "annot")]
 
@@ -55,12 +62,14 @@ class CamVid(Dataset):
     }
 
     def samples(self, options: Options, root: Path) -> list[Sample]:
-        """The frames that the three lists name, in their order."""
+        """The frames that the three lists name, in their order; under the rule ``blocks`` without those of val."""
         codes = {index: index for index in range(len(self.palette))} | {len(self.palette): IGNORE}
-        found = []
-        for part in PARTS:
+        rule, found = options["split"]["rule"], []
+        for part in PARTS if rule != "blocks" else ("train", "test"):
             for image, mask in _listed(root / "CamVid" / f"{part}.txt"):
-                found.append(pair(image.stem, image, mask, codes, part, image.stem.split("_")[0]))
+                video, _, frame = image.stem.partition("_")
+                group = video if rule == "group" else f"{video}-{int(frame.removeprefix('f')) // BLOCK}"
+                found.append(pair(image.stem, image, mask, codes, part, group))
         return found
 
 
