@@ -6,6 +6,7 @@ network by network and image by image, so that what they share cancels out; else
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, 
         )
         units = b.units(group[0], first.images)
         tp, fp, fn = (stats.by_unit(counts, units) for counts in (tp, fp, fn))
-        found = stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0).interval()
+        found = replace(stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0), limit=1.0).interval()
         pairing = f"paired by {len(shared)} seeds and {images_told(len(first.images), units.max() + 1)}"
         return *means, 100 * found.mean, 100 * found.low, 100 * found.high, pairing
     return *means, *_welch(*scores), f"unpaired, {len(scores[0])} and {len(scores[1])} seeds"

@@ -224,7 +224,7 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     b = float(np.mean(covariance))
     e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
     variance = _crossed_variance(a, b, e)
-    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units, limit=1.0)
+    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units)
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:

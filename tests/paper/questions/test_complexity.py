@@ -201,6 +201,8 @@ def test_images_of_a_group_are_left_out_together():
     kept = [units != unit for unit in range(4)]
     by_hand = np.stack([values[:, rest].mean(1) for rest in kept], axis=1)
     mean, expected = estimates.crossed_mean(values, units), estimates.crossed(values.mean(1), by_hand)
+    wide = estimates.crossed_mean(100 * values, units).interval()
+    assert wide.high - wide.low == pytest.approx(100 * (mean.interval().high - mean.interval().low))
     assert (mean.mean, mean.se, mean.df, mean.units) == pytest.approx((expected.mean, expected.se, expected.df, 4))
     span = np.quantile(x, 0.9) - np.quantile(x, 0.1)
     slopes = np.array([[np.polyfit(x[rest], each[rest], 1)[0] for rest in kept] for each in values]) * span

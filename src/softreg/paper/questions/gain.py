@@ -76,7 +76,7 @@ class Resampled:
             return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.units)
         part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
-        return found.times(100)
+        return replace(found, limit=1.0).times(100)
 
     @cached_property
     def best(self) -> str:
@@ -212,20 +212,20 @@ def pooled(scores: Scores) -> pd.DataFrame:
     if len(table) < 2:
         return pd.DataFrame(columns=POOLED)
     ranks = stats.ranks(table.dropna(axis=1))
-    frame = _over_datasets(scores, table)
+    frame = over_datasets(scores, table)
     order = [name for name in scores.penalties if name in set(frame["penalty"]) | set(ranks.mean.index)]
     frame = frame.set_index("penalty").reindex(order).rename_axis("penalty").reset_index()
     return frame.assign(rank=frame["penalty"].map(ranks.mean), critical_difference=ranks.critical_difference)[POOLED]
 
 
-def _over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
+def over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
     """The columns of `pooled` but those of ranks, of a ``table`` (points) of data set × model by penalty."""
     rows = []
     for name in (each for each in scores.penalties if scores.kinds[each] != "none" and each in table):
         if (plain := scores.references[name]) in table:
             means = (table[name] - table[plain]).groupby("dataset").mean().dropna()
             row = row_of(over_seeds(means.to_numpy(), limit=100))
-            names = {"penalty": name, "reference": plain, "difference": row["mean"], "datasets": row["seeds"]}
+            names = {"penalty": name, "reference": plain, "difference": row.pop("mean"), "datasets": row["seeds"]}
             rows += [row | names] if len(means) else []
     frame = adjusted_words(pd.DataFrame(rows), [], scores.rope)
     if frame.empty:
