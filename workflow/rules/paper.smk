@@ -2,7 +2,10 @@ rule gather_scores:
     input:
         [mark(GRAPH.last(path)) for path in GRAPH.sweep + GRAPH.final],
         [mark(GRAPH.select(group)) for group in GRAPH.groups],
-        [mark(GRAPH.last_revealed(groups[0])) for groups in set(GRAPH.revealed.values())],
+        [
+            mark(GRAPH.last_revealed(groups[0]))
+            for groups in set(GRAPH.revealed.values())
+        ],
     output:
         [f"{RESULTS}/scores/{name}" for name in places.SCORES],
         GRAPH.gather.mark.as_posix(),
