@@ -48,7 +48,7 @@ def test_numbers_are_those_of_the_records(scores):
 
 def test_l2_tells_how_it_is_realised_unless_the_study_names_it(tmp_path):
     penalties = {"none": {}, "l2": {"lambda": [1e-4]}, "l2-decoupled": {"kind": "l2", "realisation": "decoupled"}}
-    study = synthetic.make_study(tmp_path, penalties=penalties)
+    study = synthetic.make_study(tmp_path, penalties=penalties, figures={})
     synthetic.make_results(study, tmp_path)
     scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
     assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled"]
@@ -72,7 +72,7 @@ def test_the_caption_says_what_averaging_the_weights_has_changed(scores):
     final = Scores(scores).final_test.query("penalty == 'l2'").set_index("seed")["miou"]
     gains = np.array([100 * final[row["seed"]] - miou(row) for row in last])
     mean, half = gains.mean(), t.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
-    told = f"convnet l2 (proximal) +{mean:.2f} [{mean - half:+.2f}, {mean + half:+.2f}]".replace("-", "−")
+    told = f"convnet l2 +{mean:.2f} [{mean - half:+.2f}, {mean + half:+.2f}]".replace("-", "−")
     assert f"over seeds: {told}." in caption(Scores(scores), main_frame(Scores(scores)))
 
 
@@ -196,9 +196,9 @@ def test_contrasts_are_told_in_three_forms(scores, tmp_path):
     assert frame[["penalty", "reference", "n_seeds"]].to_numpy().tolist() == [["l1", "none", 2], ["l2", "none", 3]]
     text = (tmp_path / "tables" / "contrasts.md").read_text()
     row = frame.iloc[1]
-    assert f"| l2 (proximal) − none\\* | +{row['difference']:.2f} [" in text
+    assert f"| l2 − none\\* | +{row['difference']:.2f} [" in text
     assert f"| 3 × 6 | {row['word']} |" in text
-    assert r"l2 (proximal) $-$ none\textsuperscript{*} & +" in (tmp_path / "tables" / "contrasts_table.tex").read_text()
+    assert r"l2 $-$ none\textsuperscript{*} & +" in (tmp_path / "tables" / "contrasts_table.tex").read_text()
 
 
 def compiled(folder):

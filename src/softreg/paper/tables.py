@@ -204,7 +204,7 @@ def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
     """What averaging the weights has changed, of each row of the main table whose networks are averaged."""
     told = []
     for group in frame[GROUP].itertuples(index=False, name=None):
-        cells = scores.averaged[(scores.averaged[GROUP] == group).all(axis=1)]
+        cells = scores.averaged[(scores.averaged[GROUP] == list(group)).all(axis=1)]
         if len(cells):
             gain = over_seeds((100 * (cells["average"] - cells["last"])).to_numpy()).interval()
             told.append(f"{' '.join(map(scores.label, group[1:]))} {interval(gain.mean, gain.low, gain.high, signed)}")
