@@ -65,10 +65,12 @@ def test_an_entry_tries_every_pair_and_its_trials_are_counted(tmp_path):
 
 
 def test_of_equal_strengths_within_a_standard_error_the_better_learning_rate_is_taken():
-    rows = [("1e-4@1e-2", 0.60, 0.05, 2), ("1e-3@1e-3", 0.57, 0.1, 2), ("1e-3@1e-2", 0.59, 0.1, 2)]
-    frame = pd.DataFrame(rows, columns=["lambda", "val_miou", "val_se", "seeds"])
-    assert choose(frame, "best")["lambda"] == "1e-4@1e-2"
-    assert choose(frame, "one_se")["lambda"] == "1e-3@1e-2"
+    miou = {"1e-4@1e-2": [0.62, 0.58], "1e-3@1e-3": [0.65, 0.49], "1e-3@1e-2": [0.63, 0.55], "1e-2@1e-2": [0.51, 0.50]}
+    cells = pd.DataFrame([(name, seed, -1, value) for name, pair in miou.items() for seed, value in enumerate(pair)])
+    cells.columns = ["lambda", "seed", "fold", "miou"]
+    curves = cells.groupby("lambda")["miou"].agg(val_miou="mean", seeds="size").reset_index()
+    assert choose(curves, cells, "best")["lambda"] == "1e-4@1e-2"
+    assert choose(curves, cells, "one_se")["lambda"] == "1e-3@1e-2"
 
 
 def test_a_trial_is_trained_at_its_learning_rate_and_zero_is_no_penalty(tmp_path):
