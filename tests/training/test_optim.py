@@ -369,7 +369,8 @@ def test_filters_of_a_transposed_convolution_lie_along_its_second_axis(training,
     optimizer = make_optimizer([weight], training)
     group_lasso = Regulariser(make({"kind": "group_lasso"}), "proximal", [Layer("up", module)])
     assert group_lasso.value().item() == pytest.approx((2 * groups - 1) * inputs + 0.01 * inputs, rel=1e-6)
-    weight.grad = torch.zeros_like(weight)
+    # No gradient to speak of; none at all would be a layer of which Adam knows no step.
+    weight.grad = torch.full_like(weight, 1e-12)
     # A prox of s = 0.1 takes 0.1·√p off a filter's norm √p·w, so 0.1 off each weight; Adam, at rest, as SGD at ε = 1.
     if training is ADAM:
         optimizer.param_groups[0]["eps"] = 1.0
@@ -393,6 +394,59 @@ def test_schedules_by_hand():
     assert _rates("polynomial", warmup_epochs=1)[:3] == pytest.approx([1.0, 2.0, 2.0])
     assert max(_rates("constant", warmup_epochs=0.25)) == 2.0
     assert all(rate > 0 for rate in _rates("cosine", warmup_epochs=2))
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "group_lasso", "l0"])
+def test_weights_without_a_gradient_move_no_further_than_a_tenth_of_the_layers_gradient_lets_them(kind):
+    """Of a unit that is silent, Adam knows no step: ηλ/ε, the step of its prox, is 10⁵ times the others' here."""
+    gradient, lr, lambda_ = 1e-3, 1e-2, 1e-6
+    weight = torch.nn.Parameter(torch.full((4, 5), 0.5))
+    optimizer = make_optimizer([weight], ADAM)
+    update = RegularisedStep(optimizer, Regulariser(make({"kind": kind}), "proximal", [as_layer(weight)]), lambda_)
+    for step in range(40):
+        weight.grad = torch.full_like(weight, gradient * (-1) ** step)
+        weight.grad[0] = 0
+        update(lr)
+    # Half of the rows' mean square at most, and √p of the group lasso's filters of five.
+    most = 40 * lr * lambda_ / (0.1 * gradient * 0.75**0.5) * (5**0.5 if kind == "group_lasso" else 1)
+    assert 0 <= 0.5 - weight[0].min().item() <= most + 1e-6
+    assert most < 0.02
+
+
+def test_a_layer_that_has_had_no_gradient_yet_stays():
+    """As below a layer that starts from zero, in its first step."""
+    first, last = torch.nn.Parameter(torch.ones(3, 3)), torch.nn.Parameter(torch.ones(3, 3))
+    optimizer = make_optimizer([first, last], ADAM)
+    update = RegularisedStep(
+        optimizer, Regulariser(make({"kind": "l1"}), "proximal", [as_layer(first), as_layer(last)]), 1e-3
+    )
+    first.grad, last.grad = torch.zeros(3, 3), torch.ones(3, 3)
+    update(1e-2)
+    assert torch.equal(first, torch.ones(3, 3))
+    assert (last < 1).all()
+
+
+@BOTH
+def test_a_penalty_tends_to_none_with_lambda(training):
+    """A network with silent units: what λ = 1e-12 does to its weights is rounding."""
+    torch.manual_seed(0)
+    start = torch.nn.Sequential(torch.nn.Linear(6, 40), torch.nn.ReLU(), torch.nn.Linear(40, 2))
+    with torch.no_grad():
+        start[0].bias[:20] = -10.0
+    inputs, targets = torch.randn(32, 6), torch.randn(32, 2)
+    ends = []
+    for lambda_ in (0.0, 1e-12):
+        network = deepcopy(start)
+        optimizer = make_optimizer(list(network.parameters()), training)
+        layers = [Layer(name, network[int(name)]) for name in ("0", "2")]
+        update = RegularisedStep(optimizer, Regulariser(make({"kind": "l1"}), "proximal", layers), lambda_)
+        for _ in range(100):
+            optimizer.zero_grad()
+            (network(inputs) - targets).square().mean().backward()
+            update(5e-3)
+        ends.append([parameter.detach() for parameter in network.parameters()])
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_only_the_penalised_weights_feel_the_penalty():

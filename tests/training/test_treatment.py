@@ -26,7 +26,15 @@ from softreg.training.stopping import Interrupted, StopRequest
 
 #: Images as they are, and one step on all 12 of them.
 PLAIN = {"scale": None, "flip": False, "brightness": 0, "contrast": 0, "saturation": 0}
-ONE_STEP = {"epochs": 1, "batch_size": 12, "optimizer": "sgd", "lr": 0.1, "schedule": "constant", "augmentation": PLAIN}
+ONE_STEP = {
+    "epochs": 1,
+    "batch_size": 12,
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "lr": 0.1,
+    "schedule": "constant",
+    "augmentation": PLAIN,
+}
 BARE = {"net": {"kind": "convnet", "dropout": 0}}
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
 LITE0 = {"kind": "smp", "encoder": "tu-tf_efficientnet_lite0", "weights": "lite0"}

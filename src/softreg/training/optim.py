@@ -3,8 +3,8 @@
 Proximal steps follow the gradient step on the data term alone: w ← prox_{tλP}(w − t·d). SGD averages its
 gradient: the step is lr times d ← μd + (1 − μ)g, which starts at zero. That is torch's heavy-ball momentum at
 lr(1 − μ); were the prox to take that shorter step too, the fixed point would solve the problem for λ(1 − μ).
-Adam's step differs from weight to weight, and so does the threshold: ηλ/(√v̂ + ε). With either, the fixed points
-are the stationary points of loss + λP.
+Adam's step differs from weight to weight, and so does its prox, see `softreg.training.adam_prox`. With either, the
+fixed points are the stationary points of loss + λP.
 A subgradient step adds λP's gradient to the data term's; a decoupled one takes it from the weights directly,
 scaled by the learning rate alone, before the optimiser's step (Loshchilov and Hutter, 2019).
 """
@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Strength, Tensors
+from softreg.penalties.base import Tensors
+from softreg.training.adam_prox import AdamProx
 from softreg.training.regulariser import Regulariser
 
 
@@ -89,7 +90,7 @@ class RegularisedStep:
             self._change(self.regulariser.penalty.decay_, repeat(lr * self.lambda_, len(self._weight_blocks)))
         self.optimizer.step()
         if realisation == "proximal":
-            self._change(self.regulariser.penalty.prox_, self._strengths(lr))
+            self._prox(lr * self.lambda_)
 
     def _add_gradient(self) -> None:
         """Add the penalty's gradient to that of the data term."""
@@ -97,7 +98,17 @@ class RegularisedStep:
         for gradient, centred in zip(self.regulariser.blocks(gradients), self._centred_blocks(), strict=True):
             torch._foreach_add_(gradient, self.regulariser.penalty.gradient(centred), alpha=self.lambda_)
 
-    def _change(self, change: Callable[[Tensors, Any], None], strengths: Iterable[Strength]) -> None:
+    def _prox(self, strength: float) -> None:
+        if isinstance(self.optimizer, torch.optim.SGD):
+            self._change(self.regulariser.penalty.prox_, repeat(strength, len(self._weight_blocks)))
+        else:
+            self._change(self._adam_prox, self._adam_prox.steps(strength))
+
+    @cached_property
+    def _adam_prox(self) -> AdamProx:
+        return AdamProx(self.optimizer, self.regulariser)
+
+    def _change(self, change: Callable[[Tensors, Any], None], strengths: Iterable[Any]) -> None:
         """Let ``change`` move the weights, or their distance to where they started, in place, block by block."""
         blocks = zip(self._weight_blocks, self._centred_blocks(), strengths, strict=True)
         for index, (weight, moved, strength) in enumerate(blocks):
@@ -119,27 +130,3 @@ class RegularisedStep:
     @cached_property
     def _origin_blocks(self) -> list[list[Tensor]]:
         return self.regulariser.blocks(self.regulariser.origin or ())
-
-    @cached_property
-    def _moment_blocks(self) -> list[list[Tensor]]:
-        """Adam's second moments; they exist from the first step on."""
-        return self.regulariser.blocks(
-            [self.optimizer.state[weight]["exp_avg_sq"] for weight in self.regulariser.weights]
-        )
-
-    def _strengths(self, lr: float) -> Iterator[Strength]:
-        """Step × λ of each block: one number under SGD, ηλ/(√v̂ + ε) under Adam."""
-        if isinstance(self.optimizer, torch.optim.SGD):
-            yield from [lr * self.lambda_] * len(self._weight_blocks)
-            return
-        group = self.optimizer.param_groups[0]
-        step = float(self.optimizer.state[self.regulariser.layers[0].weight]["step"])
-        # √v̂ = √v/correction, taken out of the fraction.
-        correction = math.sqrt(1 - group["betas"][1] ** step)
-        for moments in self._moment_blocks:
-            # A list, as authors of penalties are told; foreach functions give tuples.
-            strength = list(torch._foreach_sqrt(moments))
-            torch._foreach_add_(strength, group["eps"] * correction)
-            torch._foreach_reciprocal_(strength)
-            torch._foreach_mul_(strength, lr * self.lambda_ * correction)
-            yield strength

@@ -1,0 +1,115 @@
+"""The proximal step under Adam: exact where weights have a gradient, gentle where they have none.
+
+Adam's step differs from weight to weight, and a prox with the same steps, of strength s = ηλ/(√v̂ + ε), has the
+stationary points of loss + λP for its fixed points. But a unit that is silent, as a ReLU may be for a while, has
+v̂ = 0: its s is ηλ/ε, and its weights are gone in a few steps at any λ. So the penalty may always undo what Adam has
+just done to a weight, and beyond that moves it no further than a prox whose √v̂ is not below `FLOOR` times its root mean
+square over the layer. Where a step changes nothing, the penalty undoes Adam's move and no more, so that the fixed
+points stay what they were. As λ → 0, all that the penalty does tends to 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from softreg.penalties.base import Tensors
+from softreg.training.regulariser import Regulariser
+
+FLOOR = 0.1
+"""Of √v̂, as a share of its root mean square over the layer."""
+
+
+class Step(NamedTuple):
+    """Of a block of weights, tensors of their shapes: the strengths of two proxes, and how far Adam has moved each."""
+
+    exact: Tensors
+    gentle: Tensors
+    moved: Tensors
+
+
+class AdamProx:
+    """The prox of a regulariser's penalty on weights that ``optimizer``, an Adam, has just moved."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, regulariser: Regulariser) -> None:
+        self.optimizer, self.regulariser = optimizer, regulariser
+
+    def __call__(self, weights: Tensors, step: Step) -> None:
+        """Change a block of weights in place."""
+        change, most = self._change(weights, step.exact), self._change(weights, step.gentle)
+        torch._foreach_abs_(most)
+        torch._foreach_add_(most, step.moved)
+        torch._foreach_minimum_(change, most)
+        torch._foreach_maximum_(change, torch._foreach_neg(most))
+        torch._foreach_add_(weights, change)
+
+    def steps(self, strength: float) -> Iterator[Step]:
+        """The `Step` of each block; ``strength`` is ηλ > 0."""
+        group = self.optimizer.param_groups[0]
+        count = float(self._state(self.regulariser.parameters[0])["step"])
+        first, second = (1 - beta**count for beta in group["betas"])
+        # √v̂ = √v/correction, taken out of the fraction.
+        correction = math.sqrt(second)
+        self._set_floors()
+        for means, squares, floors in zip(self._means, self._squares, self._floors, strict=True):
+            roots = torch._foreach_sqrt(squares)
+            exact, gentle = (
+                _over(strength * correction, torch._foreach_add(each, group["eps"] * correction))
+                for each in (roots, torch._foreach_maximum(roots, floors))
+            )
+            # η·m̂/(√v̂ + ε).
+            moved = torch._foreach_mul(torch._foreach_abs(means), exact)
+            torch._foreach_mul_(moved, group["lr"] / (strength * first))
+            yield Step(exact, gentle, moved)
+
+    def _change(self, weights: Tensors, strength: Tensors) -> list[Tensor]:
+        """What the prox adds to weights."""
+        moved = [weight.clone() for weight in weights]
+        self.regulariser.penalty.prox_(moved, strength)
+        torch._foreach_sub_(moved, weights)
+        return moved
+
+    def _state(self, parameter: Tensor) -> dict[str, Any]:
+        """What Adam remembers of a parameter, from its first step on."""
+        state: dict[str, Any] = self.optimizer.state[parameter]
+        return state
+
+    def _remembered(self, name: str) -> list[list[Tensor]]:
+        return self.regulariser.blocks([self._state(each)[name] for each in self.regulariser.parameters])
+
+    @cached_property
+    def _means(self) -> list[list[Tensor]]:
+        return self._remembered("exp_avg")
+
+    @cached_property
+    def _squares(self) -> list[list[Tensor]]:
+        return self._remembered("exp_avg_sq")
+
+    @cached_property
+    def _least(self) -> list[Tensor]:
+        """The floor of √v of each layer, one number each."""
+        return [parameter.new_zeros(()) for parameter in self.regulariser.parameters]
+
+    @cached_property
+    def _floors(self) -> list[list[Tensor]]:
+        """The floors in the place of each weight, without memory of their own."""
+        pairs = zip(self._least, self.regulariser.parameters, strict=True)
+        return self.regulariser.blocks([least.expand_as(parameter) for least, parameter in pairs])
+
+    def _set_floors(self) -> None:
+        """Take the floors from the moments as they are; in a layer that has had no gradient yet, nothing moves."""
+        for least, parameter in zip(self._least, self.regulariser.parameters, strict=True):
+            least.copy_(self._state(parameter)["exp_avg_sq"].mean()).sqrt_().mul_(FLOOR)
+            least.masked_fill_(least == 0, math.inf)
+
+
+def _over(numerator: float, denominators: Tensors) -> list[Tensor]:
+    """``numerator`` over each; a list, as authors of penalties are told: foreach functions give tuples."""
+    torch._foreach_reciprocal_(denominators)
+    torch._foreach_mul_(denominators, numerator)
+    return list(denominators)
