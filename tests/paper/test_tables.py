@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import synthetic
+from scipy.special import logit
 from scipy.stats import t
 
 from softreg.paper import tables
@@ -40,7 +41,8 @@ def test_numbers_are_those_of_the_records(scores):
         by_seed.append(100 * np.mean(tp / (tp + fp + fn)))
     row = frame.loc["l2"]
     assert row["test_miou"] == pytest.approx(np.mean(by_seed), abs=1e-10)
-    assert row["low"] + row["high"] == pytest.approx(2 * row["test_miou"])
+    low, mean, high = logit(row[["low", "test_miou", "high"]].astype(float) / 100)
+    assert low + high == pytest.approx(2 * mean)
     assert row["high"] - row["low"] == pytest.approx(2 * crossed_half_width(table, "l2"))
     assert (row["lambda"], row["exact_zeros"], row["seeds"]) == ("1e-4", 0.0, 3)
     assert row["seconds"] == pytest.approx(np.mean([12 + seed % 3 for seed in (100, 101, 102)]))

@@ -222,7 +222,7 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (
         f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
-        f"and {_units(scores, frame)} are the units of resampling. Bold: the best mean of a "
+        f"and {_units(scores, frame)} are the units of resampling, and λ̂ is held fixed. Bold: the best mean of a "
         "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
         "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × "
         "seeds in which the mean is the best."

@@ -148,7 +148,7 @@ def test_images_of_one_subject_say_nothing_of_others(in_groups):
     row = row_of(scores, "l1", "none")
     assert math.isnan(row["low"])
     assert math.isnan(row["p"])
-    assert {verdict.word for verdict in gain.answer(scores).verdicts} == {"undecided"}
+    assert {verdict.word for verdict in gain.answer(scores).verdicts} == {"not answerable"}
     assert "show one brain, which stands for no other" in gain.answer(scores).verdicts[0].sentence
     assert "all of one brain, so that nothing is inferred" in tables.caption(scores, tables.main_frame(scores))
 

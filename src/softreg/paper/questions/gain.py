@@ -36,7 +36,7 @@ HEAD = Answer(
     interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images, or the groups that "
     "they come in (patients, videos, blocks), are the units of resampling, paired by both; the variance is that "
     "between seeds and that of leaving out each image or group in turn (jackknife), with t of Satterthwaite's degrees "
-    "of freedom.",
+    "of freedom. λ̂ is held fixed: it is for networks at the λ̂ chosen here, not for choosing it anew.",
 )
 
 SOFT = "soft"
@@ -168,7 +168,9 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
                 rows.append(names | _contrast(sample, penalty, reference))
     frame = pd.DataFrame([row for row in rows if row["n_seeds"]])
-    return adjusted_words(frame, ["dataset", "model", "primary"], scores.rope).reindex(columns=COLUMNS)
+    frame = adjusted_words(frame, ["dataset", "model", "primary"], scores.rope).reindex(columns=COLUMNS)
+    of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
+    return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
 
 
 def _contrast(sample: Resampled, penalty: str, reference: str) -> dict[str, Any]:
