@@ -43,7 +43,8 @@ def test_numbers_are_those_of_the_records(scores):
     assert row["test_miou"] == pytest.approx(np.mean(by_seed), abs=1e-10)
     low, mean, high = logit(row[["low", "test_miou", "high"]].astype(float) / 100)
     assert low + high == pytest.approx(2 * mean)
-    assert row["high"] - row["low"] == pytest.approx(2 * crossed_half_width(table, "l2"))
+    share = row["test_miou"] / 100
+    assert high - mean == pytest.approx(crossed_half_width(table, "l2") / (100 * share * (1 - share)))
     assert (row["lambda"], row["exact_zeros"], row["seeds"]) == ("1e-4", 0.0, 3)
     assert row["seconds"] == pytest.approx(np.mean([12 + seed % 3 for seed in (100, 101, 102)]))
 

@@ -63,7 +63,7 @@ def test_a_plan_lists_what_a_dry_run_lists_after_an_edit(copy, monkeypatch):
     monkeypatch.chdir(copy)
     write_study(copy, title="Another title")
     assert dry_run(copy) == commands_left() == Counter(gather=1, paper=1)
-    write_study(copy, selection={"rule": "one_se"})
+    write_study(copy, selection={"folds": 3})
     assert dry_run(copy) == commands_left()
     assert commands_left()["select"] == 2
 
