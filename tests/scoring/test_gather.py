@@ -109,6 +109,7 @@ def test_what_was_run_is_told_without_ids_or_paths_of_the_machine(tiny, tmp_path
     folder = gather(study, results, data)
     about = read_json(folder / "datasets.json")["brain"]
     assert about["images"] == {"train": 6, "val": 6, "test": 6}
+    assert about["groups"] == {"train": 0, "val": 0, "test": 0}
     assert "ids" not in about
     assert read_json(folder / "study.json") == study.to_dict()
     provenance = read_json(folder / "provenance.json")

@@ -400,7 +400,8 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataF
             continue
         facts = read_json(folder / "dataset.json")
         ids, groups = facts.pop("ids"), facts.pop("groups")
-        about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}}
+        named = {split: len({*names} - {None}) for split, names in groups.items()}
+        about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}, "groups": named}
         for split in ("train", "test"):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
             columns = {"dataset": name, "split": split, "image": ids[split], "group": groups[split]}

@@ -121,6 +121,7 @@ def test_images_of_a_group_are_one_observation_of_the_interval(in_groups):
     counts = np.stack([counts[..., kept, :].sum(-2) for kept in ([0], [1, 3], [2, 4, 5])], -2)
     expected = stats.crossed_interval(stats.crossed_jackknife(*counts), 0, 1).interval()
     assert (row["n_images"], row["n_groups"]) == (6, 3)
+    assert in_groups.datasets["brain"]["groups"] == {"train": 0, "val": 0, "test": 3}
     assert (row["low"], row["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
     assert "over 3 seeds × 3 groups (6 images), crossed" in gain.answer(in_groups).verdicts[0].sentence
     frame = tables.main_frame(in_groups)
