@@ -84,7 +84,7 @@ def test_many_penalties_models_and_one_seed_fit_without_overlap(tmp_path):
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
     assert len(entries) == 4
     assert "Without bars" in entries[0].caption
-    assert "One seed gives no interval" in entries[-1].caption
+    assert "One seed, or images of one group alone, give no interval" in entries[-1].caption
 
 
 @pytest.mark.parametrize("images", [3, 12])
