@@ -193,15 +193,16 @@ def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
 
 
 def test_the_marks_are_those_of_the_rules(tmp_path):
-    """λ_min is the best mean, λ_1SE the strongest within its standard error, by hand for each penalty."""
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "pruning": {"lambda": [0.1, 0.3, 0.4]}}))
+    """λ_min is the best mean, λ_1SE the strongest that is worse by its own standard error at most, paired by seed."""
+    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "pruning": {"lambda": [0.1, 0.2, 0.5]}}))
     _, family = lambda_curves._families(loaded)
     points = lambda_curves._points(loaded, "brain", family)
     pruned = points[points["penalty"] == "pruning"]
     best = pruned["val_miou"].to_numpy().argmax()
-    floor = pruned["val_miou"].iloc[best] - pruned["val_se"].iloc[best]
-    within = np.flatnonzero(pruned["val_miou"] >= floor)[-1]  # the strengths ascend
-    assert pruned["lambda"].tolist() == ["1e-1", "3e-1", "4e-1"]
+    seeds = loaded.sweep_seeds.query("penalty == 'pruning'").pivot(index="lambda", columns="seed", values="miou")
+    worse = seeds.iloc[best] - seeds
+    within = np.flatnonzero(worse.mean(axis=1) <= worse.sem(axis=1))[-1]  # the strengths ascend
+    assert pruned["lambda"].tolist() == seeds.index.tolist() == ["1e-1", "2e-1", "5e-1"]
     assert np.flatnonzero(pruned["lambda_min"]).tolist() == [best]
     assert np.flatnonzero(pruned["lambda_1se"]).tolist() == [within]
     assert within > best  # else this could not tell the two apart
