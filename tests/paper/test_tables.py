@@ -106,7 +106,7 @@ def test_what_cannot_be_told_from_the_best_is_bold(tmp_path):
     means = frame["test_miou"]
     assert frame.loc[means.idxmax(), "best"]
     # 0.20 of the pixels wrong for both, 0.30 without a penalty.
-    assert frame["best"].to_dict() == {"none": False, "l1": True, "l2": True}
+    assert frame["best"].to_dict() == {"none": False, "l1": True, "l2": True, "one class": False}
     write_tables(Scores(scores), tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
     assert sum(line.startswith("| convnet") and "**" in line for line in lines) == 2
@@ -121,6 +121,7 @@ def test_rows_and_names_are_those_of_the_style(tmp_path):
         ["Small", "Ridge"],
         ["Small", "none"],
         ["Small", "l1"],
+        ["Small", "one class"],
     ]
     write_tables(Scores(scores), tmp_path)
     assert "## Heads" in (tmp_path / "tables" / "main.md").read_text()
@@ -162,8 +163,10 @@ def test_csv_and_markdown_hold_the_same_rows(scores, tmp_path):
     lines = [
         line for line in (tmp_path / "tables" / "main.md").read_text().splitlines() if line.startswith("| convnet")
     ]
-    assert len(lines) == len(frame) == 3
-    for line, row in zip(lines, frame.to_dict("records"), strict=True):
+    assert len(lines) == len(frame) == 4
+    *entries, constant = zip(lines, frame.to_dict("records"), strict=True)
+    assert constant[0] == f"| convnet | one class | {constant[1]['test_miou']:.2f} | – | – | – | – | – |"
+    for line, row in entries:
         assert ("**" in line) == row["best"]
         assert f"{row['test_miou']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" in line
         assert f"| {row['lambda']} |" in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from softreg.files import write_text
 from softreg.paper import typeset
-from softreg.paper.questions import answers, gain
+from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
 from softreg.paper.scores import Scores
@@ -97,7 +98,9 @@ MAIN = [
     _measured("s per cell", "seconds", 1, 1),
     Column(
         "Finished",
-        lambda row: f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else ""),
+        lambda row: (
+            f"{row.finished} of {row.expected}" + (f" ({row.other})" if row.other else "") if row.expected else "–"
+        ),
         lambda row: row.finished,
     ),
 ]
@@ -117,29 +120,51 @@ SECONDARY = [
 def main_frame(scores: Scores) -> pd.DataFrame:
     """The numbers of the main table, one row for each dataset × model × penalty, in the order to show.
 
+    After the penalties of each data set and model that has scores comes the row of predicting one class everywhere
+    (`premise.ONE_CLASS`): its test mIoU, and nan for what it does not have.
+
     Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou, low, high
     (in points, 0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a score), images
     (of test), groups (that these come in, or their number where each is its own), best (not to be told from the best
     mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has the best mean
-    of its data set and model), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised
-    weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image with a weight
-    that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"),
-    cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
+    of its data set and model), learnt (whether it is above predicting one class; where not, it is neither best nor
+    first), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised weights), nonzero_weights
+    (of all layers, penalised or not), macs_nonzero (multiply-adds for one image with a weight that is not zero; both
+    means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells (their folders),
+    and what to call the first three: dataset_label, model_label, penalty_label.
     """
     final = [frame[frame["phase"] == "final"] for frame in (scores.cells, scores.timings, scores.weights)]
     parts = [(dict(list(frame.groupby(GROUP))), frame.iloc[:0]) for frame in (scores.final_test, *final)]
     rates = scores.selection.set_index(GROUP)["lr"].to_dict()
+    groups = scores.ordered(pd.DataFrame(scores.groups, columns=GROUP)).itertuples(index=False, name=None)
     rows = []
-    for group in scores.ordered(pd.DataFrame(scores.groups, columns=GROUP)).itertuples(index=False, name=None):
-        row: dict[str, Any] = dict(zip(GROUP, group, strict=True))
-        row |= _row(
-            group,
-            rates.get(group, ""),
-            gain.resampled(scores).get(group[:2]),
-            *(each.get(group, none) for each, none in parts),
-        )
-        rows.append(row | {label: scores.label(row[name]) for name, label in _LABELS.items()})
-    return pd.DataFrame(rows)
+    for place, mine in groupby(groups, key=lambda group: group[:2]):
+        sample = gain.resampled(scores).get(place)
+        for group in mine:
+            row: dict[str, Any] = dict(zip(GROUP, group, strict=True))
+            row |= _row(group, rates.get(group, ""), sample, *(each.get(group, none) for each, none in parts))
+            rows.append(row | _learnt(scores, group))
+        rows += _constant(scores, place)
+    frame = pd.DataFrame(rows)
+    labels = {label: frame[name].map(scores.label) for name, label in _LABELS.items()}
+    return frame.assign(**labels)
+
+
+def _learnt(scores: Scores, group: tuple[str, ...]) -> dict[str, Any]:
+    """Whether an entry has learnt; one that has not has no rank."""
+    if group not in premise.unlearnt(scores):
+        return {"learnt": True}
+    return {"learnt": False, "best": False, "first": math.nan}
+
+
+def _constant(scores: Scores, place: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The row of predicting one class everywhere, of a data set and model that has scores."""
+    frame = premise.table(scores)
+    known = frame[(frame["dataset"] == place[0]) & (frame["model"] == place[1])]
+    counted = {"seeds": 0, "images": 0, "groups": 0, "finished": 0, "expected": 0, "best": False, "learnt": False}
+    told = {"lambda": "", "lr": "", "other": "", "cells": ""}
+    told |= dict(zip(GROUP, (*place, premise.ONE_CLASS), strict=True))
+    return [told | counted | {"test_miou": value} for value in known["constant"].iloc[:1]]
 
 
 def _row(
@@ -193,7 +218,8 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     text = (
         f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
-        "of zeros among the penalised ones. s per cell: seconds of training, as measured."
+        "of zeros among the penalised ones. s per cell: seconds of training, as measured. One class: predicting the "
+        f"most frequent class of the test images everywhere.{_unlearnt(frame)}"
     )
     text += _averaging(scores, frame)
     holes = int((frame["expected"] - frame["finished"]).sum())
@@ -214,6 +240,15 @@ def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
         " Scored are averages of the weights over steps; what they score more than the last weights, with the 95 % "
         f"interval over seeds: {', '.join(told)}."
     )
+
+
+def _unlearnt(frame: pd.DataFrame) -> str:
+    """How many entries of the main table do not beat one class, and what that means for them."""
+    count = int((~frame["learnt"].astype(bool) & (frame["penalty"] != premise.ONE_CLASS)).sum())
+    if not count:
+        return ""
+    entries = "1 entry is" if count == 1 else f"{count} entries are"
+    return f" {entries} not above that, by the 95 % interval of the difference, and so without verdict and rank."
 
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
@@ -307,11 +342,12 @@ def write_tables(scores: Scores, out: Path) -> None:
 def _main_block(scores: Scores, rows: pd.DataFrame) -> Block:
     best = frozenset((place, 2) for place, best in enumerate(rows["best"]) if best)
     headings = ["Model", "Penalty", *(column.heading for column in MAIN)]
-    return _block(scores, rows, caption(scores, rows), headings, shown_rows(rows), best)
+    return _block(scores, rows, caption(scores, rows), headings, "llrrrrrl", shown_rows(rows), best)
 
 
 def _contrast_block(scores: Scores, rows: pd.DataFrame) -> Block:
-    return _block(scores, rows, contrasts_caption(scores, rows), CONTRAST_HEADINGS, contrast_rows(scores, rows))
+    shown = contrast_rows(scores, rows)
+    return _block(scores, rows, contrasts_caption(scores, rows), CONTRAST_HEADINGS, "llrrrrrn", shown)
 
 
 def _block(
@@ -319,13 +355,14 @@ def _block(
     rows: pd.DataFrame,
     text: str,
     headings: Sequence[str],
+    align: str,
     shown: Sequence[Sequence[str]],
     bold: frozenset[tuple[int, int]] = frozenset(),
 ) -> Block:
     """The table of one data set, whose ``rows`` are ``shown``."""
     dataset = str(rows["dataset"].iloc[0])
     note = scores.datasets.get(dataset, {}).get("note", "")
-    return Block(scores.label(dataset), text, headings, "llrrrrrl", shown, bold, note)
+    return Block(scores.label(dataset), text, headings, align, shown, bold, note)
 
 
 def _question_block(scores: Scores, answer: Answer) -> Block:

@@ -45,7 +45,7 @@ def scores(tmp_path_factory):
         {("l1", "1e-4", 101): "diverged"},
         models={"convnet": {}, "second": {"kind": "convnet"}},
         penalties=penalties,
-        seeds={"tuning": [0, 1], "evaluation": [100, 101, 102, 103, 104]},
+        seeds={"tuning": [0, 1], "evaluation": [*range(100, 106)]},
         figures={"style": {"names": {"soft": "Soft"}, "order": ["soft"]}},
     )
 
@@ -79,11 +79,11 @@ def counts_of(scores, penalty):
 def test_a_contrast_is_that_of_the_seeds_both_have(scores):
     row = row_of(scores, "soft", "l1")
     miou = scores.final_test.query("model == 'convnet'").set_index(["penalty", "seed"])["miou"] * 100
-    seeds = [100, 102, 103, 104]
+    seeds = [100, 102, 103, 104, 105]
     gaps = np.array([miou["soft", seed] - miou["l1", seed] for seed in seeds])
-    assert (row["n_seeds"], row["n_images"]) == (4, 6)
+    assert (row["n_seeds"], row["n_images"]) == (5, 6)
     assert row["difference"] == pytest.approx(gaps.mean())
-    flips = [abs((gaps * signs).mean()) for signs in np.stack(np.meshgrid(*[[1, -1]] * 4), -1).reshape(-1, 4)]
+    flips = [abs((gaps * signs).mean()) for signs in np.stack(np.meshgrid(*[[1, -1]] * 5), -1).reshape(-1, 5)]
     assert row["p_seed"] == pytest.approx(np.mean(np.array(flips) >= abs(gaps.mean()) - 1e-12))
     pairs = [[miou[name, seed] for seed in seeds] for name in ("soft", "l1")]
     assert row["correlation"] == pytest.approx(scipy_stats.pearsonr(*pairs).statistic)
@@ -169,6 +169,9 @@ def test_words_are_those_of_the_intervals(scores):
         assert (row["low90"] > -0.5 and row["high90"] < 0.5) == (row["p_equivalence"] < 0.05)
         equal = row["p_equivalence_holm"] < 0.05
         assert (row["word"] == "equivalent") == equal
+        wide = row["high90"] - row["low90"] >= 2 * 0.5
+        assert (row["word"] == "undecided") <= (not wide)
+        assert (row["word"] == "not answerable") == bool(row["why"]) <= wide
         if not equal:
             assert (row["word"] == "supported") == (row["low"] > 0 and row["p_holm"] < 0.05)
             assert (row["word"] == "contradicted") == (row["high"] < 0 and row["p_holm"] < 0.05)
@@ -187,10 +190,10 @@ def test_the_difference_said_to_be_detectable_is_found_four_times_in_five(scores
 def test_means_and_seeds_behind_them(scores):
     sample = gain.resampled(scores)["brain", "convnet"]
     seeds, counts = counts_of(scores, "l1")
-    assert seeds == (100, 102, 103, 104)
+    assert seeds == (100, 102, 103, 104, 105)
     by_hand = dict(zip(seeds, 100 * metrics.miou(*counts), strict=True))
     assert sample.by_seed("l1").dropna().to_dict() == pytest.approx(by_hand)
-    assert sample.estimate("l1").seeds == 4
+    assert sample.estimate("l1").seeds == 5
     assert sample.best == scores.final_test.query("model == 'convnet'").groupby("penalty")["miou"].mean().idxmax()
     points = gain.seed_differences(scores).query("penalty == 'soft' and reference == 'l1' and model == 'convnet'")
     assert points["difference"].mean() == pytest.approx(row_of(scores, "soft", "l1")["difference"])
@@ -206,7 +209,7 @@ def test_the_answer_tells_numbers_in_words(scores):
     for part in (
         gain.signed(row["difference"]),
         f"{gain.signed(row['low'])} to {gain.signed(row['high'])}",
-        "over 4 seeds × 6 images, crossed",
+        "over 5 seeds × 6 images, crossed",
         "over the primary contrasts",
         "λ̂ 1e-4",
         f"{row['detectable']:.2f} points: {row['word']}.",
@@ -268,7 +271,8 @@ def test_a_twin_with_other_label_noise_is_no_data_set_of_its_own(tmp_path):
 def test_one_seed_decides_nothing(tmp_path):
     scores = gathered(tmp_path, {}, seeds={"tuning": [0], "evaluation": [100]})
     answer = gain.answer(scores)
-    assert [verdict.word for verdict in answer.verdicts] == ["undecided", "undecided"]
+    assert [verdict.word for verdict in answer.verdicts] == ["not answerable", "not answerable"]
+    assert "1 evaluation seed, where a verdict needs 5" in answer.verdicts[0].sentence
     assert "1 seed and 6 images of test, which gives no interval" in answer.verdicts[0].sentence
     assert gain.contrasts(scores)["primary"].all()  # no soft: all against none
 

@@ -11,7 +11,7 @@ import synthetic
 from scipy.stats import ttest_rel
 
 from softreg.paper.questions import sparsity
-from softreg.paper.questions.answer import CONTRADICTED, SUPPORTED, UNDECIDED
+from softreg.paper.questions.answer import CONTRADICTED, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.scores import Scores
 from softreg.scoring import records
 
@@ -178,9 +178,9 @@ def test_a_penalty_is_contradicted_where_a_control_gives_as_much_with_fewer_weig
     assert "no penalty beats a control" not in answer.summary  # pruning at 5e-1, just above, is still beaten
 
 
-def test_without_a_control_useful_sparsity_is_undecided(tmp_path):
+def test_without_a_control_useful_sparsity_is_not_answerable(tmp_path):
     answer = sparsity.answer(make(tmp_path, {"none": {}, "l1": PENALTIES["l1"]}))
-    assert words(answer) == {"l1": UNDECIDED}
+    assert words(answer) == {"l1": NOT_ANSWERABLE}
     assert answer.verdicts[0].sentence.endswith("add pruning or small_dense to the study's penalties.")
     assert "neither pruning nor small_dense" in answer.summary
 
@@ -189,15 +189,15 @@ def test_a_control_that_is_sparser_throughout_asks_for_a_weaker_strength(tmp_pat
     answer = sparsity.answer(
         make(tmp_path, PENALTIES | {"pruning": {"lambda": [0.9]}, "small_dense": {"lambda": [0.5]}})
     )
-    assert words(answer)["l1"] == UNDECIDED
-    assert answer.verdicts[0].sentence.endswith(
-        "No strength of pruning and small_dense leaves as many weights: add one of about 0.42."
-    )
+    # With five seeds of the synthetic networks the interval is wider than the margin too.
+    assert words(answer)["l1"] == NOT_ANSWERABLE
+    lacking = "No strength of pruning and small_dense leaves as many weights: add one of about 0.42."
+    assert lacking in answer.verdicts[0].sentence
 
 
 def test_one_seed_decides_nothing_about_accuracy(tmp_path):
     answer = sparsity.answer(make(tmp_path, seeds={"tuning": [0], "evaluation": [100]}))
-    assert words(answer) == {"l1": UNDECIDED, "l2 (proximal)": CONTRADICTED}
+    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2 (proximal)": NOT_ANSWERABLE}
     assert "nothing known, as no seed is left to test the choice" in answer.verdicts[0].sentence
     assert answer.numbers["low"].isna().all()
 
@@ -224,8 +224,9 @@ def test_what_the_study_lacks_is_told(tmp_path, penalties, hint):
 
 def test_few_seeds_tell_a_difference_and_decide_nothing(tmp_path):
     answer = sparsity.answer(make(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}))
-    assert words(answer) == {"l1": UNDECIDED, "l2 (proximal)": CONTRADICTED}
-    assert "n = 3 held-out tuning seeds). So few seeds decide no difference" in answer.verdicts[0].sentence
+    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2 (proximal)": NOT_ANSWERABLE}
+    assert "n = 3 held-out tuning seeds)" in answer.verdicts[0].sentence
+    assert answer.verdicts[0].sentence.endswith("3 tuning seeds, where a verdict needs 5.")
 
 
 def test_a_sweep_that_was_not_scored_on_test_is_told(tmp_path):

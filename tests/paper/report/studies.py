@@ -12,7 +12,7 @@ import synthetic
 
 from softreg.files import write_json, write_text
 from softreg.paper.figures.style import Absent, Drawn
-from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED, UNDECIDED, Answer, Verdict
+from softreg.paper.questions.answer import WORDS, Answer, Verdict
 from softreg.scoring.gather import CELLS, LAYERS, gather
 
 GRID = [1e-5, 1e-4, 1e-3]
@@ -59,8 +59,8 @@ def _make_sparse(file: Path, schema: pa.Schema) -> None:
 def answers() -> list[Answer]:
     """Seven answers that use every word, and one that lacks what it needs."""
     places = [("brain", "convnet"), ("brain", "unet"), ("shapes", "convnet"), ("shapes", "unet")]
-    words = [SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED]
-    told = [_answer(n, places, words[n % 4 :] + words[: n % 2]) for n in range(1, 7)]
+    words = [*WORDS, *WORDS]
+    told = [_answer(n, places, words[n : n + 2 + n % 3]) for n in range(1, 7)]
     lacking = "The study names no corruption; add evaluation.corruptions to it."
     return [*told, Answer("H7", "Is it robust?", "loss", "mean", "bootstrap", absent=lacking)]
 

@@ -14,6 +14,7 @@ import synthetic
 
 from softreg.paper import tables
 from softreg.paper.figures.style import looks_of
+from softreg.paper.questions.answer import WORDS
 from softreg.paper.report import charts, page, points
 from softreg.paper.report.cells import rounded, table
 from softreg.paper.scores import Scores
@@ -87,7 +88,9 @@ def test_the_page_forbids_itself_the_network(parsed):
 
 def test_verdicts_are_counted_by_word(parsed):
     counts = pd.Series([verdict.word for answer in studies.answers() for verdict in answer.verdicts]).value_counts()
-    for word, said in (("supported", ""), ("equivalent", " within ROPE"), ("undecided", " at this n")):
+    said_of = {"equivalent": " within ROPE", "undecided": " at this n", "not answerable": " by this design"}
+    assert set(counts.index) == set(WORDS)
+    for word, said in ((word, said_of.get(word, "")) for word in WORDS):
         assert f"{counts[word]} {word}{said}" in parsed.text
     assert parsed.text.count("soft gains 0.1 points [−0.1, 0.9] on brain; n = 3 seeds.") == 2
 

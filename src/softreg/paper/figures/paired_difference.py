@@ -19,7 +19,7 @@ from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
 from softreg.paper.questions import gain
-from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, NOT_ANSWERABLE, SUPPORTED, UNDECIDED
+from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, NOT_ANSWERABLE, NOT_LEARNT, SUPPORTED, UNDECIDED
 from softreg.paper.questions.estimates import images_told
 from softreg.paper.scores import Scores
 
@@ -30,6 +30,7 @@ VERDICTS: dict[str, tuple[str, dict[str, Any]]] = {
     EQUIVALENT: ("equivalent", {"marker": "s", "mfc": "black"}),
     UNDECIDED: ("undecided", {"marker": "o", "mfc": "white"}),
     NOT_ANSWERABLE: ("not answerable", {"marker": "D", "mfc": "white"}),
+    NOT_LEARNT: ("predicts one class", {"marker": "X", "mfc": "white"}),
 }
 """How a mean is drawn, by its verdict, and what the legend calls it."""
 _MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}

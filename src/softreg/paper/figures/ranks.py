@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page
 from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.questions import premise
+from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.gain import distinct_tests
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -119,8 +121,10 @@ def _caption(scores: Scores, table: pd.DataFrame, ranks: stats.Ranks) -> str:
         "few pairs this difference is most of the scale, and what lies within it is not shown to be equal."
     )
     left = [scores.label(name) for name in scores.penalties if name not in table.columns]
-    if len(distinct_tests(scores)) < len(scores.final_test):
+    if label_noise_pairs(scores):
         text += " A data set that differs from another in label noise alone has the same test images and is left out."
+    if premise.unlearnt(scores):
+        text += " Entries that do not beat predicting one class are not ranked."
     return text + (f" Without a score on each of these pairs, so not ranked: {', '.join(left)}." if left else "")
 
 

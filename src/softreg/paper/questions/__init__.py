@@ -8,6 +8,7 @@ To add a question, write a module that has
 - ``HEAD``, an `Answer` with its key, and with estimand, statistic and interval in words;
 - functions that return tables, one row for each thing estimated; `estimates` has what questions share: differences to
   the reference, estimates over seeds or over seeds and images, p values adjusted by Holm, and the words for numbers;
+  every word of a verdict passes `answer.judge`, which refuses it without its premise (`premise`, seeds, precision);
 - ``answer``, which returns ``HEAD`` with what was found, or with one sentence in ``absent`` that names what to add;
 
 and list the module in `answers`. Its table, its card in the report and its verdicts need nothing else; a figure is a

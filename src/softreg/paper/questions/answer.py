@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,13 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED = "supported", "contradicted", "equivalent", "undecided"
-NOT_ANSWERABLE = "not answerable"
-WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED, NOT_ANSWERABLE)
-"""Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell at this n,
-though they might have. Not answerable: the design cannot tell, whatever the truth.
-"""
+NOT_ANSWERABLE, NOT_LEARNT = "not answerable", "not answered: predicts one class"
+WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED, NOT_ANSWERABLE, NOT_LEARNT)
+"""Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell, though they
+might have. The design cannot tell, whatever the truth; or a network in the claim does no better than a constant."""
 
 FEWEST_SEEDS = 5
-"""With fewer, a difference between seeds' scores decides nothing: its interval rests on too few of them."""
+"""With fewer there is no verdict: an interval over seeds rests on too few of them."""
 
 FEWEST_DATASETS = 5
 """With fewer, nothing is said over all data sets: the unit is then the data set."""
@@ -25,6 +25,43 @@ FEWEST_DATASETS = 5
 def adjusted(word: str, p_holm: float) -> str:
     """``word``, but undecided where a difference is claimed of which Holm's p, over its family, is 0.05 or more."""
     return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < 0.05 else word
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The word of a verdict, and why it is not one that the interval gives: a sentence, empty where it is."""
+
+    word: str
+    why: str = ""
+
+
+def judge(
+    word: str,
+    seeds: int,
+    half: float = math.nan,
+    rope: float = 0.0,
+    unlearnt: str = "",
+    unit: str = "evaluation seed",
+) -> Judgement:
+    """What becomes of ``word``, which an interval gives: the one place where a verdict is refused.
+
+    ``seeds`` are those of kind ``unit`` that the interval is over. ``unlearnt`` is the sentence on a network of the
+    claim that has learnt nothing (`premise`), empty if all have. ``half`` is the half width of the interval by which
+    equivalence within ±``rope`` is judged (nan: none): where it is not below ``rope``, no difference could have been
+    shown to be too small to matter. What such an interval decides all the same, as the difference is large, stands.
+    """
+    if seeds < FEWEST_SEEDS:
+        had = f"{seeds or 'no'} {unit}{'' if seeds == 1 else 's'}"
+        return Judgement(NOT_ANSWERABLE, f"Not answerable by this design: {had}, where a verdict needs {FEWEST_SEEDS}.")
+    if unlearnt:
+        return Judgement(NOT_LEARNT, unlearnt)
+    if word == UNDECIDED and 0 < rope <= half:
+        why = (
+            f"Not answerable by this design: an interval of ±{half:.2g} cannot lie within the ±{rope:g} that do not "
+            "matter, whatever the truth."
+        )
+        return Judgement(NOT_ANSWERABLE, why)
+    return Judgement(word)
 
 
 def opposite(word: str) -> str:
@@ -36,7 +73,8 @@ def opposite(word: str) -> str:
 class Verdict:
     """What the numbers say of one claim in one place, such as soft against none for one data set and model.
 
-    ``word`` is one of `WORDS`; ``sentence`` is written from the numbers, with interval and n.
+    ``word`` is one of `WORDS`; ``sentence`` is written from the numbers, with interval and n, and ends with the reason
+    where the verdict is refused (`judge`).
     """
 
     dataset: str

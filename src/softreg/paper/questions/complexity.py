@@ -22,10 +22,11 @@ from softreg.paper.questions.estimates import (
     Floats,
     Part,
     Units,
-    adjusted_words,
     columns_of,
     counted,
+    ended,
     holm_of,
+    judged_words,
     names_of,
     over_seeds,
     row_of,
@@ -164,7 +165,7 @@ def _changes(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
         for measure in ("gap", "test"):
             place = {"dataset": ", ".join(family.index), "quantity": f"rise of {measure}"}
             rows.append(names | place | row_of(over_seeds(rises(mine, family, measure))))
-    return adjusted_words(pd.DataFrame(rows), ["quantity"], scores.rope)
+    return judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
 def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> Verdict:
@@ -176,7 +177,7 @@ def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> V
         f"training and test mIoU with {name} changes, relative to {reference}, by {told(gap)}{holm_of(gap.p_holm)}; "
         f"test mIoU by {told(test)}. {estimates.HELD}"
     )
-    return Verdict(gap.dataset, gap.model, name, gap.word, sentence)
+    return Verdict(gap.dataset, gap.model, name, gap.word, ended(sentence, gap.why))
 
 
 # Test images of each data set.
@@ -301,7 +302,7 @@ def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
                 rise = rise_over_images(gains.values, values, gains.units)
                 n = {"images": len(values), "groups": rise.units}
                 rows.append(names | {"quantity": f"rise of gain with {covariate}"} | n | row_of(rise))
-    return adjusted_words(pd.DataFrame(rows), ["quantity"], scores.rope)
+    return judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
 def _association(scores: Scores, rise: Any) -> Verdict:
@@ -313,4 +314,4 @@ def _association(scores: Scores, rise: Any) -> Verdict:
         f"{estimates.images_told(rise.images, rise.groups)} and the seeds are crossed. This is an association, not "
         "causal."
     )
-    return Verdict(rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), sentence)
+    return Verdict(rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), ended(sentence, rise.why))

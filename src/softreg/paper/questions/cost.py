@@ -2,7 +2,8 @@
 
 Times are those that each cell recorded while it trained, on whatever else the machine was doing; they are not a
 benchmark. A penalty's cell is compared with the unpenalised one of the same seed on the same kind of device; where the
-two kinds were not trained in turn (`in_turn`), the ratio of their times has no interval and decides nothing.
+two kinds were not trained in turn (`in_turn`), the ratio of their times has no interval and decides nothing. What a
+step takes does not depend on what a network has learnt, so that this question has no such premise.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from softreg.paper.questions.answer import Answer, Verdict, listed
-from softreg.paper.questions.estimates import rows_of, word_of
+from softreg.paper.questions.answer import Answer, Verdict, judge, listed
+from softreg.paper.questions.estimates import ended, rows_of, word_of
 from softreg.paper.scores import Scores
 from softreg.scoring import records, stats
 from softreg.scoring.select import GROUP
@@ -35,7 +36,7 @@ _DECIDES = {"seconds": "seconds_low", "memory": "memory_ratio"}
 
 ENDS = ("", "_ratio", "_low", "_high", "_confidence", "_n")
 COLUMNS = [*GROUP, "kind", "reference", "penalised", "device", *(name + end for name in MEASURES for end in ENDS)]
-SLOPES = ["dataset", "penalty", "measure", "slope", "low", "high", "low90", "high90", "models"]
+SLOPES = ["dataset", "penalty", "measure", "slope", "low", "high", "low90", "high90", "models", "seeds"]
 _KEYS = ["phase", *records.CELL]
 
 HEAD = Answer(
@@ -140,7 +141,7 @@ def slopes(compared: pd.DataFrame) -> pd.DataFrame:
     """Of `ratios`, for each data set, penalty and measure over at least `FEWEST_SIZES` sizes of models.
 
     Ratios of seconds without an interval are left out.
-    Columns: dataset, penalty, measure, slope, low, high (95 %), low90, high90, models.
+    Columns: dataset, penalty, measure, slope, low, high (95 %), low90, high90, models, seeds (the fewest of a ratio).
     """
     rows = []
     penalised = compared[~compared["kind"].isin(["none", "small_dense"])]
@@ -149,7 +150,8 @@ def slopes(compared: pd.DataFrame) -> pd.DataFrame:
             known = part[part[_DECIDES[measure]].notna()]
             if known["penalised"].nunique() >= FEWEST_SIZES:
                 names = {"dataset": dataset, "penalty": penalty, "measure": measure}
-                rows.append(names | _slope(known["penalised"], known[f"{measure}_ratio"]))
+                slope = _slope(known["penalised"], known[f"{measure}_ratio"])
+                rows.append(names | slope | {"seeds": int(known[f"{measure}_n"].min())})
     return pd.DataFrame(rows, columns=SLOPES)
 
 
@@ -212,7 +214,7 @@ def _numbers(compared: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """The ratios, each with the slopes of its data set and penalty."""
     numbers = compared
     for measure in MEASURES:
-        mine = found[found["measure"] == measure].drop(columns=["measure", "low90", "high90"])
+        mine = found[found["measure"] == measure].drop(columns=["measure", "low90", "high90", "seeds"])
         names = {name: f"{measure}_slope{'_' + name if name != 'slope' else ''}" for name in mine.columns[2:]}
         numbers = numbers.merge(mine.rename(columns=names), on=["dataset", "penalty"], how="left")
     return numbers
@@ -225,7 +227,8 @@ def _judged(scores: Scores, row: Any) -> Verdict:
         f"ratio of {measure} of {label} to that without a penalty by {10**row.slope:.3g} (slope {row.slope:+.3f}, 95 % "
         f"t-interval {row.low:+.3f} to {row.high:+.3f}, n = {row.models} models)."
     )
-    return Verdict(row.dataset, f"{row.models} models", f"{label}, {measure}", word_of(row, SLOPE_ROPE), sentence)
+    found = judge(word_of(row, SLOPE_ROPE), row.seeds, (row.high90 - row.low90) / 2, SLOPE_ROPE)
+    return Verdict(row.dataset, f"{row.models} models", f"{label}, {measure}", found.word, ended(sentence, found.why))
 
 
 def _ratios_told(scores: Scores, compared: pd.DataFrame) -> str:

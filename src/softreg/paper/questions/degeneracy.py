@@ -15,8 +15,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper.questions.answer import CONTRADICTED, FEWEST_SEEDS, SUPPORTED, UNDECIDED, Answer, Verdict, listed
-from softreg.paper.questions.estimates import plural, signed
+from softreg.paper.questions import premise
+from softreg.paper.questions.answer import (
+    CONTRADICTED,
+    FEWEST_SEEDS,
+    NOT_ANSWERABLE,
+    SUPPORTED,
+    UNDECIDED,
+    Answer,
+    Judgement,
+    Verdict,
+    judge,
+    listed,
+)
+from softreg.paper.questions.estimates import ended, plural, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -31,7 +43,8 @@ HEAD = Answer(
     statistic="Mean paired difference over tuning seeds at each matching strength, by two one-sided t-tests against "
     "the region of practical equivalence. A pair is one (supported) where that holds at every strength, and is not "
     "(contradicted) where at some strength the interval, widened by Bonferroni's rule for the number of strengths, "
-    "lies outside the region. Beside it, how many pairs of networks have the same bits.",
+    "lies outside the region. Strengths at which one of the two is not above predicting one class are left out. Beside "
+    "it, how many pairs of networks have the same bits.",
     interval="95 % t-interval of the paired differences; the seed (a training run) is resampled, validation images are "
     "fixed.",
 )
@@ -46,7 +59,7 @@ UNDER_BETA = 0.01
 
 SIDES = ["penalty_a", "lambda_a", "penalty_b", "lambda_b"]
 PLACE = ["dataset", "model", "pair", "beta", "strength", *SIDES]
-POINTS = [*PLACE, "seed", "difference", "norm", "zeros", "beyond", "same"]
+POINTS = [*PLACE, "seed", "difference", "norm", "zeros", "beyond", "above", "same"]
 _SAME = ("realisation", "weights", "training")
 _CLAIMS = {
     SOFT_L1: "the two are practically one at the same λ",
@@ -84,7 +97,8 @@ def points(scores: Scores) -> pd.DataFrame:
 
     ``difference`` is in points of validation mIoU; ``norm`` the relative difference of ‖w‖₂; ``zeros`` that of the
     share of exact zeros in points; ``beyond`` by what share smooth L1 is less than its quadratic branch λ‖w‖²/2β, 0
-    while no weight exceeds β and nan for the other pairs; ``same`` whether the weights are the same bits. Where folds
+    while no weight exceeds β and nan for the other pairs; ``above`` by how many points the worse of the two is above
+    predicting one class; ``same`` whether the weights are the same bits. Where folds
     score, a seed has several networks: norm, zeros and beyond are of their sums, ``same`` of all of them.
     """
     keys = ["dataset", "model", "seed"]
@@ -100,6 +114,7 @@ def points(scores: Scores) -> pd.DataFrame:
         norm=np.sqrt(both["squares_a"] / both["squares_b"]) - 1,
         zeros=100 * (both["zeros_a"] - both["zeros_b"]),
         beyond=1 - both["value_a"] / quadratic,
+        above=100 * both[["miou_a", "miou_b"]].min(axis=1) - both["dataset"].map(premise.on_validation(scores)),
         same=both["bits_a"] == both["bits_b"],
     )[POINTS]
 
@@ -163,7 +178,12 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     dataset, model, pair, a, b = (part[name].iloc[0] for name in ("dataset", "model", "pair", "penalty_a", "penalty_b"))
     subject = f"{scores.label(a)} and {scores.label(b)}"
     place = f"On {scores.label(dataset)} with {scores.label(model)}, {subject}"
-    within = part if pair != HUBER_L2 else part[part["beyond"] < UNDER_BETA]
+    learnt = _learnt(part)
+    if learnt.empty:
+        said = f"{place}: at no matching strength is validation mIoU above that of predicting one class."
+        refused = judge(UNDECIDED, part["seed"].nunique(), unlearnt=said, unit="tuning seed")
+        return Verdict(dataset, model, subject, refused.word, refused.why)
+    within = learnt if pair != HUBER_L2 else learnt[learnt["beyond"] < UNDER_BETA]
     if within.empty:
         said = (
             f"{place}: weights exceed β at every matching strength, so that the claim, {_CLAIMS[pair]}, is not tested; "
@@ -172,13 +192,35 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
         )
         return Verdict(dataset, model, subject, UNDECIDED, said)
     samples = [each["difference"].to_numpy() for _, each in within.groupby("strength", sort=False)]
-    word = SUPPORTED if within["same"].all() else _word(samples, scores.rope)
+    found = _judged(scores, within, samples)
     told = [_bits(within), *([] if within["same"].all() else _numbers(scores, samples))]
-    if len(within) < len(part):
-        told.append(f"{len(part) - len(within)} of {len(part)} pairs are left out, as their weights exceed β")
-    return Verdict(
-        dataset, model, subject, word, f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}: {word}."
-    )
+    if len(within) < len(learnt):
+        told.append(f"{len(learnt) - len(within)} of {len(part)} pairs are left out, as their weights exceed β")
+    if len(learnt) < len(part):
+        text = f"{len(part) - len(learnt)} of {len(part)} pairs are left out, as one of the two predicts one class"
+        told.append(text)
+    sentence = f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}: {found.word}."
+    return Verdict(dataset, model, subject, found.word, ended(sentence, found.why))
+
+
+def _learnt(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `points` at strengths where both networks are above predicting one class.
+
+    By their 95 % interval; of few seeds, whose interval says little, by their mean.
+    """
+    above = {strength: stats.mean_interval(values) for strength, values in part.groupby("strength")["above"]}
+    least = {strength: each.low if each.n >= FEWEST_SEEDS else each.mean for strength, each in above.items()}
+    return part[part["strength"].map(least) > 0]
+
+
+def _judged(scores: Scores, part: pd.DataFrame, samples: list[Any]) -> Judgement:
+    """Of the strengths of a pair that are to be judged together. That all weights are the same bits needs no test."""
+    if part["same"].all():
+        return Judgement(SUPPORTED)
+    narrow = [stats.mean_interval(values, 0.9) for values in samples]
+    half = max((each.high - each.low) / 2 for each in narrow)
+    seeds = min(each.n for each in narrow)
+    return judge(_word(samples, scores.rope), seeds, half, scores.rope, unit="tuning seed")
 
 
 def _n(part: pd.DataFrame) -> str:
@@ -220,6 +262,6 @@ def _summary(found: pd.DataFrame, verdicts: list[Verdict]) -> str:
     identity = found[found["pair"] == IDENTITY]
     if len(identity):
         text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."
-    if UNDECIDED in words and n.max() < FEWEST_SEEDS:
+    if NOT_ANSWERABLE in words and n.max() < FEWEST_SEEDS:
         text += " So few seeds show what is exact or gross, and cannot tell a small difference."
     return text

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from softreg.paper.questions import answer as words
-from softreg.paper.questions.answer import Answer, Verdict
+from softreg.paper.questions import premise
+from softreg.paper.questions.answer import Answer, Judgement, Verdict
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.scoring.stats import Crossed, Estimate
@@ -133,6 +134,28 @@ def _adjusted_word(row: Any) -> str:
     return words.adjusted(word, row.p_holm)
 
 
+def judged_words(
+    scores: Scores, frame: pd.DataFrame, family: Sequence[str], rope: float | Sequence[float], seeds: str = "seeds"
+) -> pd.DataFrame:
+    """`adjusted_words` as `softreg.paper.questions.answer.judge` lets them stand, and why where it does not.
+
+    Rows are of a penalty against the ``reference`` that they name, or else the unpenalised entry of its update rule;
+    ``dataset`` may be several, with commas between them. The column ``seeds`` counts evaluation seeds.
+    """
+    frame = adjusted_words(frame, family, rope)
+    if frame.empty:
+        return frame
+    ropes = np.broadcast_to(np.asarray(rope, dtype=np.float64), len(frame)).tolist()
+    found = [_judged(scores, row, getattr(row, seeds), each) for row, each in zip(rows_of(frame), ropes, strict=True)]
+    return frame.assign(word=[each.word for each in found], why=[each.why for each in found])
+
+
+def _judged(scores: Scores, row: Any, seeds: int, rope: float) -> Judgement:
+    pair = (row.penalty, getattr(row, "reference", scores.references[row.penalty]))
+    lacking = premise.lacking(scores, row.dataset.split(", "), row.model, pair)
+    return words.judge(row.word, seeds, (row.high90 - row.low90) / 2, rope, lacking)
+
+
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     """The rows as named tuples; ``lambda``, which no attribute can be called, as ``lambda_``."""
     yield from frame.rename(columns={"lambda": "lambda_"}).itertuples(index=False)
@@ -161,7 +184,7 @@ class Part:
 
 def in_parts(head: Answer, parts: Sequence[Part]) -> Answer:
     """The answer that ``parts`` make together; absent where none has numbers. A part with verdicts shows its figure."""
-    numbers = [part.numbers.drop(columns=["low90", "high90", "word"]) for part in parts if len(part.numbers)]
+    numbers = [part.numbers.drop(columns=["low90", "high90", "word", "why"]) for part in parts if len(part.numbers)]
     if not numbers:
         return replace(head, absent=NOTHING_PAIRED)
     return replace(
@@ -203,6 +226,11 @@ def told(row: Any, unit: str = "points", digits: int = 2) -> str:
 def names_of(scores: Scores, row: Any) -> tuple[str, str]:
     """What a row's penalty and the unpenalised entry of its update rule are called."""
     return scores.label(row.penalty), scores.label(scores.references[row.penalty])
+
+
+def ended(sentence: str, why: str) -> str:
+    """A verdict's sentence, and after it why the verdict is refused, if it is."""
+    return f"{sentence} {why}" if why else sentence
 
 
 def holm_of(p: float) -> str:

@@ -12,9 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softreg.paper.questions import premise
 from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, images_told, over_seeds, plural, row_of, signed
+from softreg.paper.questions.estimates import (
+    adjusted_words,
+    ended,
+    images_told,
+    judged_words,
+    over_seeds,
+    plural,
+    row_of,
+    signed,
+)
 from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import stats
@@ -46,7 +56,7 @@ ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
 """In the place of names, where a verdict is over all of them; no entry of a study can have such a name."""
 
 ENDS = ["low", "high", "low90", "high90"]
-TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "p_equivalence_holm", "correlation", "detectable", "word"]
+TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "p_equivalence_holm", "correlation", "detectable", "word", "why"]
 COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", *ENDS, *TESTS]
 COLUMNS += ["lambda", "reference_lambda"]
 POOLED = ["penalty", "reference", "difference", "low", "high", "p", "p_holm", "word", "datasets", "rank"]
@@ -155,8 +165,8 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     90 % interval, over groups and seeds; p of no difference by the same t statistic, p_seed by sign flips over seeds on
     these images, p_equivalence, p_holm and p_equivalence_holm (adjusted within the primary or the secondary
     contrasts of its data set and model); correlation of the two over seeds; detectable (the difference found with 80 %
-    power at this n); word (a verdict on "the difference is above 0", by adjusted p), lambda and
-    reference_lambda. nan where not defined.
+    power at this n); word (a verdict on "the difference is above 0", by adjusted p) and why (it is refused, if it is),
+    lambda and reference_lambda. nan where not defined.
     """
     chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
     rows = []
@@ -168,7 +178,8 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
                 rows.append(names | _contrast(sample, penalty, reference))
     frame = pd.DataFrame([row for row in rows if row["n_seeds"]])
-    frame = adjusted_words(frame, ["dataset", "model", "primary"], scores.rope).reindex(columns=COLUMNS)
+    family = ["dataset", "model", "primary"]
+    frame = judged_words(scores, frame, family, scores.rope, "n_seeds").reindex(columns=COLUMNS)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
 
@@ -204,7 +215,8 @@ def pooled(scores: Scores) -> pd.DataFrame:
     difference, low, high, p, p_holm (over the penalties) and word: of the t-test over ``datasets``, each the mean over
     its models of the penalty less the unpenalised entry of its update rule. The data set is the unit: its models and
     seeds share what a penalty does to it. With fewer than `FEWEST_DATASETS` the word is "not answerable". A data set
-    that is another's twin but for its label noise has the same test images, and is left out. rank: mean over pairs of
+    that is another's twin but for its label noise has the same test images, and is left out, as are entries that have
+    not learnt. rank: mean over pairs of
     data set and model, 1 the best, of the entries that all pairs have, with Nemenyi's critical_difference; descriptive
     only. nan where not defined.
     """
@@ -236,12 +248,12 @@ def over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def distinct_tests(scores: Scores) -> pd.DataFrame:
-    """The final's test scores, but of data sets that are another's twin but for their label noise: the images are one.
+    """The final's test scores to sum up over data sets: of one of twins but for their label noise, and what has learnt.
 
-    What is summed up over data sets would count them twice.
+    Twins have the same test images, which would count twice.
     """
     twins = [noisy for _, noisy in label_noise_pairs(scores)]
-    return scores.final_test[~scores.final_test["dataset"].isin(twins)]
+    return premise.learnt_only(scores, scores.final_test[~scores.final_test["dataset"].isin(twins)])
 
 
 def answer(scores: Scores) -> Answer:
@@ -283,7 +295,7 @@ def sentence(scores: Scores, row: Any) -> str:
         of_one = f"All {row.n_images} test images show {subject}, which stands for no other"
         return f"{text} from {seeds}. {of_one}: {row.word}."
     if math.isnan(row.low):
-        return f"{text} from {seeds} and {images} of test, which gives no interval: undecided."
+        return ended(f"{text} from {seeds} and {images} of test, which gives no interval: {row.word}.", row.why)
     parts = [
         f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × {images}, crossed)",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
@@ -296,7 +308,7 @@ def sentence(scores: Scores, row: Any) -> str:
         parts.append(f"correlation of the pairs {signed(row.correlation)}")
     if not math.isnan(row.detectable):
         parts.append(f"80 % power at this n needs a difference of {row.detectable:.2f} points")
-    return f"{'; '.join(parts)}: {row.word}."
+    return ended(f"{'; '.join(parts)}: {row.word}.", row.why)
 
 
 def _at(scores: Scores, name: str, strength: str) -> str:

@@ -19,10 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from softreg.paper.questions import answer as words
+from softreg.paper.questions import premise
 from softreg.paper.questions.answer import Answer, Verdict, listed
 from softreg.paper.questions.estimates import (
     columns_of,
     crossed_mean,
+    ended,
     number,
     over_seeds,
     plural,
@@ -334,38 +336,49 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(kept)
 
 
-def word_of_loss(low: float, high: float, rope: float, seeds: int) -> str:
-    """Of the claim that a loss is below ``rope``: by its 95 % interval; undecided without one or with few seeds."""
-    if seeds < words.FEWEST_SEEDS:
-        return words.UNDECIDED
+def word_of_loss(low: float, high: float, rope: float) -> str:
+    """Of the claim that a loss is below ``rope``: by its 95 % interval; undecided without one."""
     if high < rope:
         return words.SUPPORTED
     return words.CONTRADICTED if low > rope else words.UNDECIDED
 
 
+def _judged(scores: Scores, row: Any) -> words.Judgement:
+    """Of a row of `claims` or of `comparisons`, which has ``against``."""
+    if hasattr(row, "against"):
+        word, half = word_of(row, scores.rope), (row.high90 - row.low90) / 2
+    else:
+        word, half = word_of_loss(row.low, row.high, scores.rope), (row.high - row.low) / 2
+    places = [group for group in scores.groups if row.dataset == ALL[0] or group[:2] == (row.dataset, row.model)]
+    subjects = [group for group in places if scores.kinds[group[2]] not in CONTROLS]
+    lacking = next((text for group in subjects if (text := premise.unlearnt(scores).get(group))), "")
+    return words.judge(word, row.seeds, half, scores.rope, lacking, "tuning seed")
+
+
 def _verdict(scores: Scores, row: Any) -> Verdict:
-    name, networks = row.strategy, _networks(row.budget)
+    name, networks, found = row.strategy, _networks(row.budget), _judged(scores, row)
     sentence = (
         f"{name[0].upper()}{name[1:]}, with {networks} a choice: test mIoU of the λ that the other seeds' test scores "
         f"choose, less that of its own, is {_told(row)}; {scores.rope:g} points would matter."
     )
-    word = word_of_loss(row.low, row.high, scores.rope, row.seeds)
     if row.dataset == ALL[0] and row.datasets < words.FEWEST_DATASETS:
-        word = words.NOT_ANSWERABLE
-        sentence += (
-            f" Not answerable by this design: the unit is the data set, and a verdict needs {words.FEWEST_DATASETS} of "
+        few = (
+            f"Not answerable by this design: the unit is the data set, and a verdict needs {words.FEWEST_DATASETS} of "
             "them."
         )
-    return Verdict(row.dataset, row.model, f"{name}, {networks}", word, sentence)
+        found = words.Judgement(words.NOT_ANSWERABLE, few)
+    return Verdict(row.dataset, row.model, f"{name}, {networks}", found.word, ended(sentence, found.why))
 
 
 def _compared(scores: Scores, row: Any) -> Verdict:
+    found = _judged(scores, row)
     sentence = (
         f"At {_networks(row.budget)} a choice, test mIoU of the λ chosen by {row.strategy} less that of the λ chosen "
         f"by {row.against} is {_told(row)}."
     )
-    word = word_of(row, scores.rope) if row.seeds >= words.FEWEST_SEEDS else words.UNDECIDED
-    return Verdict(row.dataset, row.model, f"{row.strategy} above {row.against}", word, sentence)
+    return Verdict(
+        row.dataset, row.model, f"{row.strategy} above {row.against}", found.word, ended(sentence, found.why)
+    )
 
 
 def _networks(budget: float) -> str:
@@ -392,7 +405,7 @@ def _summary(scores: Scores, table: pd.DataFrame, gap: pd.DataFrame) -> str:
     for strategy in STRATEGIES:
         mine = judged[(judged["strategy"] == strategy) & (judged["dataset"] != ALL[0])]
         if len(mine):
-            told = [word_of_loss(row.low, row.high, scores.rope, row.seeds) for row in rows_of(mine)]
+            told = [_judged(scores, row).word for row in rows_of(mine)]
             ends = dict.fromkeys(number(end) for end in (mine["mean"].min(), mine["mean"].max()))
             texts.append(f"{strategy} {' to '.join(ends)} ({told.count(words.SUPPORTED)} of {len(told)})")
     if len(gap):

@@ -10,7 +10,7 @@ import pandas as pd
 from softreg.paper.questions import estimates
 from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import HELD, Part, counted, holm_of, names_of, relative, rows_of, told
+from softreg.paper.questions.estimates import HELD, Part, counted, ended, holm_of, names_of, relative, rows_of, told
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
 
@@ -100,7 +100,7 @@ def _table(scores: Scores, changes: pd.DataFrame, ropes: dict[str, float] | None
         for key, values in scores.ordered(changes).groupby(names, sort=False)["value"]
     ]
     rope = [ropes[str(row["quantity"])] if ropes else scores.rope for row in rows]
-    return estimates.adjusted_words(pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
+    return estimates.judged_words(scores, pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
 
 
 def _limit(names: tuple[Any, ...]) -> float:
@@ -129,7 +129,7 @@ def _of_corruption(scores: Scores, miou: Any, drop: Any) -> Verdict:
         f"On corrupted test images (a mean over kinds and severities) the mIoU of {name} differs from that of "
         f"{reference} by {told(miou)}{holm_of(miou.p_holm)}; what corruption costs in mIoU by {told(drop)}. {HELD}"
     )
-    return Verdict(miou.dataset, miou.model, f"{name}{CORRUPTED}", miou.word, sentence)
+    return Verdict(miou.dataset, miou.model, f"{name}{CORRUPTED}", miou.word, ended(sentence, miou.why))
 
 
 def _label_noise(scores: Scores) -> Part:
@@ -154,7 +154,7 @@ def _of_label_noise(scores: Scores, clean: str, noisy: str, row: Any) -> Verdict
         f"With label noise {more:g} ({scores.label(noisy)}) in place of {less:g} ({scores.label(clean)}), the gain of "
         f"{name} over {reference} in test mIoU changes by {told(row)}{holm_of(row.p_holm)}. {HELD}"
     )
-    return Verdict(noisy, row.model, f"{name}{MISLABELLED}", row.word, sentence)
+    return Verdict(noisy, row.model, f"{name}{MISLABELLED}", row.word, ended(sentence, row.why))
 
 
 def _calibration(scores: Scores) -> Part:
@@ -173,4 +173,4 @@ def _of_calibration(scores: Scores, row: Any) -> Verdict:
     label, unit = CALIBRATION[row.quantity]
     change = f"{told(row, unit, 3)}{holm_of(row.p_holm)}"
     sentence = f"Relative to {reference}, {name} changes {label} on test by {change}. {HELD}"
-    return Verdict(row.dataset, row.model, f"{label} with {name}", opposite(row.word), sentence)
+    return Verdict(row.dataset, row.model, f"{label} with {name}", opposite(row.word), ended(sentence, row.why))

@@ -17,8 +17,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from softreg.paper.questions.answer import CONTRADICTED, FEWEST_SEEDS, SUPPORTED, UNDECIDED, Answer, Verdict, listed
-from softreg.paper.questions.estimates import rows_of, signed
+from softreg.paper.questions import premise
+from softreg.paper.questions.answer import (
+    CONTRADICTED,
+    FEWEST_SEEDS,
+    NOT_ANSWERABLE,
+    SUPPORTED,
+    UNDECIDED,
+    Answer,
+    Judgement,
+    Verdict,
+    judge,
+    listed,
+)
+from softreg.paper.questions.estimates import ended, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.scoring.select import GROUP
@@ -222,8 +234,18 @@ def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> It
         for penalty, part in near[near["kind"].map(_is_subject)].groupby("penalty", sort=False):
             dense = near.loc[near["penalty"] == part["reference"].iloc[0], "nonzero"].max()
             mine = compared[(compared[GROUP] == [dataset, model, penalty]).all(axis=1)]
-            word, sentence = _judged(scores, part, list(rows_of(mine)), dense, controls)
-            yield Verdict(str(dataset), str(model), scores.label(str(penalty)), word, sentence)
+            rows = list(rows_of(mine))
+            word, sentence = _judged(scores, part, rows, dense, controls)
+            lacking = premise.lacking(scores, [str(dataset)], str(model), [part["reference"].iloc[0]])
+            found = _refused(word, rows, int(part["seeds"].max()), lacking)
+            yield Verdict(str(dataset), str(model), scores.label(str(penalty)), found.word, ended(sentence, found.why))
+
+
+def _refused(word: str, rows: list[Any], seeds: int, lacking: str) -> Judgement:
+    """`judge` of a word of `_judged`, with the 95 % interval against no penalty, by which equal accuracy goes."""
+    reference = next((row for row in rows if row.bracket == "reference"), None)
+    half = math.nan if reference is None else (reference.high - reference.low) / 2
+    return judge(word, seeds, half, MARGIN, lacking, "tuning seed")
 
 
 def _judged(
@@ -235,7 +257,10 @@ def _judged(
     """
     label = scores.label(points["penalty"].iloc[0])
     if np.isnan(dense):
-        return UNDECIDED, f"{label} has no unpenalised entry of its update rule with a score: add one of kind none."
+        return (
+            NOT_ANSWERABLE,
+            f"{label} has no unpenalised entry of its update rule with a score: add one of kind none.",
+        )
     fewest = points["nonzero"].min()
     if fewest > (1 - FEWER) * dense:
         return CONTRADICTED, (
@@ -250,12 +275,11 @@ def _judged(
     (reference,), others = ([row for row in rows if (row.bracket == "reference") == is_it] for is_it in (True, False))
     told = _told(scores, reference)
     if reference.n < FEWEST_SEEDS:
-        few = f"So few seeds decide no difference: give the study {FEWEST_SEEDS} tuning seeds or more."
-        return UNDECIDED, " ".join([told, *(_against(scores, row) for row in others), few])
+        return UNDECIDED, " ".join([told, *(_against(scores, row) for row in others)])
     if reference.high < -MARGIN:
         return CONTRADICTED, f"{told} On test that is more than {MARGIN:g} point lost."
     if not controls:
-        return UNDECIDED, (
+        return NOT_ANSWERABLE, (
             f"{told} Whether that is worth having needs a control: add pruning or small_dense to the study's penalties."
         )
     word, reason = _against_controls(scores, reference, others, controls)

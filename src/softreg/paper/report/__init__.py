@@ -6,13 +6,14 @@
 - A question needs nothing here: its card is made of its `Answer`.
 - A column of a table of results is one entry of `MAIN` or `SECONDARY` in `softreg.paper.tables`; another table is one
   more entry of ``tables`` in `page`.
-- A section is a ``<section>`` in one of the templates (answers.html, explore.html, figures.html, study.html, in the
-  order of template.html), a link to it in template.html, and what it tells in ``_told`` of `page`.
+- A section is a ``<section>`` in one of the templates (answers.html, explore.html, figures.html,
+  study.html, in the order of template.html), a link to it in template.html, and what it tells in ``_told`` of `page`.
 - What a reader can press, filter or sort is in report.js, what it looks like in style.css.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from softreg.files import write_json, write_text
 from softreg.paper import tables
 from softreg.paper.figures import write_figures
 from softreg.paper.questions import answers
-from softreg.paper.report import page
+from softreg.paper.questions.answer import Answer
+from softreg.paper.report import cards, page
 from softreg.paper.scores import Scores
 
 
@@ -35,14 +37,15 @@ def write_report(scores: Scores, out: Path) -> None:
     if not (figures / "figures.json").exists():
         write_figures(scores, out)
     frame = tables.main_frame(scores)
-    write_json(out / "metrics.json", metrics(scores, frame))
-    write_text(out / "report.html", page.render(scores, frame, answers(scores), figures))
+    found = answers(scores)
+    write_json(out / "metrics.json", metrics(scores, frame, found))
+    write_text(out / "report.html", page.render(scores, frame, found, figures))
 
 
-def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
-    """The numbers of the main table by data set, model and penalty; null where undefined.
+def metrics(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer]) -> dict[str, Any]:
+    """The numbers of the main table by data set, model and penalty, null where undefined; verdicts by question.
 
-    ``test_miou``, ``low`` and ``high`` are in points (0 to 100).
+    ``test_miou``, ``low`` and ``high`` are in points (0 to 100); ``verdicts`` counts how often each word occurs.
     """
     names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES]
     names += ["exact_zeros", "nonzero_weights", "macs_nonzero", "finished", "expected"]
@@ -50,4 +53,6 @@ def metrics(scores: Scores, frame: pd.DataFrame) -> dict[str, Any]:
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
         of_model[row["penalty"]] = {name: None if pd.isna(row[name]) else row[name] for name in names}
-    return {"study": scores.study["name"], "partial": scores.provenance["partial"], "datasets": nested}
+    verdicts = {answer.key: dict(cards.counts(answer)) for answer in found}
+    facts = {"study": scores.study["name"], "partial": scores.provenance["partial"]}
+    return facts | {"datasets": nested, "verdicts": verdicts}

@@ -17,6 +17,7 @@ MEANINGS = {
     "equivalent": "equivalent within ROPE",
     "undecided": "undecided at this n",
     "not answerable": "not answerable by this design",
+    "not answered: predicts one class": "not answered: predicts one class",
 }
 """Each word of a verdict as the page says it."""
 
