@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from softreg.files import write_text
-from softreg.paper import typeset
+from softreg.paper import convergence, typeset
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
@@ -321,12 +321,13 @@ def write_tables(scores: Scores, out: Path) -> None:
     """Write ``out/tables/``: main, contrasts and questions, and the numbers behind each question, such as H1.csv.
 
     Each of the three as .csv (numbers), .md, _table.tex (for ``\\input``; needs array, booktabs and longtable) and .tex
-    (a document around it).
+    (a document around it). convergence.csv has what the report's diagnosis shows.
     """
     frame, contrasts, found = main_frame(scores), gain.contrasts(scores), answers(scores)
     verdicts = pd.DataFrame([{"question": answer.key} | vars(each) for answer in found for each in answer.verdicts])
     numbers = {answer.key: answer.numbers for answer in found}
     numbers |= {"main": frame.drop(columns=[*_LABELS.values()]), "contrasts": contrasts}
+    numbers |= {"convergence": convergence.table(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
         write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

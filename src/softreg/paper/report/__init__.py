@@ -6,7 +6,7 @@
 - A question needs nothing here: its card is made of its `Answer`.
 - A column of a table of results is one entry of `MAIN` or `SECONDARY` in `softreg.paper.tables`; another table is one
   more entry of ``tables`` in `page`.
-- A section is a ``<section>`` in one of the templates (answers.html, explore.html, figures.html,
+- A section is a ``<section>`` in one of the templates (answers.html, explore.html, diagnosis.html, figures.html,
   study.html, in the order of template.html), a link to it in template.html, and what it tells in ``_told`` of `page`.
 - What a reader can press, filter or sort is in report.js, what it looks like in style.css.
 """

@@ -14,9 +14,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from softreg.paper import tables
+from softreg.paper import convergence, tables
 from softreg.paper.questions.answer import Answer
-from softreg.paper.questions.estimates import plural, rows_of
+from softreg.paper.questions.estimates import number, plural, rows_of
 from softreg.paper.report import about, cards, cells, coverage
 from softreg.paper.scores import Scores
 from softreg.study.lambdas import budgets
@@ -59,6 +59,7 @@ def _environment(scores: Scores) -> Environment:
     )
     filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
     environment.filters |= filters | {"plain": about.plain, "training": about.training}
+    environment.filters |= {"fixed": tables.number, "sloped": _sloped}
     environment.globals["label"] = scores.label
     return environment
 
@@ -79,6 +80,8 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "phases": coverage.phases(scores),
         "missing": coverage.missing(scores.cells),
         "cell_count": len(scores.cells),
+        "convergence": list(rows_of(convergence.table(scores))),
+        "convergence_summary": convergence.summary(scores),
         "figures": cards.figures(found, figures),
         "selection": about.selection(scores),
         "budgets": budgets(scores.study["penalties"]),
@@ -124,6 +127,11 @@ def _data(scores: Scores, drawn: Sequence[Any], histories: dict[str, Any]) -> di
 def _key(value: float) -> str:
     """The number that a cell is sorted by, as the page's script reads it: empty where there is none."""
     return "" if math.isnan(value) else f"{value:.9g}"
+
+
+def _sloped(slope: tuple[float, float, float], digits: int) -> str:
+    """A slope with its interval, as far as they are defined; a dash where there is none."""
+    return "–" if math.isnan(slope[0]) else tables.interval(*slope, lambda value: number(value, digits))
 
 
 def _breakable(name: str) -> Markup:
