@@ -82,9 +82,17 @@ def test_check_says_what_a_study_amounts_to(folder):
     done = softreg(folder, "check", "tiny.yaml")
     # 1 + 2 values of λ with one tuning seed, and λ̂ of both penalties with two evaluation seeds: 3 + 4 cells.
     expected = "tiny: 1 data set(s) × 1 model(s) × 2 penalties; 2 sweep and 4 final paths, 7 cells"
-    amounts, budgets = done.stdout.splitlines()
+    amounts, budgets, *decidable = done.stdout.splitlines()
     assert (done.returncode, amounts, done.stderr) == (0, expected, "")
     assert "more trials are more chances: l1 2, none 1." in budgets
+    assert decidable[0].startswith("What tiny can decide")
+
+
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_what_a_study_can_decide_is_told_before_it_is_trained(folder, command):
+    done = softreg(folder, command, "tiny.yaml")
+    assert "H1 gain: not answerable: 2 evaluation seeds, where a verdict needs 5." in done.stdout
+    assert done.stdout.count(": not answerable: ") == 7
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

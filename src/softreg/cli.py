@@ -161,6 +161,15 @@ def _check_study(file: Path) -> None:
         f"paths, {count_cells(study)} cells"
     )
     print(budgets(study.penalties))
+    print(_decidable(study), end="")
+
+
+def _decidable(study: Study) -> str:
+    """What the study can decide, question by question."""
+    from softreg.paper import design
+    from softreg.running.places import paper_folder
+
+    return design.told(study, paper_folder(study) / "scores")
 
 
 def _plan(options: argparse.Namespace) -> None:
@@ -175,7 +184,7 @@ def _plan(options: argparse.Namespace) -> None:
         here = allowed(study)
         calibrate(study, min(options.jobs or here, here))
     _say_waiting_packs(study)
-    print(forecast(plan(study), options.jobs), end="")
+    print(forecast(plan(study), options.jobs), _decidable(study), sep="\n", end="")
 
 
 def _say_waiting_packs(study: Study) -> None:

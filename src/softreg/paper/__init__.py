@@ -6,6 +6,7 @@ each column means is said there. Then read one question from top to bottom, such
 
 - `scores`: the folder in memory, and the order and the names in which a study shows its entries;
 - `questions`: H1 to H7, each with its numbers, verdicts and sentences;
+- `design`: what a study can decide of them, before it is trained or after;
 - `convergence`: whether trainings had settled at the end of their schedule;
 - `tables`, set by `typeset`: what the questions found, as CSV, Markdown and LaTeX;
 - `figures`: the same numbers drawn, each with a CSV beside it;

@@ -323,10 +323,7 @@ class Scores:
 
     def reference_of(self, penalty: str) -> str | None:
         """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
-        entries = self.study["penalties"]
-        rule = entries[penalty]["training"]
-        same = (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule)
-        return next(same, None)
+        return matrix.reference_of(self.study, penalty)
 
     @property
     def references(self) -> dict[str, str]:

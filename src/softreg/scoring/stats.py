@@ -346,6 +346,53 @@ def held_out_mean(values: Floats) -> Estimate:
     return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Variances of a score, or of a paired difference: between ``seed`` and seed, image and image, and of ``both``.
+
+    A mean over S seeds and N images has the variance seed/S + image/N + both/SN.
+    """
+
+    seed: float
+    image: float
+    both: float
+
+    def half_width(self, seeds: int, images: int, confidence: float = 0.95) -> float:
+        """Half width that `crossed_interval` is expected to give; both numbers are 2 or more."""
+        se, df = self._error(seeds, images)
+        return _t_quantile((1 + confidence) / 2, df) * se
+
+    def equivalence_power(self, seeds: int, images: int, rope: float) -> float:
+        """Chance that a true difference of zero is shown to lie within ±rope: P(|T| < rope/se − t(.95))."""
+        from scipy import stats
+
+        se, df = self._error(seeds, images)
+        if se == 0:
+            return 1.0
+        return float(max(0.0, 2 * stats.t.cdf(rope / se - _t_quantile(0.95, df), df) - 1))
+
+    def _error(self, seeds: int, images: int) -> tuple[float, float]:
+        """Standard error and degrees of freedom."""
+        e = self.both / (seeds * images)
+        a, b = self.seed / seeds + e, self.image / images + e
+        return float(np.sqrt(_crossed_variance(a, b, e))), _crossed_df(a, b, e, seeds, images)
+
+
+def spread_of(crossed: Crossed, treated: int, reference: int) -> Spread:
+    """The variances behind `crossed_interval` of a difference, from a jackknife, of two seeds and images or more.
+
+    One that would be negative is 0.
+    """
+    scores = crossed.scores[treated] - crossed.scores[reference]
+    by_seed = crossed.by_seed[treated] - crossed.by_seed[reference]
+    seeds, images = by_seed.shape
+    covariance = np.cov(by_seed) * (images - 1) ** 2 / images
+    shared = float(covariance.mean())
+    both = max(0.0, (float(np.trace(covariance)) / seeds - shared) / (seeds - 1))
+    seed = float(scores.var(ddof=1)) / seeds - both
+    return Spread(max(0.0, seed) * seeds, max(0.0, shared - both) * images, both * seeds * images)
+
+
 def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
     """Pearson correlation over seeds of two penalties' scores (S,), paired: what common random numbers achieved.
 

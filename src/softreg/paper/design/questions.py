@@ -1,0 +1,198 @@
+"""What a study needs for each question, what it lacks, and what it will be able to show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from softreg.paper.design.widths import FEWEST_UNITS, Design, span
+from softreg.paper.questions import complexity, cost, degeneracy, sparsity
+from softreg.paper.questions.answer import FEWEST_SEEDS, NOT_ANSWERABLE
+from softreg.paper.questions.estimates import plural
+
+ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
+"""Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; or none that is close to nothing."""
+
+NO_REFERENCE = "no entry has an unpenalised one of its update rule: add `none:`"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a study can decide of one question: a word, and the reason in one sentence without its stop."""
+
+    key: str
+    title: str
+    word: str
+    reason: str
+
+
+def findings(design: Design) -> Iterator[Finding]:
+    """Of H1 to H7."""
+    titles = ("gain", "one in practice", "sparsity", "complex scenes", "cost", "choice of λ", "robustness, calibration")
+    judges = (_gain, _degeneracy, _sparsity, _complexity, _cost, _regret, _robustness)
+    for number, (title, judge) in enumerate(zip(titles, judges, strict=True), start=1):
+        yield Finding(f"H{number}", title, *judge(design))
+
+
+def _few(count: int, phase: str) -> str:
+    """That there are fewer seeds than a verdict needs; empty where there are enough."""
+    if count >= FEWEST_SEEDS:
+        return ""
+    return f"{plural(count, f'{phase} seed')}, where a verdict needs {FEWEST_SEEDS}"
+
+
+def _held(widths: Sequence[float], limit: float, what: str) -> tuple[str, str]:
+    """The word by how many of ``widths`` are below ``limit``, and that in prose."""
+    if not widths:
+        return ANSWERABLE, f"its half widths are not known yet, and have to be below ±{limit:g}"
+    good = sum(width < limit for width in widths)
+    word = ANSWERABLE if good == len(widths) else IN_PART if good else LARGE
+    shown = f"{good or 'none'} of {len(widths)} {what}"
+    return word, f"equivalence within ±{limit:g} can be shown in {shown} (half width {span(widths)})"
+
+
+def _gain(design: Design) -> tuple[str, str]:
+    if not design.referenced:
+        return NOT_ANSWERABLE, NO_REFERENCE
+    if few := _few(design.evaluation, "evaluation"):
+        return NOT_ANSWERABLE, few
+    # Twins but for their label noise have the same test images.
+    places = len(design.study.datasets) - len(complexity.label_noise_pairs(design.described))
+    over_all = f"over data sets not answerable, with {places} of {FEWEST_UNITS}" if places < FEWEST_UNITS else ""
+    if torn := _torn(design):
+        _, text = _held(design.fixed(design.evaluation), design.rope, "primary contrasts")
+        fixed = f"of these very images, {design.evaluation} seeds: {text}"
+        return NOT_ANSWERABLE, "; ".join(filter(None, [torn, fixed, over_all]))
+    word, text = _held(design.half_widths(), design.rope, "primary contrasts")
+    known = dict.fromkeys(str(test.units or "unknown") for test in design.tests.values())
+    n = f"{design.evaluation} seeds × {' or '.join(known)} test images"
+    return word, "; ".join(filter(None, [f"{n}: {text}", _seeds_needed(design), over_all]))
+
+
+def _torn(design: Design) -> str:
+    """That the test images of all data sets come in too few groups; empty where they do not."""
+    torn = {name: test.groups for name, test in design.tests.items() if test.groups and test.groups < FEWEST_UNITS}
+    if len(torn) < len(design.study.datasets):
+        return ""
+    told = " and ".join(f"those of {name} are of {plural(count, 'group')}" for name, count in torn.items())
+    return f"to speak of other test images, {FEWEST_UNITS} groups of them are needed, and {told}"
+
+
+def _seeds_needed(design: Design) -> str:
+    """How many seeds would show equivalence, where the design has fewer."""
+    needed = design.seeds_needed()
+    more = sorted(count for count in needed if count is not None and count > design.evaluation)
+    texts = []
+    if more:
+        ends = " to ".join(dict.fromkeys(map(str, (more[0], more[-1]))))
+        texts.append(f"{ends} seeds in {len(more)} of them")
+    if never := needed.count(None):
+        texts.append(f"more test images in {never}")
+    return f"to show it in four cases of five takes {' and '.join(texts)}" if texts else ""
+
+
+def _degeneracy(design: Design) -> tuple[str, str]:
+    pairs = degeneracy.matches(design.study.penalties)
+    if pairs.empty:
+        return NOT_ANSWERABLE, "no two entries at matching strengths, such as l1 with the λ of soft"
+    if few := _few(design.tuning, "tuning"):
+        return NOT_ANSWERABLE, f"{few}; only that weights are the same bits can be shown"
+    widths = design.observed("H2", "n > 1", design.tuning, "n") or design.fixed(design.tuning)
+    word, text = _held(widths, design.rope, "matching strengths")
+    return word, f"{design.tuning} tuning seeds, {len(pairs)} matching strengths: {text}"
+
+
+def _sparsity(design: Design) -> tuple[str, str]:
+    if not design.subjects or not design.referenced:
+        return NOT_ANSWERABLE, "needs a penalty and an unpenalised entry of its update rule"
+    lacks = [_few(design.tuning, "tuning")]
+    if not set(design.kinds.values()) & set(sparsity.SPARSE_CONTROLS):
+        lacks.append("no pruning or small_dense to hold it against")
+    if any(lacks):
+        return NOT_ANSWERABLE, "; ".join(filter(None, lacks))
+    widths = design.observed("H3", "bracket == 'reference'", design.tuning, "n") or design.fixed(design.tuning)
+    word, text = _held(widths, sparsity.MARGIN, "penalties")
+    return word, f"{design.tuning} tuning seeds: {text}"
+
+
+def _complexity(design: Design) -> tuple[str, str]:
+    if not design.referenced:
+        return NOT_ANSWERABLE, NO_REFERENCE
+    if few := _few(design.evaluation, "evaluation"):
+        return NOT_ANSWERABLE, few
+    words, texts = [], []
+    levels = [len(family) for family in complexity.families(design.described)]
+    if levels:
+        word, text = _held(
+            design.observed("H4", "quantity == 'rise of gap'", design.evaluation), design.rope, "drawn contrasts"
+        )
+        words.append(word)
+        texts.append(f"drawn scenes at {max(levels)} levels: {text}")
+    else:
+        texts.append("not by drawn scenes, as no two data sets of kind shapes differ in complexity alone")
+    if torn := _torn(design):
+        texts.append(f"nor by single images: {torn}")
+        return _together(words, whole=False) if words else NOT_ANSWERABLE, "; ".join(texts)
+    query = "quantity == 'rise of gain with boundary density'"
+    word, text = _held(design.observed("H4", query, design.evaluation), design.rope, "contrasts")
+    texts.append(f"by single images, without a causal reading: {text}")
+    return _together([*words, word], whole=bool(levels)), "; ".join(texts)
+
+
+def _cost(design: Design) -> tuple[str, str]:
+    sizes = len(design.study.models)
+    if sizes < cost.FEWEST_SIZES:
+        return (
+            NOT_ANSWERABLE,
+            f"{sizes} model{'s' * (sizes != 1)}, where a slope needs {cost.FEWEST_SIZES} of other sizes",
+        )
+    if few := _few(design.evaluation, "evaluation"):
+        return NOT_ANSWERABLE, few
+    numbers = design.numbers.get("H5")
+    widths: list[float] = []
+    if numbers is not None and "seconds_slope_low" in numbers:
+        slopes = numbers.dropna(subset="seconds_slope_low").drop_duplicates(["dataset", "penalty"])
+        ends = ((slopes[f"{name}_slope_high"] - slopes[f"{name}_slope_low"]) / 2 for name in ("seconds", "memory"))
+        widths = [float(value) for each in ends for value in each.dropna()]
+    word, text = _held(widths, cost.SLOPE_ROPE, "slopes")
+    return word, f"{sizes} models, {design.evaluation} seeds; cells have to be trained in turn: {text}"
+
+
+def _regret(design: Design) -> tuple[str, str]:
+    grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]
+    if max(grids, default=0) < 2:
+        return NOT_ANSWERABLE, "no penalty has two λ to choose from"
+    if few := _few(design.tuning, "tuning"):
+        return NOT_ANSWERABLE, few
+    widths = design.observed("H6", "penalty == ''", design.tuning)
+    word, text = _held(widths, design.rope, "comparisons")
+    folds = "" if design.study.selection["scorer"] == "kfold" else "; not K-fold, as λ is scored by hold-out"
+    most = " to ".join(dict.fromkeys(map(str, (min(grids), max(grids)))))
+    return word, f"{design.tuning} tuning seeds, {most} λ: {text}{folds}"
+
+
+def _robustness(design: Design) -> tuple[str, str]:
+    if not design.referenced:
+        return NOT_ANSWERABLE, NO_REFERENCE
+    if few := _few(design.evaluation, "evaluation"):
+        return NOT_ANSWERABLE, few
+    words, texts = [], []
+    corrupted = bool(design.study.evaluation["corruptions"])
+    if corrupted:
+        query = "part == 'miou under corruption' and quantity == 'all'"
+        widths = design.observed("H7", query, design.evaluation) or design.fixed(design.evaluation)
+        word, text = _held(widths, design.rope, "contrasts")
+        words.append(word)
+        texts.append(f"corruptions: {text}")
+    noisy = bool(complexity.label_noise_pairs(design.described))
+    lacking = [name for name, has in (("corruptions", corrupted), ("label noise", noisy)) if not has]
+    texts += [f"no {' and no '.join(lacking)} in the study"] if lacking else []
+    texts.append("calibration: a difference can be shown, but not that there is none")
+    return _together([*words, LARGE], whole=not lacking), "; ".join(texts)
+
+
+def _together(words: Sequence[str], whole: bool) -> str:
+    """The word of a question in parts; ``whole`` where the study has all of them."""
+    if whole and set(words) == {ANSWERABLE}:
+        return ANSWERABLE
+    return LARGE if set(words) == {LARGE} else IN_PART

@@ -1,0 +1,223 @@
+"""A study as a design: its contrasts, seeds and test images, and how wide its intervals will be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from softreg.data.datasets import prepared_folder
+from softreg.files import read_json
+from softreg.paper.design.published import TestSet, spread_for, test_set
+from softreg.paper.questions import answers, gain, premise
+from softreg.paper.scores import Scores
+from softreg.scoring import stats
+from softreg.scoring.stats import Spread
+from softreg.study import matrix
+from softreg.study.config import Study
+from softreg.study.treatment import CONTROLS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST_UNITS = 5
+"""Data sets, or groups of images, from which on something is said of others like them."""
+
+_SEEDS = (5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300)
+"""Numbers of seeds to suggest."""
+
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A primary contrast of H1 in one place, with the variances of its difference, in points²."""
+
+    dataset: str
+    model: str
+    penalty: str
+    reference: str
+    spread: Spread
+
+
+@dataclass(frozen=True)
+class Design:
+    """A study, and its own scores where it has any that can be compared."""
+
+    study: Study
+    scores: Scores | None = None
+
+    @classmethod
+    def of(cls, study: Study, folder: Path) -> Design:
+        """The design of ``study``, whose gathered scores lie in ``folder``, if it is there."""
+        if not (folder / "sums.parquet").is_file():
+            return cls(study)
+        scores = Scores(folder)
+        return cls(study, scores if len(scores.final_test) else None)
+
+    @property
+    def rope(self) -> float:
+        """Half width of the region of practical equivalence, in points of mIoU."""
+        return float(self.study.statistics["rope"])
+
+    @property
+    def evaluation(self) -> int:
+        """Seeds of the final."""
+        return len(self.study.seeds["evaluation"])
+
+    @property
+    def tuning(self) -> int:
+        """Seeds of the sweep."""
+        return len(self.study.seeds["tuning"])
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each entry of ``penalties``."""
+        return {name: entry["kind"] for name, entry in self.study.penalties.items()}
+
+    @property
+    def subjects(self) -> list[str]:
+        """Entries that put a penalty on the weights."""
+        return [name for name, kind in self.kinds.items() if kind != "none" and kind not in CONTROLS]
+
+    @property
+    def described(self) -> Any:
+        """The study as those parts of the questions read it that look at nothing else."""
+        return SimpleNamespace(study=self.study.to_dict())
+
+    @property
+    def referenced(self) -> list[str]:
+        """Entries that have an unpenalised one of their update rule."""
+        study = vars(self.study)
+        return [name for name, kind in self.kinds.items() if kind != "none" and matrix.reference_of(study, name)]
+
+    @cached_property
+    def tests(self) -> dict[str, TestSet]:
+        """The test images of each data set, as it was prepared, gathered or published."""
+        return {name: self._test(name) for name in self.study.datasets}
+
+    def _test(self, name: str) -> TestSet:
+        file = prepared_folder(self.study, name) / "dataset.json"
+        if file.is_file():
+            about = read_json(file)
+            groups = set(about["groups"]["test"])
+            return TestSet(len(about["ids"]["test"]), None if None in groups else len(groups))
+        known = test_set(self.study.datasets[name])
+        if self.scores is not None and name in self.scores.datasets:
+            return replace(known, images=int(self.scores.datasets[name]["images"]["test"]))
+        return known
+
+    def heading(self) -> str:
+        """What the lines below it rest on."""
+        source = "published variances, a first guess" if self.scores is None else "this study's own scores"
+        text = f"What {self.study.name} can decide (expected half widths of 90 % intervals by {source}):"
+        if self.scores is not None and (left_out := len(premise.unlearnt(self.scores))):
+            text += f"\n{left_out} of its entries do not beat predicting one class, and get no verdict"
+        return text
+
+    @cached_property
+    def contrasts(self) -> list[Contrast]:
+        """The primary contrasts of H1 with their variances, of entries that have learnt as far as is known."""
+        return list(self._guessed() if self.scores is None else self._own(self.scores))
+
+    def _guessed(self) -> Iterator[Contrast]:
+        softs = [name for name in self.referenced if self.kinds[name] == gain.SOFT]
+        for dataset, model, penalty in matrix.groups(self.study):
+            if penalty in (softs or self.referenced):
+                reference = str(matrix.reference_of(vars(self.study), penalty))
+                yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model])[1])
+
+    def _own(self, scores: Scores) -> Iterator[Contrast]:
+        for (dataset, model), sample in gain.resampled(scores).items():
+            for penalty, reference, primary in gain.pairs(scores, dataset, model):
+                lacking = premise.lacking(scores, [dataset], model, [penalty, reference])
+                if primary and not lacking and {penalty, reference} <= set(sample.penalties):
+                    spread = _spread(sample, penalty, reference)
+                    yield from [Contrast(dataset, model, penalty, reference, spread)] if spread else []
+
+    def half_widths(self) -> list[float]:
+        """Of the contrasts, those whose number of test images is known; half the width of the 90 % interval."""
+        return [
+            each.spread.half_width(self.evaluation, units, 0.9)
+            for each in self.contrasts
+            if (units := self.tests[each.dataset].units) and units > 1
+        ]
+
+    def seeds_needed(self) -> list[int | None]:
+        """Of the same contrasts, evaluation seeds that show equivalence at no difference with a chance of 80 %.
+
+        None where no number of seeds does, on these test images.
+        """
+        return [
+            next((n for n in _SEEDS if each.spread.equivalence_power(n, units, self.rope) >= POWER), None)
+            for each in self.contrasts
+            if (units := self.tests[each.dataset].units) and units > 1
+        ]
+
+    def fixed(self, seeds: int) -> list[float]:
+        """Half widths of 90 % intervals of the contrasts over ``seeds`` alone, on fixed images."""
+        if seeds < 2:
+            return []
+        found = []
+        for each in self.contrasts:
+            images = self.tests[each.dataset].images
+            variance = each.spread.seed + (each.spread.both / images if images else 0.0)
+            found.append(_quantile(0.95, seeds - 1) * math.sqrt(variance / seeds))
+        return found
+
+    @cached_property
+    def numbers(self) -> dict[str, pd.DataFrame]:
+        """The numbers behind each question, of the study's own scores; empty without."""
+        if self.scores is None:
+            return {}
+        return {answer.key: answer.numbers for answer in answers(self.scores)}
+
+    def observed(self, key: str, query: str, seeds: int, count: str = "seeds") -> list[float]:
+        """Half widths of 90 % intervals over ``seeds``, from the rows of a question that ``query`` finds.
+
+        Their 95 % intervals, over as many seeds as their column ``count`` says, are taken to be t-intervals.
+        """
+        numbers = self.numbers.get(key)
+        if numbers is None or numbers.empty or seeds < 2:
+            return []
+        rows = numbers.query(query)
+        rows = rows[rows["low"].notna() & (rows[count] > 1)]
+        if self.scores is not None and "penalty" in rows:
+            rows = premise.learnt_only(self.scores, rows)
+        return [_narrowed((row["high"] - row["low"]) / 2, int(row[count]), seeds) for row in rows.to_dict("records")]
+
+
+def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | None:
+    """The variances of a difference in points², over the seeds that both have; None where they are fewer than two."""
+    crossed = sample.crossed
+    places = [sample.penalties.index(name) for name in (penalty, reference)]
+    kept = ~np.isnan(crossed.scores[places]).any(axis=0)
+    if kept.sum() < 2 or crossed.by_seed.shape[-1] < 2:
+        return None
+    part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
+    spread = stats.spread_of(part, 0, 1)
+    return Spread(1e4 * spread.seed, 1e4 * spread.image, 1e4 * spread.both)
+
+
+def _narrowed(half: float, seeds: int, planned: int) -> float:
+    """The half width of a 95 % t-interval over ``seeds`` as that of a 90 % one over ``planned``."""
+    deviation = half / _quantile(0.975, seeds - 1) * math.sqrt(seeds)
+    return _quantile(0.95, planned - 1) * deviation / math.sqrt(planned)
+
+
+def _quantile(share: float, df: int) -> float:
+    from scipy import stats as scipy_stats
+
+    return float(scipy_stats.t.ppf(share, df))
+
+
+def span(values: Sequence[float]) -> str:
+    """The least and the most, such as ``±0.18 to ±1.4``."""
+    ends = dict.fromkeys(f"±{value:.2g}" for value in (min(values), max(values)))
+    return " to ".join(ends)
