@@ -123,7 +123,8 @@ def test_frames_of_two_drives_say_nothing_of_others():
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
-    study = synthetic.make_study(root, seeds={"tuning": [*range(5)], "evaluation": [*range(100, 106)]})
+    seeds = {"tuning": [*range(5)], "evaluation": [*range(100, 106)]}
+    study = synthetic.make_study(root, datasets={"scenes": SHAPES}, seeds=seeds)
     synthetic.make_results(study, root)
     return study, gather(study, root / "results", root / "data")
 

@@ -173,7 +173,7 @@ def test_times_of_blocks_have_no_interval_and_no_slope_but_memory_has(scores, tm
     rows = answer.numbers[~answer.numbers["kind"].isin(["none"])]
     assert rows[["seconds_low", "seconds_high", "seconds_confidence"]].isna().all(axis=None)
     assert rows[["seconds_ratio", "memory_low"]].notna().all(axis=None)
-    assert (rows["seconds_n"] == 3).all()
+    assert (rows["seconds_n"] == 5).all()
     assert answer.summary.count("No time ratio can be trusted: as far as their times tell, cells with a penalty") == 1
     assert "train them in turn, see config/cost.yaml." in answer.summary
     assert "is least with" not in answer.summary
@@ -193,7 +193,7 @@ def test_without_memory_times_of_blocks_leave_no_slope_and_the_answer_says_why(s
 def test_times_that_are_not_known_are_not_in_turn(scores, tmp_path, time):
     rows = cost.ratios(altered(scores, tmp_path, lambda row: {"time": time}))
     assert rows["seconds_low"].isna().all()
-    assert (rows["seconds_n"] == 3).sum() == 12
+    assert (rows["seconds_n"] == 5).sum() == 12
 
 
 def test_without_a_column_of_times_nothing_is_in_turn(scores, tmp_path):
@@ -225,9 +225,9 @@ def test_cells_of_different_devices_are_not_compared(scores, tmp_path):
         scores, tmp_path, lambda row: {"device": "H100"} if (row["penalty"], row["seed"]) == ("l1", 100) else {}
     )
     rows = cost.ratios(moved).set_index(["penalty", "model", "penalised"])
-    assert rows.loc[("l1", "tiny", 10**4), "seconds_n"] == 2
+    assert rows.loc[("l1", "tiny", 10**4), "seconds_n"] == 4
     assert rows.loc[("l1", "tiny", 10**4), "device"] == "CPU, 2 cores; H100"
-    assert rows.loc[("l2", "tiny", 10**4), "seconds_n"] == 3
+    assert rows.loc[("l2", "tiny", 10**4), "seconds_n"] == 5
 
 
 def test_without_recorded_memory_there_is_no_ratio_of_it(scores, tmp_path):
@@ -243,7 +243,7 @@ def test_with_few_sizes_the_ratios_are_told_and_the_slope_is_absent(tmp_path):
     slow = measured.set_timings(made, lambda row: {"seconds": 15.0 if row["penalty"] == "l1" else 10.0})
     answer = cost.answer(slow)
     assert "models of at least 3 different sizes, and here the most is 1: add models" in answer.absent
-    assert "l1, convnet on brain: 1.5 (1.5 to 1.5, a 94 % interval by the sign test, n = 5 seeds)" in answer.summary
+    assert "l1, convnet on brain: 1.5 (1.5 to 1.5, a 75 % interval by the sign test, n = 3 seeds)" in answer.summary
     assert not answer.verdicts
     assert len(answer.numbers) == 2
 

@@ -212,7 +212,7 @@ def test_the_answer_tells_numbers_in_words(scores):
         "over 5 seeds × 6 images, crossed",
         "over the primary contrasts",
         "λ̂ 1e-4",
-        f"{row['detectable']:.2f} points: {row['word']}.",
+        f"{row['detectable']:.2f} points. {row['why']}" if row["why"] else f": {row['word']}.",
     ):
         assert part in said
     assert "strength 0.5" in next(v.sentence for v in answer.verdicts if v.subject == "pruning against none")

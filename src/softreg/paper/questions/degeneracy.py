@@ -28,7 +28,7 @@ from softreg.paper.questions.answer import (
     judge,
     listed,
 )
-from softreg.paper.questions.estimates import ended, plural, signed
+from softreg.paper.questions.estimates import plural, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -199,8 +199,10 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     if len(learnt) < len(part):
         text = f"{len(part) - len(learnt)} of {len(part)} pairs are left out, as one of the two predicts one class"
         told.append(text)
-    sentence = f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}: {found.word}."
-    return Verdict(dataset, model, subject, found.word, ended(sentence, found.why))
+    sentence = f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}"
+    return Verdict(
+        dataset, model, subject, found.word, f"{sentence}. {found.why}" if found.why else f"{sentence}: {found.word}."
+    )
 
 
 def _learnt(part: pd.DataFrame) -> pd.DataFrame:

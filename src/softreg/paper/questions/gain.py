@@ -17,7 +17,6 @@ from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answ
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.estimates import (
     adjusted_words,
-    ended,
     images_told,
     judged_words,
     over_seeds,
@@ -293,9 +292,9 @@ def sentence(scores: Scores, row: Any) -> str:
     seeds, images = plural(row.n_seeds, "seed"), images_told(row.n_images, row.n_groups)
     if subject := scores.single_subject(row.dataset):
         of_one = f"All {row.n_images} test images show {subject}, which stands for no other"
-        return f"{text} from {seeds}. {of_one}: {row.word}."
+        return _concluded(f"{text} from {seeds}. {of_one}", row)
     if math.isnan(row.low):
-        return ended(f"{text} from {seeds} and {images} of test, which gives no interval: {row.word}.", row.why)
+        return _concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
     parts = [
         f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × {images}, crossed)",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
@@ -308,7 +307,12 @@ def sentence(scores: Scores, row: Any) -> str:
         parts.append(f"correlation of the pairs {signed(row.correlation)}")
     if not math.isnan(row.detectable):
         parts.append(f"80 % power at this n needs a difference of {row.detectable:.2f} points")
-    return ended(f"{'; '.join(parts)}: {row.word}.", row.why)
+    return _concluded("; ".join(parts), row)
+
+
+def _concluded(text: str, row: Any) -> str:
+    """``text`` with the verdict, or why there is none."""
+    return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
 
 
 def _at(scores: Scores, name: str, strength: str) -> str:
