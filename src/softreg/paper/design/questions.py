@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from softreg.paper.design.widths import FEWEST_UNITS, Design, span
+from softreg.paper.design.published import TestSet
+from softreg.paper.design.widths import FEWEST_GROUPS, Design, span
 from softreg.paper.questions import complexity, cost, degeneracy, sparsity
-from softreg.paper.questions.answer import FEWEST_SEEDS, NOT_ANSWERABLE
+from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE
 from softreg.paper.questions.estimates import plural
 
 ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
@@ -58,24 +59,31 @@ def _gain(design: Design) -> tuple[str, str]:
         return NOT_ANSWERABLE, few
     # Twins but for their label noise have the same test images.
     places = len(design.study.datasets) - len(complexity.label_noise_pairs(design.described))
-    over_all = f"over data sets not answerable, with {places} of {FEWEST_UNITS}" if places < FEWEST_UNITS else ""
+    over_all = f"over data sets not answerable, with {places} of {FEWEST_DATASETS}" if places < FEWEST_DATASETS else ""
     if torn := _torn(design):
         _, text = _held(design.fixed(design.evaluation), design.rope, "primary contrasts")
         fixed = f"of these very images, {design.evaluation} seeds: {text}"
         return NOT_ANSWERABLE, "; ".join(filter(None, [torn, fixed, over_all]))
     word, text = _held(design.half_widths(), design.rope, "primary contrasts")
-    known = dict.fromkeys(str(test.units or "unknown") for test in design.tests.values())
-    n = f"{design.evaluation} seeds × {' or '.join(known)} test images"
+    known = dict.fromkeys(_images(test) for test in design.tests.values())
+    n = f"{design.evaluation} seeds × {' or '.join(known)}"
     return word, "; ".join(filter(None, [f"{n}: {text}", _seeds_needed(design), over_all]))
+
+
+def _images(test: TestSet) -> str:
+    """What is resampled of a data set."""
+    if test.groups is not None:
+        return f"{test.groups} groups of test images"
+    return f"{test.images} test images" if test.images else "an unknown number of test images"
 
 
 def _torn(design: Design) -> str:
     """That the test images of all data sets come in too few groups; empty where they do not."""
-    torn = {name: test.groups for name, test in design.tests.items() if test.groups and test.groups < FEWEST_UNITS}
+    torn = {name: test.groups for name, test in design.tests.items() if test.groups and test.groups < FEWEST_GROUPS}
     if len(torn) < len(design.study.datasets):
         return ""
     told = " and ".join(f"those of {name} are of {plural(count, 'group')}" for name, count in torn.items())
-    return f"to speak of other test images, {FEWEST_UNITS} groups of them are needed, and {told}"
+    return f"to speak of other test images, {FEWEST_GROUPS} groups of them are needed, and {told}"
 
 
 def _seeds_needed(design: Design) -> str:
@@ -187,8 +195,20 @@ def _robustness(design: Design) -> tuple[str, str]:
     noisy = bool(complexity.label_noise_pairs(design.described))
     lacking = [name for name, has in (("corruptions", corrupted), ("label noise", noisy)) if not has]
     texts += [f"no {' and no '.join(lacking)} in the study"] if lacking else []
-    texts.append("calibration: a difference can be shown, but not that there is none")
-    return _together([*words, LARGE], whole=not lacking), "; ".join(texts)
+    word, text = _calibration(design)
+    return _together([*words, word], whole=not lacking), "; ".join([*texts, f"calibration: {text}"])
+
+
+def _calibration(design: Design) -> tuple[str, str]:
+    ropes = {name: design.study.statistics[f"rope_{name}"] for name in ("ece", "nll")}
+    if None in ropes.values():
+        return LARGE, "a difference can be shown, but not that there is none without `rope_ece` and `rope_nll`"
+    found = []
+    for name, rope in ropes.items():
+        widths = design.observed("H7", f"part == 'calibration' and quantity == '{name}'", design.evaluation)
+        found.append(_held(widths, rope, "contrasts"))
+    texts = (f"{name.upper()}: {text}" for name, (_, text) in zip(ropes, found, strict=True))
+    return _together([word for word, _ in found], whole=True), "; ".join(texts)
 
 
 def _together(words: Sequence[str], whole: bool) -> str:

@@ -26,8 +26,8 @@ from softreg.study.treatment import CONTROLS
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST_UNITS = 5
-"""Data sets, or groups of images, from which on something is said of others like them."""
+FEWEST_GROUPS = 5
+"""Groups of test images from which on something is said of others like them."""
 
 _SEEDS = (5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300)
 """Numbers of seeds to suggest."""
@@ -104,14 +104,20 @@ class Design:
 
     def _test(self, name: str) -> TestSet:
         file = prepared_folder(self.study, name) / "dataset.json"
+        if self.scores is not None and (samples := self._samples(self.scores, name)):
+            images, units = samples[0].images, samples[0].crossed.units
+            return TestSet(images, units if units < images else None)
         if file.is_file():
             about = read_json(file)
             groups = set(about["groups"]["test"])
-            return TestSet(len(about["ids"]["test"]), None if None in groups else len(groups))
-        known = test_set(self.study.datasets[name])
-        if self.scores is not None and name in self.scores.datasets:
-            return replace(known, images=int(self.scores.datasets[name]["images"]["test"]))
-        return known
+            count = None if None in groups else len(groups)
+            return TestSet(len(about["ids"]["test"]), 1 if about.get("single_subject") else count)
+        return test_set(self.study.datasets[name])
+
+    @staticmethod
+    def _samples(scores: Scores, dataset: str) -> list[gain.Resampled]:
+        """What was resampled of a data set, for each model."""
+        return [sample for place, sample in gain.resampled(scores).items() if place[0] == dataset]
 
     def heading(self) -> str:
         """What the lines below it rest on."""
