@@ -86,13 +86,13 @@ def test_same_bits_are_told_and_support(scores):
 def test_a_gross_gap_contradicts(scores):
     words = {verdict.subject: verdict.word for verdict in degeneracy.answer(scores).verdicts}
     # A quarter of the pixels wrong against two in five: synthetic.ERROR of 3e-5 (none) and of 1e-3.
-    assert words["huber and l2"] == "contradicted"
+    assert words["huber and l2 (proximal)"] == "contradicted"
 
 
 def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
     few = gathered(tmp_path, own_bits, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
     words = {verdict.subject: verdict.word for verdict in degeneracy.answer(few).verdicts}
-    assert words == {"soft and l1": "not answerable", "soft and half": "supported", "huber and l2": "not answerable"}
+    assert words == {"soft and l1": "not answerable", "soft and half": "supported", "huber and l2 (proximal)": "not answerable"}
     assert "So few seeds" in degeneracy.answer(few).summary
 
 
@@ -138,7 +138,7 @@ def test_where_weights_exceed_beta_the_claim_is_not_tested(tmp_path):
     scores = gathered(tmp_path, beyond)
     points = degeneracy.points(scores)
     assert points.loc[points["pair"] == degeneracy.HUBER_L2, "beyond"].tolist() == pytest.approx([0.1, 0.1])
-    (verdict,) = (each for each in degeneracy.answer(scores).verdicts if each.subject == "huber and l2")
+    (verdict,) = (each for each in degeneracy.answer(scores).verdicts if each.subject == "huber and l2 (proximal)")
     assert verdict.word == "undecided"
     assert "weights exceed β at every matching strength" in verdict.sentence
 

@@ -167,7 +167,7 @@ def test_a_penalty_is_supported_where_it_is_no_worse_than_a_control_with_as_many
     assert "n = 5 held-out tuning seeds" in l1.sentence
     assert "makes no network sparse" in l2.sentence
     assert "l1 beats pruning" in answer.summary
-    assert "l2 beats" not in answer.summary
+    assert "l2 (proximal) beats" not in answer.summary
 
 
 def test_a_penalty_is_contradicted_where_a_control_gives_as_much_with_fewer_weights(tmp_path, monkeypatch):
