@@ -92,7 +92,11 @@ def test_a_gross_gap_contradicts(scores):
 def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
     few = gathered(tmp_path, own_bits, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
     words = {verdict.subject: verdict.word for verdict in degeneracy.answer(few).verdicts}
-    assert words == {"soft and l1": "not answerable", "soft and half": "supported", "huber and l2 (proximal)": "not answerable"}
+    assert words == {
+        "soft and l1": "not answerable",
+        "soft and half": "supported",
+        "huber and l2 (proximal)": "not answerable",
+    }
     assert "So few seeds" in degeneracy.answer(few).summary
 
 

@@ -27,7 +27,7 @@ def scores(tmp_path_factory):
         study = synthetic.make_study(
             root,
             models={"convnet": {}, "other": {"kind": "convnet"}},
-            penalties={"none": {}, "l1": {"lambda": [1e-4]}, "dead": {"kind": "soft", "lambda": [float(DEAD)]}},
+            penalties={"none": {}, "l1": {"lambda": [1e-4]}, "dead": {"kind": "elastic_net", "lambda": [float(DEAD)]}},
             seeds={"tuning": [0, 1], "evaluation": [*range(100, 106)]},
         )
         synthetic.make_results(study, root)
