@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def make_prepared(study: Study, name: str, data: Path, images: int, classes: int
     """A prepared data set of vertical stripes, one class each, with a corner of ignored pixels."""
     folder = data / "prepared" / prepared_folder(study, name).name
     palette = np.random.default_rng(7).integers(0, 256, (classes, 3))
-    ids = {split: [f"{split}{index:03d}" for index in range(images)] for split in ("train", "val", "test")}
+    ids = {split: image_names(name, split, images) for split in ("train", "val", "test")}
     for split in ids:
         masks = np.stack([truth(index, classes, size) for index in range(images)])
         noise = np.random.default_rng(1).integers(-30, 30, (images, *size, 3))
@@ -138,6 +139,16 @@ def make_prepared(study: Study, name: str, data: Path, images: int, classes: int
         "options": {},
     }
     write_json(folder / "dataset.json", facts)
+
+
+def image_names(dataset: str, split: str, images: int) -> list[str]:
+    """The images of a part; of an outer fold, others than another's."""
+    return [f"{split}{index:03d}{fold_tail(dataset)}" for index in range(images)]
+
+
+def fold_tail(dataset: str) -> str:
+    """How the name of an outer fold's data set ends, "" of any other."""
+    return "".join(re.findall(r"-fold\d+$", dataset))
 
 
 def truth(index: int, classes: int, size: tuple[int, int]) -> np.ndarray:
@@ -278,8 +289,9 @@ def score_rows(
     Those of the final on test have predictions, or not where no ``pictures`` are wanted.
     """
     # The parts of the draw that seeds and penalties have in common make paired differences smaller than the spread.
-    shared = np.random.default_rng([path.seed, len(path.model)])
-    own = np.random.default_rng([path.seed, *path.penalty.encode(), *path.model.encode(), *value.encode()])
+    tail = fold_tail(path.dataset).encode()
+    shared = np.random.default_rng([path.seed, len(path.model), *tail])
+    own = np.random.default_rng([path.seed, *path.penalty.encode(), *path.model.encode(), *value.encode(), *tail])
     wrong = np.clip(ERROR.get(value, 0.25) + change + shared.normal(0, 0.02) + own.normal(0, 0.004), 0.01, 0.99)
     total = size[0] * size[1] // classes
     fn = own.binomial(total, wrong, (images, classes))
@@ -290,7 +302,7 @@ def score_rows(
     same = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
     columns: dict[str, Any] = {name: [text] * images for name, text in same.items()}
     columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": [split] * images}
-    columns |= {"image": [f"{split}{index:03d}" for index in range(images)]}
+    columns |= {"image": image_names(path.dataset, split, images)}
     columns |= {
         "tp": list(total - fn),
         "fp": list(fp),

@@ -149,14 +149,16 @@ def _check(options: argparse.Namespace) -> int | None:
 
 def _check_study(file: Path) -> None:
     from softreg.study.config import load_study
+    from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
     from softreg.study.matrix import count_cells, final_paths, sweep_paths
 
     study = load_study(file)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
         print(f"{study.name} has no penalty of kind none: no differences to it will be shown")
+    folds = f" in {study.evaluation['folds']} outer folds" if study.evaluation["folds"] else ""
     print(
-        f"{study.name}: {len(study.datasets)} data set(s) × {len(study.models)} model(s) × "
+        f"{study.name}: {len(joined(study.datasets))} data set(s){folds} × {len(study.models)} model(s) × "
         f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
         f"paths, {count_cells(study)} cells"
     )

@@ -16,7 +16,7 @@ def samples(count=100, split=lambda i: None, group=lambda i: None):
 
 
 def rule(name, **given):
-    return {"rule": name, "val": 0.15, "test": 0.15, "seed": 0, "column": "group"} | given
+    return {"rule": name, "val": 0.15, "test": 0.15, "seed": 0, "column": "group", "fold": None} | given
 
 
 def ids(parts):
@@ -137,3 +137,45 @@ def test_group_refuses():
 def test_an_empty_part_is_refused():
     with pytest.raises(UserError, match=r"`datasets\.d\.split` .* leaves no image of 3 for val"):
         assign("d", samples(3), rule("fraction", val=0.1, test=0.4))
+
+
+def outer(of, samples_, **given):
+    """The test part of each of so many outer folds, and the parts of the last one."""
+    every = [assign("d", samples_, rule(fold=[fold, of], **given))[0] for fold in range(of)]
+    return [ids(parts)["test"] for parts in every], [ids(parts) for parts in every]
+
+
+def test_each_image_is_in_the_test_part_of_one_outer_fold():
+    tests, folds = outer(5, samples(103), name="fraction", val=0.2)
+    assert sorted(id_ for test in tests for id_ in test) == [f"im{i:03d}" for i in range(103)]
+    assert sorted(map(len, tests)) == [20, 20, 21, 21, 21]
+    for parts in folds:
+        assert len(parts["val"]) == 21
+        assert sorted(id_ for members in parts.values() for id_ in members) == [f"im{i:03d}" for i in range(103)]
+
+
+def test_outer_folds_are_other_ones_with_another_seed_and_another_number():
+    tests, _ = outer(5, samples(), name="fraction")
+    again, _ = outer(5, samples()[::-1], name="fraction")
+    assert [set(test) for test in tests] == [set(test) for test in again]
+    assert set(tests[0]) not in [set(test) for test in outer(5, samples(), name="fraction", seed=1)[0]]
+
+
+def test_outer_folds_keep_groups_together():
+    tests, folds = outer(4, samples(100, group=lambda i: f"g{i % 13}"), name="group", val=0.2)
+    group_of = {f"im{i:03d}": i % 13 for i in range(100)}
+    for parts in folds:
+        assert parts["val"]
+        seen = [{group_of[id_] for id_ in members} for members in parts.values()]
+        assert sum(map(len, seen)) == len(set.union(*seen)) == 13
+    # 13 groups of 7 or 8 images in 4 folds: one has a group more.
+    sizes = sorted(map(len, tests))
+    assert sum(sizes) == 100
+    assert sizes[2] - sizes[0] <= 2 < sizes[3] - sizes[2] <= 8
+
+
+def test_too_few_groups_for_the_outer_folds():
+    with pytest.raises(UserError, match="has 4 groups, which stay together: 5 outer folds need at least 5"):
+        assign("d", samples(group=lambda i: f"g{i % 4}"), rule("group", fold=[0, 5]))
+    with pytest.raises(UserError, match="2 outer folds need at least 3"):
+        assign("d", samples(2), rule("fraction", fold=[0, 2]))

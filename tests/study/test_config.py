@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from softreg.errors import UserError
+from softreg.study import folds
 from softreg.study.config import load_study, stride_of
 from softreg.study.matrix import count_cells
 from softreg.study.treatment import CONTROLS
@@ -605,3 +606,58 @@ def test_a_study_of_ten_thousand_cells_loads_at_once(load):
     start = time.process_time()
     assert count_cells(load(text)) > 10_000
     assert time.process_time() - start < 1
+
+
+FOLDED = LEAST.replace("brain: ", "wbc: ") + "evaluation: {folds: 5}\n"
+
+
+def test_outer_folds_are_data_sets_of_their_own(load):
+    study = load(FOLDED.replace("wbc: ", "wbc: {split: {val: 0.2}}, cells: {kind: wbc}"))
+    assert list(study.datasets) == [f"{name}-fold{fold}" for name in ("wbc", "cells") for fold in range(5)]
+    assert study.datasets["wbc-fold3"] == study.datasets["wbc-fold0"] | {
+        "split": study.datasets["wbc-fold0"]["split"] | {"fold": [3, 5]}
+    }
+    assert study.datasets["wbc-fold3"]["split"]["val"] == 0.2
+    joined = folds.joined(study.datasets)
+    assert list(joined) == ["wbc", "cells"]
+    assert joined["cells"] == load(LEAST.replace("brain: ", "cells: {kind: wbc}")).datasets["cells"]
+    assert folds.place_of(study.datasets, "cells-fold4") == ("cells", 4)
+
+
+def test_a_study_of_outer_folds_is_the_same_when_read_back(load):
+    study = load(FOLDED)
+    for datasets in (study.datasets, folds.joined(study.datasets)):
+        again = load(json.dumps(study.to_dict() | {"datasets": datasets}))
+        assert again.to_dict() == study.to_dict()
+
+
+def test_outer_folds_multiply_the_cells(load):
+    text = LEAST.replace("brain: ", "wbc: ").replace("none: ", "none: , l1: {lambda: [1, 2]}")
+    assert count_cells(load(text + "evaluation: {folds: 3}\n")) == 3 * count_cells(load(text))
+
+
+def test_a_data_set_of_outer_folds_can_be_named(load):
+    study = load(FOLDED + "figures: {style: {names: {wbc: White blood cells}}}\n")
+    assert study.figures["style"]["names"] == {"wbc": "White blood cells"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (FOLDED.replace("wbc", "camvid"), r"datasets\.camvid-fold0\.split\.rule is official, and outer folds .* draw"),
+        (FOLDED.replace("5", "1"), r"evaluation\.folds is 1; give null or a whole number of at least 2"),
+        (
+            FOLDED + "selection: {scorer: kfold}\n",
+            r"selection\.scorer is kfold and evaluation\.folds 5; give scorer: hold",
+        ),
+        (
+            FOLDED.replace("wbc: ", "wbc: {split: {val: 0.8}}"),
+            r"val is 0\.8 and a fold tests 1/5; give a share below 0\.8",
+        ),
+        (FOLDED.replace("wbc: ", "wbc: , wbc-fold1: {kind: wbc}"), r"makes a second entry datasets\.wbc-fold1; rename"),
+        (LEAST.replace("brain: ", "wbc: {split: {fold: [5, 5]}}"), r"split\.fold is \[5, 5\]; give a fold from 0 on"),
+    ],
+)
+def test_outer_folds_that_cannot_be(load, text, problem):
+    with pytest.raises(UserError, match=problem):
+        load(text)

@@ -9,7 +9,8 @@ the two borders.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from softreg.data.base import PARTS, Options, Sample, lines_of
@@ -26,7 +27,8 @@ def assign(name: str, samples: Sequence[Sample], split: Options) -> tuple[Parts,
 
     Raises :class:`UserError` where the rule lacks a split, group or image that it needs, and for an empty part.
     """
-    part_of, words = _RULES[split["rule"]](name, samples, split)
+    rule = _folded if split["fold"] is not None else _RULES[split["rule"]]
+    part_of, words = rule(name, samples, split)
     parts: Parts = {part: [sample for sample in samples if part_of.get(sample.id) == part] for part in PARTS}
     for part, members in parts.items():
         if not members:
@@ -90,11 +92,8 @@ def _list(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[st
 
 def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
     (val, test), seed, rule = shares(split), int(split["seed"]), split["rule"]
-    sizes: dict[str, int] = {}
-    for sample in samples:
-        if sample.group is None:
-            raise UserError(f"`datasets.{name}.split.rule` is {rule!r}, but the image {sample.id} has no group")
-        sizes[sample.group] = sizes.get(sample.group, 0) + 1
+    groups = _groups(name, samples, rule)
+    sizes = Counter(groups.values())
     if len(sizes) < len(PARTS):
         raise UserError(f"`datasets.{name}.split.rule` is {rule!r}, which needs three groups: there are {len(sizes)}")
     targets = {
@@ -102,28 +101,80 @@ def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[s
         "val": val * len(samples),
         "test": test * len(samples),
     }
-    trials = (_deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS))
-    best = min(trials, key=lambda dealt: _distance(dealt, sizes, targets))
-    part_of = {sample.id: best[sample.group] for sample in samples if sample.group is not None}
+    best = _best_deal(sizes, targets, str(seed))
+    part_of = {id_: best[group] for id_, group in groups.items()}
     return part_of, f"whole {rule.removesuffix('s')}s, val {val:g} and test {test:g}, seed {seed}"
 
 
-def _deal(order: Sequence[str], sizes: dict[str, int], targets: dict[str, float]) -> dict[str, str]:
+def _folded(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
+    """One of several outer folds tests, of images or, by ``group`` or ``blocks``, of whole groups; val is drawn of the rest.
+
+    Which fold an image is in depends on its id (or its group), the seed and the number of folds alone.
+    """
+    (fold, of), val, seed = split["fold"], float(split["val"]), int(split["seed"])
+    rule = str(split["rule"])
+    whole = rule != "fraction"
+    groups = _groups(name, samples, rule) if whole else {sample.id: sample.id for sample in samples}
+    sizes = Counter(groups.values())
+    # Beside the fold that tests, two are to be had for train and val.
+    if len(sizes) < (needed := max(of, len(PARTS))):
+        noun = f"{rule.removesuffix('s')}s, which stay together" if whole else "images"
+        raise UserError(f"`datasets.{name}` has {len(sizes)} {noun}: {of} outer folds need at least {needed}")
+    fold_of = _folds(sizes, of, seed)
+    rest = {group: size for group, size in sizes.items() if fold_of[group] != fold}
+    targets = {"train": sum(rest.values()) - val * len(samples), "val": val * len(samples)}
+    dealt = _best_deal(rest, targets, f"{seed}.{fold}") if whole else _drawn(list(rest), targets, f"{seed}.{fold}")
+    part_of = {id_: dealt.get(group, "test") for id_, group in groups.items()}
+    unit = f"whole {rule.removesuffix('s')}s" if whole else "random"
+    return part_of, f"{unit}, outer fold {fold} of 0 to {of - 1} tests, val {val:g}, seed {seed}"
+
+
+def _groups(name: str, samples: Sequence[Sample], rule: str) -> dict[str, str]:
+    """The group of each image's id."""
+    for sample in samples:
+        if sample.group is None:
+            raise UserError(f"`datasets.{name}.split.rule` is {rule!r}, but the image {sample.id} has no group")
+    return {sample.id: str(sample.group) for sample in samples}
+
+
+def _folds(sizes: Mapping[str, int], folds: int, seed: int) -> dict[str, int]:
+    """The fold of each group: in random order, the largest first, each to the smallest fold."""
+    filled = [0] * folds
+    fold_of = {}
+    for group in sorted(shuffled(list(sizes), f"folds.{seed}"), key=lambda group: -sizes[group]):
+        fold_of[group] = filled.index(min(filled))
+        filled[fold_of[group]] += sizes[group]
+    return fold_of
+
+
+def _drawn(ids: Sequence[str], targets: Mapping[str, float], seed: str) -> dict[str, str]:
+    """Give val as many images as it should have, and train the others."""
+    order, count = shuffled(ids, seed), round(targets["val"])
+    return dict.fromkeys(order[:count], "val") | dict.fromkeys(order[count:], "train")
+
+
+def _best_deal(sizes: Mapping[str, int], targets: Mapping[str, float], seed: str) -> dict[str, str]:
+    """The part of each group, by the random order whose parts come nearest to ``targets`` (images)."""
+    trials = (_deal(shuffled(list(sizes), f"{seed}.{trial}"), sizes, targets) for trial in range(GROUP_TRIALS))
+    return min(trials, key=lambda dealt: _distance(dealt, sizes, targets))
+
+
+def _deal(order: Sequence[str], sizes: Mapping[str, int], targets: Mapping[str, float]) -> dict[str, str]:
     """Give each group, in order, to the part that lacks most."""
     lacking, dealt = dict(targets), {}
     for group in order:
-        part = max(PARTS, key=lambda part: lacking[part])
+        part = max(targets, key=lambda part: lacking[part])
         dealt[group] = part
         lacking[part] -= sizes[group]
     return dealt
 
 
-def _distance(dealt: dict[str, str], sizes: dict[str, int], targets: dict[str, float]) -> tuple[int, float]:
+def _distance(dealt: Mapping[str, str], sizes: Mapping[str, int], targets: Mapping[str, float]) -> tuple[int, float]:
     """How far the parts are from their targets: empty parts first, then images."""
-    got = dict.fromkeys(PARTS, 0)
+    got = dict.fromkeys(targets, 0)
     for group, part in dealt.items():
         got[part] += sizes[group]
-    return sum(size == 0 for size in got.values()), sum(abs(got[part] - targets[part]) for part in PARTS)
+    return sum(size == 0 for size in got.values()), sum(abs(got[part] - targets[part]) for part in targets)
 
 
 _RULES: dict[str, Callable[[str, Sequence[Sample], Options], tuple[dict[str, str], str]]] = {

@@ -68,7 +68,8 @@ def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, 
     """The columns of `differences` from ``a`` on."""
     scores = [100 * _of(side.final_test, group)["miou"] for side in (a, b)]
     means = [float(each.mean()) for each in scores]
-    networks = [_of(side.finished("final"), group).set_index("seed")["weights_sha256"].to_dict() for side in (a, b)]
+    ended = [_of(side.finished("final"), group) for side in (a, b)]
+    networks = [each.set_index(["seed", "fold"])["weights_sha256"].to_dict() for each in ended]
     same_data = _digest(a, group[0]) == _digest(b, group[0])
     if networks[0] == networks[1] and same_data:
         return *means, *[means[1] - means[0]] * 3, SAME
@@ -79,8 +80,10 @@ def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, 
             for name in ("tp", "fp", "fn")
         )
         units = b.units(group[0], first.images)
-        tp, fp, fn = (stats.by_unit(counts, units) for counts in (tp, fp, fn))
-        found = replace(stats.crossed_interval(stats.crossed_jackknife(tp, fp, fn), 1, 0), limit=1.0).interval()
+        counts = np.stack([tp, fp, fn])
+        by_unit = stats.crossed_jackknife(*stats.by_unit(counts, units))
+        sample = stats.fold_jackknife(counts, first.folds) if b.folds else by_unit
+        found = replace(stats.crossed_interval(sample, 1, 0), limit=1.0).interval()
         pairing = f"paired by {len(shared)} seeds and {images_told(len(first.images), units.max() + 1)}"
         return *means, 100 * found.mean, 100 * found.low, 100 * found.high, pairing
     return *means, *_welch(*scores), f"unpaired, {len(scores[0])} and {len(scores[1])} seeds"

@@ -17,16 +17,21 @@ from numpy.typing import NDArray
 
 from softreg.errors import UserError
 from softreg.files import read_json
+from softreg.paper import folded
 from softreg.scoring import metrics, records, select
 from softreg.study import matrix
 
 
 @dataclass(frozen=True)
 class Counts:
-    """TP, FP and FN of one penalty, each (S, N, C) int64, for S ``seeds`` and N ``images``."""
+    """TP, FP and FN of one penalty, each (S, N, C) int64, for S ``seeds`` and N ``images``.
+
+    ``folds`` (N,) is the outer fold that tests each image, -1 where there are none.
+    """
 
     seeds: tuple[int, ...]
     images: tuple[str, ...]
+    folds: NDArray[np.int64]
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
     fn: NDArray[np.int64]
@@ -43,9 +48,10 @@ def counts_by_penalty(table: pa.Table, penalties: list[str]) -> dict[str, Counts
         if not len(mine):
             continue
         seeds = sorted(set(mine["seed"].to_pylist()))
-        images = tuple(mine["image"].to_pylist()[: len(mine) // len(seeds)])
-        shape = (len(seeds), len(images), -1)
-        found[penalty] = Counts(tuple(seeds), images, *(part.reshape(shape) for part in records.counts(mine)))
+        first = mine.slice(0, len(mine) // len(seeds))
+        shape = (len(seeds), len(first), -1)
+        names = tuple(first["image"].to_pylist()), first["fold"].to_numpy()
+        found[penalty] = Counts(tuple(seeds), *names, *(part.reshape(shape) for part in records.counts(mine)))
     return found
 
 
@@ -72,6 +78,12 @@ class Scores:
         """The study as validated, every default filled in."""
         return dict(read_json(self.folder / "study.json"))
 
+    @property
+    def folds(self) -> int:
+        """The study's outer folds, each of which tests other images; 0 where there are none."""
+        # Scores that were gathered before there were any do not say so.
+        return int(self.study["evaluation"].get("folds") or 0)
+
     @cached_property
     def datasets(self) -> dict[str, dict[str, Any]]:
         """What is known of each data set, by its name in the study."""
@@ -84,8 +96,12 @@ class Scores:
 
     @cached_property
     def selection(self) -> pd.DataFrame:
-        """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select_group`."""
-        return select.read_selection(self.folder / "selection.csv")
+        """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select_group`.
+
+        Of outer folds as `softreg.paper.folded.choice` joins them, with its column ``chosen`` too.
+        """
+        selection = select.read_selection(self.folder / "selection.csv")
+        return folded.choice(selection) if self.folds else selection
 
     def _parquet(self, name: str) -> pd.DataFrame:
         frame: pd.DataFrame = pq.read_table(self.folder / f"{name}.parquet").to_pandas()
@@ -144,9 +160,22 @@ class Scores:
 
     @cached_property
     def weights(self) -> pd.DataFrame:
-        """Columns phase, records.CELL, weights (of all layers, penalised or not) and nonzero, of each finished cell."""
+        """Columns phase, records.CELL, weights (of all layers, penalised or not) and nonzero, of each finished cell.
+
+        Of outer folds, the final's are means over a seed's folds, at the λ̂ of `selection`.
+        """
         counts = self.layers.assign(nonzero=self.layers["weights"] - self.layers["exact_zeros"])
-        return counts.groupby(["phase", *records.CELL], sort=False)[["weights", "nonzero"]].sum().reset_index()
+        rows = counts.groupby(["phase", *records.CELL], sort=False)[["weights", "nonzero"]].sum().reset_index()
+        if not self.folds:
+            return rows
+        keys, final = ["phase", *select.GROUP, "seed"], rows["phase"] == "final"
+        means = rows[final].groupby(keys, sort=False)[["weights", "nonzero"]].mean().reset_index()
+        return pd.concat([rows[~final], self._at_choice(means)], ignore_index=True)
+
+    def _at_choice(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """``frame``, of seeds over all outer folds, with the columns that name a cell: λ̂, and no fold."""
+        chosen = self.selection[[*select.GROUP, "lambda"]]
+        return frame.drop(columns=["lambda", "fold"], errors="ignore").merge(chosen, on=select.GROUP).assign(fold=-1)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -158,7 +187,7 @@ class Scores:
         effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
         table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
-        curves = select.curve(table, select.folds_of(self.study["selection"]))
+        curves = select.curve(table, self.folds or select.folds_of(self.study["selection"]))
         return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
 
     def _effects(self) -> pd.DataFrame:
@@ -188,8 +217,15 @@ class Scores:
 
     @cached_property
     def final_test(self) -> pd.DataFrame:
-        """Test measures of each final cell; the columns of `softreg.scoring.records.to_cells`."""
-        return records.to_cells(self._final_records)
+        """Test measures of each final cell; the columns of `softreg.scoring.records.to_cells`.
+
+        Of outer folds, of each seed that has a network in each of them: all images are then test images, and the λ̂ is
+        that of `selection`.
+        """
+        if not self.folds:
+            return records.to_cells(self._final_records)
+        found = records.to_cells(self._final_records, [*select.GROUP, "seed"])
+        return self._at_choice(found)[[*records.CELL, *records.MEASURES, "images"]]
 
     @cached_property
     def _sums(self) -> pa.Table:
@@ -207,6 +243,16 @@ class Scores:
         return records.of_sums(self._sums)
 
     @cached_property
+    def final_sums(self) -> pd.DataFrame:
+        """The rows of `sums` of the final; of outer folds summed over those of a seed, with no λ."""
+        return records.of_sums(self._final_sums)
+
+    @cached_property
+    def _final_sums(self) -> pa.Table:
+        final = self._sums.filter(pc.field("phase") == "final")
+        return folded.summed(folded.complete(final, self.folds)) if self.folds else final
+
+    @cached_property
     def sweep_test(self) -> pd.DataFrame:
         """The rows of `sums` of the sweep's cells on test."""
         rows = self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
@@ -216,14 +262,14 @@ class Scores:
     def averaged(self) -> pd.DataFrame:
         """Test mIoU of the final's cells whose weights are an average: GROUP, seed, average, last (0 to 1)."""
         keys = [*select.GROUP, "seed"]
-        last = self.sums.loc[self.sums["split"] == records.LAST_TEST, [*keys, "miou"]]
+        last = self.final_sums.loc[self.final_sums["split"] == records.LAST_TEST, [*keys, "miou"]]
         both = self.final_test[[*keys, "miou"]].merge(last, on=keys, suffixes=("", "_last"))
         return both.rename(columns={"miou": "average", "miou_last": "last"})
 
-    def _final_sums(self, columns: list[str]) -> pa.Table:
+    def _tested(self, columns: list[str]) -> pa.Table:
         """``columns`` of the final's sums on test as it is."""
-        place = (pc.field("phase") == "final") & (pc.field("split") == "test") & (pc.field("corruption") == "")
-        return self._sums.filter(place).select(columns)
+        place = (pc.field("split") == "test") & (pc.field("corruption") == "")
+        return self._final_sums.filter(place).select(columns)
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
@@ -233,7 +279,7 @@ class Scores:
         are sums over the pixels in it.
         """
         keys, counted = [*select.GROUP, "seed"], ["count", "correct", "confidence"]
-        table = self._final_sums([*keys, *(f"bin_{name}" for name in counted)]).rename_columns([*keys, *counted])
+        table = self._tested([*keys, *(f"bin_{name}" for name in counted)]).rename_columns([*keys, *counted])
         lists = pd.DataFrame(table.to_pydict())
         long = lists.explode(counted, ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
         return long.assign(bin=long.groupby(keys).cumcount())
@@ -242,7 +288,7 @@ class Scores:
     def class_iou(self) -> pd.DataFrame:
         """IoU of each class on test: dataset, model, penalty, seed, class (its name), iou (nan: an empty union)."""
         rows = []
-        for row in self._final_sums([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
+        for row in self._tested([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
             values = metrics.iou_per_class(row.pop("tp"), row.pop("fp"), row.pop("fn"))
             names = self.datasets[row["dataset"]]["classes"]
             rows += [{**row, "class": name, "iou": value} for name, value in zip(names, values.tolist(), strict=True)]
@@ -250,7 +296,8 @@ class Scores:
 
     @cached_property
     def _final_records(self) -> pa.Table:
-        return records.read([self.folder / "final-test.parquet"], columns=select.SCORED)
+        table = records.read([self.folder / "final-test.parquet"], columns=select.SCORED)
+        return folded.complete(table, self.folds) if self.folds else table
 
     def test_counts(self, dataset: str, model: str) -> dict[str, Counts]:
         """The test counts of each penalty at its λ̂; see `counts_by_penalty`."""

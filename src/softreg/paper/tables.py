@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from softreg.files import write_text
-from softreg.paper import convergence, typeset
+from softreg.paper import convergence, folded, typeset
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
@@ -177,7 +177,10 @@ def _row(
     counts: pd.DataFrame,
 ) -> dict[str, Any]:
     finished = cells[cells["status"] == "finished"]
-    chosen = str(cells["lambda"].iloc[0]) if len(cells) else ""
+    # Of outer folds, each of which has its own, the one chosen most often.
+    chosen = folded.most_often(cells["lambda"].tolist())
+    folds, strengths = cells["fold"].nunique() > 1, cells["lambda"].nunique() > 1
+    folder = f"final/{group[0]}{'-fold*' if folds else ''}/{group[1]}/{group[2]}"
     return {
         "lambda": chosen,
         "lr": lr,
@@ -190,7 +193,7 @@ def _row(
         "finished": len(finished),
         "expected": len(cells),
         "other": others(cells["status"]),
-        "cells": f"final/{'/'.join(group)}/seed*/lambda-{Trial(chosen, lr).name}" if chosen else "",
+        "cells": f"{folder}/seed*/lambda-{'*' if strengths else Trial(chosen, lr).name}" if chosen else "",
     }
 
 
@@ -253,15 +256,23 @@ def _unlearnt(frame: pd.DataFrame) -> str:
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     n = len(scores.study["seeds"]["evaluation"])
-    if n == 1:
+    if n == 1 and not scores.folds:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (
-        f"mean over {n} evaluation seeds with a 95 % interval over seeds and images, crossed: seeds (training runs) "
-        f"and {_units(scores, frame)} are the units of resampling, and λ̂ is held fixed. Bold: the best mean of a "
-        "data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
+        f"mean over {plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. Bold: the best mean "
+        "of a data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
         "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × "
         "seeds in which the mean is the best."
     )
+
+
+def _over(scores: Scores, frame: pd.DataFrame) -> str:
+    """What the intervals of test mIoU are over."""
+    if scores.folds:
+        return f"over {scores.folds} outer folds, each with a split, a λ̂ and networks of its own"
+    units = _units(scores, frame)
+    crossed = f"seeds (training runs) and {units} are the units of resampling"
+    return f"over seeds and images, crossed: {crossed}, and λ̂ is held fixed"
 
 
 def _units(scores: Scores, frame: pd.DataFrame) -> str:
@@ -289,10 +300,14 @@ def shown_rows(frame: pd.DataFrame) -> list[list[str]]:
 
 def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
     """What the numbers of the table of contrasts, of rows of `gain.contrasts`, are."""
+    units = (
+        "over seeds and images, crossed (n: seeds × images, the units of resampling; where images come in groups, "
+        "seeds × groups, and the images in brackets)"
+    )
+    over = f"over {scores.folds} outer folds (n: seeds in each × images)" if scores.folds else units
     return (
         "Differences in test mIoU (points, 0 to 100) between entries of the study, each at its λ̂, paired by seed and "
-        "image, with the 95 % interval over seeds and images, crossed (n: seeds × images, the units of "
-        "resampling; where images come in groups, seeds × groups, and the images in brackets). "
+        f"image, with the 95 % interval {over}. "
         "p (Holm): of no difference, adjusted within the primary contrasts of a data set and model, marked *"
         f"{'' if frame['primary'].all() else ', and within the others, which are secondary'}. p (signs): by sign flips "
         "over seeds, on these images alone. p (equiv.): that the difference is beyond "

@@ -24,6 +24,7 @@ from softreg.running.graph import batch_name
 from softreg.running.survey import PathState, Survey
 from softreg.study.cells import path_folder
 from softreg.study.config import Study
+from softreg.study.folds import expanded, name_of
 from softreg.study.keys import group_spec
 from softreg.study.matrix import Group, groups
 
@@ -150,16 +151,25 @@ def _timings(label: str, study: Study, results: Path) -> list[Source]:
     timings, described = results / "scores" / "timings.csv", results / "scores" / "study.json"
     if not (timings.is_file() and described.is_file()):
         return []
-    same = _same_groups(study, read_json(described))
+    told = read_json(described)
+    same = _same_groups(study, told)
+    outer = told["evaluation"].get("folds") is not None
     with timings.open(encoding="utf-8", newline="") as file:
-        rows = [((row["dataset"], row["model"], row["penalty"]), row) for row in csv.DictReader(file)]
+        rows = [(_group_of(row, outer), row) for row in csv.DictReader(file)]
     return _measured(label, [(group, float(row["seconds"]), row["device"]) for group, row in rows if group in same])
+
+
+def _group_of(row: Mapping[str, str], outer: bool) -> Group:
+    """The group that a row of published timings is of; with ``outer``, folds are data sets of their own."""
+    dataset = name_of(row["dataset"], int(row["fold"])) if outer else row["dataset"]
+    return dataset, row["model"], row["penalty"]
 
 
 def _same_groups(study: Study, described: dict[str, Any]) -> set[Group]:
     """The groups whose training a study has in common with another version of it, ``described`` by its JSON values."""
     try:
-        other = Study(file=study.file, **described)
+        datasets = expanded(described["datasets"], described["evaluation"]["folds"])
+        other = Study(file=study.file, **described | {"datasets": datasets})
         known = set(groups(other))
         same = [group for group in groups(study) if group in known]
         return {group for group in same if group_spec(study, group) == group_spec(other, group)}

@@ -27,7 +27,7 @@ from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
 from softreg.scoring import complexity, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
-from softreg.study import matrix
+from softreg.study import folds, matrix
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.keys import scoring_key
@@ -131,15 +131,20 @@ PERCENTILES = (10, 50, 90)
 Facts = dict[str, Any]
 """What a ``cell.json`` says."""
 
+Places = dict[str, tuple[str, int]]
+"""Of each entry of a study's data sets, `softreg.study.folds.place_of` it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class _Path:
     """A path with its cells, each with its record if it has ended under the cell's key.
 
-    ``lr`` is the learning rate that was chosen, empty where there is none to choose.
+    ``place`` is its data set and outer fold; ``lr`` the learning rate that was chosen, empty where there is none to
+    choose.
     """
 
     path: TrainingPath
+    place: tuple[str, int]
     cells: list[tuple[Cell, Facts | None]]
     lr: str
 
@@ -159,9 +164,9 @@ class _Path:
 
     def names(self, cell: Cell) -> dict[str, Any]:
         """What names one of its cells that are shown."""
-        path = self.path
-        fold = -1 if path.fold is None else path.fold
-        group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
+        path, (dataset, outer) = self.path, self.place
+        fold = outer if path.fold is None else path.fold
+        group = {"phase": path.phase, "dataset": dataset, "model": path.model, "penalty": path.penalty}
         return {**group, "lambda": cell.trial.lambda_, "seed": path.seed, "fold": fold}
 
 
@@ -189,6 +194,7 @@ class Mixed(UserError):
 def gather(study: Study, results: Path, data: Path, selected: Collection[Group] | None = None) -> Path:
     """Write ``results/<study>/scores/`` and return it; of a part, ``results/<study>/partial/scores/``.
 
+    The data sets that outer folds have made of one are told as that one, and the fold of each network is told with it.
     ``results`` and ``data`` are the project's folders of these names. With ``selected``, the groups whose λ̂ stands,
     what has ended so far is taken, of the study as it is now; every other cell is listed as "not run".
     Raises `Mixed` where something is missing or of another version of the study, and all is asked for.
@@ -204,14 +210,16 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
     if not partial:
         _demand(paths, files)
         write_text(root / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
-    tables = {name: _joined(name, files) for name in ("sweep-val", "final-val", "final-test", "sums")}
+    places = {name: folds.place_of(study.datasets, name) for name in study.datasets}
+    tables = {name: _joined(name, files, places) for name in ("sweep-val", "final-val", "final-test", "sums")}
     examples = _examples(study, tables["final-test"])
     tables["final-test"] = _shown(tables["final-test"], examples)
     for name, table in tables.items():
         records.write(table, scores / f"{name}.parquet", _schema(name))
     _gather_cells(paths, scores, partial)
-    _gather_datasets(prepared, scores, examples)
-    write_json(scores / "study.json", study.to_dict())
+    _gather_datasets(prepared, places, scores, examples)
+    write_json(scores / "study.json", study.to_dict() | {"datasets": folds.joined(study.datasets)})
+    selection = _placed(selection, places)
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     return scores
 
@@ -240,7 +248,8 @@ def _paths(study: Study, root: Path, prepared: dict[str, Path], selection: pd.Da
         lambdas = (lambdas_of(study, path, root) if known else []) or [""]
         cells = make_cells(study, path, lambdas, root, content[path.dataset])
         lr = rates.get(path.group) or cells[0].trial.lr
-        yield _Path(path, [(cell, cell.record()) for cell in cells], lr)
+        place = folds.place_of(study.datasets, path.dataset)
+        yield _Path(path, place, [(cell, cell.record()) for cell in cells], lr)
 
 
 def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_File]:
@@ -263,11 +272,11 @@ def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_Fil
             yield _File("sums", root.joinpath("sweep", *group, "sums.parquet"), origin, members[0].lr)
 
 
-def _joined(name: str, files: list[_File]) -> pa.Table:
+def _joined(name: str, files: list[_File], places: Places) -> pa.Table:
     """The rows of one gathered file, those alone that are of the study as it is now, and shown."""
     schema = _schema(name)
     tables = (_at_rate(still_current(each.file, each.origin, schema), each.lr) for each in files if each.to == name)
-    return records.joined(tables, schema)
+    return records.joined((_with_place(table, places) for table in tables), schema)
 
 
 def _at_rate(table: pa.Table, lr: str) -> pa.Table:
@@ -278,6 +287,23 @@ def _at_rate(table: pa.Table, lr: str) -> pa.Table:
     lambdas = pa.array([trial.lambda_ for trial in trials], pa.string())
     renamed = table.set_column(table.column_names.index("lambda"), "lambda", lambdas)
     return renamed.filter(pa.array([trial.lr == lr for trial in trials], pa.bool_()))
+
+
+def _with_place(table: pa.Table, places: Places) -> pa.Table:
+    """Records of one data set, as those of the one that it is an outer fold of."""
+    dataset, fold = places[table["dataset"][0].as_py()] if len(table) else ("", -1)
+    for name, value in {"dataset": dataset, "fold": fold}.items() if fold >= 0 else ():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.repeat(value, len(table)))
+    return table
+
+
+def _placed(selection: pd.DataFrame, places: Places) -> pd.DataFrame:
+    """The λ̂ of all groups, with their outer fold where there are any."""
+    if all(fold < 0 for _, fold in places.values()):
+        return selection
+    found = [places[name] for name in selection["dataset"]]
+    return selection.assign(dataset=[name for name, _ in found], fold=[fold for _, fold in found])
 
 
 def _schema(name: str) -> pa.Schema:
@@ -292,7 +318,7 @@ def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
     """
     plain = [name for name, entry in study.penalties.items() if entry["kind"] == "none"] or list(study.penalties)
     rows = []
-    for dataset in study.datasets:
+    for dataset in folds.joined(study.datasets):
         mine = test.filter(pc.and_(pc.equal(test["dataset"], dataset), pc.is_in(test["penalty"], pa.array(plain))))
         if not len(mine):
             continue
@@ -393,16 +419,22 @@ def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + name, inner
 
 
-def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataFrame) -> None:
-    about, pictures, images = {}, [], [IMAGES.empty_table()]
-    for name, folder in prepared.items():
+def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, examples: pd.DataFrame) -> None:
+    about: dict[str, Facts] = {}
+    pictures, images = [], [IMAGES.empty_table()]
+    for entry, folder in prepared.items():
         if not (folder / "dataset.json").exists():
             continue
         facts = read_json(folder / "dataset.json")
         ids, groups = facts.pop("ids"), facts.pop("groups")
-        named = {split: len({*names} - {None}) for split, names in groups.items()}
-        about[name] = facts | {"images": {split: len(names) for split, names in ids.items()}, "groups": named}
-        for split in ("train", "test"):
+        name, fold = places[entry]
+        counts = {
+            "images": {split: len(names) for split, names in ids.items()},
+            "groups": {split: len({*names} - {None}) for split, names in groups.items()},
+        }
+        about[name] = _with_fold(about[name], counts) if name in about else facts | {"name": name} | counts
+        # Of outer folds, each image tests once, and the first fold stands for what all train on.
+        for split in ("train", "test") if fold < 1 else ("test",):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
             columns = {"dataset": name, "split": split, "image": ids[split], "group": groups[split]}
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
@@ -412,11 +444,22 @@ def _gather_datasets(prepared: dict[str, Path], scores: Path, examples: pd.DataF
     records.write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
 
 
+def _with_fold(about: Facts, counts: dict[str, dict[str, int]]) -> Facts:
+    """What is told of a data set by its first outer fold, with one fold more, which tests other images and groups."""
+    more = "; the other folds alike"
+    told = {"split_rule": about["split_rule"].removesuffix(more) + more}
+    summed = {key: about[key] | {"test": about[key]["test"] + added["test"]} for key, added in counts.items()}
+    return about | told | summed
+
+
 def _pictures(dataset: str, folder: Path, ids: list[str], examples: pd.DataFrame) -> Iterator[dict[str, Any]]:
     images = np.load(folder / "images.npy", mmap_mode="r")
     masks = np.load(folder / "masks.npy", mmap_mode="r")
     mine = examples[examples["dataset"] == dataset]
     for image, percentile in zip(mine["image"], mine["percentile"], strict=True):
+        if image not in ids:
+            # Another outer fold's.
+            continue
         row = ids.index(image)
         pictures = {"image_png": _png(images[row]), "truth_png": _png(masks[row])}
         yield {"dataset": dataset, "image": image, "percentile": percentile, **pictures}

@@ -19,7 +19,7 @@ from softreg.errors import UserError, nearest, show, suggestion
 from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
-from softreg.study import strict_yaml
+from softreg.study import folds, strict_yaml
 from softreg.study.lambdas import spell
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
@@ -78,6 +78,7 @@ def load_study(path: Path) -> Study:
         raw = _blank_as_empty(_read(path))
         validate(raw)
         raw["penalties"] = _by_realisation(raw["penalties"])
+        raw["datasets"] = _by_fold(raw)
         for section in _ENTRIES:
             raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
         values = filled(raw, study_schema())
@@ -196,6 +197,14 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
     return entries
 
 
+def _by_fold(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data sets, each as one for every outer fold, where the study has such."""
+    try:
+        return folds.expanded(raw["datasets"], raw.get("evaluation", {}).get("folds"))
+    except ValueError as twice:
+        raise Violation(f"evaluation.folds makes a second entry datasets.{twice}; rename one of them") from None
+
+
 def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     realisations = entry.get("realisation")
     if not isinstance(realisations, list):
@@ -274,7 +283,7 @@ def _check_style(study: Study) -> None:
                 f"give some of {', '.join(study.penalties)}"
             )
     for name in style["names"]:
-        if name not in {*study.datasets, *study.models, *study.penalties}:
+        if name not in {*study.datasets, *folds.joined(study.datasets), *study.models, *study.penalties}:
             raise Violation(
                 f"figures.style.names has {show(name)}, which is no entry of datasets, models or penalties; "
                 "give the name that the study uses"
@@ -292,7 +301,13 @@ def _check_seeds(study: Study) -> None:
 
 def _check_selection(study: Study) -> None:
     selection = study.selection
-    folds = selection["folds"] if selection["scorer"] == "kfold" else 1
+    kfold = selection["scorer"] == "kfold"
+    folds = selection["folds"] if kfold else 1
+    if kfold and study.evaluation["folds"] is not None:
+        raise Violation(
+            f"selection.scorer is kfold and evaluation.folds {study.evaluation['folds']}; give scorer: holdout, as "
+            "folds within folds would train each λ as many times again, or leave evaluation.folds out"
+        )
     if selection["rule"] == "one_se" and folds * len(study.seeds["tuning"]) < 2:
         raise Violation(
             "selection.rule is one_se and one network has no standard error; give seeds.tuning a second seed, "
@@ -302,10 +317,25 @@ def _check_selection(study: Study) -> None:
 
 def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
     split = dataset["split"]
-    if split["val"] + split["test"] >= 1:
+    if split["fold"] is not None:
+        _check_fold(where, split)
+    elif split["val"] + split["test"] >= 1:
         raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
     for key in _LISTS:
         _check_list(f"{where}.{key}", split[key], split["rule"])
+
+
+def _check_fold(where: str, split: Mapping[str, Any]) -> None:
+    fold, of = split["fold"]
+    if not fold < of >= 2:
+        raise Violation(f"{where}.fold is {show([fold, of])}; give a fold from 0 on and the number of folds, as [0, 5]")
+    if split["rule"] not in folds.DRAWN:
+        raise Violation(
+            f"{where}.rule is {split['rule']}, and outer folds (evaluation.folds) draw the test images themselves; "
+            f"give rule: {' or '.join(folds.DRAWN)} where the data set has it, or leave evaluation.folds out"
+        )
+    if split["val"] + 1 / of >= 1:
+        raise Violation(f"{where}.val is {split['val']} and a fold tests 1/{of}; give a share below {1 - 1 / of:.2g}")
 
 
 def _check_list(where: str, file: str | None, rule: str) -> None:

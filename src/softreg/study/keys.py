@@ -57,7 +57,9 @@ def training_code(study: Study, group: Group) -> str:
 
 def scoring_key(study: Study, phase: str, model: str) -> str:
     """Changes when networks of a model must be scored again; the sweep knows no corruptions."""
-    options = study.evaluation if phase == "final" else {"batch_size": study.evaluation["batch_size"]}
+    # Outer folds are told by the data.
+    final = {key: value for key, value in study.evaluation.items() if key != "folds"}
+    options = final if phase == "final" else {"batch_size": study.evaluation["batch_size"]}
     code = code_fingerprint("softreg.scoring.evaluate", module_of("networks", study.models[model]["kind"]))
     return digest([options, study.resources["gpu"] > 0, code])
 

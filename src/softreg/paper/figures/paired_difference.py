@@ -134,13 +134,19 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
         f"is one evaluation seed (n = {seeds}), the black marker below them the mean"
     )
     text += (
-        f", the line its 95 % interval over seeds and images, both units of resampling, crossed ({seeds} seeds "
-        f"× {images}). The marker's form is the verdict, which needs Holm's p as well, adjusted for the number "
-        "of rows as the interval is not."
+        f", the line its 95 % interval over {_units(scores, seeds, images)}. The marker's form is the verdict, which "
+        "needs Holm's p as well, adjusted for the number of rows as the interval is not."
         if rows["low"].notna().any()
         else "; one seed, or images of one group alone, give no interval."
     )
     return text + f" Grey: the region of practical equivalence, ±{scores.rope:g} points, set in advance."
+
+
+def _units(scores: Scores, seeds: str, images: str) -> str:
+    """What the intervals are over."""
+    if scores.folds:
+        return f"{scores.folds} outer folds, each with a split and a λ̂ of its own ({seeds} seeds in each)"
+    return f"seeds and images, both units of resampling, crossed ({seeds} seeds × {images})"
 
 
 def _lacking(scores: Scores, dataset: str, rows: pd.DataFrame) -> str:

@@ -25,8 +25,8 @@ _LOOKS = style.looks(list(regret.STRATEGIES))
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
-    if len(scores.study["seeds"]["tuning"]) < 2:
-        return [Absent(TITLE, regret.FEW_SEEDS)]
+    if why := regret.unanswerable(scores):
+        return [Absent(TITLE, why)]
     found = regret.regrets(regret.sweeps(scores))
     if found.empty:
         return [Absent(TITLE, regret.absence(scores))]

@@ -119,7 +119,7 @@ def _alike(scores: Scores, free: Collection[str]) -> list[list[str]]:
 
 def fits(scores: Scores) -> pd.DataFrame:
     """dataset, model, penalty, seed, gap (training − test mIoU) and test (mIoU) of the final cells, in points."""
-    final = scores.sums[(scores.sums["phase"] == "final") & (scores.sums["corruption"] == "")]
+    final = scores.final_sums[scores.final_sums["corruption"] == ""]
     wide = final.pivot(index=[*GROUP, "seed"], columns="split", values="miou").reindex(columns=["train", "test"])
     table = pd.DataFrame({"gap": 100 * (wide["train"] - wide["test"]), "test": 100 * wide["test"]})
     return table.dropna().reset_index()

@@ -48,6 +48,12 @@ HEAD = Answer(
     "of freedom. λ̂ is held fixed: it is for networks at the λ̂ chosen here, not for choosing it anew.",
 )
 
+BY_FOLD = (
+    "95 % interval over outer folds, each with a λ̂, networks and test images of its own: the jackknife that leaves out "
+    "each fold in turn, with t of one degree of freedom less than there are folds. So the choice of λ, the split, "
+    "seeds and images are all part of it; counts are summed over the test images of all folds before a ratio is taken."
+)
+
 SOFT = "soft"
 RIVALS = ("l1", "l2", "decoupled_decay")
 """Kinds that soft is held against beside none."""
@@ -67,7 +73,8 @@ class Resampled:
     """The scores of one data set and model, on the ``images`` of test and on these less one unit in turn.
 
     A unit is a group of images, or an image without one. The axes P and S of ``crossed``, and of the counts (tp, fp,
-    fn) (P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed.
+    fn) (P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed. With outer folds,
+    ``crossed`` leaves out one of these in turn.
     """
 
     penalties: list[str]
@@ -131,8 +138,10 @@ def _resampled(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resam
     whole = np.zeros((3, len(counts), len(seeds), *first.tp.shape[1:]), np.int64)
     for place, each in enumerate(counts.values()):
         whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
-    tp, fp, fn = stats.by_unit(whole, scores.units(dataset, first.images))
-    return Resampled(list(counts), seeds, len(first.images), (tp, fp, fn), stats.crossed_jackknife(tp, fp, fn))
+    units = stats.by_unit(whole, scores.units(dataset, first.images))
+    crossed = stats.fold_jackknife(whole, first.folds) if scores.folds else stats.crossed_jackknife(*units)
+    tp, fp, fn = units
+    return Resampled(list(counts), seeds, len(first.images), (tp, fp, fn), crossed)
 
 
 def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:
@@ -270,7 +279,8 @@ def answer(scores: Scores) -> Answer:
         names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "over data sets; rank descriptive"}
         numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
     summary = " ".join(filter(None, [_counted(scores, frame), _pooled_summary(scores, over_all)]))
-    return replace(HEAD, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
+    head = replace(HEAD, interval=BY_FOLD) if scores.folds else HEAD
+    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
 
 
 def _absent(scores: Scores) -> str:
@@ -296,7 +306,7 @@ def sentence(scores: Scores, row: Any) -> str:
     if math.isnan(row.low):
         return _concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
     parts = [
-        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {seeds} × {images}, crossed)",
+        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {_units(scores, row)})",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
         f"p {p_text(row.p_holm)}",
         f"sign-flip p over seeds {p_text(row.p_seed)}",
@@ -313,6 +323,14 @@ def sentence(scores: Scores, row: Any) -> str:
 def _concluded(text: str, row: Any) -> str:
     """``text`` with the verdict, or why there is none."""
     return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
+
+
+def _units(scores: Scores, row: Any) -> str:
+    """What the interval of a contrast is over."""
+    seeds = plural(row.n_seeds, "seed")
+    if scores.folds:
+        return f"{scores.folds} outer folds of {plural(row.n_images, 'image')}, {seeds} in each"
+    return f"{seeds} × {images_told(row.n_images, row.n_groups)}, crossed"
 
 
 def _at(scores: Scores, name: str, strength: str) -> str:

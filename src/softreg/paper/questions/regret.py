@@ -74,6 +74,10 @@ FEW_SEEDS = (
     "Choices of λ are replayed on some tuning seeds and tested on another: give the study at least two, "
     "`seeds: {tuning: [0, 1]}`."
 )
+OUTER_FOLDS = (
+    "With outer folds, the images that one fold's λ is chosen on test another's: choices of λ are replayed for studies "
+    "of one split, without `evaluation: {folds: …}`."
+)
 NO_TEST = "The networks of the sweep have no test scores yet, which are made once λ̂ stands: finish the study's sweep."
 ONE_LAMBDA = "No penalty has two values of λ with all their scores: give one a grid, `lambda: [1e-5, 1e-4, 1e-3]`."
 NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection: {scorer: kfold}` in the study."
@@ -81,8 +85,8 @@ NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection
 
 def answer(scores: Scores) -> Answer:
     """The answer to H6; see the module."""
-    if len(scores.study["seeds"]["tuning"]) < 2:
-        return replace(HEAD, absent=FEW_SEEDS)
+    if why := unanswerable(scores):
+        return replace(HEAD, absent=why)
     replayed = sweeps(scores)
     found = regrets(replayed)
     if found.empty:
@@ -98,6 +102,13 @@ def answer(scores: Scores) -> Answer:
         numbers=pd.concat([table, compared, gap], ignore_index=True),
         figures=["regret"],
     )
+
+
+def unanswerable(scores: Scores) -> str:
+    """Why the design of a study lets no choice be replayed; "" where it does."""
+    if scores.folds:
+        return OUTER_FOLDS
+    return FEW_SEEDS if len(scores.study["seeds"]["tuning"]) < 2 else ""
 
 
 def absence(scores: Scores) -> str:

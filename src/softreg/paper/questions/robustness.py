@@ -61,7 +61,7 @@ def conditions(scores: Scores) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, seed, corruption, severity, miou, drop (mIoU at severity 0 less it).
     """
-    final = scores.sums[(scores.sums["phase"] == "final") & (scores.sums["split"] == "test")]
+    final = scores.final_sums[scores.final_sums["split"] == "test"]
     table = final[[*GROUP, "seed", "corruption", "severity"]].assign(miou=100 * final["miou"])
     plain = table[table["corruption"] == ""][[*GROUP, "seed", "miou"]]
     both = table[table["corruption"] != ""].merge(plain, on=[*GROUP, "seed"], suffixes=("", "_plain"))

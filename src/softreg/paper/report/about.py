@@ -64,6 +64,8 @@ def hint(row: dict[Any, Any], grid: list[str], rates: Sequence[str] = ()) -> str
     if len(rates) > 1 and row["lr"] in (rates[0], rates[-1]):
         end, way = ("smallest", "down") if row["lr"] == rates[0] else ("largest", "up")
         hints.append(f"the learning rate is the {end} tried: extend the list {way}")
+    if len(set(row.get("chosen", "").split(", "))) > 1:
+        hints.append(f"chosen most often; the outer folds chose {row['chosen']}")
     if row["n"] < row["expected"]:
         hints.append(f"rests on {row['n']} of {row['expected']} cells: every λ lacks some")
     return "; ".join(hints)

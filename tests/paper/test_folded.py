@@ -1,0 +1,103 @@
+"""A study with outer folds, from the cells of each fold to one report of the whole data set."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make_results, make_study
+
+from softreg.paper import diff, folded, tables
+from softreg.paper.figures import write_figures
+from softreg.paper.questions import answers, gain
+from softreg.paper.report import write_report
+from softreg.paper.scores import Scores
+from softreg.scoring import metrics, records
+from softreg.scoring.gather import gather
+
+GRID = {"lambda": [1e-5, 1e-4, 1e-3]}
+STUDY = {
+    "datasets": {"wbc": {}},
+    "penalties": {"none": {}, "l1": GRID, "l2": GRID},
+    "seeds": {"tuning": [0, 1], "evaluation": [100, 101]},
+    "evaluation": {"folds": 3, "corruptions": ["noise"]},
+}
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    root = tmp_path_factory.mktemp("folds")
+    study = make_study(root, **STUDY)
+    make_results(study, root)
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+def test_the_folds_are_one_data_set_again(scores):
+    assert list(scores.study["datasets"]) == list(scores.datasets) == ["wbc"]
+    assert scores.datasets["wbc"]["images"] == {"train": 6, "val": 6, "test": 18}
+    assert set(scores.cells["dataset"]) == {"wbc"}
+    assert scores.cells.groupby(["phase", "fold"]).size().to_dict() == {("sweep", fold): 2 * 7 for fold in range(3)} | {
+        ("final", fold): 2 * 3 for fold in range(3)
+    }
+    assert len(scores.images[scores.images["split"] == "test"]) == 18
+    assert set(scores.curves["seeds"]) == {2}
+
+
+def test_a_seeds_score_is_that_of_all_its_folds_images(scores):
+    table = records.read([scores.folder / "final-test.parquet"]).to_pandas()
+    rows = table[(table["penalty"] == "l1") & (table["seed"] == 101)]
+    assert rows["image"].is_unique
+    assert len(rows) == 18
+    tp, fp, fn = (np.stack([*rows[name]]).sum(0) for name in ("tp", "fp", "fn"))
+    expected = (tp / (tp + fp + fn)).mean()
+    final = scores.final_test.set_index(["penalty", "seed"])
+    assert final.loc[("l1", 101), "miou"] == pytest.approx(expected)
+    sums = scores.final_sums
+    sums = sums[(sums["split"] == "test") & (sums["corruption"] == "")].set_index(["penalty", "seed"])
+    assert sums.loc[("l1", 101), "miou"] == pytest.approx(expected)
+    assert sums.loc[("l1", 101), "images"] == 18
+    counts = scores.test_counts("wbc", "convnet")["l1"]
+    assert sorted(counts.folds) == sorted([0, 1, 2] * 6)
+    assert metrics.miou(counts.tp, counts.fp, counts.fn)[1] == pytest.approx(expected)
+
+
+def test_contrasts_are_over_folds(scores):
+    row = gain.contrasts(scores).iloc[0]
+    crossed = gain.resampled(scores)["wbc", "convnet"].crossed
+    assert (row["n_seeds"], row["n_images"], crossed.by_seed.shape[2]) == (2, 18, 3)
+    assert "over 3 outer folds of 18 images, 2 seeds in each" in answers(scores)[0].verdicts[0].sentence
+
+
+def test_a_seed_without_one_folds_network_is_left_out(scores):
+    table = records.read([scores.folder / "final-test.parquet"])
+    frame = table.to_pandas()
+    lost = (frame["penalty"] == "l1") & (frame["seed"] == 100) & (frame["fold"] == 2)
+    kept = folded.complete(table.filter((~lost).to_numpy()), 3).to_pandas()
+    assert set(kept.loc[kept["penalty"] == "l1", "seed"]) == {101}
+    assert set(kept.loc[kept["penalty"] == "l2", "seed"]) == {100, 101}
+
+
+def test_the_folds_choices_are_told_as_one():
+    chosen = ["1e-3", "1e-4", "1e-4", "1e-3", "1e-5"]
+    rows = [("a", "m", "p", each, 0.5, 0.1, 2, 2, each == "1e-5", fold) for fold, each in enumerate(chosen)]
+    names = ["dataset", "model", "penalty", "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "fold"]
+    (row,) = folded.choice(pd.DataFrame(rows, columns=names)).to_dict("records")
+    assert (row["lambda"], row["chosen"]) == ("1e-3", "1e-3, 1e-4, 1e-4, 1e-3, 1e-5")
+    assert (row["n"], row["expected"], row["at_edge"]) == (10, 10, True)
+    assert np.isnan(row["val_se"])
+
+
+def test_the_paper_is_written(scores, tmp_path):
+    tables.write_tables(scores, tmp_path)
+    write_figures(scores, tmp_path)
+    write_report(scores, tmp_path)
+    main = pd.read_csv(tmp_path / "tables" / "main.csv")
+    chosen = {"none": "0", "l1": "1e-4", "l2": "1e-4"}
+    assert set(main["cells"]) == {f"final/wbc-fold*/convnet/{name}/seed*/lambda-{at}" for name, at in chosen.items()}
+    assert (main["images"] == 18).all()
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "over 3 outer folds, each with a split, a λ̂ and networks of its own" in text
+    assert "choices of λ are replayed for studies of one split" in text
+
+
+def test_two_versions_of_it_are_compared(scores):
+    found = diff.differences(scores, scores)
+    assert set(found["difference"]) == {0.0}
