@@ -661,3 +661,17 @@ def test_a_data_set_of_outer_folds_can_be_named(load):
 def test_outer_folds_that_cannot_be(load, text, problem):
     with pytest.raises(UserError, match=problem):
         load(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("statistics: {looks: [12, 6]}", r"statistics\.looks is \[12, 6\]; give rising numbers of seeds, \[6, 12\]"),
+        ("statistics: {looks: [6, 6]}", r"statistics\.looks is \[6, 6\]; give null or a list"),
+        ("seeds: {fewer: {l3: 2}}", r'seeds\.fewer names "?l3"?; .*entries of penalties'),
+        ("seeds: {fewer: {none: 6}}", r"seeds\.fewer\.none is 6; give at most 5, as many as seeds\.evaluation has"),
+    ],
+)
+def test_looks_and_seeds_that_cannot_be(load, text, problem):
+    with pytest.raises(UserError, match=problem):
+        load(f"{LEAST}{text}\n")

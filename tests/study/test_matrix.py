@@ -108,3 +108,11 @@ def test_names_as_the_folders_need_them():
 def test_what_is_no_path_is_refused(phase, name):
     with pytest.raises(UserError, match="is not a training path; give sweep or final and DATASET/MODEL/PENALTY/seedN"):
         matrix.parse_path(phase, name)
+
+
+def test_an_entry_may_have_the_first_few_evaluation_seeds(tmp_path):
+    text = "datasets: {brain: }\nmodels: {convnet: }\npenalties: {none: , l1: }\nseeds: {fewer: {l1: 2}}\n"
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    paths = matrix.final_paths(load_study(tmp_path / "study.yaml"))
+    assert [path.seed for path in paths if path.penalty == "l1"] == [100, 101]
+    assert [path.seed for path in paths if path.penalty == "none"] == [100, 101, 102, 103, 104]

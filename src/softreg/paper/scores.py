@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.paper import folded
+from softreg.paper.looks import Looks
 from softreg.scoring import metrics, records, select
+from softreg.scoring.looks import noted
 from softreg.study import matrix
 
 
@@ -337,6 +339,15 @@ class Scores:
     def rope(self) -> float:
         """Half width of the region of practical equivalence, in points of mIoU."""
         return float(self.study["statistics"]["rope"])
+
+    @cached_property
+    def looks(self) -> Looks:
+        """How often the study was to be looked at, and has been."""
+        declared = self.study["statistics"].get("looks")
+        made = noted(self.folder / "looks.json")
+        seeds = len(self.study["seeds"]["evaluation"])
+        now = self.finished("final")["seed"].nunique() if self.provenance["partial"] else seeds
+        return Looks(now, tuple(declared or (seeds,)), made)
 
     @property
     def calibration_ropes(self) -> dict[str, float]:

@@ -256,13 +256,14 @@ def _unlearnt(frame: pd.DataFrame) -> str:
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     n = len(scores.study["seeds"]["evaluation"])
+    most = "up to " if scores.study["seeds"].get("fewer") else ""
     if n == 1 and not scores.folds:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (
-        f"mean over {plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. Bold: the best mean "
-        "of a data set and model, and all that tie with it, as the 95 % interval of their paired difference to it, not "
-        "corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of images × "
-        "seeds in which the mean is the best."
+        f"mean over {most}{plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. Bold: the "
+        "best mean of a data set and model, and all that tie with it, as the 95 % interval of their paired difference "
+        "to it, not corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of "
+        "images × seeds in which the mean is the best."
     )
 
 
@@ -307,13 +308,13 @@ def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
     over = f"over {scores.folds} outer folds (n: seeds in each × images)" if scores.folds else units
     return (
         "Differences in test mIoU (points, 0 to 100) between entries of the study, each at its λ̂, paired by seed and "
-        f"image, with the 95 % interval {over}. "
+        f"image, with the {scores.looks.interval} interval {over}. "
         "p (Holm): of no difference, adjusted within the primary contrasts of a data set and model, marked *"
         f"{'' if frame['primary'].all() else ', and within the others, which are secondary'}. p (signs): by sign flips "
         "over seeds, on these images alone. p (equiv.): that the difference is beyond "
         f"±{scores.rope:g} points, by two one-sided tests, adjusted like p (Holm). The verdict is on the claim that "
-        "the difference is above 0: equivalent where p (equiv.) is below 0.05, else by the 95 % interval shown "
-        "together with p (Holm)."
+        f"the difference is above 0: equivalent where p (equiv.) is below {scores.looks.level:.3g}, else by the "
+        f"{scores.looks.interval} interval shown together with p (Holm), which has to be below it too."
     )
 
 

@@ -28,6 +28,7 @@ SCORES = (
     "datasets.json",
     "study.json",
     "provenance.json",
+    "looks.json",
 )
 """The files of gathered scores."""
 PAPER = ("report.html", "metrics.json", "figures", "tables")

@@ -1,8 +1,8 @@
 """Gather a study's scores into one small folder, enough for every table and figure without a GPU or the data.
 
 ``scores/`` holds the score records, one row for each cell the study asks for (with its status), the example images,
-and what was run on what. All but ``timings.csv`` and ``provenance.json``, which are measured, are the
-same bytes for the same results.
+what was run on what, and when the study was looked at. All but ``timings.csv`` and ``provenance.json``, which are
+measured, and ``looks.json``, are the same bytes for the same results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from softreg import __version__
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
-from softreg.scoring import complexity, metrics, records, select
+from softreg.scoring import complexity, looks, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.study import folds, matrix
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
@@ -218,10 +218,25 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
         records.write(table, scores / f"{name}.parquet", _schema(name))
     _gather_cells(paths, scores, partial)
     _gather_datasets(prepared, places, scores, examples)
+    _note_look(root, scores, len(study.seeds["evaluation"]) if not partial else _finals(paths), partial)
     write_json(scores / "study.json", study.to_dict() | {"datasets": folds.joined(study.datasets)})
     selection = _placed(selection, places)
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     return scores
+
+
+def _note_look(root: Path, scores: Path, seeds: int, partial: bool) -> None:
+    """Add to the record of looks, which is kept beside the scores and goes with them."""
+    kept = root / "looks.json"
+    made = looks.with_one(looks.noted(kept, root / "scores" / "looks.json"), seeds, partial)
+    for file in (kept, scores / "looks.json"):
+        write_json(file, made)
+
+
+def _finals(paths: list[_Path]) -> int:
+    """How many evaluation seeds have a network of the final."""
+    ended = (each for each in paths if each.path.phase == "final" and any(facts for _, facts in each.cells))
+    return len({each.path.seed for each in ended})
 
 
 def unfinished(scores: Path) -> str:

@@ -260,6 +260,7 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
 
 def _check(study: Study) -> None:
     _check_seeds(study)
+    _check_looks(study)
     _check_selection(study)
     for name, dataset in study.datasets.items():
         _check_split(f"datasets.{name}.split", dataset)
@@ -297,6 +298,19 @@ def _check_seeds(study: Study) -> None:
             f"seeds.evaluation holds {shared[0]}, which is among seeds.tuning; give fresh seeds, such as "
             f"{max(study.seeds['tuning']) + 100}, as λ was selected on those"
         )
+    available = len(study.seeds["evaluation"])
+    for name, count in study.seeds["fewer"].items():
+        if name not in study.penalties:
+            known = suggestion(name, study.penalties, "entries of penalties")
+            raise Violation(f"seeds.fewer names {show(name)}; {known}")
+        if count > available:
+            raise Violation(f"seeds.fewer.{name} is {count}; give at most {available}, as many as seeds.evaluation has")
+
+
+def _check_looks(study: Study) -> None:
+    looks = study.statistics["looks"]
+    if looks is not None and looks != sorted(looks):
+        raise Violation(f"statistics.looks is {show(looks)}; give rising numbers of seeds, {show(sorted(looks))}")
 
 
 def _check_selection(study: Study) -> None:

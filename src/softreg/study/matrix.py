@@ -74,8 +74,13 @@ def sweep_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
 
 def final_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
     """The paths of phase 2, or of one group of it: every evaluation seed; each path holds one cell, at λ̂."""
-    runs = product(groups(study) if group is None else [group], study.seeds["evaluation"])
-    return [TrainingPath("final", *names, seed) for names, seed in runs]
+    wanted = groups(study) if group is None else [group]
+    return [TrainingPath("final", *names, seed) for names in wanted for seed in evaluation_seeds(study, names[2])]
+
+
+def evaluation_seeds(study: Study, penalty: str) -> list[int]:
+    """The evaluation seeds of an entry of penalties: all, or the first few."""
+    return study.seeds["evaluation"][: study.seeds["fewer"].get(penalty)]
 
 
 def count_cells(study: Study) -> int:

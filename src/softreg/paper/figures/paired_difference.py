@@ -134,8 +134,9 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
         f"is one evaluation seed (n = {seeds}), the black marker below them the mean"
     )
     text += (
-        f", the line its 95 % interval over {_units(scores, seeds, images)}. The marker's form is the verdict, which "
-        "needs Holm's p as well, adjusted for the number of rows as the interval is not."
+        f", the line its {scores.looks.interval} interval over {_units(scores, seeds, images)}. The "
+        "marker's form is the verdict, which needs Holm's p as well, adjusted for the number of rows as the interval "
+        "is not."
         if rows["low"].notna().any()
         else "; one seed, or images of one group alone, give no interval."
     )

@@ -22,9 +22,9 @@ FEWEST_DATASETS = 5
 """With fewer, nothing is said over all data sets: the unit is then the data set."""
 
 
-def adjusted(word: str, p_holm: float) -> str:
-    """``word``, but undecided where a difference is claimed of which Holm's p, over its family, is 0.05 or more."""
-    return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < 0.05 else word
+def adjusted(word: str, p_holm: float, level: float = 0.05) -> str:
+    """``word``, but undecided where a difference is claimed whose Holm's p, over its family, is ``level`` or more."""
+    return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < level else word
 
 
 @dataclass(frozen=True)

@@ -90,17 +90,20 @@ def crossed(by_seed: Floats, without: Floats) -> Estimate:
 # Tables of estimates.
 
 
-def columns_of(estimate: Estimate) -> dict[str, float]:
-    """An estimate as columns of a table: mean, low and high (95 %), p, seeds."""
-    interval = estimate.interval()
+def columns_of(estimate: Estimate, level: float = 0.05) -> dict[str, float]:
+    """An estimate as columns of a table: mean, low and high (95 %, or what ``level`` leaves), p, seeds."""
+    interval = estimate.interval(1 - level)
     columns = {"mean": estimate.mean, "low": interval.low, "high": interval.high}
     return columns | {"p": estimate.p, "seeds": estimate.seeds}
 
 
-def row_of(estimate: Estimate) -> dict[str, float]:
-    """`columns_of`, the ends of the 90 % interval, low90 and high90, and what the tests are made from: se, df."""
-    narrow = estimate.interval(0.90)
-    return columns_of(estimate) | {"low90": narrow.low, "high90": narrow.high, "se": estimate.se, "df": estimate.df}
+def row_of(estimate: Estimate, level: float = 0.05) -> dict[str, float]:
+    """`columns_of`, the ends of the 90 % interval (1 − 2 ``level``), and what the tests are made from.
+
+    Added are low90, high90, se and df.
+    """
+    narrow, row = estimate.interval(1 - 2 * level), columns_of(estimate, level)
+    return row | {"low90": narrow.low, "high90": narrow.high, "se": estimate.se, "df": estimate.df}
 
 
 def word_of(row: Any, rope: float) -> str:
@@ -108,12 +111,15 @@ def word_of(row: Any, rope: float) -> str:
     return stats.verdict(row.low, row.high, row.low90, row.high90, rope)
 
 
-def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float | Sequence[float]) -> pd.DataFrame:
+def adjusted_words(
+    frame: pd.DataFrame, family: Sequence[str], rope: float | Sequence[float], level: float = 0.05
+) -> pd.DataFrame:
     """``frame``, of rows with `row_of`, with the words of its verdicts on "it is above 0".
 
     Added are p_equivalence (within ±``rope``, of all rows or one for each; nan: none is declared), and by Holm among
     the rows that agree in the columns ``family``, or all, p_holm and p_equivalence_holm. A row is equivalent, supported
-    or contradicted, the first that holds, where the adjusted p is below 0.05. se and df go.
+    or contradicted, the first that holds, where the adjusted p is below ``level``, which the rows' intervals were made
+    with. se and df go.
     """
     if frame.empty:
         return frame
@@ -124,25 +130,30 @@ def adjusted_words(frame: pd.DataFrame, family: Sequence[str], rope: float | Seq
     families = frame.groupby([*family] or (lambda _: 0), sort=False)
     holm = {f"{name}_holm": families[name].transform(stats.holm) for name in ("p", "p_equivalence")}
     frame = frame.assign(**holm).drop(columns=["se", "df"])
-    return frame.assign(word=[_adjusted_word(row) for row in rows_of(frame)])
+    return frame.assign(word=[_adjusted_word(row, level) for row in rows_of(frame)])
 
 
-def _adjusted_word(row: Any) -> str:
-    if row.p_equivalence_holm < 0.05:
+def _adjusted_word(row: Any, level: float) -> str:
+    if row.p_equivalence_holm < level:
         return words.EQUIVALENT
     word = words.SUPPORTED if row.low > 0 else words.CONTRADICTED if row.high < 0 else words.UNDECIDED
-    return words.adjusted(word, row.p_holm)
+    return words.adjusted(word, row.p_holm, level)
 
 
 def judged_words(
-    scores: Scores, frame: pd.DataFrame, family: Sequence[str], rope: float | Sequence[float], seeds: str = "seeds"
+    scores: Scores,
+    frame: pd.DataFrame,
+    family: Sequence[str],
+    rope: float | Sequence[float],
+    seeds: str = "seeds",
+    level: float = 0.05,
 ) -> pd.DataFrame:
     """`adjusted_words` as `softreg.paper.questions.answer.judge` lets them stand, and why where it does not.
 
     Rows are of a penalty against the ``reference`` that they name, or else the unpenalised entry of its update rule;
     ``dataset`` may be several, with commas between them. The column ``seeds`` counts evaluation seeds.
     """
-    frame = adjusted_words(frame, family, rope)
+    frame = adjusted_words(frame, family, rope, level)
     if frame.empty:
         return frame
     ropes = np.broadcast_to(np.asarray(rope, dtype=np.float64), len(frame)).tolist()

@@ -174,7 +174,8 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     these images, p_equivalence, p_holm and p_equivalence_holm (adjusted within the primary or the secondary
     contrasts of its data set and model); correlation of the two over seeds; detectable (the difference found with 80 %
     power at this n); word (a verdict on "the difference is above 0", by adjusted p) and why (it is refused, if it is),
-    lambda and reference_lambda. nan where not defined.
+    lambda and reference_lambda. nan where not defined. With several planned looks, intervals are those of the level of
+    each.
     """
     chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
     rows = []
@@ -184,17 +185,17 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names = {"dataset": dataset, "model": model, "primary": primary}
                 names["lambda"] = chosen.get((dataset, model, penalty), "")
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
-                rows.append(names | _contrast(sample, penalty, reference))
+                rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
     frame = pd.DataFrame([row for row in rows if row["n_seeds"]])
     family = ["dataset", "model", "primary"]
-    frame = judged_words(scores, frame, family, scores.rope, "n_seeds").reindex(columns=COLUMNS)
+    frame = judged_words(scores, frame, family, scores.rope, "n_seeds", scores.looks.level).reindex(columns=COLUMNS)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
 
 
-def _contrast(sample: Resampled, penalty: str, reference: str) -> dict[str, Any]:
+def _contrast(sample: Resampled, penalty: str, reference: str, level: float) -> dict[str, Any]:
     estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
-    row = row_of(estimate)
+    row = row_of(estimate, level)
     return {
         **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds},
         **{"n_images": sample.images, "n_groups": estimate.units},
@@ -202,7 +203,7 @@ def _contrast(sample: Resampled, penalty: str, reference: str) -> dict[str, Any]
         **{name: row[name] for name in (*ENDS, "p", "se", "df")},
         "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
         "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
-        "detectable": stats.detectable_effect(estimate.se, estimate.df),
+        "detectable": stats.detectable_effect(estimate.se, estimate.df, alpha=level),
     }
 
 
@@ -278,7 +279,8 @@ def answer(scores: Scores) -> Answer:
     if len(over_all):
         names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "over data sets; rank descriptive"}
         numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
-    summary = " ".join(filter(None, [_counted(scores, frame), _pooled_summary(scores, over_all)]))
+    parts = scores.looks.told(), _counted(scores, frame), _pooled_summary(scores, over_all)
+    summary = " ".join(filter(None, parts))
     head = replace(HEAD, interval=BY_FOLD) if scores.folds else HEAD
     return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
 
@@ -306,7 +308,7 @@ def sentence(scores: Scores, row: Any) -> str:
     if math.isnan(row.low):
         return _concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
     parts = [
-        f"{text} (95 % interval {signed(row.low)} to {signed(row.high)} over {_units(scores, row)})",
+        f"{text} ({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)} over {_units(scores, row)})",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
         f"p {p_text(row.p_holm)}",
         f"sign-flip p over seeds {p_text(row.p_seed)}",

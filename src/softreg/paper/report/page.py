@@ -71,6 +71,7 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "partial": scores.provenance["partial"],
         "penalties": scores.penalties,
         "rope": scores.rope,
+        "looks": scores.looks.told(),
         "cards": cards.cards(found, figures),
         "counts": cards.counts(*found),
         "words": cards.MEANINGS,
