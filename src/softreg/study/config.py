@@ -46,7 +46,7 @@ class Study:
     models: dict[str, dict[str, Any]]
     penalties: dict[str, dict[str, Any]]
     training: dict[str, Any]
-    seeds: dict[str, list[int]]
+    seeds: dict[str, Any]
     selection: dict[str, Any]
     evaluation: dict[str, Any]
     resources: dict[str, Any]

@@ -80,7 +80,8 @@ def final_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
 
 def evaluation_seeds(study: Study, penalty: str) -> list[int]:
     """The evaluation seeds of an entry of penalties: all, or the first few."""
-    return study.seeds["evaluation"][: study.seeds["fewer"].get(penalty)]
+    seeds: list[int] = study.seeds["evaluation"]
+    return seeds[: study.seeds["fewer"].get(penalty)]
 
 
 def count_cells(study: Study) -> int:
