@@ -1,9 +1,11 @@
 """A study with outer folds, from the cells of each fold to one report of the whole data set."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import make_results, make_study
+from synthetic import gather_part, make_results, make_study
 
 from softreg.paper import diff, folded, tables
 from softreg.paper.figures import write_figures
@@ -96,6 +98,22 @@ def test_the_paper_is_written(scores, tmp_path):
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "over 3 outer folds, each with a split, a λ̂ and networks of its own" in text
     assert "choices of λ are replayed for studies of one split" in text
+
+
+def test_a_partial_report_of_some_folds(tmp_path):
+    study = make_study(tmp_path, **STUDY)
+    nothing = Scores(gather_part(study, tmp_path / "results", tmp_path / "data"))
+    assert nothing.final_test.empty
+    assert all(each.absent for each in answers(nothing)[:1])
+    make_results(study, tmp_path)
+    for place in ("selection/wbc-fold2", "final/wbc-fold2"):
+        shutil.rmtree(tmp_path / "results" / "tiny" / place)
+    part = Scores(gather_part(study, tmp_path / "results", tmp_path / "data"))
+    assert part.final_test.empty  # no seed has all of its folds yet
+    assert set(part.selection["chosen"]) == {"0, 0", "1e-4, 1e-4"}
+    tables.write_tables(part, tmp_path)
+    write_figures(part, tmp_path)
+    write_report(part, tmp_path)
 
 
 def test_two_versions_of_it_are_compared(scores):
