@@ -83,7 +83,7 @@ def test_planned_looks_are_judged_at_their_level(tmp_path):
     assert wide["detectable"] > narrow["detectable"]
     assert "(97.9 % interval" in gain.answer(planned).verdicts[0].sentence
     caption = tables.contrasts_caption(planned, gain.contrasts(planned))
-    assert "has to be below 0.0208, and by the 95.8 % interval" in caption
+    assert "where p (equiv.) is below 0.0208, else by the 97.9 % interval" in caption
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def _group(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[s
 
 
 def _folded(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[str, str], str]:
-    """One of several outer folds tests, of images or, by ``group`` or ``blocks``, of whole groups; val is drawn of the rest.
+    """One of several outer folds tests: images or, by ``group`` and ``blocks``, whole groups. val is drawn of the rest.
 
     Which fold an image is in depends on its id (or its group), the seed and the number of folds alone.
     """
