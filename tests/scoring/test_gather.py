@@ -14,7 +14,7 @@ from softreg.paper.scores import Scores
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
 
-MEASURED = {"timings.csv", "provenance.json", "looks.json"}
+MEASURED = {"timings.csv", "provenance.json"}
 
 
 @pytest.fixture
