@@ -9,10 +9,12 @@ scores where it has any, else from published variances (`published`). `questions
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 from softreg.paper.design import questions
 from softreg.paper.design.widths import Design
+from softreg.study import folds
 from softreg.study.config import Study
 
 _WIDTH = 100
@@ -20,8 +22,10 @@ _WIDTH = 100
 
 def told(study: Study, scores: Path) -> str:
     """A line or two for each question; ``scores`` is the folder of the study's gathered scores, if there is one."""
-    design = Design.of(study, scores)
+    design = Design.of(replace(study, datasets=folds.joined(study.datasets)), scores)
     lines = [design.heading()]
+    if count := study.evaluation["folds"]:
+        lines.append(f"each image is a test image in one of {count} outer folds; half widths are those of one split")
     for found in questions.findings(design):
         text = f"{found.key} {found.title}: {found.word}: {found.reason}."
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="   ", break_on_hyphens=False)

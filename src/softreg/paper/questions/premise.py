@@ -7,6 +7,7 @@ hold. A look-up table of grey levels would be the stricter rival of grey-level i
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -37,7 +38,7 @@ def constant_counts(counts: Counts) -> tuple[int, Counts]:
     tp, fp, fn = np.zeros_like(truth), np.zeros_like(truth), truth.copy()
     tp[..., best], fn[..., best] = truth[..., best], 0
     fp[..., best] = truth.sum(-1) - truth[..., best]
-    return best, Counts(counts.seeds, counts.images, tp, fp, fn)
+    return best, replace(counts, tp=tp, fp=fp, fn=fn)
 
 
 @lru_cache(maxsize=1)
