@@ -12,6 +12,7 @@ from test_workflow import make_project, planned, snakemake
 FOLDED = {
     "datasets": {"mine": {"kind": "folder", "table": "images.csv", "classes": ["back", "front"], "split": {}}},
     "evaluation": {"folds": 3},
+    "seeds": {"tuning": [0], "evaluation": [100]},
 }
 FOLDED["datasets"]["mine"]["split"] = {"rule": "group", "val": 0.25}
 
