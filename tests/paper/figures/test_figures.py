@@ -233,7 +233,7 @@ def test_gallery_shows_truth_and_prediction_in_the_palettes_colours(scores):
     palette = loaded.datasets["brain"]["palette"]
     example = loaded.examples.to_pylist()[0]
     tiles = gallery._tiles(loaded, example, gallery._one_seed_each(loaded, loaded.predictions()), palette)
-    assert [tile.heading for tile in tiles] == ["image", "truth", "none", "l1", "l2 (proximal)"]
+    assert [tile.heading for tile in tiles] == ["image", "truth", "none", "l1", "l2"]
     mask = np.asarray(Image.open(io.BytesIO(example["truth_png"])))
     valid = mask != 255
     assert np.array_equal(tiles[1].pixels[valid], np.array(palette)[mask[valid]])
@@ -308,7 +308,7 @@ def test_holes_are_left_out_and_named(tmp_path):
     (curves,) = lambda_curves.draw(loaded, tmp_path / "figures")
     assert "so not shown: second." in curves.caption
     (difference,) = paired_difference.draw(loaded, tmp_path / "figures")
-    lacking = "second with l1 against none, second with l2 (proximal) against none, third with l1 against none."
+    lacking = "second with l1 against none, second with l2 against none, third with l1 against none."
     assert f"so not shown: {lacking}" in difference.caption
     kinds = [type(entry) for entry in gallery.draw(loaded, tmp_path / "figures")]
     assert kinds == [Drawn, Absent, Drawn]
@@ -332,7 +332,7 @@ def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_
         expected = miou[(row["penalty"], row["seed"])] - miou[(pairs[row["penalty"]], row["seed"])]
         assert row["difference"] == pytest.approx(expected)
     (drawn,) = paired_difference.draw(loaded, tmp_path)
-    lacking = "Without an unpenalised entry of the same update rule, so not shown against none: alone (proximal)."
+    lacking = "Without an unpenalised entry of the same update rule, so not shown against none: alone."
     assert lacking in drawn.caption
 
 

@@ -108,7 +108,7 @@ def test_a_penalty_that_overfits_more_on_complex_scenes_is_found(scores, answer)
     # The synthetic data sets have the same cells, so L2's change of the gap is the same in each: it does not rise.
     assert {name: verdict.word for name, verdict in verdicts.items()} == {
         "l1": "supported",
-        "l2 (proximal)": "equivalent",
+        "l2": "equivalent",
     }
     miou = scores.sums[(scores.sums["phase"] == "final") & (scores.sums["corruption"] == "")]
     miou = miou.set_index(["dataset", "penalty", "split", "seed"])["miou"].sort_index() * 100

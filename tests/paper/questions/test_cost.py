@@ -205,7 +205,7 @@ def test_without_a_column_of_times_nothing_is_in_turn(scores, tmp_path):
 def test_the_summary_names_ratios_in_turn_alone(scores, tmp_path):
     answer = cost.answer(altered(scores, tmp_path, lambda row: in_blocks(row) if row["penalty"] == "l1" else {}))
     told = answer.summary.split("Peak memory")[0]
-    assert "is least with l2 (proximal), " in told
+    assert "is least with l2, " in told
     assert "most with soft, tiny on brain: 1.89" in told  # l1's are 2.8 to 5.5
     assert "3 of 9 time ratios have no interval and are left out: as far as" in told
     seconds = {verdict.subject for verdict in answer.verdicts if "seconds" in verdict.subject}

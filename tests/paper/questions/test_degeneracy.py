@@ -86,7 +86,7 @@ def test_same_bits_are_told_and_support(scores):
 def test_a_gross_gap_contradicts(scores):
     words = {verdict.subject: verdict.word for verdict in degeneracy.answer(scores).verdicts}
     # A quarter of the pixels wrong against two in five: synthetic.ERROR of 3e-5 (none) and of 1e-3.
-    assert words["huber and l2 (proximal)"] == "contradicted"
+    assert words["huber and l2"] == "contradicted"
 
 
 def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
@@ -95,7 +95,7 @@ def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
     assert words == {
         "soft and l1": "not answerable",
         "soft and half": "supported",
-        "huber and l2 (proximal)": "not answerable",
+        "huber and l2": "not answerable",
     }
     assert "So few seeds" in degeneracy.answer(few).summary
 
@@ -142,7 +142,7 @@ def test_where_weights_exceed_beta_the_claim_is_not_tested(tmp_path):
     scores = gathered(tmp_path, beyond)
     points = degeneracy.points(scores)
     assert points.loc[points["pair"] == degeneracy.HUBER_L2, "beyond"].tolist() == pytest.approx([0.1, 0.1])
-    (verdict,) = (each for each in degeneracy.answer(scores).verdicts if each.subject == "huber and l2 (proximal)")
+    (verdict,) = (each for each in degeneracy.answer(scores).verdicts if each.subject == "huber and l2")
     assert verdict.word == "undecided"
     assert "weights exceed β at every matching strength" in verdict.sentence
 

@@ -86,7 +86,7 @@ def test_the_gain_under_label_noise_is_less_that_without(scores, answer):
     row = row_of(answer, part="label noise", penalty="l1")
     assert (row["mean"], row["p"]) == pytest.approx(((gain["noisy"] - gain["clean"]).mean(), test.pvalue))
     verdicts = {v.subject: v for v in answer.verdicts if "label noise" in v.subject}
-    assert verdicts["l2 (proximal), label noise"].word == "equivalent"
+    assert verdicts["l2, label noise"].word == "equivalent"
     assert "label noise 0.3 (noisy) in place of 0 (clean)" in verdicts["l1, label noise"].sentence
 
 
@@ -126,7 +126,7 @@ def test_worse_calibration_contradicts(folder, tmp_path):
     answer = robustness.answer(Scores(tmp_path))
     words = {v.subject: v.word for v in answer.verdicts if v.dataset == "clean"}
     assert words["NLL with l1"] == "contradicted"
-    assert words["NLL with l2 (proximal)"] != "contradicted"
+    assert words["NLL with l2"] != "contradicted"
 
 
 def test_parts_that_the_study_lacks_are_told(tmp_path):

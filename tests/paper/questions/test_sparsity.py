@@ -161,13 +161,13 @@ def words(answer):
 
 def test_a_penalty_is_supported_where_it_is_no_worse_than_a_control_with_as_many_weights(tmp_path):
     answer = sparsity.answer(make(tmp_path, {k: v for k, v in PENALTIES.items() if k != "small_dense"}))
-    assert words(answer) == {"l1": SUPPORTED, "l2 (proximal)": CONTRADICTED}
+    assert words(answer) == {"l1": SUPPORTED, "l2": CONTRADICTED}
     (l1, l2) = answer.verdicts
     assert "keeps 58.3 % of the weights" in l1.sentence
     assert "n = 5 held-out tuning seeds" in l1.sentence
     assert "makes no network sparse" in l2.sentence
     assert "l1 beats pruning" in answer.summary
-    assert "l2 (proximal) beats" not in answer.summary
+    assert "l2 beats" not in answer.summary
 
 
 def test_a_penalty_is_contradicted_where_a_control_gives_as_much_with_fewer_weights(tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_a_control_that_is_sparser_throughout_asks_for_a_weaker_strength(tmp_pat
 
 def test_one_seed_decides_nothing_about_accuracy(tmp_path):
     answer = sparsity.answer(make(tmp_path, seeds={"tuning": [0], "evaluation": [100]}))
-    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2 (proximal)": NOT_ANSWERABLE}
+    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2": NOT_ANSWERABLE}
     assert "nothing known, as no seed is left to test the choice" in answer.verdicts[0].sentence
     assert answer.numbers["low"].isna().all()
 
@@ -224,7 +224,7 @@ def test_what_the_study_lacks_is_told(tmp_path, penalties, hint):
 
 def test_few_seeds_tell_a_difference_and_decide_nothing(tmp_path):
     answer = sparsity.answer(make(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]}))
-    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2 (proximal)": NOT_ANSWERABLE}
+    assert words(answer) == {"l1": NOT_ANSWERABLE, "l2": NOT_ANSWERABLE}
     assert "n = 3 held-out tuning seeds)" in answer.verdicts[0].sentence
     assert answer.verdicts[0].sentence.endswith("3 tuning seeds, where a verdict needs 5.")
 
