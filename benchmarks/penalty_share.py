@@ -48,7 +48,8 @@ def load():
     kinds = [kind for kind in kinds if kind not in CONTROLS and (not sys.argv[1:] or kind in sys.argv[1:])]
     with temporary_project():
         grids = {kind: {} if kind == "none" else {"lambda": [LAMBDA]} for kind in kinds}
-        return load_study(write_study("share", datasets={"shapes": {}}, models={"model": MODEL}, penalties=grids))
+        sections = {"datasets": {"shapes": {}}, "models": {"model": MODEL}, "training": {"optimizer": "adam"}}
+        return load_study(write_study("share", **sections, penalties=grids))
 
 
 class Setting:

@@ -63,8 +63,9 @@ def make_up() -> Path:
             for folder, shape in ((part, (24, 32, 3)), (f"{part}annot", (24, 32))):
                 image = Image.fromarray(random.integers(11, size=shape, dtype=np.uint8))
                 image.save(buffer := io.BytesIO(), "png")
-                members.writestr(f"SegNet/CamVid/{folder}/{part}.png", buffer.getvalue())
-            members.writestr(f"SegNet/CamVid/{part}.txt", f"CamVid/{part}/{part}.png CamVid/{part}annot/{part}.png\n")
+                members.writestr(f"SegNet/CamVid/{folder}/{part}_00001.png", buffer.getvalue())
+            image, mask = (f"CamVid/{folder}/{part}_00001.png" for folder in (part, f"{part}annot"))
+            members.writestr(f"SegNet/CamVid/{part}.txt", f"{image} {mask}\n")
     return file
 
 

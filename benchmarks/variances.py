@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from common import print_table
+from common import CHECKOUT, print_table
 
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
@@ -40,7 +40,7 @@ def variances(results: Path) -> dict[tuple[str, str], Spread]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="?", default=Path("results/published/wbc"))
+    parser.add_argument("results", type=Path, nargs="?", default=CHECKOUT / "results" / "published" / "wbc")
     rows = [
         [*place, *(f"{value:.2f}" for value in vars(spread).values())]
         for place, spread in variances(parser.parse_args().results).items()

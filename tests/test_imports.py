@@ -37,8 +37,8 @@ def study(tmp_path_factory):
         yield prepared_study(Path(), training={"epochs": 1, "batch_size": 4, "optimizer": "adam"})
 
 
-def test_checking_loads_nothing_of_it(study):
-    assert loads("check", str(study.file)) == set()
+def test_checking_loads_what_tells_what_a_study_can_decide(study):
+    assert loads("check", str(study.file)) == {"pandas", "scipy"}
 
 
 def test_training_scoring_and_selecting_load_what_they_use(study):

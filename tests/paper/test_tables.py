@@ -54,7 +54,7 @@ def test_l2_tells_how_it_is_realised_unless_the_study_names_it(tmp_path):
     study = synthetic.make_study(tmp_path, penalties=penalties, figures={})
     synthetic.make_results(study, tmp_path)
     scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
-    assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled"]
+    assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled", "one class"]
     scores.study["figures"]["style"]["names"]["l2"] = "Ridge"
     assert scores.label("l2") == "Ridge"
 

@@ -137,7 +137,7 @@ def test_what_jobs_take_beside_training_is_told_from_their_own_seconds(tmp_path)
     graph = Graph(study)
     for job in (graph.train(sweep_path("l1")), graph.select(group("l1")), graph.reveal(group("l1"))):
         for file in job.makes:
-            write_text(file, file.read_text() if file.exists() else "lambda\n1e-4\n")
+            write_text(file, file.read_text() if file.exists() else "lambda,lr\n1e-4,\n")
         job.end()
     found = known(study)
     between = found.rest("select", "", group("l1"), 0) - 1.25

@@ -302,6 +302,11 @@ WRONG = {
         LEAST + "selection: {scorer: kfold, folds: 1}\n",
         "selection.folds is 1; give a whole number of at least 2",
     ),
+    "a fold by hand": (
+        LEAST.replace("brain: ", "x-fold0: {kind: wbc, split: {fold: [0, 5]}}"),
+        "datasets.x-fold0.split.fold is [0, 5]; leave it out, and give the number of outer folds as evaluation.folds, "
+        "which makes each fold of all data sets",
+    ),
     "warm-up longer than training": (
         LEAST + "training: {epochs: 2, warmup_epochs: 3}\n",
         "training.warmup_epochs is 3; give at most the 2 epochs of training",
@@ -629,6 +634,12 @@ def test_a_study_of_outer_folds_is_the_same_when_read_back(load):
     for datasets in (study.datasets, folds.joined(study.datasets)):
         again = load(json.dumps(study.to_dict() | {"datasets": datasets}))
         assert again.to_dict() == study.to_dict()
+
+
+def test_the_order_of_learning_rates_does_not_matter(load):
+    texts = [LEAST.replace("none: ", f"none: {{training: {{lr: {rates}}}}}") for rates in ([0.1, 0.01], [0.01, 0.1])]
+    one, other = map(load, texts)
+    assert one.to_dict() == other.to_dict()
 
 
 def test_outer_folds_multiply_the_cells(load):

@@ -10,9 +10,19 @@ from softreg.training.cell import CellTrainer
 from softreg.training.path import make_bench
 from softreg.training.stopping import StopRequest
 
-#: A network with both kinds of normalisation, with and without biases, and a layer that no output depends on.
+#: A network with both kinds of normalisation, with and without biases, a gain, and a layer that no output depends on.
 NETWORK = """
+import torch
 from torch import nn
+
+
+class Gain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, values):
+        return self.gain * values
 
 
 class Net(nn.Sequential):
@@ -22,7 +32,7 @@ class Net(nn.Sequential):
         super().__init__(
             nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
             nn.ConvTranspose2d(8, 12, 3, padding=1, groups=2), nn.GroupNorm(3, 12), nn.ReLU(),
-            nn.Conv2d(12, classes, 1), idle,
+            nn.Conv2d(12, classes, 1), Gain(), idle,
         )
 """
 STEPS = 100

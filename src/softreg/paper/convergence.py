@@ -43,7 +43,8 @@ def table(scores: Scores) -> pd.DataFrame:
     for key, mine in scores.ordered(final, "epoch").groupby(GROUP, sort=False):
         last = int(mine["epoch"].max())
         first = min(math.ceil(LAST * last), max(1, last - 1))
-        part = mine[mine["epoch"] >= first]
+        # Of outer folds, a seed has a network in each.
+        part = mine[mine["epoch"] >= first].groupby(["seed", "epoch"], as_index=False)[["data_term", "val_miou"]].mean()
         measured = {"loss": part["data_term"], "val": 100 * part["val_miou"]}
         row: dict[str, Any] = {"first": first, "last": last, "seeds": part["seed"].nunique()}
         for name, values in measured.items():

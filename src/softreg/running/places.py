@@ -13,6 +13,8 @@ DATA = Path("data")
 RESULTS = Path("results")
 RECORDS = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
 """The files of score records in a path's folder, by phase."""
+LOOKS = "looks.json"
+"""The numbers of seeds at which a study was looked at."""
 SCORES = (
     "sweep-val.parquet",
     "final-val.parquet",
@@ -28,7 +30,7 @@ SCORES = (
     "datasets.json",
     "study.json",
     "provenance.json",
-    "looks.json",
+    LOOKS,
 )
 """The files of gathered scores."""
 PAPER = ("report.html", "metrics.json", "figures", "tables")

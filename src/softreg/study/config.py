@@ -154,6 +154,8 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
         complete["lambda"] = _grid(complete["lambda"], f"{dotted(where)}.lambda")
         if isinstance(rates := complete["training"].get("lr"), list):
             _grid(rates, f"{dotted(where)}.training.lr")
+            # In whatever order they are written.
+            complete["training"]["lr"] = sorted(rates)
     return complete
 
 
@@ -264,6 +266,7 @@ def _check(study: Study) -> None:
     _check_selection(study)
     for name, dataset in study.datasets.items():
         _check_split(f"datasets.{name}.split", dataset)
+        _check_place(study, name)
         if dataset["kind"] == "folder":
             _check_folder(f"datasets.{name}", dataset)
     for name, model in study.models.items():
@@ -337,6 +340,16 @@ def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
         raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
     for key in _LISTS:
         _check_list(f"{where}.{key}", split[key], split["rule"])
+
+
+def _check_place(study: Study, name: str) -> None:
+    """That a fold is one that ``evaluation.folds`` has made."""
+    fold, count = study.datasets[name]["split"]["fold"], study.evaluation["folds"]
+    if fold is not None and (fold[1] != count or not name.endswith(folds.name_of("", fold[0]))):
+        raise Violation(
+            f"datasets.{name}.split.fold is {show(fold)}; leave it out, and give the number of outer folds as "
+            "evaluation.folds, which makes each fold of all data sets"
+        )
 
 
 def _check_fold(where: str, split: Mapping[str, Any]) -> None:

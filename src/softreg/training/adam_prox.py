@@ -59,12 +59,14 @@ class AdamProx:
         for means, squares, floors in zip(self._means, self._squares, self._floors, strict=True):
             roots = torch._foreach_sqrt(squares)
             exact, gentle = (
-                _over(strength * correction, torch._foreach_add(each, group["eps"] * correction))
+                _over(correction, torch._foreach_add(each, group["eps"] * correction))
                 for each in (roots, torch._foreach_maximum(roots, floors))
             )
             # η·m̂/(√v̂ + ε).
             moved = torch._foreach_mul(torch._foreach_abs(means), exact)
-            torch._foreach_mul_(moved, group["lr"] / (strength * first))
+            torch._foreach_mul_(moved, group["lr"] / first)
+            torch._foreach_mul_(exact, strength)
+            torch._foreach_mul_(gentle, strength)
             yield Step(exact, gentle, moved)
 
     def _change(self, weights: Tensors, strength: Tensors) -> list[Tensor]:

@@ -74,7 +74,9 @@ class Regulariser:
 
 
 def _pieces(view: Tensor) -> Sequence[Tensor]:
-    """``view`` cut between output filters."""
+    """``view`` cut between output filters; a single number as it is."""
+    if view.ndim == 0:
+        return [view]
     filter_size = view.numel() // max(1, len(view))
     return torch.split(view, max(1, _BLOCK // max(1, filter_size)))
 

@@ -167,6 +167,8 @@ def _cost(design: Design) -> tuple[str, str]:
 
 
 def _regret(design: Design) -> tuple[str, str]:
+    if design.study.evaluation["folds"]:
+        return NOT_ANSWERABLE, "with outer folds, the images that one fold's λ is chosen on test another's"
     grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]
     if max(grids, default=0) < 2:
         return NOT_ANSWERABLE, "no penalty has two λ to choose from"

@@ -18,6 +18,7 @@ from softreg.paper.design.published import TestSet, spread_for, test_set
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
+from softreg.scoring.looks import level_of
 from softreg.scoring.stats import Spread
 from softreg.study import matrix
 from softreg.study.config import Study
@@ -105,7 +106,7 @@ class Design:
     def _test(self, name: str) -> TestSet:
         file = prepared_folder(self.study, name) / "dataset.json"
         if self.scores is not None and (samples := self._samples(self.scores, name)):
-            images, units = samples[0].images, samples[0].crossed.units
+            images, units = samples[0].images, samples[0].counts[0].shape[2]
             return TestSet(images, units if units < images else None)
         if file.is_file():
             about = read_json(file)
@@ -140,20 +141,33 @@ class Design:
                 yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model])[1])
 
     def _own(self, scores: Scores) -> Iterator[Contrast]:
+        asked = set(matrix.groups(self.study))
         for (dataset, model), sample in gain.resampled(scores).items():
             for penalty, reference, primary in gain.pairs(scores, dataset, model):
+                if not {(dataset, model, penalty), (dataset, model, reference)} <= asked:
+                    # The study has changed since.
+                    continue
                 lacking = premise.lacking(scores, [dataset], model, [penalty, reference])
                 if primary and not lacking and {penalty, reference} <= set(sample.penalties):
                     spread = _spread(sample, penalty, reference)
                     yield from [Contrast(dataset, model, penalty, reference, spread)] if spread else []
 
     def half_widths(self) -> list[float]:
-        """Of the contrasts, those whose number of test images is known; half the width of the 90 % interval."""
+        """Of the contrasts whose number of test images is known, half the width of the interval that shows equivalence.
+
+        It is the 90 % interval, and a wider one where several looks are planned.
+        """
+        confidence = 1 - 2 * level_of(tuple(self.study.statistics["looks"] or ()))
         return [
-            each.spread.half_width(self.evaluation, units, 0.9)
+            each.spread.half_width(self._seeds_of(each), units, confidence)
             for each in self.contrasts
             if (units := self.tests[each.dataset].units) and units > 1
         ]
+
+    def _seeds_of(self, contrast: Contrast) -> int:
+        """Evaluation seeds that both sides of a contrast have."""
+        sides = (matrix.evaluation_seeds(self.study, name) for name in (contrast.penalty, contrast.reference))
+        return len(set.intersection(*map(set, sides)))
 
     def seeds_needed(self) -> list[int | None]:
         """Of the same contrasts, evaluation seeds that show equivalence at no difference with a chance of 80 %.
@@ -201,7 +215,8 @@ class Design:
 
 def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | None:
     """The variances of a difference in points², over the seeds that both have; None where they are fewer than two."""
-    crossed = sample.crossed
+    # By image or group also where the report's intervals are over outer folds: half widths are those of one split.
+    crossed = stats.crossed_jackknife(*sample.counts)
     places = [sample.penalties.index(name) for name in (penalty, reference)]
     kept = ~np.isnan(crossed.scores[places]).any(axis=0)
     if kept.sum() < 2 or crossed.by_seed.shape[-1] < 2:

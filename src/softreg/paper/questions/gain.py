@@ -225,28 +225,31 @@ def pooled(scores: Scores) -> pd.DataFrame:
     its models of the penalty less the unpenalised entry of its update rule. The data set is the unit: its models and
     seeds share what a penalty does to it. With fewer than `FEWEST_DATASETS` the word is "not answerable". A data set
     that is another's twin but for its label noise has the same test images, and is left out, as are entries that have
-    not learnt. rank: mean over pairs of
-    data set and model, 1 the best, of the entries that all pairs have, with Nemenyi's critical_difference; descriptive
-    only. nan where not defined.
+    not learnt. Differences are paired by seed. rank: mean over pairs of data set and model, 1 the best, of the entries
+    that all pairs have, with Nemenyi's critical_difference; descriptive only. nan where not defined.
     """
     tests = distinct_tests(scores)
     tests = tests.assign(score=100 * tests["miou"].astype(float))
-    table = tests.pivot_table(index=["dataset", "model"], columns="penalty", values="score", aggfunc="mean")
+    by_seed = tests.pivot_table(index=["dataset", "model", "seed"], columns="penalty", values="score", aggfunc="mean")
+    table = by_seed.groupby(["dataset", "model"]).mean()
     if len(table) < 2:
         return pd.DataFrame(columns=POOLED)
     ranks = stats.ranks(table.dropna(axis=1))
-    frame = over_datasets(scores, table)
+    frame = over_datasets(scores, by_seed)
     order = [name for name in scores.penalties if name in set(frame["penalty"]) | set(ranks.mean.index)]
     frame = frame.set_index("penalty").reindex(order).rename_axis("penalty").reset_index()
     return frame.assign(rank=frame["penalty"].map(ranks.mean), critical_difference=ranks.critical_difference)[POOLED]
 
 
 def over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `pooled` but those of ranks, of a ``table`` (points) of data set × model by penalty."""
+    """The columns of `pooled` but those of ranks, of a ``table`` (points) of data set × model × seed by penalty.
+
+    Of a table without seeds, a mean over them stands for each pair of data set and model.
+    """
     rows = []
     for name in (each for each in scores.penalties if scores.kinds[each] != "none" and each in table):
         if (plain := scores.references[name]) in table:
-            means = (table[name] - table[plain]).groupby("dataset").mean().dropna()
+            means = (table[name] - table[plain]).groupby(["dataset", "model"]).mean().groupby("dataset").mean().dropna()
             row = row_of(over_seeds(means.to_numpy(), limit=100))
             names = {"penalty": name, "reference": plain, "difference": row.pop("mean"), "datasets": row["seeds"]}
             rows += [row | names] if len(means) else []

@@ -35,6 +35,7 @@ from softreg.paper.questions.estimates import (
 from softreg.paper.scores import Scores
 from softreg.scoring import select, stats
 from softreg.scoring.stats import Estimate
+from softreg.study.lambdas import rates_of
 from softreg.study.treatment import CONTROLS
 
 Floats = NDArray[np.float64]
@@ -78,6 +79,10 @@ OUTER_FOLDS = (
     "With outer folds, the images that one fold's λ is chosen on test another's: choices of λ are replayed for studies "
     "of one split, without `evaluation: {folds: …}`."
 )
+RATES = (
+    "Where an entry lists learning rates, the scores of the sweep are those at the chosen rate, by which no choice "
+    "of λ can be replayed; no other entry has two values of λ with all their scores."
+)
 NO_TEST = "The networks of the sweep have no test scores yet, which are made once λ̂ stands: finish the study's sweep."
 ONE_LAMBDA = "No penalty has two values of λ with all their scores: give one a grid, `lambda: [1e-5, 1e-4, 1e-3]`."
 NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection: {scorer: kfold}` in the study."
@@ -113,6 +118,8 @@ def unanswerable(scores: Scores) -> str:
 
 def absence(scores: Scores) -> str:
     """Why no choice can be replayed, of a study that has tuning seeds enough."""
+    if any(map(rates_of, scores.study["penalties"].values())):
+        return RATES
     return ONE_LAMBDA if (scores.sums["phase"] == "sweep").any() else NO_TEST
 
 
@@ -134,12 +141,15 @@ class Sweep:
 def sweeps(scores: Scores) -> dict[tuple[str, str, str], Sweep]:
     """The `Sweep` of each penalty's group that has two λ or more with all their scores, and two seeds or more.
 
-    Controls and comparators are no penalties, and choosing their strength loses points on another scale.
+    Controls and comparators are no penalties, and choosing their strength loses points on another scale. Where an entry
+    lists learning rates, gathered scores hold those of the chosen one alone, by which no choice can be replayed.
     """
     count = select.folds_of(scores.study["selection"])
     cells: dict[Any, pd.DataFrame] = dict(list(_cells(scores).groupby(select.GROUP)))
     found = {}
-    for group in (each for each in scores.groups if scores.kinds[each[2]] not in CONTROLS and each in cells):
+    for group in scores.groups:
+        if scores.kinds[group[2]] in CONTROLS or group not in cells or rates_of(scores.study["penalties"][group[2]]):
+            continue
         rows = cells[group]
         wide = rows.pivot(index="lambda", columns=["seed", "fold"], values=["val", "val_all", "test"]).dropna()
         seeds = sorted(rows["seed"].unique().tolist())
