@@ -185,7 +185,7 @@ def test_an_experiment_changes_one_key_of_the_study(copy):
     assert "weak" in shown
     assert "datasets.shapes.convnet.l1.test_miou" in shown.splitlines()[0]
     assert "penalties.l1.lambda" in run(copy, "dvc", "params", "diff")
-    page = run(copy, "dvc", "plots", "diff", "HEAD").strip().split("file://")[1]
+    page = run(copy, "dvc", "plots", "diff", "HEAD").split("file://")[1].splitlines()[0]
     assert "validation curves" in Path(page).read_text()
     assert nothing_to_do(copy)
 
