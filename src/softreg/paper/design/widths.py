@@ -106,7 +106,7 @@ class Design:
     def _test(self, name: str) -> TestSet:
         file = prepared_folder(self.study, name) / "dataset.json"
         if self.scores is not None and (samples := self._samples(self.scores, name)):
-            images, units = samples[0].images, samples[0].counts[0].shape[2]
+            images, units = samples[0].images, samples[0].over_units.units
             return TestSet(images, units if units < images else None)
         if file.is_file():
             about = read_json(file)
@@ -215,8 +215,8 @@ class Design:
 
 def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | None:
     """The variances of a difference in points², over the seeds that both have; None where they are fewer than two."""
-    # By image or group also where the report's intervals are over outer folds: half widths are those of one split.
-    crossed = stats.crossed_jackknife(*sample.counts)
+    # Half widths are those of one split.
+    crossed = sample.over_units
     places = [sample.penalties.index(name) for name in (penalty, reference)]
     kept = ~np.isnan(crossed.scores[places]).any(axis=0)
     if kept.sum() < 2 or crossed.by_seed.shape[-1] < 2:

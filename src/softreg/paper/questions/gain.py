@@ -95,6 +95,11 @@ class Resampled:
         return replace(found, limit=1.0).times(100)
 
     @cached_property
+    def over_units(self) -> stats.Crossed:
+        """`crossed`, less one unit in turn also where that leaves out outer folds."""
+        return stats.crossed_jackknife(*self.counts) if self.crossed.folds else self.crossed
+
+    @cached_property
     def best(self) -> str:
         """The penalty of the highest mean test mIoU, each over the seeds that it has; of those with two, if any has."""
         scores = self.crossed.scores
