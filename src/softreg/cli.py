@@ -152,6 +152,7 @@ def _check_study(file: Path) -> None:
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
     from softreg.study.matrix import count_cells, final_paths, sweep_paths
+    from softreg.study.roles import checks_told, compared
 
     study = load_study(file)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
@@ -159,10 +160,11 @@ def _check_study(file: Path) -> None:
     folds = f" in {study.evaluation['folds']} outer folds" if study.evaluation["folds"] else ""
     print(
         f"{study.name}: {len(joined(study.datasets))} data set(s){folds} × {len(study.models)} model(s) × "
-        f"{len(study.penalties)} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} final "
-        f"paths, {count_cells(study)} cells"
+        f"{len(compared(study.penalties))} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} "
+        f"final paths, {count_cells(study)} cells"
     )
     print(budgets(study.penalties))
+    print(checks_told(study.penalties))
     print(_decidable(study), end="")
 
 

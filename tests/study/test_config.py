@@ -45,6 +45,7 @@ def test_the_least_study_has_every_default(load):
             "weights": "all",
             "models": None,
             "training": {},
+            "check": False,
         }
     }
     assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
@@ -215,7 +216,7 @@ WRONG = {
     "misspelled key of an entry": (
         LEAST.replace("none: ", "elastic_net: {alfa: 0.3}"),
         'unknown key penalties.elastic_net.alfa; did you mean "alpha" '
-        "(keys known: kind, lambda, alpha, realisation, weights, models, training)?",
+        "(keys known: kind, lambda, alpha, realisation, weights, models, training, check)?",
     ),
     "misspelled override": (
         LEAST.replace("convnet: }", "convnet: {training: {augmentation: {flipp: true}}}}"),
@@ -438,7 +439,7 @@ WRONG = {
     ),
     "realisation of a control": (
         TWO.replace("PEN", "dropout: {realisation: proximal}"),
-        "unknown key penalties.dropout.realisation; keys known: kind, lambda, weights, models, training",
+        "unknown key penalties.dropout.realisation; keys known: kind, lambda, weights, models, training, check",
     ),
     "class weights that nothing takes": (
         LEAST + "training: {objective: {kind: dice, class_weights: inverse_frequency}}\n",
@@ -470,7 +471,7 @@ WRONG = {
     "a penalty's training that is no update rule": (
         TWO.replace("PEN", "l1: {training: {batch_size: 3}}"),
         "unknown key penalties.l1.training.batch_size; "
-        "keys known: optimizer, lr, momentum, betas, schedule, warmup_epochs, average",
+        "keys known: epochs, optimizer, lr, momentum, betas, schedule, warmup_epochs, average",
     ),
     "a penalty's learning rate": (
         TWO.replace("PEN", "l1: {training: {lr: 0}}"),

@@ -20,8 +20,9 @@ from softreg.files import read_json
 from softreg.paper import folded
 from softreg.paper.looks import Looks
 from softreg.scoring import metrics, records, select
+from softreg.scoring.gather import IMAGES
 from softreg.scoring.looks import noted
-from softreg.study import matrix
+from softreg.study import matrix, roles
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,13 @@ def counts_by_penalty(table: pa.Table, penalties: list[str]) -> dict[str, Counts
 class Scores:
     """A study's gathered scores, each part read when first asked for.
 
-    Each object is equal to itself alone: another may have read the folder at another time. So `functools.lru_cache`
-    keeps what is worked out of one.
+    They are those of the entries that the study compares; with ``checks``, those of its checks too. Each object is
+    equal to itself alone: another may have read the folder at another time. So `functools.lru_cache` keeps what is
+    worked out of one.
     """
 
     folder: Path
+    checks: bool = False
 
     def __post_init__(self) -> None:
         if not (self.folder / "study.json").exists():
@@ -77,8 +80,19 @@ class Scores:
 
     @cached_property
     def study(self) -> dict[str, Any]:
-        """The study as validated, every default filled in."""
-        return dict(read_json(self.folder / "study.json"))
+        """The study as validated, every default filled in; of its penalties, those that are shown here."""
+        study = dict(read_json(self.folder / "study.json"))
+        entries = study["penalties"]
+        kept = entries if self.checks else roles.compared(entries)
+        return study | {"penalties": {name: entries[name] for name in kept}}
+
+    def _shown(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame["penalty"].isin(list(self.study["penalties"]))].reset_index(drop=True)
+
+    def _records(self, name: str, columns: Sequence[str] | None = None, schema: pa.Schema = records.SCHEMA) -> pa.Table:
+        """A file of score records."""
+        kept = pc.field("penalty").isin(list(self.study["penalties"]))
+        return records.read([self.folder / f"{name}.parquet"], columns=columns, schema=schema).filter(kept)
 
     @property
     def folds(self) -> int:
@@ -102,12 +116,12 @@ class Scores:
 
         Of outer folds as `softreg.paper.folded.choice` joins them, with its column ``chosen`` too.
         """
-        selection = select.read_selection(self.folder / "selection.csv")
+        selection = self._shown(select.read_selection(self.folder / "selection.csv"))
         return folded.choice(selection) if self.folds else selection
 
     def _parquet(self, name: str) -> pd.DataFrame:
         frame: pd.DataFrame = pq.read_table(self.folder / f"{name}.parquet").to_pandas()
-        return frame
+        return self._shown(frame) if "penalty" in frame else frame
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -128,10 +142,19 @@ class Scores:
     def images(self) -> pd.DataFrame:
         """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`.
 
-        ``group`` is null throughout where an earlier version, which knew none, gathered the scores.
+        What an earlier version, which gathered the scores, did not know is null throughout.
         """
-        frame = self._parquet("images")
-        return frame if "group" in frame else frame.assign(group=None)
+        return self._parquet("images").reindex(columns=IMAGES.names)
+
+    def looked_up(self, dataset: str, images: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
+        """TP, FP and FN of a table from grey level to class on the test ``images`` (N,), each (N, C).
+
+        None where images have colours, or an earlier version gathered the scores.
+        """
+        mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
+        rows = mine.set_index("image").reindex(list(images))
+        columns = [rows[f"lookup_{name}"] for name in ("tp", "fp", "fn")]
+        return None if columns[0].isna().any() else tuple(np.stack(each.to_list()) for each in columns)
 
     def single_subject(self, dataset: str) -> str:
         """What all images of a data set show, where that is one thing, such as "one averaged brain"; else empty."""
@@ -154,7 +177,7 @@ class Scores:
     @cached_property
     def timings(self) -> pd.DataFrame:
         """Measured seconds and images a second of each finished cell."""
-        return pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False)
+        return self._shown(pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False))
 
     def finished(self, phase: str) -> pd.DataFrame:
         """The rows of `cells` of one phase whose training finished."""
@@ -188,7 +211,7 @@ class Scores:
         the most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
         effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
-        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        table = self._records("sweep-val", select.SCORED)
         curves = select.curve(table, self.folds or select.folds_of(self.study["selection"]))
         return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
 
@@ -209,12 +232,12 @@ class Scores:
     @cached_property
     def sweep_cells(self) -> pd.DataFrame:
         """Validation measures of each cell of the sweep; the columns of `records.to_cells`."""
-        return records.to_cells(records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED))
+        return records.to_cells(self._records("sweep-val", select.SCORED))
 
     @cached_property
     def sweep_seeds(self) -> pd.DataFrame:
         """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`."""
-        table = records.read([self.folder / "sweep-val.parquet"], columns=select.SCORED)
+        table = self._records("sweep-val", select.SCORED)
         return records.to_cells(table, [*select.GROUP, "lambda", "seed"])
 
     @cached_property
@@ -231,7 +254,7 @@ class Scores:
 
     @cached_property
     def _sums(self) -> pa.Table:
-        return records.read([self.folder / "sums.parquet"], schema=records.SUMS)
+        return self._records("sums", schema=records.SUMS)
 
     @cached_property
     def sums(self) -> pd.DataFrame:
@@ -298,7 +321,7 @@ class Scores:
 
     @cached_property
     def _final_records(self) -> pa.Table:
-        table = records.read([self.folder / "final-test.parquet"], columns=select.SCORED)
+        table = self._records("final-test", select.SCORED)
         return folded.complete(table, self.folds) if self.folds else table
 
     def test_counts(self, dataset: str, model: str) -> dict[str, Counts]:
@@ -315,14 +338,14 @@ class Scores:
     def predictions(self) -> pd.DataFrame:
         """The stored predictions of the final cells: records.CELL, image, prediction (PNG)."""
         columns = [*records.CELL, "image", "prediction"]
-        table = records.read([self.folder / "final-test.parquet"], columns=columns)
+        table = self._records("final-test", columns)
         frame: pd.DataFrame = table.filter(table["prediction"].is_valid()).to_pandas()
         return frame
 
     @property
     def penalties(self) -> list[str]:
         """The penalties in the order to show: ``figures.style.order``, then the others as the study lists them."""
-        first = self.study["figures"]["style"]["order"]
+        first = [name for name in self.study["figures"]["style"]["order"] if name in self.study["penalties"]]
         return [*first, *(name for name in self.study["penalties"] if name not in first)]
 
     def label(self, name: str) -> str:
@@ -381,7 +404,7 @@ class Scores:
 
     def reference_of(self, penalty: str) -> str | None:
         """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
-        return matrix.reference_of(self.study, penalty)
+        return roles.reference_of(self.study["penalties"], penalty)
 
     @property
     def references(self) -> dict[str, str]:

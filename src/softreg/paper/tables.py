@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from softreg.files import write_text
-from softreg.paper import convergence, folded, typeset
+from softreg.paper import checks, convergence, folded, typeset
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
@@ -43,6 +43,11 @@ def interval(
 ) -> str:
     """A mean in points with its interval, as far as they are defined."""
     return told(mean) if math.isnan(low) else f"{told(mean)} [{told(low)}, {told(high)}]"
+
+
+def difference(row: Any) -> str:
+    """The columns difference, low and high of a row, in points."""
+    return "–" if math.isnan(row.difference) else interval(row.difference, row.low, row.high, signed)
 
 
 def share(value: float) -> str:
@@ -121,13 +126,14 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     """The numbers of the main table, one row for each dataset × model × penalty, in the order to show.
 
     After the penalties of each data set and model that has scores comes the row of predicting one class everywhere
-    (`premise.ONE_CLASS`): its test mIoU, and nan for what it does not have.
+    (`premise.ONE_CLASS`), and of grey images that of a table from grey level to class (`premise.LOOKUP`): the test
+    mIoU, and nan for what they do not have.
 
     Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou, low, high
     (in points, 0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a score), images
     (of test), groups (that these come in, or their number where each is its own), best (not to be told from the best
     mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has the best mean
-    of its data set and model), learnt (whether it is above predicting one class; where not, it is neither best nor
+    of its data set and model), learnt (whether it is above the better of these; where not, it is neither best nor
     first), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised weights), nonzero_weights
     (of all layers, penalised or not), macs_nonzero (multiply-adds for one image with a weight that is not zero; both
     means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells (their folders),
@@ -158,13 +164,17 @@ def _learnt(scores: Scores, group: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _constant(scores: Scores, place: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The row of predicting one class everywhere, of a data set and model that has scores."""
+    """The rows of what asks nothing of an image but its grey levels, of a data set and model that has scores."""
     frame = premise.table(scores)
     known = frame[(frame["dataset"] == place[0]) & (frame["model"] == place[1])]
     counted = {"seeds": 0, "images": 0, "groups": 0, "finished": 0, "expected": 0, "best": False, "learnt": False}
     told = {"lambda": "", "lr": "", "other": "", "cells": ""}
-    told |= dict(zip(GROUP, (*place, premise.ONE_CLASS), strict=True))
-    return [told | counted | {"test_miou": value} for value in known["constant"].iloc[:1]]
+    found = zip(premise.RIVALS, known[["constant", "lookup"]].head(1).to_numpy().ravel(), strict=False)
+    return [
+        told | dict(zip(GROUP, (*place, name), strict=True)) | counted | {"test_miou": value}
+        for name, value in found
+        if not math.isnan(value)
+    ]
 
 
 def _row(
@@ -222,7 +232,7 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
         f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
         "of zeros among the penalised ones. s per cell: seconds of training, as measured. One class: predicting the "
-        f"most frequent class of the test images everywhere.{_unlearnt(frame)}"
+        f"most frequent class of the test images everywhere.{_looked_up(frame)}{_unlearnt(frame)}"
     )
     text += _averaging(scores, frame)
     holes = int((frame["expected"] - frame["finished"]).sum())
@@ -245,9 +255,16 @@ def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
     )
 
 
+def _looked_up(frame: pd.DataFrame) -> str:
+    """What the row of the look-up table is, where there is one."""
+    if premise.LOOKUP not in set(frame["penalty"]):
+        return ""
+    return " Grey levels: giving each grey level the class that most of its training pixels are of."
+
+
 def _unlearnt(frame: pd.DataFrame) -> str:
-    """How many entries of the main table do not beat one class, and what that means for them."""
-    count = int((~frame["learnt"].astype(bool) & (frame["penalty"] != premise.ONE_CLASS)).sum())
+    """How many entries of the main table do not beat these, and what that means for them."""
+    count = int((~frame["learnt"].astype(bool) & ~frame["penalty"].isin(premise.RIVALS)).sum())
     if not count:
         return ""
     entries = "1 entry is" if count == 1 else f"{count} entries are"
@@ -324,7 +341,7 @@ def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
         [
             scores.label(row.model),
             f"{scores.label(row.penalty)} − {scores.label(row.reference)}{'*' if row.primary else ''}",
-            interval(row.difference, row.low, row.high, signed),
+            difference(row),
             *("<0.001" if p < 0.001 else number(p, 3) for p in (row.p_holm, row.p_seed, row.p_equivalence_holm)),
             f"{row.n_seeds} × {row.n_groups}" + (f" ({row.n_images})" if row.n_groups != row.n_images else ""),
             row.word,
@@ -337,13 +354,14 @@ def write_tables(scores: Scores, out: Path) -> None:
     """Write ``out/tables/``: main, contrasts and questions, and the numbers behind each question, such as H1.csv.
 
     Each of the three as .csv (numbers), .md, _table.tex (for ``\\input``; needs array, booktabs and longtable) and .tex
-    (a document around it). convergence.csv has what the report's diagnosis shows.
+    (a document around it). convergence.csv, checks.csv and weakest.csv have what the report's diagnosis shows.
     """
     frame, contrasts, found = main_frame(scores), gain.contrasts(scores), answers(scores)
     verdicts = pd.DataFrame([{"question": answer.key} | vars(each) for answer in found for each in answer.verdicts])
     numbers = {answer.key: answer.numbers for answer in found}
     numbers |= {"main": frame.drop(columns=[*_LABELS.values()]), "contrasts": contrasts}
     numbers |= {"convergence": convergence.table(scores)}
+    numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
         write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -25,7 +25,7 @@ from softreg import __version__
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
-from softreg.scoring import complexity, looks, metrics, records, select
+from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.study import folds, matrix
 from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
@@ -111,9 +111,11 @@ IMAGES = pa.schema(
         ("group", pa.string()),
         ("boundary_density", pa.float64()),
         ("classes", pa.int64()),
+        *((f"lookup_{name}", pa.list_(pa.int64())) for name in ("tp", "fp", "fn")),
     ]
 )
-"""What each image belongs to, such as a patient, or null; how complex its mask is: `softreg.scoring.complexity`."""
+"""What each image belongs to, such as a patient, or null; how complex its mask is: `softreg.scoring.complexity`; and of
+grey test images what a table from grey level to class scores: `softreg.scoring.lookup`."""
 
 EXAMPLES = pa.schema(
     [
@@ -452,6 +454,8 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
         for split in ("train", "test") if fold < 1 else ("test",):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
             columns = {"dataset": name, "split": split, "image": ids[split], "group": groups[split]}
+            looked_up = lookup.counts_of(folder, len(facts["classes"])) if split == "test" else None
+            columns |= {f"lookup_{key}": list(looked_up[key]) if looked_up else None for key in ("tp", "fp", "fn")}
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
         pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)

@@ -20,7 +20,8 @@ from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
 from softreg.study import folds, strict_yaml
-from softreg.study.lambdas import spell
+from softreg.study.lambdas import spell, trials_of
+from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
 #: Sections whose entries are named by the study, and the word for one entry in the schema's definitions.
@@ -462,9 +463,10 @@ def _check_penalty(study: Study, name: str) -> None:
     unknown = next((model for model in penalty["models"] or () if model not in study.models), None)
     if unknown is not None:
         raise Violation(f"{where}.models holds {show(unknown)}; {suggestion(unknown, study.models, 'models')}")
+    _check_role(study, name)
     for model in penalty["models"] or study.models:
         training = study.training_of(model, name)
-        if "warmup_epochs" in penalty["training"]:
+        if {"warmup_epochs", "epochs"} & set(penalty["training"]):
             _check_warmup(f"{where}.training.warmup_epochs", training)
         if penalty["weights"] == "normalised" and study.models[model]["kind"] == "convnet":
             raise Violation(
@@ -482,6 +484,22 @@ def _check_penalty(study: Study, name: str) -> None:
                 f"{where} smooths labels and the objective of model {model} is {objective}; "
                 f"give models: with the names of others, or objective kind {' or '.join(SMOOTHABLE)}"
             )
+
+
+def _check_role(study: Study, name: str) -> None:
+    """What holds of checks alone, and of all other entries."""
+    entry, where = study.penalties[name], f"penalties.{name}"
+    if not entry["check"]:
+        if "epochs" in entry["training"]:
+            raise Violation(
+                f"{where}.training.epochs: entries that are compared train equally long; leave it out, or give the "
+                "entry check: true"
+            )
+        return
+    if (trials := len(trials_of(entry))) > 1:
+        raise Violation(f"{where} is a check and has {trials} trials; give it one λ and one learning rate")
+    if reference_of(study.penalties, name) is None:
+        raise Violation(f"{where} is a check and has no entry of kind none and its training to differ from; add one")
 
 
 def _check_crop(where: str, crop: int | list[int], model: str, stride: int) -> None:

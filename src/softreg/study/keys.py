@@ -18,8 +18,8 @@ from softreg.study.treatment import CONTROLS
 
 #: Training options that change no weight.
 _IDLE_OPTIONS = frozenset({"checkpoint_seconds"})
-#: Keys of a penalty's entry that say which cells there are, or that are told elsewhere in the key.
-_KEYS_TOLD_ELSEWHERE = frozenset({"lambda", "models", "training"})
+#: Keys of a penalty's entry that say which cells there are or what for, or that are told elsewhere in the key.
+_KEYS_TOLD_ELSEWHERE = frozenset({"lambda", "models", "training", "check"})
 
 
 def path_spec(study: Study, path: TrainingPath) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from softreg.errors import UserError
+from softreg.study.roles import compared
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def trials_of(entry: Mapping[str, Any]) -> list[Trial]:
 
 def budgets(penalties: Mapping[str, Mapping[str, Any]]) -> str:
     """How many trials each entry has, and whether all have as many: a sentence for those who compare them."""
-    counts = {name: len(trials_of(entry)) for name, entry in penalties.items()}
+    counts = {name: len(trials_of(penalties[name])) for name in compared(penalties)}
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
     if len(set(counts.values())) == 1:
         return f"Every entry has the same number of trials (λ × learning rate): {told}."

@@ -52,14 +52,6 @@ def groups_of(study: Mapping[str, Any]) -> list[Group]:
     return [group for group in everything if _trains(study["penalties"][group[2]], group[1])]
 
 
-def reference_of(study: Mapping[str, Any], penalty: str) -> str | None:
-    """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
-    entries = study["penalties"]
-    rule = entries[penalty]["training"]
-    same = (name for name, each in entries.items() if each["kind"] == "none" and each["training"] == rule)
-    return next(same, None)
-
-
 def _trains(penalty: Mapping[str, Any], model: str) -> bool:
     return penalty["models"] is None or model in penalty["models"]
 

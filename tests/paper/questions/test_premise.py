@@ -1,12 +1,13 @@
 """The premise of every verdict: networks that beat the best single class, and a design that can decide."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from sklearn.metrics import jaccard_score
 
 from softreg.paper.questions import answers, gain, premise
-from softreg.paper.questions.answer import FEWEST_SEEDS, WORDS, judge
+from softreg.paper.questions.answer import FEWEST_SEEDS, WORDS, Judgement, judge
 from softreg.paper.report import metrics
 from softreg.paper.scores import Counts, Scores
 from softreg.paper.tables import caption, main_frame
@@ -107,5 +108,41 @@ def test_few_seeds_have_no_verdict(word, seeds):
 )
 def test_an_interval_that_cannot_lie_within_the_region_answers_nothing(word, half, rope, expected):
     assert judge(word, FEWEST_SEEDS, half, rope).word == expected
-    assert judge(word, FEWEST_SEEDS, half, rope, unlearnt="It has not.").word == NOT_LEARNT
+    assert judge(word, FEWEST_SEEDS, half, rope, unlearnt=Judgement(NOT_LEARNT, "It has not.")).word == NOT_LEARNT
     assert expected in WORDS
+
+
+@pytest.fixture(scope="module")
+def grey(tmp_path_factory):
+    """Grey stripes: a table of grey levels has all pixels right, and the networks one in five wrong."""
+    root = tmp_path_factory.mktemp("grey")
+    seeds = {"tuning": [0, 1], "evaluation": [*range(100, 106)]}
+    study = synthetic.make_study(root, penalties={"none": {}, "l1": {"lambda": [1e-4]}}, seeds=seeds)
+    synthetic.make_results(study, root)
+    for file in (root / "data").rglob("images.npy"):
+        levels = np.load(file.with_name("masks.npy"))[..., None]
+        np.save(file, np.repeat(levels, 3, axis=3))
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+def test_networks_on_grey_images_have_to_beat_a_table_of_grey_levels(grey):
+    row = premise.table(grey).set_index("penalty").loc["l1"]
+    assert row["rival"] == "grey levels"
+    assert row["constant"] < row["miou"] < row["lookup"]
+    assert not row["learnt"]
+    main = main_frame(grey).set_index("penalty")
+    assert list(main.index) == ["none", "l1", "one class", "grey levels"]
+    assert main["test_miou"]["grey levels"] == pytest.approx(row["lookup"])
+    assert "Grey levels: giving each grey level" in caption(grey, main_frame(grey))
+    verdict = gain.answer(grey).verdicts[0]
+    assert verdict.word == "not answered: as grey levels alone"
+    assert f"is not above the {row['lookup']:.2f} of a table from grey level to class" in verdict.sentence
+
+
+def test_scores_of_an_earlier_version_know_no_table_of_grey_levels(grey, tmp_path):
+    for file in grey.folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    images = pd.read_parquet(tmp_path / "images.parquet").drop(columns=["lookup_tp", "lookup_fp", "lookup_fn"])
+    (tmp_path / "images.parquet").unlink()
+    images.to_parquet(tmp_path / "images.parquet")
+    assert premise.table(Scores(tmp_path))["rival"].tolist() == ["one class", "one class"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from softreg.paper.design import questions
 from softreg.paper.design.widths import Design
-from softreg.study import folds
+from softreg.study import folds, roles
 from softreg.study.config import Study
 
 _WIDTH = 100
@@ -22,7 +22,8 @@ _WIDTH = 100
 
 def told(study: Study, scores: Path) -> str:
     """A line or two for each question; ``scores`` is the folder of the study's gathered scores, if there is one."""
-    design = Design.of(replace(study, datasets=folds.joined(study.datasets)), scores)
+    entries = {name: study.penalties[name] for name in roles.compared(study.penalties)}
+    design = Design.of(replace(study, datasets=folds.joined(study.datasets), penalties=entries), scores)
     lines = [design.heading()]
     if count := study.evaluation["folds"]:
         lines.append(f"each image is a test image in one of {count} outer folds; half widths are those of one split")

@@ -22,6 +22,7 @@ from softreg.scoring.looks import level_of
 from softreg.scoring.stats import Spread
 from softreg.study import matrix
 from softreg.study.config import Study
+from softreg.study.roles import reference_of
 from softreg.study.treatment import CONTROLS
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ class Design:
     @property
     def referenced(self) -> list[str]:
         """Entries that have an unpenalised one of their update rule."""
-        study = vars(self.study)
-        return [name for name, kind in self.kinds.items() if kind != "none" and matrix.reference_of(study, name)]
+        plain = self.study.penalties
+        return [name for name, kind in self.kinds.items() if kind != "none" and reference_of(plain, name)]
 
     @cached_property
     def tests(self) -> dict[str, TestSet]:
@@ -125,7 +126,9 @@ class Design:
         source = "published variances, a first guess" if self.scores is None else "this study's own scores"
         text = f"What {self.study.name} can decide (expected half widths of 90 % intervals by {source}):"
         if self.scores is not None and (left_out := len(premise.unlearnt(self.scores))):
-            text += f"\n{left_out} of its entries do not beat predicting one class, and get no verdict"
+            text += (
+                f"\n{left_out} of its entries do not beat one class, or grey levels alone, and get no verdict"
+            )
         return text
 
     @cached_property
@@ -137,7 +140,7 @@ class Design:
         softs = [name for name in self.referenced if self.kinds[name] == gain.SOFT]
         for dataset, model, penalty in matrix.groups(self.study):
             if penalty in (softs or self.referenced):
-                reference = str(matrix.reference_of(vars(self.study), penalty))
+                reference = str(reference_of(self.study.penalties, penalty))
                 yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model])[1])
 
     def _own(self, scores: Scores) -> Iterator[Contrast]:

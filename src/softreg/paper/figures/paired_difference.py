@@ -18,19 +18,20 @@ from matplotlib.patches import Patch
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
+from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain
-from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, NOT_ANSWERABLE, NOT_LEARNT, SUPPORTED, UNDECIDED
 from softreg.paper.questions.estimates import images_told
 from softreg.paper.scores import Scores
 
 TITLE = "Paired differences in test mIoU"
 VERDICTS: dict[str, tuple[str, dict[str, Any]]] = {
-    SUPPORTED: ("above 0", {"marker": ">", "mfc": "black"}),
-    CONTRADICTED: ("below 0", {"marker": "<", "mfc": "black"}),
-    EQUIVALENT: ("equivalent", {"marker": "s", "mfc": "black"}),
-    UNDECIDED: ("undecided", {"marker": "o", "mfc": "white"}),
-    NOT_ANSWERABLE: ("not answerable", {"marker": "D", "mfc": "white"}),
-    NOT_LEARNT: ("predicts one class", {"marker": "X", "mfc": "white"}),
+    words.SUPPORTED: ("above 0", {"marker": ">", "mfc": "black"}),
+    words.CONTRADICTED: ("below 0", {"marker": "<", "mfc": "black"}),
+    words.EQUIVALENT: ("equivalent", {"marker": "s", "mfc": "black"}),
+    words.UNDECIDED: ("undecided", {"marker": "o", "mfc": "white"}),
+    words.NOT_ANSWERABLE: ("not answerable", {"marker": "D", "mfc": "white"}),
+    words.NOT_LEARNT: ("predicts one class", {"marker": "X", "mfc": "white"}),
+    words.AS_LOOKUP: ("as grey levels alone", {"marker": "P", "mfc": "white"}),
 }
 """How a mean is drawn, by its verdict, and what the legend calls it."""
 _MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}

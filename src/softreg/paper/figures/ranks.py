@@ -124,7 +124,7 @@ def _caption(scores: Scores, table: pd.DataFrame, ranks: stats.Ranks) -> str:
     if label_noise_pairs(scores):
         text += " A data set that differs from another in label noise alone has the same test images and is left out."
     if premise.unlearnt(scores):
-        text += " Entries that do not beat predicting one class are not ranked."
+        text += " Entries that do not beat predicting one class, or grey levels alone, are not ranked."
     return text + (f" Without a score on each of these pairs, so not ranked: {', '.join(left)}." if left else "")
 
 

@@ -11,9 +11,11 @@ import pandas as pd
 
 SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED = "supported", "contradicted", "equivalent", "undecided"
 NOT_ANSWERABLE, NOT_LEARNT = "not answerable", "not answered: predicts one class"
-WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED, NOT_ANSWERABLE, NOT_LEARNT)
+AS_LOOKUP = "not answered: as grey levels alone"
+WORDS = (SUPPORTED, CONTRADICTED, EQUIVALENT, UNDECIDED, NOT_ANSWERABLE, NOT_LEARNT, AS_LOOKUP)
 """Of a claim: the data support it; contradict it; show a difference that does not matter; or do not tell, though they
-might have. The design cannot tell, whatever the truth; or a network in the claim does no better than a constant."""
+might have. The design cannot tell, whatever the truth; or a network in the claim does no better than a constant, or
+than a table from grey level to class."""
 
 FEWEST_SEEDS = 5
 """With fewer there is no verdict: an interval over seeds rests on too few of them."""
@@ -40,13 +42,13 @@ def judge(
     seeds: int,
     half: float = math.nan,
     rope: float = 0.0,
-    unlearnt: str = "",
+    unlearnt: Judgement | None = None,
     unit: str = "evaluation seed",
 ) -> Judgement:
     """What becomes of ``word``, which an interval gives: the one place where a verdict is refused.
 
-    ``seeds`` are those of kind ``unit`` that the interval is over. ``unlearnt`` is the sentence on a network of the
-    claim that has learnt nothing (`premise`), empty if all have. ``half`` is the half width of the interval by which
+    ``seeds`` are those of kind ``unit`` that the interval is over. ``unlearnt`` is what is said of a network of the
+    claim that has learnt nothing (`premise`), None if all have. ``half`` is the half width of the interval by which
     equivalence within ±``rope`` is judged (nan: none): where it is not below ``rope``, no difference could have been
     shown to be too small to matter. What such an interval decides all the same, as the difference is large, stands.
     """
@@ -54,7 +56,7 @@ def judge(
         had = f"{seeds or 'no'} {unit}{'' if seeds == 1 else 's'}"
         return Judgement(NOT_ANSWERABLE, f"Not answerable by this design: {had}, where a verdict needs {FEWEST_SEEDS}.")
     if unlearnt:
-        return Judgement(NOT_LEARNT, unlearnt)
+        return unlearnt
     if word == UNDECIDED and 0 < rope <= half:
         why = (
             f"Not answerable by this design: an interval of ±{half:.2g} cannot lie within the ±{rope:g} that do not "

@@ -20,6 +20,7 @@ from softreg.paper.questions.answer import (
     CONTRADICTED,
     FEWEST_SEEDS,
     NOT_ANSWERABLE,
+    NOT_LEARNT,
     SUPPORTED,
     UNDECIDED,
     Answer,
@@ -181,7 +182,7 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     learnt = _learnt(part)
     if learnt.empty:
         said = f"{place}: at no matching strength is validation mIoU above that of predicting one class."
-        refused = judge(UNDECIDED, part["seed"].nunique(), unlearnt=said, unit="tuning seed")
+        refused = judge(UNDECIDED, part["seed"].nunique(), unlearnt=Judgement(NOT_LEARNT, said), unit="tuning seed")
         return Verdict(dataset, model, subject, refused.word, refused.why)
     within = learnt if pair != HUBER_L2 else learnt[learnt["beyond"] < UNDER_BETA]
     if within.empty:

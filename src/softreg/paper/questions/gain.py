@@ -133,10 +133,11 @@ class Resampled:
 def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
     """`Resampled` of each (data set, model) that has test scores; made once for each `Scores`."""
     places = product(scores.study["datasets"], scores.study["models"])
-    return {place: _resampled(scores, place[0], counts) for place in places if (counts := scores.test_counts(*place))}
+    return {place: resample(scores, place[0], counts) for place in places if (counts := scores.test_counts(*place))}
 
 
-def _resampled(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampled:
+def resample(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampled:
+    """`Resampled` of the entries of one data set and model whose test ``counts`` these are; at least one."""
     seeds = sorted({seed for each in counts.values() for seed in each.seeds})
     first = next(iter(counts.values()))
     # A seed that is missing has no pixel, so that its mIoU is nan.

@@ -1,11 +1,13 @@
 """Whether networks have learnt anything: their test mIoU against that of predicting one class everywhere.
 
 Which class is the best one, and what it scores, follows from the true pixels of each class, TP + FN, that score records
-hold. A look-up table of grey levels would be the stricter rival of grey-level images, but records hold no images.
+hold. For grey images there is a stricter rival: a table that gives each grey level the class that most of its training
+pixels are of.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -17,14 +19,18 @@ import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from softreg.paper.questions.answer import AS_LOOKUP, NOT_LEARNT, Judgement
 from softreg.paper.scores import Counts, Scores
-from softreg.scoring import records, stats
+from softreg.scoring import metrics, records, stats
 from softreg.scoring.select import GROUP
 
 ONE_CLASS = "one class"
-"""What the constant prediction is called in the place of a penalty; no entry of a study can have such a name."""
+LOOKUP = "grey levels"
+RIVALS = (ONE_CLASS, LOOKUP)
+"""What the constant prediction, and the look-up table, are called in the place of a penalty; no entry of a study can
+have such a name."""
 
-CONSTANT = [*GROUP, "class", "constant", "miou", "gain", "low", "high", "learnt"]
+CONSTANT = [*GROUP, "class", "constant", "lookup", "rival", "miou", "gain", "low", "high", "learnt"]
 
 
 def constant_counts(counts: Counts) -> tuple[int, Counts]:
@@ -41,31 +47,50 @@ def constant_counts(counts: Counts) -> tuple[int, Counts]:
     return best, replace(counts, tp=tp, fp=fp, fn=fn)
 
 
+def rivals(scores: Scores, dataset: str, counts: Counts) -> dict[str, Counts]:
+    """What asks nothing of an image but its grey levels, with its counts for the seeds of ``counts``.
+
+    `ONE_CLASS`, and for grey images `LOOKUP`.
+    """
+    found = {ONE_CLASS: constant_counts(counts)[1]}
+    if (looked_up := scores.looked_up(dataset, counts.images)) is not None:
+        tp, fp, fn = (np.broadcast_to(each, counts.tp.shape) for each in looked_up)
+        found[LOOKUP] = replace(counts, tp=tp, fp=fp, fn=fn)
+    return found
+
+
 @lru_cache(maxsize=1)
 def table(scores: Scores) -> pd.DataFrame:
     """A row for each data set, model and penalty with test scores of the final: columns `CONSTANT`.
 
-    ``class`` is the best single class and ``constant`` its test mIoU; ``miou`` the entry's; ``gain`` the difference,
-    with its 95 % interval over seeds and images, crossed, or over outer folds; in points. ``learnt`` is false where the
-    interval is not above 0; without an interval it is true. Made once for each `Scores`.
+    ``class`` is the best single class and ``constant`` its test mIoU, ``lookup`` that of a table of grey levels (nan
+    where images have colours); ``rival`` names the better one. ``miou`` is the entry's, ``gain`` the difference to that
+    rival, with its 95 % interval over seeds and images, crossed, or over outer folds; in points. ``learnt`` is
+    false where the interval is not above 0; without an interval it is true. Made once for each `Scores`.
     """
     rows = []
     for dataset, model in product(scores.study["datasets"], scores.study["models"]):
-        names = scores.datasets.get(dataset, {}).get("classes", [])
         for penalty, counts in scores.test_counts(dataset, model).items():
-            best, constant = constant_counts(counts)
-            both = np.stack([np.stack(parts) for parts in zip(_parts(counts), _parts(constant), strict=True)])
-            if scores.folds:
-                sample = stats.fold_jackknife(both, counts.folds)
-            else:
-                units = scores.units(dataset, counts.images)
-                sample = stats.crossed_jackknife(*stats.by_unit(both, units))
-            found = stats.crossed_interval(sample, 0, 1).interval()
-            score, least = (100 * float(each.mean()) for each in sample.scores)
-            ends = {"gain": 100 * found.mean, "low": 100 * found.low, "high": 100 * found.high}
-            row = {"dataset": dataset, "model": model, "penalty": penalty, "class": names[best]}
-            rows.append(row | {"constant": least, "miou": score} | ends | {"learnt": not found.low <= 0})
+            row = {"dataset": dataset, "model": model, "penalty": penalty}
+            rows.append(row | _against(scores, dataset, counts))
     return pd.DataFrame(rows, columns=CONSTANT)
+
+
+def _against(scores: Scores, dataset: str, counts: Counts) -> dict[str, Any]:
+    """The row of `table` on the entry with these ``counts``."""
+    found = rivals(scores, dataset, counts)
+    least = {name: 100 * float(metrics.miou(each.tp[0], each.fp[0], each.fn[0])) for name, each in found.items()}
+    rival = max(least, key=least.__getitem__)
+    both = np.stack([np.stack(parts) for parts in zip(_parts(counts), _parts(found[rival]), strict=True)])
+    if scores.folds:
+        sample = stats.fold_jackknife(both, counts.folds)
+    else:
+        sample = stats.crossed_jackknife(*stats.by_unit(both, scores.units(dataset, counts.images)))
+    gain = stats.crossed_interval(sample, 0, 1).times(100).interval()
+    best = scores.datasets.get(dataset, {}).get("classes", [])[constant_counts(counts)[0]]
+    row = {"class": best, "constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan), "rival": rival}
+    row |= {"miou": 100 * float(sample.scores[0].mean()), "gain": gain.mean, "low": gain.low, "high": gain.high}
+    return row | {"learnt": not gain.low <= 0}
 
 
 def _parts(counts: Counts) -> tuple[NDArray[np.int64], ...]:
@@ -73,26 +98,30 @@ def _parts(counts: Counts) -> tuple[NDArray[np.int64], ...]:
 
 
 @lru_cache(maxsize=1)
-def unlearnt(scores: Scores) -> dict[tuple[str, str, str], str]:
-    """Data set, model and penalty of each entry that does not beat one class, with a sentence that says so."""
+def unlearnt(scores: Scores) -> dict[tuple[str, str, str], Judgement]:
+    """Data set, model and penalty of each entry that does not beat its rival, with a sentence that says so."""
     frame = table(scores)
     rows = frame[~frame["learnt"].astype(bool)].to_dict("records")
-    return {(row["dataset"], row["model"], row["penalty"]): _sentence(scores, row) for row in rows}
+    return {(row["dataset"], row["model"], row["penalty"]): _judged(scores, row) for row in rows}
 
 
-def _sentence(scores: Scores, row: dict[Any, Any]) -> str:
-    return (
+def _judged(scores: Scores, row: dict[Any, Any]) -> Judgement:
+    constant = row["rival"] == ONE_CLASS
+    rival = f"predicting {row['class']} everywhere" if constant else "a table from grey level to class"
+    sentence = (
         f"Not answered: on {scores.label(row['dataset'])} with {scores.label(row['model'])}, the test mIoU of "
-        f"{scores.label(row['penalty'])}, {row['miou']:.2f}, is not above the {row['constant']:.2f} of predicting "
-        f"{row['class']} everywhere (95 % interval of the difference {row['low']:+.2f} to {row['high']:+.2f})."
+        f"{scores.label(row['penalty'])}, {row['miou']:.2f}, is not above the "
+        f"{row['constant' if constant else 'lookup']:.2f} of {rival} "
+        f"(95 % interval of the difference {row['low']:+.2f} to {row['high']:+.2f})."
     )
+    return Judgement(NOT_LEARNT if constant else AS_LOOKUP, sentence)
 
 
-def lacking(scores: Scores, datasets: Iterable[str], model: str, penalties: Iterable[str]) -> str:
-    """The sentence on the first of these entries that has not learnt; empty where all have."""
+def lacking(scores: Scores, datasets: Iterable[str], model: str, penalties: Iterable[str]) -> Judgement | None:
+    """What `unlearnt` says of the first of these entries that has not learnt; None where all have."""
     found = unlearnt(scores)
-    sentences = (found.get((dataset, model, penalty), "") for dataset, penalty in product(datasets, penalties))
-    return next(filter(None, sentences), "")
+    judged = (found.get((dataset, model, penalty)) for dataset, penalty in product(datasets, penalties))
+    return next(filter(None, judged), None)
 
 
 def learnt_only(scores: Scores, frame: pd.DataFrame) -> pd.DataFrame:

@@ -241,7 +241,7 @@ def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> It
             yield Verdict(str(dataset), str(model), scores.label(str(penalty)), found.word, ended(sentence, found.why))
 
 
-def _refused(word: str, rows: list[Any], seeds: int, lacking: str) -> Judgement:
+def _refused(word: str, rows: list[Any], seeds: int, lacking: Judgement | None) -> Judgement:
     """`judge` of a word of `_judged`, with the 95 % interval against no penalty, by which equal accuracy goes."""
     reference = next((row for row in rows if row.bracket == "reference"), None)
     half = math.nan if reference is None else (reference.high - reference.low) / 2

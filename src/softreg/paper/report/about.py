@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from softreg.paper import tables
+from softreg.paper import checks, tables
+from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Scores
+from softreg.scoring.select import GROUP
 from softreg.study.lambdas import rates_of
 
 _WORDS = {"lr": "learning rate", "lambda": "λ", "mem_mb": "memory (MB)"}
@@ -35,7 +37,11 @@ def _word(name: str) -> str:
 
 
 def selection(scores: Scores) -> list[dict[Any, Any]]:
-    """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells."""
+    """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells.
+
+    ``weakest`` is what the weakest λ differs from no penalty, where the grid has several.
+    """
+    weakest = {(row.dataset, row.model, row.penalty): tables.difference(row) for row in rows_of(checks.weakest(scores))}
     rows = []
     for row in scores.selection.to_dict("records"):
         entry = scores.study["penalties"][row["penalty"]]
@@ -43,7 +49,8 @@ def selection(scores: Scores) -> list[dict[Any, Any]]:
         mean, error = (tables.number(100 * row[name], 2) for name in ("val_miou", "val_se"))
         told = {"score": mean if error == "–" else f"{mean} ± {error}", "hint": hint(row, grid, rates)}
         tried = f"{_range(grid)}; learning rate {_range(rates)}" if rates else _range(grid)
-        rows.append(row | told | {"grid": tried})
+        group = tuple(row[name] for name in GROUP)
+        rows.append(row | told | {"grid": tried, "weakest": weakest.get(group, "–")})
     return rows
 
 

@@ -14,12 +14,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from softreg.paper import convergence, tables
+from softreg.paper import checks, convergence, tables
 from softreg.paper.questions.answer import Answer
 from softreg.paper.questions.estimates import number, plural, rows_of
 from softreg.paper.report import about, cards, cells, coverage
 from softreg.paper.scores import Scores
 from softreg.study.lambdas import budgets
+from softreg.study.roles import NO_CHECKS
 
 _HERE = Path(__file__).parent
 
@@ -59,7 +60,7 @@ def _environment(scores: Scores) -> Environment:
     )
     filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
     environment.filters |= filters | {"plain": about.plain, "training": about.training}
-    environment.filters |= {"fixed": tables.number, "sloped": _sloped}
+    environment.filters |= {"fixed": tables.number, "sloped": _sloped, "differing": tables.difference}
     environment.globals["label"] = scores.label
     return environment
 
@@ -81,6 +82,8 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "phases": coverage.phases(scores),
         "missing": coverage.missing(scores.cells),
         "cell_count": len(scores.cells),
+        "checks": list(rows_of(checks.table(scores))),
+        "no_checks": NO_CHECKS,
         "convergence": list(rows_of(convergence.table(scores))),
         "convergence_summary": convergence.summary(scores),
         "figures": cards.figures(found, figures),

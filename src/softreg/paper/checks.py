@@ -1,0 +1,92 @@
+"""What a study's checks found, and whether its grids reach down to no penalty.
+
+A check is an entry of ``penalties`` that is trained and scored like the others, but says something of the study: a
+placebo (a penalty at λ = 1e-12) that the code of a penalty alone changes nothing, a longer training that the schedule
+was long enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from softreg.paper.questions import gain
+from softreg.paper.questions.answer import FEWEST_SEEDS
+from softreg.paper.questions.estimates import columns_of, over_seeds, plural
+from softreg.paper.scores import Counts, Scores
+from softreg.scoring.select import GROUP
+from softreg.scoring.stats import Estimate
+from softreg.study.matrix import Group
+
+COLUMNS = [*GROUP, "what", "reference", "difference", "low", "high", "seeds", "told"]
+WEAKEST = [*GROUP, "lambda", "difference", "low", "high", "seeds"]
+
+
+def table(scores: Scores) -> pd.DataFrame:
+    """A row for each data set, model and check, in the order of the study: columns `COLUMNS`.
+
+    ``what`` is the check in words. ``difference`` is its test mIoU less that of its ``reference``, in points, with the
+    95 % interval (low, high) over seeds and images, as the differences of H1 have it; ``seeds`` are those that both
+    have.
+    """
+    every = Scores(scores.folder, checks=True)
+    groups = [group for group in every.groups if group not in scores.groups]
+    tested = {place: every.test_counts(*place) for place in dict.fromkeys(group[:2] for group in groups)}
+    return pd.DataFrame([_row(every, group, tested[group[:2]]) for group in groups], columns=COLUMNS)
+
+
+def _row(every: Scores, group: Group, counts: dict[str, Counts]) -> dict[str, Any]:
+    entry, reference = every.study["penalties"][group[2]], str(every.reference_of(group[2]))
+    both = {name: counts[name] for name in (group[2], reference) if name in counts}
+    found = gain.resample(every, group[0], both).estimate(group[2], reference) if len(both) == 2 else over_seeds([])
+    told = {"told": in_words(found, entry, every.label(reference), every.rope), "what": _what(entry)}
+    return _names(group) | {"reference": reference} | _difference(found) | told
+
+
+def _names(group: Group) -> dict[str, Any]:
+    return dict(zip(GROUP, group, strict=True))
+
+
+def _difference(found: Estimate) -> dict[str, float]:
+    ends = columns_of(found)
+    return {"difference": ends["mean"]} | {name: ends[name] for name in ("low", "high", "seeds")}
+
+
+def _what(entry: dict[str, Any]) -> str:
+    strength = "" if entry["kind"] == "none" else f" at λ = {entry['lambda'][0]}"
+    epochs = entry["training"].get("epochs")
+    return f"{entry['kind']}{strength}{f', {epochs} epochs' if epochs else ''}"
+
+
+def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float) -> str:
+    """What the difference of a check says: nothing by its 90 % interval, something by its 95 % one, or neither."""
+    if found.seeds < FEWEST_SEEDS:
+        return f"{plural(found.seeds, 'seed')}: too few to tell"
+    narrow, wide = found.interval(0.9), found.interval()
+    if -rope < narrow.low and narrow.high < rope:
+        return f"as {reference}, within ±{rope:g} points"
+    if not (wide.low > 0 or wide.high < 0):
+        return "undecided: more seeds or images would tell"
+    if "epochs" in entry["training"]:
+        return "better: trainings had not converged" if found.mean > 0 else "worse: more epochs overfit"
+    return f"differs from {reference}: differences of penalties hold more than the penalty"
+
+
+def weakest(scores: Scores) -> pd.DataFrame:
+    """Of each entry that has several λ, the weakest against no penalty, on validation: columns `WEAKEST`.
+
+    ``difference`` is in points of mIoU, paired by tuning seed, a mean with its 95 % t-interval over these. Near 0, the
+    grid begins where the penalty does nothing; if not, weaker strengths are missing.
+    """
+    seeds = scores.sweep_seeds.set_index([*GROUP, "lambda"])
+    rows = []
+    for dataset, model, name in scores.groups:
+        grid, reference = scores.study["penalties"][name]["lambda"], scores.reference_of(name)
+        if len(grid) < 2 or reference is None:
+            continue
+        keys = (dataset, model, name, grid[0]), (dataset, model, reference, "0")
+        mine, plain = (seeds[seeds.index == key].set_index("seed")["miou"] for key in keys)
+        found = over_seeds(100 * (mine - plain).to_numpy(), 100)
+        rows.append(_names((dataset, model, name)) | {"lambda": grid[0]} | _difference(found))
+    return pd.DataFrame(rows, columns=WEAKEST)

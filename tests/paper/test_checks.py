@@ -1,0 +1,114 @@
+"""Checks of a study: shown in the diagnosis with the difference that scipy finds, and nowhere in the comparisons."""
+
+import pytest
+import synthetic
+from scipy.stats import ttest_1samp
+
+from softreg.errors import UserError
+from softreg.paper import checks
+from softreg.paper.report import write_report
+from softreg.paper.scores import Scores
+from softreg.paper.tables import write_tables
+from softreg.scoring.gather import gather
+from softreg.study.keys import group_spec
+
+SEEDS = [100, 101, 102, 103, 104, 105]
+ENTRIES = {
+    "none": {},
+    "l1": {"lambda": [1e-5, 1e-4, 1e-3]},
+    "placebo": {"kind": "l1", "lambda": [1e-12], "check": True},
+    "longer": {"kind": "none", "training": {"epochs": 20}, "check": True},
+}
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checks")
+    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
+    study = synthetic.make_study(root, penalties=ENTRIES, seeds=seeds)
+    with pytest.MonkeyPatch.context() as patch:
+        # As λ → 0 a penalty does nothing.
+        patch.setitem(synthetic.ERROR, "1e-12", synthetic.ERROR["0"])
+        synthetic.make_results(study, root)
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+def test_a_check_is_held_against_its_reference(scores):
+    table = checks.table(scores).set_index("penalty")
+    assert list(table.index) == ["placebo", "longer"]
+    assert list(table["what"]) == ["l1 at λ = 1e-12", "none, 20 epochs"]
+    every = Scores(scores.folder, checks=True).final_test.pivot(index="seed", columns="penalty", values="miou")
+    for name in table.index:
+        expected = 100 * (every[name] - every["none"]).mean()
+        assert table["difference"][name] == pytest.approx(expected)
+        assert table["low"][name] < expected < table["high"][name]
+    assert list(table["seeds"]) == [6, 6]
+
+
+def test_no_comparison_has_a_check(scores, tmp_path):
+    write_tables(scores, tmp_path)
+    for file in (tmp_path / "tables").glob("*.csv"):
+        text = file.read_text(encoding="utf-8")
+        assert ("placebo" in text, "longer" in text) == ((True, True) if file.name == "checks.csv" else (False, False))
+    assert [group[2] for group in scores.groups] == ["none", "l1"]
+
+
+def test_the_report_shows_checks_in_its_diagnosis(scores, tmp_path):
+    (tmp_path / "figures").mkdir()
+    write_report(scores, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    table = page.partition('id="checks-table"')[2].partition("</table>")[0]
+    assert "placebo" in table
+    assert "l1 at λ = 1e-12" in table
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "entry", "said"),
+    [
+        (0.1, 0.1, {}, "as none, within ±0.5 points"),
+        (2.0, 0.1, {}, "differs from none"),
+        (0.1, 5.0, {}, "undecided"),
+        (2.0, 0.1, {"epochs": 20}, "better: trainings had not converged"),
+        (-2.0, 0.1, {"epochs": 20}, "worse"),
+    ],
+)
+def test_a_difference_in_words(difference, spread, entry, said):
+    found = checks.over_seeds([difference + spread * each for each in (-2, -1, 0, 1, 2)])
+    assert said in checks.in_words(found, {"training": entry}, "none", 0.5)
+
+
+def test_few_seeds_tell_nothing():
+    assert "4 seeds" in checks.in_words(checks.over_seeds([0.0, 0.1, 0.0, 0.1]), {"training": {}}, "none", 0.5)
+
+
+def test_the_weakest_strength_is_held_against_no_penalty_on_validation(scores):
+    row = checks.weakest(scores).set_index("penalty").loc["l1"]
+    wide = scores.sweep_seeds.pivot(index="seed", columns=["penalty", "lambda"], values="miou")
+    differences = 100 * (wide["l1", "1e-5"] - wide["none", "0"])
+    interval = ttest_1samp(differences, 0).confidence_interval()
+    assert row["lambda"] == "1e-5"
+    assert row["difference"] == pytest.approx(differences.mean())
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"l1": {"training": {"epochs": 20}}}, "penalties.l1.training.epochs: entries that are compared"),
+        ({"placebo": {"kind": "l1", "lambda": [1e-12, 1e-11], "check": True}}, "2 trials"),
+        (
+            {"placebo": {"kind": "l1", "lambda": [1e-12], "check": True, "training": {"lr": 0.5}}},
+            "no entry of kind none",
+        ),
+    ],
+)
+def test_what_cannot_be_a_check_is_refused(tmp_path, changes, said):
+    with pytest.raises(UserError, match=said):
+        synthetic.make_study(tmp_path, penalties=ENTRIES | changes)
+
+
+def test_an_entry_that_becomes_a_check_keeps_its_networks(tmp_path):
+    entry, group = {"kind": "l1", "lambda": [1e-12]}, ("brain", "convnet", "placebo")
+    given = [{"none": {}, "placebo": each} for each in (entry, entry | {"check": True})]
+    before, after = (group_spec(synthetic.make_study(tmp_path, penalties=each), group) for each in given)
+    assert before == after
