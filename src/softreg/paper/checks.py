@@ -7,6 +7,7 @@ was long enough.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -63,6 +64,8 @@ def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float
     """What the difference of a check says: nothing by its 90 % interval, something by its 95 % one, or neither."""
     if found.seeds < FEWEST_SEEDS:
         return f"{plural(found.seeds, 'seed')}: too few to tell"
+    if math.isnan(found.se):
+        return "nothing is told beyond these images"
     narrow, wide = found.interval(0.9), found.interval()
     if -rope < narrow.low and narrow.high < rope:
         return f"as {reference}, within ±{rope:g} points"

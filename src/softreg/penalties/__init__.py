@@ -17,7 +17,7 @@ from softreg.penalties.base import Penalty
 from softreg.study.treatment import CONTROLS
 
 #: Keys of a penalty in a study that belong to the matrix, not to the formula.
-_KEYS_OUTSIDE_THE_FORMULA = frozenset({"kind", "lambda", "realisation", "weights", "models", "training"})
+_KEYS_OUTSIDE_THE_FORMULA = frozenset({"kind", "lambda", "realisation", "weights", "models", "training", "check"})
 
 
 def make(spec: dict[str, Any]) -> Penalty:

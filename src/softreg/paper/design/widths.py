@@ -126,9 +126,7 @@ class Design:
         source = "published variances, a first guess" if self.scores is None else "this study's own scores"
         text = f"What {self.study.name} can decide (expected half widths of 90 % intervals by {source}):"
         if self.scores is not None and (left_out := len(premise.unlearnt(self.scores))):
-            text += (
-                f"\n{left_out} of its entries do not beat one class, or grey levels alone, and get no verdict"
-            )
+            text += f"\n{left_out} of its entries do not beat one class, or grey levels alone, and get no verdict"
         return text
 
     @cached_property
