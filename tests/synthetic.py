@@ -17,9 +17,10 @@ from softreg.data.datasets import prepared_folder
 from softreg.files import write_json, write_text
 from softreg.scoring import gather, records
 from softreg.scoring.origin import origin_of
+from softreg.scoring.race import lambdas_of
 from softreg.scoring.select import select_group
 from softreg.study import matrix
-from softreg.study.cells import Cell, choice_file, lambdas_of, make_cells
+from softreg.study.cells import Cell, choice_file, make_cells
 from softreg.study.config import Study, load_study
 from softreg.study.keys import scoring_key
 from softreg.study.matrix import TrainingPath
@@ -91,16 +92,7 @@ def make_results(
         make_prepared(study, name, root / "data", images, classes, size)
     results = root / "results" / study.name
     for path in matrix.sweep_paths(study):
-        make_path(
-            study,
-            path,
-            study.penalties[path.penalty]["lambda"],
-            results,
-            images,
-            classes,
-            size,
-            statuses or {},
-        )
+        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses or {})
     for group in matrix.groups(study):
         select_group(study, results, group)
     for group in matrix.groups(study):
@@ -223,12 +215,13 @@ def make_revealed(
     rows = [
         sums_row(path, value, "test", "", 0, images, classes, size)
         for path in matrix.sweep_paths(study, group)
-        for value in study.penalties[path.penalty]["lambda"]
+        for value in lambdas_of(study, path, results)
         if statuses.get((path.penalty, value, path.seed), "finished") == "finished"
     ]
     paths = matrix.sweep_paths(study, group)
-    grid = study.penalties[group[2]]["lambda"]
-    cells = [cell for path in paths for cell in make_cells(study, path, grid, results, CONTENT)]
+    cells = [
+        cell for path in paths for cell in make_cells(study, path, lambdas_of(study, path, results), results, CONTENT)
+    ]
     place = results.joinpath("sweep", *group) / "sums.parquet"
     records.write(records.joined(rows, records.SUMS), place, records.SUMS, _origin(study, paths[0], cells))
 

@@ -151,7 +151,7 @@ def _check_study(file: Path) -> None:
     from softreg.study.config import load_study
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
-    from softreg.study.matrix import count_cells, final_paths, sweep_paths
+    from softreg.study.matrix import count_cells, final_paths, race_told, sweep_paths
     from softreg.study.roles import checks_told, compared
 
     study = load_study(file)
@@ -163,7 +163,7 @@ def _check_study(file: Path) -> None:
         f"{len(compared(study.penalties))} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} "
         f"final paths, {count_cells(study)} cells"
     )
-    print(budgets(study.penalties))
+    print(f"{budgets(study.penalties)} {race_told(vars(study))}".strip())
     print(checks_told(study.penalties))
     print(_decidable(study), end="")
 

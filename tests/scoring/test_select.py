@@ -8,9 +8,9 @@ import synthetic
 
 from softreg.errors import UserError
 from softreg.scoring import records
+from softreg.scoring.race import lambdas_of
 from softreg.scoring.select import choices, choose, curve, select_group
 from softreg.study import matrix
-from softreg.study.cells import lambdas_of
 
 
 def curves(*rows):

@@ -23,7 +23,6 @@ def sweep_of(wildcards):
 
 
 def before_training(wildcards):
-    """What a path needs: its data, and in the final its group's λ̂."""
+    """What a path needs: its data; in the final its group's λ̂, in a race the seeds before."""
     path = path_of(wildcards)
-    chosen = [GRAPH.select(path.group)] if path.phase == "final" else []
-    return [mark(job) for job in [GRAPH.prepare(path.dataset), *chosen]]
+    return [mark(job) for job in [GRAPH.prepare(path.dataset), *GRAPH.before(path)]]

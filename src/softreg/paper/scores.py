@@ -100,6 +100,11 @@ class Scores:
         # Scores that were gathered before there were any do not say so.
         return int(self.study["evaluation"].get("folds") or 0)
 
+    @property
+    def raced(self) -> bool:
+        """Whether λ were dropped from one tuning seed to the next, so that most have fewer seeds by design."""
+        return matrix.is_race(self.study)
+
     @cached_property
     def datasets(self) -> dict[str, dict[str, Any]]:
         """What is known of each data set, by its name in the study."""

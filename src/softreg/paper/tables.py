@@ -228,6 +228,7 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     """What the numbers of the main table are: units of resampling, n, what is bold, and where λ̂ comes from."""
     rule = scores.study["selection"]["rule"].replace("_", "-")
     seeds = plural(len(scores.study["seeds"]["tuning"]), "tuning seed")
+    rule += ", by halving" if scores.raced else ""
     text = (
         f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "

@@ -87,6 +87,7 @@ class Graph:
         self.results = places.results_folder(study)
         # As methods would, but kept for this object alone.
         self.prepare = cache(self._prepare)
+        self.train = cache(self._train)
         self.select = cache(self._select)
         self.reveal = cache(self._reveal)
         self._sweep_key = cache(self._sweep_key_of)
@@ -100,17 +101,23 @@ class Graph:
         key = _key("prepare", options, code, source_state(options, folder.name))
         return Job("prepare", dataset, key, (folder / "dataset.json",), f"{folder}/")
 
-    def train(self, path: TrainingPath) -> Job:
+    def _train(self, path: TrainingPath) -> Job:
         """What trains and scores one path; several may be one job to a scheduler, see `batches`."""
         common = self._sweep_key(path.group) if path.phase == "sweep" else self._final_key(path.group)
         folder = path_folder(self.results, path)
         makes = tuple(folder / name for name in ("path.json", *places.RECORDS[path.phase]))
-        return Job("train", f"{path.phase}/{path.name}", _key(common, path.seed, path.fold), makes, f"{folder}/")
+        key = _key(common, path.seed, path.fold, *self._race(path))
+        return Job("train", f"{path.phase}/{path.name}", key, makes, f"{folder}/")
+
+    def _race(self, path: TrainingPath) -> list[object]:
+        """What decides which trials a path trains, where a race does."""
+        before = [self.train(each).key for each in matrix.raced_before(self.study, path)]
+        return [before, code_fingerprint("softreg.scoring.race")] if before else []
 
     def _select(self, group: Group) -> Job:
         """The job that selects λ̂ of a group."""
         sweep = [self.train(path).key for path in matrix.sweep_paths(self.study, group)]
-        key = _key("select", self.study.selection, sweep, code_fingerprint("softreg.scoring.select"))
+        key = _key("select", self._selection, sweep, code_fingerprint("softreg.scoring.select"))
         file = choice_file(self.results, group)
         return Job("select", "/".join(group), key, (file,), f"{file.with_suffix('')}.")
 
@@ -124,7 +131,8 @@ class Graph:
     def gather(self) -> Job:
         """The job that gathers all scores."""
         before = [job.key for job in (*map(self.train, self.final), *map(self.reveal, self.groups))]
-        key = _key("gather", self.study.to_dict(), before, code_fingerprint("softreg.scoring.gather"))
+        told = self.study.to_dict() | {"selection": self._selection}
+        key = _key("gather", told, before, code_fingerprint("softreg.scoring.gather"))
         folder = self.results / "scores"
         return Job("gather", "", key, tuple(folder / name for name in places.SCORES), f"{folder}/")
 
@@ -184,6 +192,14 @@ class Graph:
             found |= {path: paths[place - place % size :][:size] for place, path in enumerate(paths)}
         return found
 
+    def before(self, path: TrainingPath) -> list[Job]:
+        """What the process that trains ``path`` waits for beside its data: λ̂, or in a race the seeds before."""
+        if path.phase == "final":
+            return [self.select(path.group)]
+        # Those of its own batch it trains itself.
+        first = self.batches[path][0]
+        return list(dict.fromkeys(map(self.last, matrix.raced_before(self.study, first))))
+
     @cached_property
     def revealed(self) -> dict[Group, tuple[Group, ...]]:
         """The groups whose sweeps one process scores on test, for each of them: those of a data set × model."""
@@ -201,6 +217,8 @@ class Graph:
     def outdate(self, path: TrainingPath) -> None:
         """Take away the marks of what was made from what a path's job had made before, under the same keys."""
         after = [self.select(path.group), self.reveal(path.group)] if path.phase == "sweep" else []
+        later = matrix.sweep_paths(self.study, path.group)
+        after += [self.train(each) for each in later if path in matrix.raced_before(self.study, each)]
         if any((self.results / "scores").glob("made-*")):
             after += [self.gather, self.paper]
         for job in after:
@@ -212,6 +230,11 @@ class Graph:
             # In this order: results are there before their mark is.
             if job.mark.is_file() and not job.made():
                 job.mark.unlink(missing_ok=True)
+
+    @cached_property
+    def _selection(self) -> dict[str, object]:
+        """How λ is selected; that the whole grid is trained is not told, as keys are older than the choice."""
+        return {key: value for key, value in self.study.selection.items() if (key, value) != ("search", "grid")}
 
     def _sweep_key_of(self, group: Group) -> str:
         trials = [trial.name for trial in trials_of(self.study.penalties[group[2]])]

@@ -14,7 +14,7 @@ from softreg.running.schedule import Task, makespan
 from softreg.running.stages import SELECTING_PRIORITY, seed_priority
 from softreg.running.survey import PathState, Survey, survey
 from softreg.study.config import Study
-from softreg.study.matrix import Group
+from softreg.study.matrix import Group, TrainingPath, raced_before
 
 
 @dataclass(frozen=True)
@@ -122,16 +122,18 @@ def _add_batches(work: list[Work], survey: Survey, phase: str, chosen: Mapping[G
     """Add the jobs of a phase that have a path to train or score; their places."""
     states = {state.path: state for state in survey.paths if state.path.phase == phase}
     batches = dict.fromkeys(survey.graph.batches[path] for path in states)
-    return [
-        _add(work, _training(survey, [states[path] for path in batch], chosen))
-        for batch in batches
-        if not all(states[path].made for path in batch)
-    ]
+    places: dict[TrainingPath, int] = {}
+    for batch in batches:
+        if not all(states[path].made for path in batch):
+            before = [chosen.get(batch[0].group), *map(places.get, raced_before(survey.study, batch[0]))]
+            needs = tuple(sorted({place for place in before if place is not None}))
+            place = _add(work, _training(survey, [states[path] for path in batch], needs))
+            places |= dict.fromkeys(batch, place)
+    return list(dict.fromkeys(places.values()))
 
 
-def _training(survey: Survey, batch: Sequence[PathState], chosen: Mapping[Group, int]) -> Work:
+def _training(survey: Survey, batch: Sequence[PathState], needs: tuple[int, ...]) -> Work:
     path = batch[0].path
-    needs = (chosen[path.group],) if path.group in chosen else ()
     waiting = [state for state in batch if not state.made]
     cells, scored = sum(len(state.open) for state in waiting), sum(map(_cells, waiting))
     name, priority = batch_name([state.path for state in batch]), seed_priority(survey.study, path)

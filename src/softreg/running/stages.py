@@ -18,11 +18,12 @@ from softreg.files import digest, read_json, write_json
 from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
 from softreg.running.graph import Graph, Job, batch_name, together
-from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
+from softreg.scoring.race import lambdas_of
+from softreg.study.cells import Cell, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.fingerprint import demand_unchanged
 from softreg.study.keys import scoring_key
-from softreg.study.matrix import Group, TrainingPath, sweep_paths
+from softreg.study.matrix import Group, TrainingPath, raced_before, sweep_paths
 from softreg.training.stopping import StopRequest
 
 Sweep = dict[TrainingPath, list[Cell]]
@@ -98,7 +99,8 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     """Train the cells of ``paths`` that are not settled yet, list them in each ``path.json``, and score them.
 
     In the sweep on val alone, in the final on train, val and test. ``paths`` are of one group and one phase. Raises
-    UserError where data, or in the final λ̂, are missing or of another version of the study.
+    UserError where data, or in the final λ̂, or in a race the seeds before, are missing or of another version of the
+    study.
     """
     graph = Graph(study)
     wanted = [(path, graph.train(path)) for path in paths]
@@ -110,7 +112,12 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     if paths[0].phase == "final":
         graph.select(paths[0].group).demand(study)
     with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
-        for path, job in open_:
+        for path, job in wanted:
+            if job.made():
+                # Unless a seed before it in a race has just been trained anew.
+                continue
+            for earlier in raced_before(study, path):
+                graph.train(earlier).demand(study)
             job.begin()
             graph.outdate(path)
             _train_path(study, path)

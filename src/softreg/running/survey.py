@@ -11,9 +11,10 @@ from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.running import places
 from softreg.running.graph import Graph
-from softreg.study.cells import Cell, lambdas_of, make_cells
+from softreg.scoring.race import lambdas_of
+from softreg.study.cells import Cell, make_cells
 from softreg.study.config import Study
-from softreg.study.matrix import Group, TrainingPath
+from softreg.study.matrix import Group, TrainingPath, networks_of, raced_before
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,12 @@ def _state(graph: Graph, path: TrainingPath, content: str, selected: frozenset[G
     """The state of a path, on data whose content has this digest."""
     if path.phase == "final" and path.group not in selected:
         return PathState(path, False, ("",), {})
-    lambdas = lambdas_of(graph.study, path, graph.results)
     job = graph.train(path)
     if job.made():
         return PathState(path, True, (), _listed(job.makes[0]))
+    if not all(graph.train(earlier).made() for earlier in raced_before(graph.study, path)):
+        return PathState(path, False, ("",) * networks_of(graph.study, path), {})
+    lambdas = lambdas_of(graph.study, path, graph.results)
     ended = {}
     if job.makes[0].parent.is_dir():
         cells = make_cells(graph.study, path, lambdas, graph.results, content)

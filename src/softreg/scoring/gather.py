@@ -27,11 +27,12 @@ from softreg.errors import UserError
 from softreg.files import read_json, write_json, write_text
 from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
+from softreg.scoring.race import lambdas_of
 from softreg.study import folds, matrix
-from softreg.study.cells import Cell, lambdas_of, make_cells, path_folder
+from softreg.study.cells import Cell, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.keys import scoring_key
-from softreg.study.lambdas import Trial
+from softreg.study.lambdas import Trial, rates_of
 from softreg.study.matrix import Group, TrainingPath
 
 NOT_RUN = "not run"
@@ -158,7 +159,7 @@ class _Path:
     @property
     def chosen(self) -> bool:
         """Whether its λ are known."""
-        return bool(self.cells[0][0].lambda_)
+        return all(cell.lambda_ for cell, _ in self.cells)
 
     def origin(self, scoring: str) -> Origin:
         """What its records should be made from."""
@@ -253,20 +254,34 @@ def unfinished(scores: Path) -> str:
 
 
 def _paths(study: Study, root: Path, prepared: dict[str, Path], selection: pd.DataFrame) -> Iterator[_Path]:
-    """All paths of the study, with the cells that they have now; one without λ in the final of a group without λ̂.
+    """All paths of the study, with the cells that they have now; without λ where these are not known yet.
 
-    As long as no learning rate has been chosen, the first is shown.
+    They are not in the final of a group without λ̂, nor in a race before the earlier seeds are scored. As long as no
+    learning rate has been chosen, the first is shown.
     """
     rates = selection.set_index(select.GROUP)["lr"].to_dict()
+    scored: set[TrainingPath] = set()
     described = {name: folder / "dataset.json" for name, folder in prepared.items()}
     content = {name: read_json(file)["content_digest"] if file.is_file() else "" for name, file in described.items()}
     for path in (*matrix.sweep_paths(study), *matrix.final_paths(study)):
-        known = path.phase == "sweep" or path.group in rates
-        lambdas = (lambdas_of(study, path, root) if known else []) or [""]
+        known = path.group in rates if path.phase == "final" else scored.issuperset(matrix.raced_before(study, path))
+        lambdas = lambdas_of(study, path, root) if known else [""] * matrix.networks_of(study, path)
+        if path.phase == "final" and not lambdas:
+            lambdas = [""]
         cells = make_cells(study, path, lambdas, root, content[path.dataset])
-        lr = rates.get(path.group) or cells[0].trial.lr
+        lr = rates.get(path.group) or next(iter(rates_of(study.penalties[path.penalty])), "")
         place = folds.place_of(study.datasets, path.dataset)
-        yield _Path(path, place, [(cell, cell.record()) for cell in cells], lr)
+        found = _Path(path, place, [(cell, cell.record()) for cell in cells], "" if "" in lambdas else lr)
+        if matrix.is_race(vars(study)) and path.phase == "sweep" and _is_scored(study, root, found):
+            scored.add(path)
+        yield found
+
+
+def _is_scored(study: Study, root: Path, each: _Path) -> bool:
+    """Whether all cells of a path of the sweep have ended, and its records are theirs."""
+    origin = each.origin(scoring_key(study, "sweep", each.path.model))
+    ended = all(facts is not None for _, facts in each.cells)
+    return ended and current(path_folder(root, each.path) / "val.parquet", origin)
 
 
 def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_File]:
@@ -386,7 +401,8 @@ def _gather_cells(paths: list[_Path], scores: Path, partial: bool) -> None:
 
 def _flat(names: dict[str, Any], facts: Facts | None) -> dict[str, Any]:
     if facts is None:
-        reason = "" if names["lambda"] else "no λ was chosen for it"
+        unknown = {"sweep": "the race has not come to it yet", "final": "no λ was chosen for it"}
+        reason = "" if names["lambda"] else unknown[names["phase"]]
         return {**names, "status": NOT_RUN, "reason": reason, "log_tail": ""}
     kept = {name: facts.get(name) for name in CELLS.names if name not in names}
     return {**names, **kept, "log_tail": "\n".join(facts["log_tail"])}

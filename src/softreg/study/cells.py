@@ -12,7 +12,7 @@ from softreg.errors import UserError
 from softreg.files import digest, read_json
 from softreg.study.config import Study
 from softreg.study.keys import path_spec, training_code
-from softreg.study.lambdas import Trial, trials_of
+from softreg.study.lambdas import Trial
 from softreg.study.matrix import Group, TrainingPath
 
 #: A status that training again with the same key would only repeat.
@@ -67,14 +67,12 @@ def choice_file(results: Path, group: Group) -> Path:
     return results.joinpath("selection", *group[:2], f"{group[2]}.csv")
 
 
-def lambdas_of(study: Study, path: TrainingPath, results: Path) -> list[str]:
-    """The trials of a path by name: all in the sweep; in the final λ̂, or none where no cell of the sweep has finished.
+def chosen_trials(group: Group, results: Path) -> list[str]:
+    """λ̂ of a group, the trial by name; none where no cell of its sweep has finished.
 
-    Raises UserError where λ̂ has not been selected.
+    Raises UserError where it has not been selected.
     """
-    if path.phase == "sweep":
-        return [trial.name for trial in trials_of(study.penalties[path.penalty])]
-    file = choice_file(results, path.group)
+    file = choice_file(results, group)
     try:
         with file.open(encoding="utf-8", newline="") as rows:
             chosen = next(csv.DictReader(rows))

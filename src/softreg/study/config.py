@@ -331,6 +331,24 @@ def _check_selection(study: Study) -> None:
             "selection.rule is one_se and one network has no standard error; give seeds.tuning a second seed, "
             "scorer: kfold, or rule: best"
         )
+    if selection["search"] == "halving":
+        _check_race(study)
+
+
+def _check_race(study: Study) -> None:
+    where, per_job = "selection.search is halving", study.resources["seeds_per_job"]
+    if len(study.seeds["tuning"]) < 2:
+        raise Violation(f"{where} and seeds.tuning has one seed, which is no race; give more seeds, or search: grid")
+    if study.selection["rule"] == "one_se":
+        raise Violation(
+            f"{where} and selection.rule one_se; give rule: best, as the race drops by their mean the strong λ that "
+            "one_se would take, or search: grid"
+        )
+    if study.selection["scorer"] == "kfold" and per_job > 1:
+        raise Violation(
+            f"{where}, selection.scorer kfold and resources.seeds_per_job {per_job}; give seeds_per_job: 1, as a seed "
+            "waits for all folds of the seed before, or scorer: holdout"
+        )
 
 
 def _check_split(where: str, dataset: Mapping[str, Any]) -> None:

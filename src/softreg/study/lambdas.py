@@ -38,6 +38,16 @@ def trials_of(entry: Mapping[str, Any]) -> list[Trial]:
     return [Trial(*pair) for pair in product(entry["lambda"], rates or [""])]
 
 
+def trials_left(trials: int, seeds: int) -> int:
+    """How many of so many trials a race by halving leaves after so many seeds: half of them each time, rounded up.
+
+    Two are never cut to one: the seeds that are left would train that one alone, and decide nothing.
+    """
+    for _ in range(seeds):
+        trials = min(trials, max(2, -(-trials // 2)))
+    return trials
+
+
 def budgets(penalties: Mapping[str, Mapping[str, Any]]) -> str:
     """How many trials each entry has, and whether all have as many: a sentence for those who compare them."""
     counts = {name: len(trials_of(penalties[name])) for name in compared(penalties)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from softreg.errors import UserError
 from softreg.study.config import Study
-from softreg.study.lambdas import trials_of
+from softreg.study.lambdas import trials_left, trials_of
 
 PHASES = ("sweep", "final")
 Group = tuple[str, str, str]
@@ -64,6 +64,44 @@ def sweep_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
     return [TrainingPath("sweep", *names, seed, fold) for names, seed, fold in runs]
 
 
+def raced_before(study: Study, path: TrainingPath) -> list[TrainingPath]:
+    """The paths whose scores decide which trials ``path`` trains: those of its group's tuning seeds before its own.
+
+    None where it trains all of them, and in the final.
+    """
+    seeds, trials = study.seeds["tuning"], len(trials_of(study.penalties[path.penalty]))
+    if path.phase == "final" or not is_race(vars(study)) or trials_left(trials, 1) == trials:
+        return []
+    earlier = seeds[: seeds.index(path.seed)]
+    return [each for each in sweep_paths(study, path.group) if each.seed in earlier]
+
+
+def is_race(study: Mapping[str, Any]) -> bool:
+    """Whether a study, by its JSON values, drops trials from one tuning seed to the next."""
+    # Scores that were gathered before there was a choice do not say so.
+    return bool(study["selection"].get("search") == "halving")
+
+
+def networks_of(study: Study, path: TrainingPath) -> int:
+    """How many networks a path trains, where none diverges."""
+    if path.phase == "final":
+        return 1
+    seeds = {each.seed for each in raced_before(study, path)}
+    return trials_left(len(trials_of(study.penalties[path.penalty])), len(seeds))
+
+
+def race_told(study: Mapping[str, Any]) -> str:
+    """How many networks a race trains of each entry, on one data set and model; empty where there is none."""
+    if not is_race(study):
+        return ""
+    seeds, selection = len(study["seeds"]["tuning"]), study["selection"]
+    folds = selection["folds"] if selection["scorer"] == "kfold" else 1
+    trials = {name: len(trials_of(entry)) for name, entry in study["penalties"].items()}
+    counts = {name: folds * sum(trials_left(n, each) for each in range(seeds)) for name, n in trials.items()}
+    told = ", ".join(f"{name} {count} of {folds * seeds * trials[name]}" for name, count in counts.items())
+    return f"Halving over {seeds} tuning seeds trains, of the grid's networks on each data set and model: {told}."
+
+
 def final_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:
     """The paths of phase 2, or of one group of it: every evaluation seed; each path holds one cell, at λ̂."""
     wanted = groups(study) if group is None else [group]
@@ -78,8 +116,7 @@ def evaluation_seeds(study: Study, penalty: str) -> list[int]:
 
 def count_cells(study: Study) -> int:
     """Networks trained in both phases."""
-    sweep = sum(len(trials_of(study.penalties[path.penalty])) for path in sweep_paths(study))
-    return sweep + len(final_paths(study))
+    return sum(networks_of(study, path) for path in (*sweep_paths(study), *final_paths(study)))
 
 
 def parse_path(phase: str, name: str) -> TrainingPath:

@@ -10,9 +10,12 @@ from softreg.paper.design.widths import FEWEST_GROUPS, Design, span
 from softreg.paper.questions import complexity, cost, degeneracy, sparsity
 from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE
 from softreg.paper.questions.estimates import plural
+from softreg.study import matrix
 
 ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
 """Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; or none that is close to nothing."""
+
+RACED = "the race (`search: halving`) drops most strengths after the first seeds; `search: grid` keeps all"
 
 NO_REFERENCE = "no entry has an unpenalised one of its update rule: add `none:`"
 
@@ -103,6 +106,8 @@ def _degeneracy(design: Design) -> tuple[str, str]:
     pairs = degeneracy.matches(design.study.penalties)
     if pairs.empty:
         return NOT_ANSWERABLE, "no two entries at matching strengths, such as l1 with the λ of soft"
+    if matrix.is_race(vars(design.study)):
+        return NOT_ANSWERABLE, RACED
     if few := _few(design.tuning, "tuning"):
         return NOT_ANSWERABLE, f"{few}; only that weights are the same bits can be shown"
     widths = design.observed("H2", "n > 1", design.tuning, "n") or design.fixed(design.tuning)
@@ -113,6 +118,8 @@ def _degeneracy(design: Design) -> tuple[str, str]:
 def _sparsity(design: Design) -> tuple[str, str]:
     if not design.subjects or not design.referenced:
         return NOT_ANSWERABLE, "needs a penalty and an unpenalised entry of its update rule"
+    if matrix.is_race(vars(design.study)):
+        return NOT_ANSWERABLE, RACED
     lacks = [_few(design.tuning, "tuning")]
     if not set(design.kinds.values()) & set(sparsity.SPARSE_CONTROLS):
         lacks.append("no pruning or small_dense to hold it against")
@@ -169,6 +176,8 @@ def _cost(design: Design) -> tuple[str, str]:
 def _regret(design: Design) -> tuple[str, str]:
     if design.study.evaluation["folds"]:
         return NOT_ANSWERABLE, "with outer folds, the images that one fold's λ is chosen on test another's"
+    if matrix.is_race(vars(design.study)):
+        return NOT_ANSWERABLE, RACED
     grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]
     if max(grids, default=0) < 2:
         return NOT_ANSWERABLE, "no penalty has two λ to choose from"

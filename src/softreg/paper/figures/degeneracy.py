@@ -16,8 +16,9 @@ from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import degeneracy, gain
+from softreg.paper.questions.answer import RACED
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -32,6 +33,8 @@ def draw(scores: Scores, folder: Path) -> Entries:
     matches = degeneracy.matches(scores.study["penalties"])
     if matches.empty:
         return []
+    if scores.raced:
+        return [Absent(TITLE, RACED)]
     points = degeneracy.points(scores)
     paired = set(matches["penalty_a"])
     places = [(dataset, model) for dataset, model, penalty in scores.groups if penalty in paired]

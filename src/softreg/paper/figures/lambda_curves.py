@@ -250,6 +250,8 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
         f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). Small panels: the share of the penalised "
         f"weights that is not zero.{layout.APART_TOLD}"
     )
+    if scores.raced:
+        text += " The race dropped λ from seed to seed: those with fewer seeds are means over the first, and unmarked."
     if points["test_miou"].notna().any():
         text += " Grey: test mIoU of the same cells (mean), made once λ̂ had been chosen and used for no choice."
     references = [name for name in _references(scores, family) if name in set(points["penalty"])]

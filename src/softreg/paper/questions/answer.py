@@ -23,6 +23,11 @@ FEWEST_SEEDS = 5
 FEWEST_DATASETS = 5
 """With fewer, nothing is said over all data sets: the unit is then the data set."""
 
+RACED = (
+    "The race between strengths (`selection: {search: halving}`) drops most of them after the first tuning seeds, and "
+    "this question needs each strength with every seed: set `search: grid` in the study."
+)
+
 
 def adjusted(word: str, p_holm: float, level: float = 0.05) -> str:
     """``word``, but undecided where a difference is claimed whose Holm's p, over its family, is ``level`` or more."""

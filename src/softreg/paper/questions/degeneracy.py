@@ -21,6 +21,7 @@ from softreg.paper.questions.answer import (
     FEWEST_SEEDS,
     NOT_ANSWERABLE,
     NOT_LEARNT,
+    RACED,
     SUPPORTED,
     UNDECIDED,
     Answer,
@@ -165,6 +166,8 @@ def answer(scores: Scores) -> Answer:
     """The answer to H2; see `softreg.paper.questions`."""
     if matches(scores.study["penalties"]).empty:
         return replace(HEAD, absent=ABSENT)
+    if scores.raced:
+        return replace(HEAD, absent=RACED)
     found = points(scores)
     if found.empty:
         return replace(HEAD, absent="No pair of matching cells has finished yet: finish the study's sweep.")

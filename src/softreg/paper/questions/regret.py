@@ -113,6 +113,8 @@ def unanswerable(scores: Scores) -> str:
     """Why the design of a study lets no choice be replayed; "" where it does."""
     if scores.folds:
         return OUTER_FOLDS
+    if scores.raced:
+        return words.RACED
     return FEW_SEEDS if len(scores.study["seeds"]["tuning"]) < 2 else ""
 
 

@@ -22,6 +22,7 @@ from softreg.paper.questions.answer import (
     CONTRADICTED,
     FEWEST_SEEDS,
     NOT_ANSWERABLE,
+    RACED,
     SUPPORTED,
     UNDECIDED,
     Answer,
@@ -144,6 +145,8 @@ def answer(scores: Scores) -> Answer:
         return replace(HEAD, absent=NO_REFERENCE)
     if not any(map(_is_subject, scores.kinds.values())):
         return replace(HEAD, absent="The study trains no penalty: add one, such as l1, to its penalties.")
+    if scores.raced:
+        return replace(HEAD, absent=RACED)
     swept = points(scores)
     if not swept["kind"].map(_is_subject).any():
         return replace(HEAD, absent=NO_TEST)

@@ -73,9 +73,10 @@ def _measured(scores: Scores) -> pd.DataFrame:
     tests = sums[(sums["split"] == "test") & (sums["corruption"] == "")]
     tests = tests[KEYS].assign(test_miou=100 * tests["miou"])
     timings = scores.timings.astype(dict.fromkeys(("device", "commit", "time"), str))
-    merged = scores.cells.merge(timings, on=KEYS, how="left", validate="1:1")
+    # Cells whose λ is not known yet are alike.
+    merged = scores.cells.merge(timings, on=KEYS, how="left", validate="m:1")
     merged = merged.merge(scores.selection[[*GROUP, "lr"]], on=GROUP, how="left", validate="m:1")
-    return merged.merge(tests, on=KEYS, how="left", validate="1:1")
+    return merged.merge(tests, on=KEYS, how="left", validate="m:1")
 
 
 def _histories(scores: Scores, places: dict[tuple[Any, ...], int]) -> dict[int, list[Any]]:

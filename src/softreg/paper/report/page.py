@@ -20,6 +20,7 @@ from softreg.paper.questions.estimates import number, plural, rows_of
 from softreg.paper.report import about, cards, cells, coverage
 from softreg.paper.scores import Scores
 from softreg.study.lambdas import budgets
+from softreg.study.matrix import race_told
 from softreg.study.roles import NO_CHECKS
 
 _HERE = Path(__file__).parent
@@ -88,7 +89,8 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "convergence_summary": convergence.summary(scores),
         "figures": cards.figures(found, figures),
         "selection": about.selection(scores),
-        "budgets": budgets(scores.study["penalties"]),
+        "budgets": f"{budgets(scores.study['penalties'])} {race_told(scores.study)}".strip(),
+        "raced": scores.raced,
         "datasets": scores.datasets,
         "provenance": about.provenance(scores.provenance["cells"]),
         "version": scores.provenance["softreg"],
