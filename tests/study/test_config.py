@@ -211,7 +211,7 @@ WRONG = {
     ),
     "unknown key": (
         LEAST + "selection: {xyz: 3}\n",
-        "unknown key selection.xyz; keys known: scorer, folds, rule",
+        "unknown key selection.xyz; keys known: scorer, folds, rule, search",
     ),
     "misspelled key of an entry": (
         LEAST.replace("none: ", "elastic_net: {alfa: 0.3}"),
@@ -289,6 +289,20 @@ WRONG = {
         LEAST + "seeds: {tuning: [0]}\nselection: {rule: one_se}\n",
         "selection.rule is one_se and one network has no standard error; give seeds.tuning a second seed, "
         "scorer: kfold, or rule: best",
+    ),
+    "a race of one seed": (
+        LEAST + "seeds: {tuning: [0]}\nselection: {search: halving}\n",
+        "selection.search is halving and seeds.tuning has one seed, which is no race; give more seeds, or search: grid",
+    ),
+    "a race for the strongest within an error": (
+        LEAST + "selection: {search: halving, rule: one_se}\n",
+        "selection.search is halving and selection.rule one_se; give rule: best, as the race drops by their mean the "
+        "strong λ that one_se would take, or search: grid",
+    ),
+    "a race of folds whose jobs wait for each other": (
+        LEAST + "selection: {search: halving, scorer: kfold}\nresources: {seeds_per_job: 2}\n",
+        "selection.search is halving, selection.scorer kfold and resources.seeds_per_job 2; give seeds_per_job: 1, as "
+        "a seed waits for all folds of the seed before, or scorer: holdout",
     ),
     "seed in both phases": (
         LEAST + "seeds: {tuning: [0, 1], evaluation: [5, 1]}\n",
