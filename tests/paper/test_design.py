@@ -153,3 +153,18 @@ def test_the_told_has_a_sentence_for_each_question(gathered):
 def test_no_torch_is_imported():
     code = "import sys, softreg.paper.design; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_race_leaves_what_needs_all_strengths_with_every_seed_unanswerable(tmp_path):
+    grid = [1e-5, 1e-4, 1e-3]
+    penalties = {"none": {}, "l1": {"lambda": grid}, "soft": {"lambda": grid}, "pruning": {"lambda": [0.5]}}
+    seeds = {"tuning": list(range(6)), "evaluation": list(range(100, 106))}
+    whole, race = (
+        synthetic.make_study(tmp_path, penalties=penalties, seeds=seeds, selection={"search": search})
+        for search in ("grid", "halving")
+    )
+    changed = {key for key, word in words(race).items() if word != words(whole)[key]}
+    assert changed == {"H2", "H3", "H6"}
+    for key in changed:
+        assert words(race)[key] == questions.NOT_ANSWERABLE
+        assert reasons(race)[key] == questions.RACED

@@ -178,9 +178,9 @@ def test_only_a_race_changes_keys(tmp_path):
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory):
-    """The scores of a whole study whose l1 was raced: three λ with the first tuning seed, two with the second."""
+    """The scores of a whole study whose l1 and soft were raced: three λ with the first tuning seed, then two."""
     root = tmp_path_factory.mktemp("raced")
-    study = study_of(root, [1e-5, 1e-4, 1e-3])
+    study = study_of(root, [1e-5, 1e-4, 1e-3], penalties={"soft": {"lambda": [1e-5, 1e-4, 1e-3]}})
     synthetic.make_results(study, root, images=3, statuses={("l1", "1e-5", 1): "diverged"})
     return Scores(gather(study, root / "results", root / "data"))
 
@@ -194,19 +194,17 @@ def test_what_the_race_dropped_is_not_asked_for(gathered):
         (2, "1e-4"),
     ]
     (told,) = (phase for phase in coverage.phases(gathered) if phase["phase"] == "sweep")
-    assert (told["finished"], told["of"], told["other"]) == (5 + 3, 6 + 3, "1 diverged")
-    assert gathered.curves.set_index(["penalty", "lambda"])["seeds"].to_dict() == {
-        ("none", "0"): 3,
-        ("l1", "1e-5"): 1,
-        ("l1", "1e-4"): 3,
-        ("l1", "1e-3"): 1,
-    }
+    assert (told["finished"], told["of"], told["other"]) == (3 + 5 + 7, 3 + 6 + 7, "1 diverged")
+    seeds = gathered.curves.set_index(["penalty", "lambda"])["seeds"]
+    assert seeds["none"].to_dict() == {"0": 3}
+    assert seeds["l1"].to_dict() == {"1e-5": 1, "1e-4": 3, "1e-3": 1}
+    assert seeds["soft"].to_dict() == {"1e-5": 3, "1e-4": 3, "1e-3": 1}
 
 
 def test_questions_on_the_whole_grid_say_that_the_race_dropped_strengths(gathered):
     told = {answer.key: answer for answer in answers(gathered)}
     assert told["H1"].absent == ""
-    for key in ("H3", "H6"):
+    for key in ("H2", "H3", "H6"):
         assert "`selection: {search: halving}`" in told[key].absent
         assert told[key].verdicts == ()
 

@@ -131,8 +131,8 @@ def _caption(scores: Scores, points: pd.DataFrame, label: str) -> str:
         text += f" Left out: {hidden} points more than {LOSS:g} points below no penalty."
     few = points[~points["complete"]]
     if len(few):
-        why = "as the race dropped them or cells" if scores.raced else "as cells of theirs"
-        text += f" {len(few)} points have fewer seeds, {why} did not finish, and are not on the front."
+        why = "as the race dropped them" if scores.raced else "as cells of theirs did not finish"
+        text += f" {len(few)} points have fewer seeds, {why}, and are neither on the front nor ringed."
     return text + layout.lacking(scores, set(points["model"]))
 
 
