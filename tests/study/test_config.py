@@ -50,7 +50,7 @@ def test_the_least_study_has_every_default(load):
     }
     assert study.training["objective"] == {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
     assert study.training["augmentation"]["scale"] == [0.75, 1.33]
-    assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best"}
+    assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best", "search": "grid"}
     assert study.resources == {"threads": 1, "gpu": 0, "mem_mb": 4000, "runtime": 120, "seeds_per_job": 1}
     assert study.mirrors == []
 

@@ -96,7 +96,7 @@ def race_told(study: Mapping[str, Any]) -> str:
         return ""
     seeds, selection = len(study["seeds"]["tuning"]), study["selection"]
     folds = selection["folds"] if selection["scorer"] == "kfold" else 1
-    trials = {name: len(trials_of(entry)) for name, entry in study["penalties"].items()}
+    trials = {name: len(trials_of(study["penalties"][name])) for name in compared(study["penalties"])}
     counts = {name: folds * sum(trials_left(n, each) for each in range(seeds)) for name, n in trials.items()}
     told = ", ".join(f"{name} {count} of {folds * seeds * trials[name]}" for name, count in counts.items())
     return f"Halving over {seeds} tuning seeds trains, of the grid's networks on each data set and model: {told}."
