@@ -11,6 +11,7 @@ from typing import Any
 from softreg.errors import UserError
 from softreg.study.config import Study
 from softreg.study.lambdas import trials_left, trials_of
+from softreg.study.roles import compared
 
 PHASES = ("sweep", "final")
 Group = tuple[str, str, str]
