@@ -410,14 +410,15 @@ def _flat(names: dict[str, Any], facts: Facts | None) -> dict[str, Any]:
 
 def _rows(cells: list[tuple[dict[str, Any], Path, Facts]], name: str, schema: pa.Schema) -> pa.Table:
     """The rows of every cell's CSV file ``name``, with what names the cell."""
-    tables = [schema.empty_table()]
-    for names, folder, _ in cells:
-        rows = pd.read_csv(folder / name)
-        if name == "history.csv":
-            rows = rows.rename(columns={"penalty": "penalty_value"})
-        rows = rows.assign(**names).reindex(columns=schema.names)
-        tables.append(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
-    return pa.concat_tables(tables)
+    if not cells:
+        return schema.empty_table()
+    parts = [pd.read_csv(folder / name) for _, folder, _ in cells]
+    rows = pd.concat(parts, ignore_index=True)
+    if name == "history.csv":
+        rows = rows.rename(columns={"penalty": "penalty_value"})
+    named = pd.DataFrame([names for names, *_ in cells]).loc[np.repeat(np.arange(len(cells)), list(map(len, parts)))]
+    rows = rows.assign(**{column: named[column].to_numpy() for column in named}).reindex(columns=schema.names)
+    return pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
 TIMINGS = [*CELLS.names[:7], "seconds", "images_per_second", "peak_memory", "device", "commit", "time"]
