@@ -154,3 +154,14 @@ def test_prepare_prints_the_class_shares(folder):
     assert "12 train, 6 val, 6 test images of 16 × 24" in done.stdout
     assert "Traceback" not in done.stderr
     assert len(list(folder.glob("data/prepared/shapes-*/dataset.json"))) == 1
+
+
+def test_a_reader_that_has_read_enough_ends_a_command_without_a_traceback(folder):
+    # Nobody reads: the pipe's other end is closed before the command writes.
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        done = subprocess.run(
+            [COMMAND, "check", "tiny.yaml"], cwd=folder, check=False, stdout=pipe, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (0, "")

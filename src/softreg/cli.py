@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs.begin()
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"softreg: {error}", file=sys.stderr)
         return 2
@@ -38,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("softreg: stopped by a signal", file=sys.stderr)
         return _CTRL_C
+    except BrokenPipeError:
+        # Whoever reads, such as `head`, has read enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:

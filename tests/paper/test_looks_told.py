@@ -66,14 +66,14 @@ def test_a_partial_report_is_a_look(tmp_path):
 
 
 def test_planned_looks_are_judged_at_their_level(tmp_path):
-    plan = {"statistics": {"looks": [3, 6, 12]}}
+    plan = {"statistics": {"looks": [6, 12, 24]}}
     one, planned = (
         scores_of(tmp_path / name, make_study(tmp_path / name, **seeds(6), **more))
         for name, more in (("one", {}), ("planned", plan))
     )
-    level = level_of((3, 6, 12))
+    level = level_of((6, 12, 24))
     assert planned.looks.told() == (
-        "Looks are planned at 3, 6 and 12 evaluation seeds; each is judged at 0.021, with 97.9 % intervals, which "
+        "Looks are planned at 6, 12 and 24 evaluation seeds; each is judged at 0.021, with 97.9 % intervals, which "
         "keeps 0.05 over all of them. This is a look at 6."
     )
     wide, narrow = gain.contrasts(planned).iloc[0], gain.contrasts(one).iloc[0]

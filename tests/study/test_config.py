@@ -693,6 +693,7 @@ def test_outer_folds_that_cannot_be(load, text, problem):
     ("text", "problem"),
     [
         ("statistics: {looks: [12, 6]}", r"statistics\.looks is \[12, 6\]; give rising numbers of seeds, \[6, 12\]"),
+        ("statistics: {looks: [3, 6]}", r"statistics\.looks is \[3, 6\]; .* whole number of 5 seeds or more"),
         ("statistics: {looks: [6, 6]}", r"statistics\.looks is \[6, 6\]; give null or a list"),
         ("seeds: {fewer: {l3: 2}}", r'seeds\.fewer names "?l3"?; .*entries of penalties'),
         ("seeds: {fewer: {none: 6}}", r"seeds\.fewer\.none is 6; give at most 5, as many as seeds\.evaluation has"),
