@@ -13,12 +13,14 @@ the sign-flip test over seeds reject; how often TOST rejects where the differenc
 away; and the power at what `detectable_effect` says is found in 80 of 100. For the last two, the null's differences
 are shifted. SE and df are those of the null's difference. Where images come in groups, "as groups" takes each group
 whole, as reports do, and "as images" what they would say if they took images as independent. At the ends of the scale,
-scores are near 0 and 100; "outside" is how often a t-interval of the reference's mean, other than the one on the logit
-scale whose coverage is beside it, leaves the scale.
+scores are near 0 and 100; "above" and "below" are how often all of the interval is above the truth, and below it;
+"outside" is how often a t-interval of the reference's mean, the coverage of which is beside it, leaves the scale.
 
 The oracle's gap, points: in truth, of choosing by the test scores of all seeds but one over choosing by their
 validation scores, which share half of their variance; as estimated on the seed that is left ("held out"); and as it
-was when the networks that chose were scored ("same seeds").
+was when the networks that chose were scored ("same seeds"). The sparsest strength within a point of no penalty, by the
+validation scores of all seeds but one: its difference in test score to no penalty on the seed that is left. Noise, in
+points: 0.5 a seed, 0.7 a network and a score.
 
 Over data sets: a penalty's effect differs from data set to data set (SD 0.6 points) and from model to model within one
 (0.4), and is 0 on the mean over data sets; four penalties. How often the verdict claims a difference, of any of the
@@ -31,6 +33,7 @@ often any is called equivalent, by the adjusted verdicts and by unadjusted tests
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -40,7 +43,7 @@ import pandas as pd
 from common import print_table, sized
 from numpy.typing import NDArray
 
-from softreg.paper.questions import estimates, gain
+from softreg.paper.questions import estimates, gain, sparsity
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, NOT_ANSWERABLE, SUPPORTED
 from softreg.scoring import metrics, stats
 
@@ -111,8 +114,8 @@ AT_ENDS = (
 KINDS, IN_GROUPS = sized(ALL, ALL[:1]), sized(IN_GROUPS, IN_GROUPS[:1])
 OTHERS = sized(2000, 10)
 """Seeds whose mean is taken for the truth."""
-ORACLES = sized(4000, 20)
-"""Studies of the oracle's gap."""
+HELD_OUT = sized(4000, 20)
+"""Studies of the oracle's gap and of the sparsest strength."""
 
 
 def simulate(setting: Setting, random: np.random.Generator, effects: Floats, seeds: int, images: int) -> list[Floats]:
@@ -222,21 +225,55 @@ def row(setting: Setting, true: tuple[float, float], results: Results) -> list[s
     return [setting.name, str(setting.seeds), f"{100 * error:.2f}", f"{df:.0f}", *(f"{100 * s:.1f}" for s in shares)]
 
 
+def tuned(means: Floats, seeds: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """Test and validation scores (`HELD_OUT`, L, S) of λ with these means; the module's docstring tells the noise."""
+    shape = HELD_OUT, len(means), seeds
+    networks = random.normal(0, 0.5, (HELD_OUT, 1, seeds)) + random.normal(0, 0.7, shape)
+    tests, val = (means[:, None] + networks + random.normal(0, 0.7, shape) for _ in range(2))
+    return tests, val
+
+
+def of_others(scores: Floats) -> Floats:
+    """Mean score of each λ on all seeds but one, for each of these in turn: (…, L, S) → (…, L, S)."""
+    return (scores.sum(2, keepdims=True) - scores) / (scores.shape[2] - 1)
+
+
+def at(scores: Floats, chosen: NDArray[np.int64]) -> Floats:
+    """Scores (…, L, S) at the λ (…, S) chosen for each seed: (…, S)."""
+    found: Floats = np.take_along_axis(scores, chosen[:, None], 1)[:, 0]
+    return found
+
+
+def held(found: list[stats.Interval], truth: float) -> str:
+    """Coverage. Where no seed's two choices differ the report gives no interval."""
+    return f"{100 * coverage([each for each in found if each.high > each.low], truth):.1f}"
+
+
 def oracle_row(name: str, peak: float, seeds: int, random: np.random.Generator) -> list[str]:
-    """Eight λ whose means, in points, fall off from the fourth. Noise: 0.5 a seed, 0.7 a network and a score."""
-    studies, means = ORACLES, -peak * (np.arange(8) - 3.0) ** 2
-    networks = random.normal(0, 0.5, (studies, 1, seeds)) + random.normal(0, 0.7, (studies, 8, seeds))
-    tests, val = (means[:, None] + networks + random.normal(0, 0.7, networks.shape) for _ in range(2))
-    best, chosen = ((scores.sum(2, keepdims=True) - scores).argmax(1) for scores in (tests, val))
+    """Eight λ whose means, in points, fall off from the fourth."""
+    means = -peak * (np.arange(8) - 3.0) ** 2
+    tests, val = tuned(means, seeds, random)
+    best, chosen = of_others(tests).argmax(1), of_others(val).argmax(1)
     truth = float((means[best] - means[chosen]).mean())
     gaps = [stats.oracle_gap(*study) for study in zip(tests, chosen, strict=True)]
-    # Where no seed's two choices differ the report gives no interval.
-    held = np.mean([gap.low <= truth <= gap.high for gap in gaps if gap.high > gap.low])
     # The λ̂ of all seeds, on each of them.
-    of_all = np.take_along_axis(tests, val.mean(2).argmax(1)[:, None, None], 1)[:, 0]
-    same = np.take_along_axis(tests, best[:, None], 1)[:, 0] - of_all
-    figures = (truth, float(np.mean([gap.mean for gap in gaps])), float(same.mean()))
-    return [name, str(seeds), *(f"{figure:.2f}" for figure in figures), f"{100 * held:.1f}"]
+    of_all = np.repeat(val.mean(2).argmax(1)[:, None], seeds, axis=1)
+    same = float((at(tests, best) - at(tests, of_all)).mean())
+    figures = truth, float(np.mean([gap.mean for gap in gaps])), same
+    return [name, str(seeds), *(f"{figure:.2f}" for figure in figures), held(gaps, truth)]
+
+
+def sparse_row(name: str, losses: Sequence[float], seeds: int, random: np.random.Generator) -> list[str]:
+    """The sparsest of eight strengths, which lose so many points, within a point of no penalty on validation."""
+    means = -np.array([0.0, *losses])
+    tests, val = tuned(means, seeds, random)
+    others = of_others(val)
+    near = others >= others[:, :1] - sparsity.MARGIN
+    chosen = len(losses) - near[:, ::-1].argmax(1)
+    truth = float(means[chosen].mean())
+    values = at(tests, chosen) - tests[:, 0]
+    found = [stats.held_out_mean(each).interval() for each in values]
+    return [name, str(seeds), f"{truth:.2f}", f"{values.mean():.2f}", held(found, truth)]
 
 
 HEAD = ("data set", "seeds", "SE", "df", "null", "better", "mean", "size", "Holm", "sign flip", "TOST", "power")
@@ -265,7 +302,7 @@ def group_rows(studies: int) -> list[list[str]]:
 
 
 def end_rows(studies: int) -> list[list[str]]:
-    """Of a mean near an end of the scale: coverage on the logit scale, that by t, and how often this is outside."""
+    """Of a mean near an end of the scale: coverage and misses on either side, coverage by t, and how often outside."""
     rows = []
     for number, kind in enumerate(sized(AT_ENDS, AT_ENDS[:2])):
         random = np.random.default_rng(number)
@@ -274,8 +311,10 @@ def end_rows(studies: int) -> list[list[str]]:
             found = run_studies(replace(kind, seeds=seeds, images=images), random, studies).mean
             symmetric = differences(found)
             outside = np.mean([each.low < 0 or each.high > 1 for each in symmetric])
-            shares = (coverage(scores(found), true), coverage(symmetric, true), outside)
-            assert all(0 <= each.low <= each.high <= 1 for each in scores(found))
+            bounded = scores(found)
+            misses = np.mean([[each.low > true, each.high < true] for each in bounded], axis=0)
+            shares = (coverage(bounded, true), *misses, coverage(symmetric, true), outside)
+            assert all(0 <= each.low <= each.high <= 1 for each in bounded)
             rows.append([kind.name, str(seeds), str(images), f"{100 * true:.1f}", *(f"{100 * s:.1f}" for s in shares)])
     return rows
 
@@ -327,12 +366,18 @@ def main() -> None:
     print()
     print_table(HEAD, group_rows(studies))
     print()
-    print_table(("at the ends", "seeds", "images", "truth", "mean", "by t", "outside"), end_rows(studies))
+    print_table(
+        ("at the ends", "seeds", "images", "truth", "mean", "above", "below", "by t", "outside"), end_rows(studies)
+    )
     print()
     random = np.random.default_rng(0)
     shapes = (("λ does not matter", 0.0), ("λ matters", 0.1))
-    gaps = [oracle_row(*shape, seeds, random) for shape in shapes for seeds in (3, 5, 10)]
+    gaps = [oracle_row(*shape, seeds, random) for shape in shapes for seeds in (3, 5, 10, 20)]
     print_table(("oracle gap, points", "seeds", "truth", "held out", "same seeds", "coverage"), gaps)
+    print()
+    curves = (("losses grow", (0, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6)), ("losses start late", (0, 0, 0, 0.2, 1, 3, 9, 20)))
+    sparse = [sparse_row(*curve, seeds, random) for curve in curves for seeds in (3, 5, 10, 20)]
+    print_table(("sparsest within a point", "seeds", "truth", "held out", "coverage"), sparse)
     print()
     designs = [pooled_row(*design, random, studies) for design in ((2, 4), (5, 4), (8, 1))]
     print_table(("data sets × models", "difference", "not answerable", "coverage"), designs)

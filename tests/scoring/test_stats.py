@@ -60,11 +60,11 @@ def test_interval_is_that_of_scipys_t_test():
 def test_the_interval_of_a_score_stays_within_the_scale(mean, se, df):
     estimate = stats.Estimate(mean, se, df, df + 1, 20)
     found = estimate.score_interval(100)
-    # The delta method on the logit, whose derivative is taken numerically.
+    # The delta method on √odds − 1/√odds = 2 sinh(logit/2), whose derivative is taken numerically.
     step = 1e-5
-    slope = (logit(mean / 100 + step) - logit(mean / 100 - step)) / (2 * step)
-    ends = logit(mean / 100) + np.array([-1, 1]) * theirs.t.ppf(0.975, df) * slope * se / 100
-    assert (found.low, found.high) == pytest.approx(tuple(100 * expit(ends)), rel=1e-4)
+    middle, below, above = (2 * np.sinh(logit(mean / 100 + by) / 2) for by in (0, -step, step))
+    ends = middle + np.array([-1, 1]) * theirs.t.ppf(0.975, df) * (above - below) / (2 * step) * se / 100
+    assert (found.low, found.high) == pytest.approx(tuple(100 * expit(2 * np.arcsinh(ends / 2))), rel=1e-4)
     assert 0 < found.low < mean < found.high < 100
     assert found.n == df + 1
 
@@ -168,12 +168,26 @@ def test_crossed_error_is_that_of_the_analysis_of_variance(by, tolerance, seeds)
     a, b, e = mean_squares((hits[1] - hits[0]) / 1000)
     assert min(a, b) > e
     inflated = a * (seeds - 1) / (seeds - 3)
-    parts = np.array([inflated, b, e]) ** 2 / [seeds - 1, 29, 29 * (seeds - 1)]
+    by_image = (hits[1] - hits[0]).mean(0)
+    kurtosis = max(0, theirs.kurtosis(by_image, bias=False)) if by is stats.crossed_jackknife else 0
+    images = 2 / (2 / 29 + kurtosis / 30)
+    parts = np.array([inflated, b, e]) ** 2 / [seeds - 1, images, 29 * (seeds - 1)]
     df = (inflated + b - e) ** 2 / parts.sum()
     assert estimate.mean == pytest.approx((hits[1] - hits[0]).mean() / 1000)
     assert estimate.se == pytest.approx(np.sqrt(a + b - e), rel=tolerance)
     assert estimate.df == pytest.approx(df, rel=3 * tolerance)
     assert (estimate.seeds, estimate.units) == (seeds, 30)
+
+
+@pytest.mark.parametrize("far", [0, 400])
+def test_an_image_far_from_the_others_takes_degrees_of_freedom(far):
+    hits = crossed_scores(np.random.default_rng(3), seed=0, image=20, rest=1)
+    hits[1, :, 0] += far
+    estimate = stats.crossed_interval(stats.crossed_jackknife(*linear_study(hits)), 1, 0)
+    # With little else the variance is s² of the images, whose own variance is 2σ⁴/df.
+    kurtosis = max(0, theirs.kurtosis((hits[1] - hits[0]).mean(0), bias=False))
+    assert (kurtosis > 10) == (far > 0)
+    assert estimate.df == pytest.approx(max(4, 2 / (2 / 29 + kurtosis / 30)), rel=0.05)
 
 
 def test_seeds_that_happen_to_agree_do_not_take_from_the_error():
@@ -345,7 +359,7 @@ def test_oracle_gap_by_hand():
     scores = [[1.0, 5.0, 3.0], [2.0, 2.0, 2.0], [4.0, 0.0, 3.0]]
     # On the other two seeds the first λ wins twice (4, 2, 1.5; 2, 2, 3.5; 3, 2, 2).
     gaps = np.array([1.0 - 2.0, 0.0 - 5.0, 3.0 - 2.0])
-    low, high = theirs.t.interval(0.95, 2, gaps.mean(), gaps.std(ddof=1) * np.sqrt(1 / 3 + 1 / 2))
+    low, high = theirs.t.interval(0.95, 2, gaps.mean(), gaps.std(ddof=1) * np.sqrt(1 / 3 + 1 / 11))
     gap = stats.oracle_gap(scores, [1, 0, 1])
     assert (gap.low, gap.mean, gap.high, gap.n) == pytest.approx((low, gaps.mean(), high, 3))
     assert stats.oracle_gap([[*row, np.nan] for row in scores], [1, 0, 1, 2]) == gap

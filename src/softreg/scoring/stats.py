@@ -28,6 +28,10 @@ EXACT_SEEDS = 16
 
 NAN, INF = float("nan"), float("inf")
 
+HELD_OUT_CORRELATION = 1 / 12
+"""Between the values of two held-out seeds, where λ is chosen without each: 0.08 to 0.12 where benchmarks/coverage.py
+simulates oracle gaps of 3 to 20 seeds. The 1/S of Nadeau and Bengio is too much for few seeds, too little for many."""
+
 CHUNK = 1 << 22
 """Numbers of one block of resampled counts, 32 MB: enough to keep the matrix product fast."""
 
@@ -99,15 +103,19 @@ class Estimate:
         return Interval(self.mean, low, high, self.seeds)
 
     def score_interval(self, top: float, confidence: float = 0.95) -> Interval:
-        """Of a score from 0 to ``top``: logit(mean) ± t(df) · se of it, by the delta method, and back.
+        """Of a score from 0 to ``top``: z ± t(df) · se of z, by the delta method, and back; z is √odds − 1/√odds.
 
-        It never leaves 0 to ``top``, and is skewed near the ends as scores are. At an end itself nothing varies.
+        It never leaves 0 to ``top``, and is skewed near the ends as scores are. Where the mean x is near 0, or the
+        error 1 − x, log x would have a symmetric t where images' values are 1.5 times as skewed as they spread around
+        x, which is less than is seen; 1/√x has where they are 2.25 times, between gamma's 2 and a lognormal's 3. z is
+        like 1/√x at both ends. At an end itself nothing varies.
         """
         share = self.mean / top
         if not 0 < share < 1:
             return Interval(self.mean, self.mean + 0 * self.se, self.mean + 0 * self.se, self.seeds)
-        half = _t_quantile((1 + confidence) / 2, self.df) * self.se / (top * share * (1 - share))
-        low, high = (top / (1 + (1 - share) / share * float(np.exp(-shift))) for shift in (-half, half))
+        root = float(np.sqrt(share * (1 - share)))
+        z, half = (2 * share - 1) / root, _t_quantile((1 + confidence) / 2, self.df) * self.se / (2 * top * root**3)
+        low, high = (top * (1 + end / float(np.hypot(2, end))) / 2 for end in (z - half, z + half))
         return Interval(self.mean, low, high, self.seeds)
 
     def times(self, factor: float) -> Estimate:
@@ -216,9 +224,10 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     over S; b and e come from the jackknife or bootstrap over units, whose covariance between seeds shows what the
     seeds share. The degrees of freedom are Satterthwaite's (1946, Biometrics Bulletin 2, 110–114), for which a counts
     (S−1)/(S−3) times, the mean of F: otherwise seeds that agree by chance would make both the error too small and the
-    degrees of freedom too many. They are at least those of the fewer of seeds and units, and just that for 2 or 3
-    seeds. With one seed or one unit there is no standard error. benchmarks/coverage.py measures how often such
-    intervals hold the truth.
+    degrees of freedom too many. Those of b, from a jackknife, are fewer where a few units are far from the others, as
+    the variance of a variance grows with the kurtosis. They are at least those of the fewer of seeds and units, and
+    just that for 2 or 3 seeds. With one seed or one unit there is no standard error. benchmarks/coverage.py measures
+    how often such intervals hold the truth.
     """
     scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
     if reference is not None:
@@ -235,8 +244,9 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     a = float(scores.var(ddof=1)) / seeds
     b = float(np.mean(covariance))
     e = (float(np.trace(covariance)) / seeds - b) / (seeds - 1)
-    variance = _crossed_variance(a, b, e)
-    return Estimate(mean, float(np.sqrt(variance)), _crossed_df(a, b, e, seeds, units), seeds, units)
+    kurtosis = _excess_kurtosis(by_seed.mean(0)) if crossed.jackknife else 0.0
+    df = _crossed_df(a, b, e, seeds, units, kurtosis)
+    return Estimate(mean, float(np.sqrt(_crossed_variance(a, b, e))), df, seeds, units)
 
 
 def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:
@@ -350,11 +360,13 @@ def oracle_gap(tests: ArrayLike, chosen: Sequence[int]) -> Interval:
 def held_out_mean(values: Floats) -> Estimate:
     """Mean of one value for each of S held-out seeds, (S,), where the other seeds have picked what is scored.
 
-    The values share most of the seeds that picked, so the variance is s² · (1/S + 1/(S−1)) of Nadeau and Bengio (2003,
-    Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan for one seed.
+    The values share most of the seeds that picked. With the correlation ρ between any two that this makes, the variance
+    is s² · (1/S + ρ/(1−ρ)) (Nadeau and Bengio 2003, Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan
+    for one seed. ρ is `HELD_OUT_CORRELATION`, as no sample can tell it (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
     """
     seeds = len(values)
-    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + 1 / (seeds - 1))) if seeds > 1 else NAN
+    shared = HELD_OUT_CORRELATION / (1 - HELD_OUT_CORRELATION)
+    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + shared)) if seeds > 1 else NAN
     return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
 
 
@@ -460,14 +472,31 @@ def _crossed_variance(a: float, b: float, e: float) -> float:
     return max(a, e) + max(b, e) - e
 
 
-def _crossed_df(a: float, b: float, e: float, seeds: int, units: int) -> float:
-    """See `crossed_interval`."""
+def _crossed_df(a: float, b: float, e: float, seeds: int, units: int, kurtosis: float = 0.0) -> float:
+    """See `crossed_interval`; ``kurtosis`` is the units' excess.
+
+    The variance of s² is σ⁴ · (2/(N−1) + kurtosis/N), and that of a multiple of χ² with ν degrees of freedom 2σ⁴/ν.
+    """
     fewest = float(min(seeds, units) - 1)
     if seeds <= 3:
         return fewest
     a *= (seeds - 1) / (seeds - 3)
-    spread = a**2 / (seeds - 1) + b**2 / (units - 1) + e**2 / ((seeds - 1) * (units - 1))
+    spread = a**2 / (seeds - 1) + b**2 * (1 / (units - 1) + kurtosis / (2 * units))
+    spread += e**2 / ((seeds - 1) * (units - 1))
     return max(fewest, _crossed_variance(a, b, e) ** 2 / spread) if spread > 0 else fewest
+
+
+def _excess_kurtosis(values: Floats) -> float:
+    """The sample's (N,), G₂ of Joanes and Gill (1998, The Statistician 47, 183–189), where above 0.
+
+    0 with less than four values or where none differs.
+    """
+    n = len(values)
+    squares = (values - values.mean()) ** 2
+    if n < 4 or not squares.any():
+        return 0.0
+    ratio = float((squares**2).mean() / squares.mean() ** 2)
+    return max(0.0, (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * ratio - 3 * (n - 1)))
 
 
 def _resample(random: np.random.Generator, items: int, resamples: int) -> Floats:

@@ -216,10 +216,10 @@ def test_controls_have_no_lambda_to_choose(tmp_path):
     assert {penalty for _, _, penalty in regret.sweeps(gathered(tmp_path, penalties=penalties))} == {"l1"}
 
 
-def test_one_penalty_has_the_variance_of_nadeau_and_bengio():
+def test_one_penalty_has_the_variance_of_values_with_a_correlation_of_a_twelfth():
     values = np.array([[0.1], [0.5], [-0.2], [0.3]])
     estimate = regret.over_held_out(values)
-    assert estimate.se == pytest.approx(values.std(ddof=1) * np.sqrt(1 / 4 + 1 / 3))
+    assert estimate.se == pytest.approx(values.std(ddof=1) * np.sqrt(1 / 4 + 1 / 11))
     assert (estimate.df, estimate.seeds) == (3, 4)
     assert np.isnan(regret.over_held_out(np.zeros((4, 1))).interval().low)
     assert np.isnan(regret.over_held_out(np.full((4, 3), 0.2)).interval().low)

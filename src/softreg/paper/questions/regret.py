@@ -68,8 +68,8 @@ HEAD = Answer(
     "paired by held-out seed and penalty, at the largest budget that both can spend. Controls and comparators are left "
     f"out. A difference is decided from {words.FEWEST_SEEDS} tuning seeds on.",
     interval="95 % interval over held-out tuning seeds and penalties of one data set and model, crossed; with one "
-    "penalty over seeds alone, whose variance is widened for the seeds that the choices share (Nadeau and Bengio "
-    "2003). Where all are equal there is none. Test images are held fixed.",
+    "penalty over seeds alone, whose variance is widened for the seeds that the choices share, as by a correlation of "
+    "1/12 (Nadeau and Bengio 2003). Where all are equal there is none. Test images are held fixed.",
 )
 FEW_SEEDS = (
     "Choices of λ are replayed on some tuning seeds and tested on another: give the study at least two, "

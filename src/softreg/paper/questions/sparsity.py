@@ -64,7 +64,8 @@ HEAD = Answer(
     "other seeds' scores and weights choose; the strength and share of weights told are those of all seeds. The Pareto "
     "front of mean test mIoU against non-zero weights is descriptive.",
     interval="95 % t-interval over held-out tuning seeds, whose variance is widened for the seeds that the choices "
-    "share (Nadeau and Bengio 2003), on the same test images; not adjusted for the number of comparisons.",
+    "share, as by a correlation of 1/12 (Nadeau and Bengio 2003), on the same test images; not adjusted for the "
+    "number of comparisons.",
 )
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 NO_REFERENCE = "The study has no entry of kind none to be as accurate as: add one to its penalties."
