@@ -104,7 +104,7 @@ def count(features: Floats, classes: Floats, discriminants: Floats) -> list[Floa
 
 @dataclass
 class Study:
-    """TP, FP and FN (3, S, N, 2) of no penalty, λ̂ and the null; each image's fold; λ̂'s gain on other images, over folds."""
+    """TP, FP and FN (3, S, N, 2) of no penalty, λ̂ and the null; each image's fold; λ̂'s gain on other images."""
 
     counts: list[Floats]
     folds: NDArray[np.int64]

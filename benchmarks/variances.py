@@ -3,8 +3,8 @@
     python benchmarks/variances.py [RESULTS]
 
 For each data set and model of published scores (results/published/wbc), the variances of the paired difference to no
-penalty in points² of test mIoU, between seeds, between images and of both, as means over its penalties at their λ̂;
-comparators and controls are left out.
+penalty in points² of test mIoU, between seeds, between images and of both, and the images' excess kurtosis, as means
+over its penalties at their λ̂; comparators and controls are left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from softreg.study.treatment import CONTROLS
 
 
 def variances(results: Path) -> dict[tuple[str, str], Spread]:
-    """Mean variances by data set and model, in points²."""
+    """Mean variances, in points², and kurtosis by data set and model."""
     scores = Scores(results / "scores")
     found = {}
     for place, sample in gain.resampled(scores).items():
@@ -33,8 +33,8 @@ def variances(results: Path) -> dict[tuple[str, str], Spread]:
             if scores.kinds[penalty] not in CONTROLS
         ]
         spreads = [spread_of(sample.crossed, *each) for each in places]
-        means = np.mean([[each.seed, each.image, each.both] for each in spreads], axis=0)
-        found[place] = Spread(*(1e4 * means).tolist())
+        *parts, kurtosis = np.mean([[*vars(each).values()] for each in spreads], axis=0).tolist()
+        found[place] = Spread(*(1e4 * part for part in parts), kurtosis)
     return found
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         [*place, *(f"{value:.2f}" for value in vars(spread).values())]
         for place, spread in variances(parser.parse_args().results).items()
     ]
-    print_table(["data set", "model", "seed", "image", "both"], rows)
+    print_table(["data set", "model", "seed", "image", "both", "kurtosis"], rows)
 
 
 if __name__ == "__main__":

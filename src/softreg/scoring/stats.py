@@ -28,9 +28,10 @@ EXACT_SEEDS = 16
 
 NAN, INF = float("nan"), float("inf")
 
-HELD_OUT_CORRELATION = 1 / 12
-"""Between the values of two held-out seeds, where λ is chosen without each: 0.08 to 0.12 where benchmarks/coverage.py
-simulates oracle gaps of 3 to 20 seeds. The 1/S of Nadeau and Bengio is too much for few seeds, too little for many."""
+HELD_OUT_SHARED = 1 / 11
+"""ρ/(1−ρ) for the correlation ρ = 1/12 of values of two held-out seeds, where λ is chosen without each: 0.08 to 0.12
+in oracle gaps of 3 to 20 seeds as benchmarks/coverage.py simulates them. The ρ = 1/S of Nadeau and Bengio is too much
+for few seeds, too little for many."""
 
 CHUNK = 1 << 22
 """Numbers of one block of resampled counts, 32 MB: enough to keep the matrix product fast."""
@@ -362,11 +363,10 @@ def held_out_mean(values: Floats) -> Estimate:
 
     The values share most of the seeds that picked. With the correlation ρ between any two that this makes, the variance
     is s² · (1/S + ρ/(1−ρ)) (Nadeau and Bengio 2003, Machine Learning 52, 239–281), with S − 1 degrees of freedom; nan
-    for one seed. ρ is `HELD_OUT_CORRELATION`, as no sample can tell it (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
+    for one seed. It is `HELD_OUT_SHARED`, as no sample can tell it (Bengio and Grandvalet 2004, JMLR 5, 1089–1105).
     """
     seeds = len(values)
-    shared = HELD_OUT_CORRELATION / (1 - HELD_OUT_CORRELATION)
-    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + shared)) if seeds > 1 else NAN
+    error = float(values.std(ddof=1) * np.sqrt(1 / seeds + HELD_OUT_SHARED)) if seeds > 1 else NAN
     return Estimate(float(values.mean()), error, seeds - 1, seeds, 0)
 
 
@@ -374,12 +374,13 @@ def held_out_mean(values: Floats) -> Estimate:
 class Spread:
     """Variances of a score, or of a paired difference: between ``seed`` and seed, image and image, and of ``both``.
 
-    A mean over S seeds and N images has the variance seed/S + image/N + both/SN.
+    A mean over S seeds and N images has the variance seed/S + image/N + both/SN. ``kurtosis`` is the images' excess.
     """
 
     seed: float
     image: float
     both: float
+    kurtosis: float = 0.0
 
     def half_width(self, seeds: int, images: int, confidence: float = 0.95) -> float:
         """Half width that `crossed_interval` is expected to give; both numbers are 2 or more."""
@@ -399,7 +400,7 @@ class Spread:
         """Standard error and degrees of freedom."""
         e = self.both / (seeds * images)
         a, b = self.seed / seeds + e, self.image / images + e
-        return float(np.sqrt(_crossed_variance(a, b, e))), _crossed_df(a, b, e, seeds, images)
+        return float(np.sqrt(_crossed_variance(a, b, e))), _crossed_df(a, b, e, seeds, images, self.kurtosis)
 
 
 def spread_of(crossed: Crossed, treated: int, reference: int) -> Spread:
@@ -414,7 +415,8 @@ def spread_of(crossed: Crossed, treated: int, reference: int) -> Spread:
     shared = float(covariance.mean())
     both = max(0.0, (float(np.trace(covariance)) / seeds - shared) / (seeds - 1))
     seed = float(scores.var(ddof=1)) / seeds - both
-    return Spread(max(0.0, seed) * seeds, max(0.0, shared - both) * images, both * seeds * images)
+    parts = max(0.0, seed) * seeds, max(0.0, shared - both) * images, both * seeds * images
+    return Spread(*parts, _excess_kurtosis(by_seed.mean(0)))
 
 
 def pair_correlation(treated: ArrayLike, reference: ArrayLike) -> float:
@@ -472,7 +474,7 @@ def _crossed_variance(a: float, b: float, e: float) -> float:
     return max(a, e) + max(b, e) - e
 
 
-def _crossed_df(a: float, b: float, e: float, seeds: int, units: int, kurtosis: float = 0.0) -> float:
+def _crossed_df(a: float, b: float, e: float, seeds: int, units: int, kurtosis: float) -> float:
     """See `crossed_interval`; ``kurtosis`` is the units' excess.
 
     The variance of s² is σ⁴ · (2/(N−1) + kurtosis/N), and that of a multiple of χ² with ν degrees of freedom 2σ⁴/ν.

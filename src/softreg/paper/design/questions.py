@@ -10,6 +10,7 @@ from softreg.paper.design.widths import FEWEST_GROUPS, Design, span
 from softreg.paper.questions import complexity, cost, degeneracy, sparsity
 from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE
 from softreg.paper.questions.estimates import plural
+from softreg.scoring import stats
 from softreg.study import matrix
 
 ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
@@ -125,7 +126,8 @@ def _sparsity(design: Design) -> tuple[str, str]:
         lacks.append("no pruning or small_dense to hold it against")
     if any(lacks):
         return NOT_ANSWERABLE, "; ".join(filter(None, lacks))
-    widths = design.observed("H3", "bracket == 'reference'", design.tuning, "n") or design.fixed(design.tuning)
+    shared = stats.HELD_OUT_SHARED
+    widths = design.observed("H3", "bracket == 'reference'", design.tuning, "n", shared) or design.fixed(design.tuning)
     word, text = _held(widths, sparsity.MARGIN, "penalties")
     return word, f"{design.tuning} tuning seeds: {text}"
 

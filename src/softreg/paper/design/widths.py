@@ -199,10 +199,11 @@ class Design:
             return {}
         return {answer.key: answer.numbers for answer in answers(self.scores)}
 
-    def observed(self, key: str, query: str, seeds: int, count: str = "seeds") -> list[float]:
+    def observed(self, key: str, query: str, seeds: int, count: str = "seeds", shared: float = 0.0) -> list[float]:
         """Half widths of 90 % intervals over ``seeds``, from the rows of a question that ``query`` finds.
 
-        Their 95 % intervals, over as many seeds as their column ``count`` says, are taken to be t-intervals.
+        Their 95 % intervals, over as many seeds as their column ``count`` says, are taken to be t-intervals, of the
+        variance s² · (1/S + ``shared``).
         """
         numbers = self.numbers.get(key)
         if numbers is None or numbers.empty or seeds < 2:
@@ -211,7 +212,8 @@ class Design:
         rows = rows[rows["low"].notna() & (rows[count] > 1)]
         if self.scores is not None and "penalty" in rows:
             rows = premise.learnt_only(self.scores, rows)
-        return [_narrowed((row["high"] - row["low"]) / 2, int(row[count]), seeds) for row in rows.to_dict("records")]
+        halves = (rows["high"] - rows["low"]) / 2
+        return [_narrowed(*each, seeds, shared) for each in zip(halves, rows[count].astype(int), strict=True)]
 
 
 def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | None:
@@ -224,13 +226,13 @@ def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | No
         return None
     part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
     spread = stats.spread_of(part, 0, 1)
-    return Spread(1e4 * spread.seed, 1e4 * spread.image, 1e4 * spread.both)
+    return Spread(1e4 * spread.seed, 1e4 * spread.image, 1e4 * spread.both, spread.kurtosis)
 
 
-def _narrowed(half: float, seeds: int, planned: int) -> float:
-    """The half width of a 95 % t-interval over ``seeds`` as that of a 90 % one over ``planned``."""
-    deviation = half / _quantile(0.975, seeds - 1) * math.sqrt(seeds)
-    return _quantile(0.95, planned - 1) * deviation / math.sqrt(planned)
+def _narrowed(half: float, seeds: int, planned: int, shared: float) -> float:
+    """The half width of a 95 % t-interval over ``seeds`` as that of a 90 % one over ``planned``; see `observed`."""
+    deviation = half / _quantile(0.975, seeds - 1) / math.sqrt(1 / seeds + shared)
+    return _quantile(0.95, planned - 1) * deviation * math.sqrt(1 / planned + shared)
 
 
 def _quantile(share: float, df: int) -> float:
