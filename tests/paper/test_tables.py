@@ -41,10 +41,10 @@ def test_numbers_are_those_of_the_records(scores):
         by_seed.append(100 * np.mean(tp / (tp + fp + fn)))
     row = frame.loc["l2"]
     assert row["test_miou"] == pytest.approx(np.mean(by_seed), abs=1e-10)
-    low, mean, high = logit(row[["low", "test_miou", "high"]].astype(float) / 100)
+    low, mean, high = np.sinh(logit(row[["low", "test_miou", "high"]].astype(float) / 100) / 2)
     assert low + high == pytest.approx(2 * mean)
     share = row["test_miou"] / 100
-    assert high - mean == pytest.approx(crossed_half_width(table, "l2") / (100 * share * (1 - share)))
+    assert high - mean == pytest.approx(crossed_half_width(table, "l2") / (400 * (share * (1 - share)) ** 1.5))
     assert (row["lambda"], row["exact_zeros"], row["seeds"]) == ("1e-4", 0.0, 3)
     assert row["seconds"] == pytest.approx(np.mean([12 + seed % 3 for seed in (100, 101, 102)]))
 
