@@ -417,7 +417,7 @@ def _rows(cells: list[tuple[dict[str, Any], Path, Facts]], name: str, schema: pa
     if name == "history.csv":
         rows = rows.rename(columns={"penalty": "penalty_value"})
     named = pd.DataFrame([names for names, *_ in cells]).loc[np.repeat(np.arange(len(cells)), list(map(len, parts)))]
-    rows = rows.assign(**{column: named[column].to_numpy() for column in named}).reindex(columns=schema.names)
+    rows = pd.concat([rows, named.reset_index(drop=True)], axis=1).reindex(columns=schema.names)
     return pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
