@@ -56,6 +56,7 @@ CELLS = pa.schema(
         ("penalised", pa.int64()),
         ("exact_zeros", pa.int64()),
         ("near_zeros", pa.int64()),
+        ("zeroed", pa.int64()),
         ("norm_l1", pa.float64()),
         ("norm_l2", pa.float64()),
         ("filters", pa.int64()),

@@ -28,6 +28,7 @@ from softreg.training.pruning import Pruner
 from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
 from softreg.training.validation import autocast, to_layout, validation_miou
+from softreg.training.zeroing import Zeroing
 
 
 class Diverged(Exception):
@@ -101,8 +102,9 @@ class CellTrainer:
         self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
         decay = bench.training["average"]
         self.average = None if decay is None else Average(bench.model, decay)
-        self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._averaged)
         self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
+        self.zero = Zeroing(self.update, bench.learning_rate, bench.steps, bench.steps_per_epoch)
+        self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._others)
         prune_at = max(1, round(bench.prune_at * bench.steps))
         done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
         self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at, done)
@@ -161,6 +163,7 @@ class CellTrainer:
         step = place[0] * bench.steps_per_epoch + place[1]
         self.update(bench.learning_rate(step))
         self.prune(step + 1)
+        self.progress.zeroed = self.zero(step + 1)
         if self.average is not None:
             self.average.update(step + 1)
         return loss.detach().double()
@@ -170,8 +173,9 @@ class CellTrainer:
         return nullcontext() if self.average is None else self.average.applied()
 
     @property
-    def _averaged(self) -> list[Tensor]:
-        return [] if self.average is None else self.average.values
+    def _others(self) -> list[Tensor]:
+        """What the steps to come depend on beside the network and its optimiser."""
+        return [*([] if self.average is None else self.average.values), *self.zero.sums]
 
     def mean_rates(self) -> list[float | None]:
         """The effective learning rate of each layer, a mean over the epochs so far; see `Layers.rates`."""
@@ -231,5 +235,5 @@ class CellTrainer:
         return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
 
     def _save(self) -> None:
-        checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer, self._averaged)
+        checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer, self._others)
         self.saved_at = time.monotonic()

@@ -20,7 +20,8 @@ class Progress:
 
     ``step`` counts the steps of ``epoch`` that are done, ``data_term`` sums the epoch's data terms so far,
     ``seconds`` is the time trained, ``layer_rates`` sums each layer's effective learning rate over the epochs (None
-    where it has none). Random streams are functions of (seed, epoch, step) and need no state.
+    where it has none), ``zeroed`` the weights that `softreg.training.zeroing` has set to zero, None before or where it
+    has nothing to do. Random streams are functions of (seed, epoch, step) and need no state.
     """
 
     epoch: int = 0
@@ -30,6 +31,7 @@ class Progress:
     epoch_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     layer_rates: list[float | None] = field(default_factory=list)
+    zeroed: int | None = None
 
     def add_rates(self, rates: Sequence[float | None]) -> None:
         """Add one epoch's effective learning rates; a layer that has become all zero has none from then on."""
@@ -45,9 +47,9 @@ def save(
     progress: Progress,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Sequence[torch.Tensor] = (),
+    others: Sequence[torch.Tensor] = (),
 ) -> None:
-    """Write a checkpoint of the cell with this key, whole or not at all; ``average`` are the averaged weights, if any.
+    """Write a checkpoint of the cell with this key, whole or not at all; ``others`` are what else it goes on from.
 
     Raises OSError where the disk is full.
     """
@@ -56,7 +58,7 @@ def save(
         "progress": asdict(progress),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "average": list(average),
+        "others": list(others),
     }
     with whole_file(file) as temporary:
         try:
@@ -71,7 +73,7 @@ def load(
     key: str,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: Sequence[torch.Tensor] = (),
+    others: Sequence[torch.Tensor] = (),
 ) -> Progress:
     """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key."""
     if not zipfile.is_zipfile(file):
@@ -90,6 +92,6 @@ def load(
         return Progress()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    for mine, stored in zip(average, state["average"], strict=True):
+    for mine, stored in zip(others, state["others"], strict=True):
         mine.copy_(stored)
     return progress

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import unwrap
 from itertools import repeat
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Tensors
+from softreg.penalties.base import Strength, Tensors, scale
 from softreg.training.adam_prox import AdamProx
 from softreg.training.regulariser import Regulariser
 
@@ -77,6 +77,15 @@ class RegularisedStep:
         self.regulariser = regulariser
         self.lambda_ = lambda_
 
+    @property
+    def makes_zeros(self) -> bool:
+        """Whether weights become exactly zero: by a prox that sets all to zero that are small enough, unlike L2's."""
+        if self.lambda_ == 0 or self.regulariser.realisation != "proximal":
+            return False
+        small = torch.full((1, 1), 1e-9, dtype=torch.float64)
+        self.regulariser.penalty.prox_([small], 1.0)
+        return not small.any()
+
     @torch.no_grad()
     def __call__(self, lr: float) -> None:
         """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
@@ -91,6 +100,32 @@ class RegularisedStep:
         self.optimizer.step()
         if realisation == "proximal":
             self._prox(lr * self.lambda_)
+
+    @torch.no_grad()
+    def zero(self, gradients: Sequence[Tensor], lr: float, steps: int) -> None:
+        """Set to zero the weights that ``steps`` proximal steps along ``gradients``, of the data term, would.
+
+        No other weight moves: along a gradient that does not follow the weights they would go too far. Under Adam the
+        steps are those of the gentle prox of `softreg.training.adam_prox`, for weights without a gradient too.
+        """
+        along = zip(self.regulariser.blocks(gradients), self._rates(lr), strict=True)
+        self._change(partial(self._zero, steps=steps), along)
+
+    def _zero(self, weights: Tensors, along: tuple[Tensors, Strength], steps: int) -> None:
+        gradients, rates = along
+        ahead = [weight.clone() for weight in weights]
+        drift, strength = torch._foreach_mul(gradients, rates), scale(rates, self.lambda_)
+        for _ in range(steps):
+            torch._foreach_sub_(ahead, drift)
+            self.regulariser.penalty.prox_(ahead, strength)
+        for weight, end in zip(weights, ahead, strict=True):
+            weight.masked_fill_(end == 0, 0.0)
+
+    def _rates(self, lr: float) -> Iterable[Strength]:
+        """The step of each weight, block by block."""
+        if isinstance(self.optimizer, torch.optim.SGD):
+            return repeat(lr, len(self._weight_blocks))
+        return (step.gentle for step in self._adam_prox.steps(lr))
 
     def _add_gradient(self) -> None:
         """Add the penalty's gradient to that of the data term."""
