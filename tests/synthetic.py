@@ -240,6 +240,7 @@ def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:
     if status == "finished":
         zeros = 100 if "l1" in path.penalty else 0
         facts |= {"exact_zeros": zeros, "near_zeros": zeros + 7, "norm_l1": 12.5, "norm_l2": 1.5}
+        facts |= {"zeroed": zeros // 4 if zeros else None}
         facts |= {"filters": 20, "dead_filters": zeros // 50, "penalty_value": 12.5 * float(value)}
         facts |= {"macs": 4000, "macs_nonzero": 4000 - 4 * zeros, "effective_lr": 0.02, "kappa": 3 * float(value)}
     else:

@@ -2,7 +2,9 @@
 
 All of it is about the sweep: each penalty's strengths, over the tuning seeds. The strength is chosen on validation
 scores and judged on test scores, of a seed that had no part in the choice. What counts as sparse is exact zeros among
-the weights of all layers, whether the penalty acts on them or not.
+the weights of all layers, whether the penalty acts on them or not, of the network that is scored. Where a proximal step
+makes them, training sets them by the mean gradient (`softreg.training.zeroing`); where it did not yet, the answer says
+that they depend on the batch.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ MARGIN = 1.0
 FEWER = 0.01
 """The share of another network's non-zero weights that one must be without to count as sparser than it."""
 
+_SMOOTH = frozenset({"l2", "l2_sp", "smooth_l1"})
+"""Kinds whose prox sets no weight to zero; earlier versions' networks have zeros under them, in silent units."""
+
 SPARSE_CONTROLS = ("pruning", "small_dense")
 """Kinds of a study's ``penalties`` that reach few weights without a penalty."""
 
@@ -59,7 +64,8 @@ HEAD = Answer(
     estimand="Of each penalty's swept strengths, the one with the fewest non-zero weights (over all layers) whose mean "
     f"validation mIoU is at most {MARGIN:g} point below that without a penalty: its share of the weights, and its test "
     "mIoU minus that without a penalty, and minus that of each control (pruning, a small dense network) just below and "
-    f"just above it in non-zero weights. Less than {FEWER:.0%} of the weights does not count as sparser.",
+    "just above it in non-zero weights. Zero is what is exactly 0 in the network that is scored; less than "
+    f"{FEWER:.0%} of the weights does not count as sparser.",
     statistic="Mean difference in test mIoU, in points, paired by tuning seed, each seed at the strengths that the "
     "other seeds' scores and weights choose; the strength and share of weights told are those of all seeds. The Pareto "
     "front of mean test mIoU against non-zero weights is descriptive.",
@@ -156,7 +162,7 @@ def answer(scores: Scores) -> Answer:
     counts = f"{listed(verdict.word for verdict in verdicts)} of {len(verdicts)}"
     summary = (
         f"Sparser weights at equal accuracy, by penalty, data set and model: {counts}. {_front_told(scores, swept)} "
-        f"{_beaten_told(scores, swept, compared)}"
+        f"{_beaten_told(scores, swept, compared)}{_noise_told(scores)}"
     )
     return replace(HEAD, summary=summary, verdicts=verdicts, numbers=compared, figures=("pareto", "layer_paths"))
 
@@ -355,3 +361,20 @@ def _beaten_told(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) ->
     beaten = dict.fromkeys(f"{scores.label(r.penalty)} beats {scores.label(r.versus)}" for r in rows_of(above))
     told = ", ".join(beaten) or "no penalty beats a control"
     return f"With no more weights, at the strengths chosen, {told} (95 % interval above 0)."
+
+
+def _noise_told(scores: Scores) -> str:
+    """A sentence on the penalties whose exact zeros no mean gradient has set; empty where there are none."""
+    cells = scores.finished("sweep")
+    entries = {name: entry for name, entry in scores.study["penalties"].items() if entry["kind"] not in _SMOOTH}
+    proximal = [name for name, entry in entries.items() if entry.get("realisation") == "proximal"]
+    sparse = cells["exact_zeros"] > FEWER * cells["penalised"]
+    # Scores that were gathered before do not have the column.
+    noisy = sparse & cells["penalty"].isin(proximal) & cells.reindex(columns=["zeroed"])["zeroed"].isna()
+    named = [scores.label(name) for name in proximal if name in set(cells.loc[noisy, "penalty"])]
+    if not named:
+        return ""
+    return (
+        f" How many weights of {', '.join(named)} are exactly zero depends on the batch size and momentum: the version "
+        "that trained them did not set zeros by the mean gradient yet."
+    )
