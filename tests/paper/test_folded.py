@@ -43,6 +43,13 @@ def test_the_folds_are_one_data_set_again(scores):
     assert set(scores.curves["seeds"]) == {2}
 
 
+def test_choices_over_the_sweep_are_not_judged_where_a_fold_tests_what_another_chose_by(scores):
+    absent = {answer.key: answer.absent for answer in answers(scores)}
+    assert absent["H3"] == absent["H6"]
+    assert absent["H3"].startswith("With outer folds, the images that one fold's λ is chosen on test another's")
+    assert absent["H1"] == absent["H7"] == ""
+
+
 def test_a_seeds_score_is_that_of_all_its_folds_images(scores):
     table = records.read([scores.folder / "final-test.parquet"]).to_pandas()
     rows = table[(table["penalty"] == "l1") & (table["seed"] == 101)]
@@ -98,7 +105,7 @@ def test_the_paper_is_written(scores, tmp_path):
     assert (main["images"] == 18).all()
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "over 3 outer folds, each with a split, a λ̂ and networks of its own" in text
-    assert "choices of λ are replayed for studies of one split" in text
+    assert "choices over the sweep are judged in studies of one split" in text
 
 
 def test_a_partial_report_of_some_folds(tmp_path):

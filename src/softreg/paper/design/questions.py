@@ -16,6 +16,7 @@ from softreg.study import matrix
 ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
 """Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; or none that is close to nothing."""
 
+OUTER_FOLDS = "with outer folds, the images that one fold's λ is chosen on test another's"
 RACED = "the race (`search: halving`) drops most strengths after the first seeds; `search: grid` keeps all"
 
 NO_REFERENCE = "no entry has an unpenalised one of its update rule: add `none:`"
@@ -119,6 +120,8 @@ def _degeneracy(design: Design) -> tuple[str, str]:
 def _sparsity(design: Design) -> tuple[str, str]:
     if not design.subjects or not design.referenced:
         return NOT_ANSWERABLE, "needs a penalty and an unpenalised entry of its update rule"
+    if design.study.evaluation["folds"]:
+        return NOT_ANSWERABLE, OUTER_FOLDS
     if matrix.is_race(vars(design.study)):
         return NOT_ANSWERABLE, RACED
     lacks = [_few(design.tuning, "tuning")]
@@ -177,7 +180,7 @@ def _cost(design: Design) -> tuple[str, str]:
 
 def _regret(design: Design) -> tuple[str, str]:
     if design.study.evaluation["folds"]:
-        return NOT_ANSWERABLE, "with outer folds, the images that one fold's λ is chosen on test another's"
+        return NOT_ANSWERABLE, OUTER_FOLDS
     if matrix.is_race(vars(design.study)):
         return NOT_ANSWERABLE, RACED
     grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]

@@ -23,6 +23,10 @@ FEWEST_SEEDS = 5
 FEWEST_DATASETS = 5
 """With fewer, nothing is said over all data sets: the unit is then the data set."""
 
+OUTER_FOLDS = (
+    "With outer folds, the images that one fold's λ is chosen on test another's: choices over the sweep are judged in "
+    "studies of one split, without `evaluation: {folds: …}`."
+)
 RACED = (
     "The race between strengths (`selection: {search: halving}`) drops most of them after the first tuning seeds, and "
     "this question needs each strength with every seed: set `search: grid` in the study."

@@ -75,10 +75,6 @@ FEW_SEEDS = (
     "Choices of λ are replayed on some tuning seeds and tested on another: give the study at least two, "
     "`seeds: {tuning: [0, 1]}`."
 )
-OUTER_FOLDS = (
-    "With outer folds, the images that one fold's λ is chosen on test another's: choices of λ are replayed for studies "
-    "of one split, without `evaluation: {folds: …}`."
-)
 RATES = (
     "Where an entry lists learning rates, the scores of the sweep are those at the chosen rate, by which no choice "
     "of λ can be replayed; no other entry has two values of λ with all their scores."
@@ -112,7 +108,7 @@ def answer(scores: Scores) -> Answer:
 def unanswerable(scores: Scores) -> str:
     """Why the design of a study lets no choice be replayed; "" where it does."""
     if scores.folds:
-        return OUTER_FOLDS
+        return words.OUTER_FOLDS
     if scores.raced:
         return words.RACED
     return FEW_SEEDS if len(scores.study["seeds"]["tuning"]) < 2 else ""

@@ -24,6 +24,7 @@ from softreg.paper.questions.answer import (
     CONTRADICTED,
     FEWEST_SEEDS,
     NOT_ANSWERABLE,
+    OUTER_FOLDS,
     RACED,
     SUPPORTED,
     UNDECIDED,
@@ -152,8 +153,8 @@ def answer(scores: Scores) -> Answer:
         return replace(HEAD, absent=NO_REFERENCE)
     if not any(map(_is_subject, scores.kinds.values())):
         return replace(HEAD, absent="The study trains no penalty: add one, such as l1, to its penalties.")
-    if scores.raced:
-        return replace(HEAD, absent=RACED)
+    if scores.folds or scores.raced:
+        return replace(HEAD, absent=OUTER_FOLDS if scores.folds else RACED)
     swept = points(scores)
     if not swept["kind"].map(_is_subject).any():
         return replace(HEAD, absent=NO_TEST)
