@@ -126,7 +126,7 @@ rule data:
 
 rule sweep:
     input:
-        [mark(GRAPH.last(path)) for path in GRAPH.sweep],
+        lambda wildcards: marks(map(GRAPH.last, GRAPH.sweep)),
 
 
 rule scores:

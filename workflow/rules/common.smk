@@ -6,6 +6,11 @@ def mark(job):
     return ancient(job.mark.as_posix())
 
 
+def marks(jobs):
+    """Those of ``jobs``, each once."""
+    return [mark(job) for job in dict.fromkeys(jobs)]
+
+
 def path_of(wildcards):
     """The training path that a job's wildcards name."""
     return parse_path(wildcards.phase, wildcards.path)
@@ -19,10 +24,17 @@ def group_of(wildcards):
 def sweep_of(wildcards):
     """The sweep of a job's group."""
     paths = sweep_paths(STUDY, group_of(wildcards))
-    return [mark(job) for job in dict.fromkeys(map(GRAPH.last, paths))]
+    return marks(map(GRAPH.last, paths))
 
 
 def before_training(wildcards):
     """What a path needs: its data; in the final its group's λ̂, in a race the seeds before."""
     path = path_of(wildcards)
-    return [mark(job) for job in [GRAPH.prepare(path.dataset), *GRAPH.before(path)]]
+    return marks([GRAPH.prepare(path.dataset), *GRAPH.before(path)])
+
+
+def before_gathering():
+    """What is gathered: all paths, their λ̂, and the sweeps on test."""
+    paths = map(GRAPH.last, GRAPH.sweep + GRAPH.final)
+    revealed = (GRAPH.last_revealed(groups[0]) for groups in GRAPH.revealed.values())
+    return marks([*paths, *map(GRAPH.select, GRAPH.groups), *revealed])

@@ -1,11 +1,6 @@
 rule gather_scores:
     input:
-        [mark(GRAPH.last(path)) for path in GRAPH.sweep + GRAPH.final],
-        [mark(GRAPH.select(group)) for group in GRAPH.groups],
-        [
-            mark(GRAPH.last_revealed(groups[0]))
-            for groups in set(GRAPH.revealed.values())
-        ],
+        lambda wildcards: before_gathering(),
     output:
         # Outputs are removed before a rule runs, and the record of looks goes on.
         [f"{RESULTS}/scores/{name}" for name in places.SCORES if name != places.LOOKS],

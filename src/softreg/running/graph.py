@@ -27,17 +27,28 @@ from softreg.study.matrix import Group, TrainingPath
 
 _LENGTH = 16
 """Hexadecimal digits of a key in a file's name."""
+_OF_PATHS = {phase: ("path.json", *names) for phase, names in places.RECORDS.items()}
+"""What a training path makes, by its phase."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One job: its command with its name, its key, what it makes, and the beginning of its mark's path."""
+    """One job: its command with its name, its key, what it makes in which folder, and where its mark's path begins.
+
+    Texts, as there are thousands of jobs, and a path takes ten times the memory.
+    """
 
     command: str
     name: str
     key: str
-    makes: tuple[Path, ...]
+    folder: str
+    files: tuple[str, ...]
     stem: str
+
+    @property
+    def makes(self) -> tuple[Path, ...]:
+        """The files, and of the paper folders, that the job makes."""
+        return tuple(Path(self.folder, name) for name in self.files)
 
     @property
     def mark(self) -> Path:
@@ -99,15 +110,14 @@ class Graph:
         code = code_fingerprint("softreg.data.prepare", module_of("data.datasets", options["kind"]))
         folder = prepared_folder(self.study, dataset)
         key = _key("prepare", options, code, source_state(options, folder.name))
-        return Job("prepare", dataset, key, (folder / "dataset.json",), f"{folder}/")
+        return Job("prepare", dataset, key, str(folder), ("dataset.json",), f"{folder}/")
 
     def _train(self, path: TrainingPath) -> Job:
         """What trains and scores one path; several may be one job to a scheduler, see `batches`."""
         common = self._sweep_key(path.group) if path.phase == "sweep" else self._final_key(path.group)
         folder = path_folder(self.results, path)
-        makes = tuple(folder / name for name in ("path.json", *places.RECORDS[path.phase]))
         key = _key(common, path.seed, path.fold, *self._race(path))
-        return Job("train", f"{path.phase}/{path.name}", key, makes, f"{folder}/")
+        return Job("train", f"{path.phase}/{path.name}", key, str(folder), _OF_PATHS[path.phase], f"{folder}/")
 
     def _race(self, path: TrainingPath) -> list[object]:
         """What decides which trials a path trains, where a race does."""
@@ -119,13 +129,13 @@ class Graph:
         sweep = [self.train(path).key for path in matrix.sweep_paths(self.study, group)]
         key = _key("select", self._selection, sweep, code_fingerprint("softreg.scoring.select"))
         file = choice_file(self.results, group)
-        return Job("select", "/".join(group), key, (file,), f"{file.with_suffix('')}.")
+        return Job("select", "/".join(group), key, str(file.parent), (file.name,), f"{file.with_suffix('')}.")
 
     def _reveal(self, group: Group) -> Job:
         """The job that scores a group's sweep on test, once its λ̂ stands."""
         key = _key("reveal", self.select(group).key, keys.scoring_key(self.study, "sweep", group[1]))
         file = places.revealed(self.study, group)
-        return Job("reveal", "/".join(group), key, (file,), f"{file.parent}/")
+        return Job("reveal", "/".join(group), key, str(file.parent), (file.name,), f"{file.parent}/")
 
     @cached_property
     def gather(self) -> Job:
@@ -134,7 +144,7 @@ class Graph:
         told = self.study.to_dict() | {"selection": self._selection}
         key = _key("gather", told, before, code_fingerprint("softreg.scoring.gather"))
         folder = self.results / "scores"
-        return Job("gather", "", key, tuple(folder / name for name in places.SCORES), f"{folder}/")
+        return Job("gather", "", key, str(folder), tuple(places.SCORES), f"{folder}/")
 
     @cached_property
     def paper(self) -> Job:
@@ -154,7 +164,7 @@ class Graph:
     def pack(self) -> Job:
         """The job that packs what has been made."""
         folder = self.results / "packs"
-        return Job("pack", "", _key("pack", self.paper.key), (folder / "index.json",), f"{folder}/")
+        return Job("pack", "", _key("pack", self.paper.key), str(folder), ("index.json",), f"{folder}/")
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -254,8 +264,8 @@ class Graph:
 
 def paper_of(results: Path, gathered: str) -> Job:
     """The job that writes tables, figures and report into ``results``, of scores that were gathered under a key."""
-    makes = tuple(results / name for name in places.PAPER)
-    return Job("paper", "", _key("paper", gathered, paper_code()), makes, f"{results / 'tables'}/")
+    key = _key("paper", gathered, paper_code())
+    return Job("paper", "", key, str(results), tuple(places.PAPER), f"{results / 'tables'}/")
 
 
 def batch_name(paths: Sequence[TrainingPath]) -> str:

@@ -19,7 +19,7 @@ Group = tuple[str, str, str]
 _NAME = re.compile(r"([^/]+)/([^/]+)/([^/]+)/seed(\d+)(?:-fold(\d+))?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingPath:
     """All λ of one dataset × model × penalty × seed, trained in one process: the unit of scheduling."""
 
