@@ -296,3 +296,16 @@ def test_a_damaged_checkpoint_is_not_trusted(tmp_path):
     (folder / "checkpoint.pt").write_bytes(b"half a file")
     stages.train(damaged, sweep_path())
     assert _weights(damaged, sweep_path(), "1e-4") == _weights(undisturbed, sweep_path(), "1e-4")
+
+
+@pytest.mark.parametrize("array", ["train/images.npy", "val/masks.npy"])
+def test_damaged_arrays_are_told_and_prepared_again(tmp_path, array):
+    study = prepared_study(tmp_path, "damaged")
+    file = prepared_folder(study, "shapes") / array
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-4] + bytes(byte ^ 1 for byte in whole[-4:]))
+    with pytest.raises(UserError, match=r"is damaged: .* run `softreg prepare .* shapes` first"):
+        stages.train(study, sweep_path())
+    stages.prepare(study, "shapes")
+    assert file.read_bytes() == whole
+    stages.train(study, sweep_path())

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from softreg.data import archives, datasets
+from softreg.data import archives, arrays, datasets
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.split import Parts, assign
 from softreg.errors import UserError
-from softreg.files import digest, sha256_file, write_json
+from softreg.files import digest, write_json
 
 #: Starting a worker takes about as long as reading this many images.
 IMAGES_PER_WORKER = 32
@@ -87,8 +87,10 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         counts = _write_arrays(name, parts, targets, jobs or _cores())
         _check_classes(name, about["classes"], counts["train"])
         about |= _measured(parts, counts, size, len(about["classes"]))
-        arrays = {part: [sha256_file(of.images), sha256_file(of.masks)] for part, of in targets.items()}
-        about["content_digest"] = digest([sources, arrays, about["ids"], about["groups"]])
+        about["arrays"] = arrays.digests(whole)
+        # In the form in which it has always been taken, so that it stays what it is.
+        paired = {part: [about["arrays"][f"{part}/{name}.npy"] for name in ("images", "masks")] for part in PARTS}
+        about["content_digest"] = digest([sources, paired, about["ids"], about["groups"]])
         write_json(whole / "dataset.json", about)
         _install(whole, folder)
     print(class_table(about))

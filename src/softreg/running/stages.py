@@ -108,7 +108,7 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     open_ = [(path, job) for path, job in wanted if not job.made()]
     if not open_:
         return
-    graph.prepare(paths[0].dataset).demand(study)
+    _demand_data(study, graph, paths[0].dataset)
     if paths[0].phase == "final":
         graph.select(paths[0].group).demand(study)
     with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
@@ -122,6 +122,20 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
             graph.outdate(path)
             _train_path(study, path)
             job.end()
+
+
+def _demand_data(study: Study, graph: Graph, dataset: str) -> None:
+    """Raise UserError where a data set is not prepared, or its arrays have changed since: it is then prepared again."""
+    from softreg.data.arrays import intact
+
+    job = graph.prepare(dataset)
+    job.demand(study)
+    if not intact(prepared_folder(study, dataset)):
+        job.begin()
+        raise UserError(
+            f"{prepared_folder(study, dataset)} is damaged: its arrays are not those that were written; run "
+            f"`softreg prepare {study.file} {dataset}` first, or `snakemake` for all"
+        )
 
 
 def _train_path(study: Study, path: TrainingPath) -> None:
@@ -210,6 +224,8 @@ def reveal(study: Study, *groups: Group, key: str = "") -> None:
     if not open_:
         return
     with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
+        for dataset in dict.fromkeys(group[0] for group, _ in open_):
+            _demand_data(study, graph, dataset)
         for group, job in open_:
             cells = _verified_choice(study, graph, group)
             job.begin()

@@ -462,6 +462,7 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
             continue
         facts = read_json(folder / "dataset.json")
         ids, groups = facts.pop("ids"), facts.pop("groups")
+        facts.pop("arrays", None)
         name, fold = places[entry]
         counts = {
             "images": {split: len(names) for split, names in ids.items()},
