@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from published import blocks, encoded, options_of, photo
 
 from softreg.data import datasets
@@ -73,13 +74,44 @@ def test_colours(own):
     check(sample, photo(1), np.where(indices == 3, 255, indices))
 
 
-def test_a_png_with_a_palette_counts_by_index_whatever_its_colours(own):
-    shuffled_colours = [255, 255, 255, 0, 0, 255, 0, 255, 0] + [0] * 759
-    mask = encoded(blocks([0, 1, 2]), palette=shuffled_colours)
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": mask})
-    for palette in (None, COLOURS):
-        (sample,) = own.samples(palette=palette)
-        check(sample, photo(1), blocks([0, 1, 2]))
+SHUFFLED = [255, 255, 255, 0, 0, 255, 0, 255, 0] + [0] * 759
+
+
+def test_a_png_with_a_palette_counts_by_index_where_no_colours_are_declared(own):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 1, 2]), palette=SHUFFLED)})
+    (sample,) = own.samples()
+    check(sample, photo(1), blocks([0, 1, 2]))
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_declared_colours_decide_whatever_the_order_of_a_files_palette(own, form):
+    mask = encoded(blocks([0, 1, 2]), form, palette=SHUFFLED)
+    (mask_file,) = {"PNG": {"a.png": mask}, "GIF": {"a.gif": mask}}[form]
+    own.write(images={"a.png": encoded(photo(1))}, masks={mask_file: mask})
+    (sample,) = own.table(f"image,mask\n../images/a.png,../masks/{mask_file}\n", palette=COLOURS)
+    # Of SHUFFLED, index 0 is the colour of a cloud (2), 1 that of the sea (0), and 2 that of land (1).
+    check(sample, photo(1), blocks([2, 0, 1]))
+
+
+def test_a_palette_with_a_colour_that_is_not_declared_is_refused_with_its_place(own):
+    palette = [0, 0, 255, 0, 255, 0, 9, 8, 7] + [0] * 759
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 1, 2]), palette=palette)})
+    (sample,) = own.samples(palette=COLOURS)
+    with pytest.raises(UserError, match=r"masks/a\.png has the colour \[9, 8, 7\] at row 0, column 20, which"):
+        sample.read()
+
+
+def test_a_turned_picture_must_fit_its_mask_upright(own):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = encoded(np.ascontiguousarray(np.rot90(photo(1))), exif=exif)
+    own.write(images={"a.png": stored}, masks={"a.png": encoded(blocks([0, 1, 2]))})
+    (sample,) = own.samples()
+    assert sample.size == (20, 30)
+    check(sample, photo(1), blocks([0, 1, 2]))
+    own.write(masks={"a.png": encoded(blocks([0, 1, 2], 30, 20))})
+    with pytest.raises(UserError, match=r"is 30 × 20 pixels, but its image .* is 20 × 30 \(height × width, upright\)"):
+        [sample.read() for sample in own.samples()]
 
 
 def test_ignore_value(own):

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -167,6 +168,22 @@ def test_a_failure_leaves_nothing_behind(tmp_path, jobs):
     with pytest.raises(UserError, match=r"masks/70\.png has the value 99 at row 2, column 3"):
         prepare("mine", options, tmp_path, tmp_path / "data" / "out", jobs)
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_an_image_of_another_size_than_its_sample_says(tmp_path, own):
+    options, written = own
+    # An orientation that stands behind the pixels, where a header does not tell it.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored, buffer = np.ascontiguousarray(np.rot90(written["3"][0])), io.BytesIO()
+    Image.fromarray(stored).save(buffer, "PNG", exif=exif)
+    content = buffer.getvalue()
+    start, end = content.index(b"eXIf") - 4, content.index(b"IEND") - 4
+    after = start + 12 + int.from_bytes(content[start : start + 4])  # length, name and sum
+    moved = content[:start] + content[after:end] + content[start:after] + content[end:]
+    (tmp_path / "images" / "3.png").write_bytes(moved)
+    with pytest.raises(UserError, match="3 is 16 × 24 pixels, and 24 × 16 by its header: save it anew"):
+        prepare("mine", options(), tmp_path, tmp_path / "out", 1)
 
 
 def test_a_class_without_a_training_pixel(tmp_path, own):

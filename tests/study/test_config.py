@@ -404,6 +404,14 @@ WRONG = {
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [0, 0, 0]]"),
         "datasets.own.palette holds [0, 0, 0] twice; give each class its own colour",
     ),
+    "a value to ignore among colours": (
+        FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: 7"),
+        "datasets.own.ignore is 7, a mask value, and palette says that masks hold colours; give a colour or null",
+    ),
+    "a colour to ignore among values": (
+        FOLDER.replace("OWN", "table: t.csv, ignore: [1, 2, 3]"),
+        "datasets.own.ignore is [1, 2, 3], a colour, and palette is null; give a mask value, null, or the palette",
+    ),
     "unknown model of a penalty": (
         TWO.replace("PEN", "l1: {models: [unit]}"),
         'penalties.l1.models holds "unit"; did you mean "unet" (models known: convnet, unet)?',

@@ -1,11 +1,10 @@
-"""What every data set states, and how images and masks are read from files."""
+"""What every data set states, and how the pairs of image and mask files become samples."""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from softreg.data.archives import Archive
+
+# By these names a user's own file imports them from here.
+from softreg.data.image_files import Array as Array
+from softreg.data.image_files import image_size as image_size
+from softreg.data.image_files import read_image as read_image
+from softreg.data.image_files import read_values as read_values
+from softreg.data.image_files import read_white as read_white
 from softreg.errors import UserError
 
 #: The mask value of pixels that count neither in training nor in a score.
@@ -23,7 +28,6 @@ IGNORE = 255
 #: The parts of a prepared data set.
 PARTS = ("train", "val", "test")
 
-Array = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Options = Mapping[str, Any]
 
@@ -78,56 +82,6 @@ class Dataset(ABC):
         """
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, with every way of failing to read it turned into a :class:`UserError`."""
-    try:
-        with Image.open(path) as image:
-            yield image
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing") from None
-    # Pillow raises SyntaxError and ValueError for some broken files, and its bomb error derives from
-    # Exception.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read as an image ({error})") from None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) in pixels, from the file's header alone."""
-    with opened(path) as image:
-        return image.height, image.width
-
-
-def read_image(path: Path) -> Array:
-    """An image file as uint8 (H, W, 3): grey levels are replicated, transparency is dropped.
-
-    Raises :class:`UserError` for more than 8 bits a channel, which a conversion would clip rather than scale.
-    """
-    with opened(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise UserError(f"{path} has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits")
-        return np.array(image.convert("RGB"))
-
-
-def read_white(path: Path) -> Array:
-    """Where an image file is nearer to white than to black, uint8 (H, W) of 0 and 1: a mask that was painted."""
-    with opened(path) as image:
-        return (np.array(image.convert("L")) >= 128).astype(np.uint8)
-
-
-def read_values(path: Path) -> NDArray[np.integer[Any]]:
-    """The stored values of a one-channel mask file (H, W): indices, not colours, where the file has a
-    palette.
-
-    Raises :class:`UserError` where the file has several channels.
-    """
-    with opened(path) as image:
-        values = np.array(image)
-    if values.ndim != 2 or values.dtype.kind not in "bui":
-        raise UserError(f"{path} is not a mask of class indices: it has mode {image.mode}, not one integer channel")
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
-
-
 def recode(values: NDArray[np.integer[Any]], codes: Mapping[int, int], path: Path) -> Array:
     """Class indices (H, W) from stored mask values by the table ``codes`` (value → class index or 255).
 
@@ -150,7 +104,7 @@ def check_sizes(image: Array, mask: Array, image_path: Path, mask_path: Path) ->
     if image.shape[:2] != mask.shape:
         raise UserError(
             f"{mask_path} is {mask.shape[0]} × {mask.shape[1]} pixels, but its image {image_path} is "
-            f"{image.shape[0]} × {image.shape[1]} (height × width)"
+            f"{image.shape[0]} × {image.shape[1]} (height × width, upright)"
         )
 
 

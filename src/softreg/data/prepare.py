@@ -227,6 +227,7 @@ def _work(task: Task) -> Counts:
     """Prepare one image: read, check, fit and write it, and count what it holds."""
     target, index, sample = task
     image, mask = sample.read()
+    _check_size(sample, mask)
     _check_mask(sample, mask, target.classes)
     fitted, fitted_mask = fit_to(image, mask, target.size, target.fit)
     target.write(index, fitted, fitted_mask)
@@ -238,6 +239,16 @@ def _work(task: Task) -> Counts:
 def _histogram(image: Array) -> NDArray[np.int64]:
     """Pixels of each level, one channel after the other; Pillow counts bytes faster than NumPy."""
     return np.array(Image.fromarray(image).histogram(), np.int64)
+
+
+def _check_size(sample: Sample, mask: Array) -> None:
+    """Refuse a picture that is turned by what stands behind its pixels: its header does not tell its upright size."""
+    if mask.shape != tuple(sample.size):
+        (height, width), (told_height, told_width) = mask.shape, sample.size
+        raise UserError(
+            f"the image {sample.id} is {height} × {width} pixels, and {told_height} × {told_width} by its header: "
+            "save it anew, upright"
+        )
 
 
 def _check_mask(sample: Sample, mask: Array, classes: int) -> None:

@@ -406,6 +406,19 @@ def _check_folder(where: str, dataset: Mapping[str, Any]) -> None:
         raise Violation(f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes")
     if palette is not None and (twice := first_duplicate(palette)) is not None:
         raise Violation(f"{where}.palette holds {show(twice)} twice; give each class its own colour")
+    _check_ignore(where, palette, dataset["ignore"])
+
+
+def _check_ignore(where: str, palette: Any, ignore: Any) -> None:
+    """Raise Violation where ``ignore`` is other than what masks hold; 255 is the default, so it may stand."""
+    if palette is not None and isinstance(ignore, int) and ignore != 255:
+        raise Violation(
+            f"{where}.ignore is {ignore}, a mask value, and palette says that masks hold colours; give a colour or null"
+        )
+    if palette is None and isinstance(ignore, list):
+        raise Violation(
+            f"{where}.ignore is {show(ignore)}, a colour, and palette is null; give a mask value, null, or the palette"
+        )
 
 
 @cache

@@ -1,8 +1,9 @@
 """Your own images and masks: two folders whose files pair by name, or a CSV table.
 
-A mask holds class indices, in one channel or in a PNG with a palette (whose indices count, not its colours);
-or, where the study gives a ``palette``, colours. The table has the columns image and mask, and where the
-split rule needs them split (train, val or test) and a group; its paths are relative to its own folder.
+A mask holds class indices, in one channel or in a file with a palette (whose indices count, not its colours);
+or, where the study gives a ``palette``, colours, also in a file with a palette of its own. The table has the columns
+image and mask, and where the split rule needs them split (train, val or test) and a group; its paths are relative to
+its own folder.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from softreg.data.base import (
     Sample,
     check_sizes,
     image_size,
-    opened,
     pair,
     read_image,
 )
+from softreg.data.image_files import read_colours
 from softreg.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -74,17 +75,20 @@ class Decoding:
             self.colours[(ignore[0], ignore[1], ignore[2])] = IGNORE
 
     def sample(self, name: str, image: Path, mask: Path, split: str | None = None, group: str | None = None) -> Sample:
-        """The sample of an image file and a mask file, both of which must exist."""
-        with opened(mask) as file:
-            is_indexed = file.mode == "P" or not self.colours
-        if is_indexed:
+        """The sample of an image file and a mask file, both of which must exist.
+
+        What the study declares decides, not how the file is encoded: the order of a palette's colours differs from
+        file to file.
+        """
+        image_size(mask)
+        if not self.colours:
             return pair(name, image, mask, self.values, split, group)
         return Sample(name, image_size(image), partial(_read_colours, image, mask, self.colours), split, group)
 
 
 def _read_colours(image_path: Path, mask_path: Path, colours: dict[Colour, int]) -> tuple[Array, Array]:
     """The image, and the mask decoded by the table of colours."""
-    image, painted = read_image(image_path), read_image(mask_path)
+    image, painted = read_image(image_path), read_colours(mask_path)
     check_sizes(image, painted[..., 0], image_path, mask_path)
     packed = _packed(painted)
     mask, known = np.full(packed.shape, IGNORE, np.uint8), np.zeros(packed.shape, bool)
@@ -96,7 +100,7 @@ def _read_colours(image_path: Path, mask_path: Path, colours: dict[Colour, int])
         row, column = np.argwhere(~known)[0]
         raise UserError(
             f"{mask_path} has the colour {painted[row, column].tolist()} at row {row}, column {column}, "
-            "which is neither in `palette` nor `ignore`"
+            "which is neither in `palette` nor `ignore`: declare it, or leave out `palette` where indices count"
         )
     return image, mask
 
