@@ -11,6 +11,7 @@ from softreg.networks.layers import layers_of
 
 CONVNET = {"kind": "convnet", "dropout": 0.5}
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none", "options": {}}
+IMAGENET = {"mean": "[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"}
 LITE0 = {**UNET, "encoder": "tu-tf_efficientnet_lite0", "weights": "lite0"}
 
 
@@ -77,14 +78,50 @@ def test_normalisation_belongs_to_the_weights_and_travels_with_them():
 def test_weights_from_a_safetensors_file(tmp_path):
     state = build(UNET, 2).network.encoder.state_dict()
     state = {name: torch.ones_like(tensor) for name, tensor in state.items()}
-    save_file(state, tmp_path / "ones.safetensors")
+    save_file(state, tmp_path / "ones.safetensors", IMAGENET)
     model = build({**UNET, "weights": str(tmp_path / "ones.safetensors")}, 2)
     convolution = next(module for module in model.network.encoder.modules() if isinstance(module, nn.Conv2d))
     assert torch.all(convolution.weight == 1)
 
 
+def test_the_packaged_weights_from_a_file_give_the_packaged_networks_logits(tmp_path):
+    file = tmp_path / "lite0.safetensors"
+    save_file(
+        {name: tensor.contiguous() for name, tensor in lite0.state().items()},
+        file,
+        {"mean": "[0.5, 0.5, 0.5]", "std": "[0.5, 0.5, 0.5]"},
+    )
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    logits = []
+    for weights in ("lite0", str(file)):
+        torch.manual_seed(0)  # of the decoder
+        with torch.no_grad():
+            logits.append(build({**LITE0, "weights": weights}, 2).eval()(images))
+    torch.testing.assert_close(logits[1], logits[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"mean": "[0.5, 0.5, 0.5]"},
+        IMAGENET | {"std": "[0.2, 0.2]"},
+        IMAGENET | {"mean": "0.5"},
+        IMAGENET | {"mean": "half"},
+        IMAGENET | {"std": "[0.2, 0.2, 0]"},
+        IMAGENET | {"mean": "[0.5, 0.5, NaN]"},
+        IMAGENET | {"mean": '[0.5, 0.5, "0.5"]'},
+    ],
+)
+def test_a_file_that_does_not_say_how_images_were_normalised_is_refused(tmp_path, metadata):
+    save_file(build(UNET, 2).network.encoder.state_dict(), tmp_path / "w.safetensors", metadata)
+    with pytest.raises(UserError, match=r"w\.safetensors does not say .* `mean` and `std`.*metadata=") as refused:
+        build({**UNET, "weights": str(tmp_path / "w.safetensors")}, 2)
+    assert "\n" not in str(refused.value)
+
+
 def test_weights_of_another_encoder_are_refused_in_one_sentence(tmp_path):
-    save_file({"conv1.weight": torch.ones(1)}, tmp_path / "other.safetensors")
+    save_file({"conv1.weight": torch.ones(1)}, tmp_path / "other.safetensors", IMAGENET)
     with pytest.raises(UserError, match="do not fit") as refused:
         build({**UNET, "weights": str(tmp_path / "other.safetensors")}, 2)
     assert "\n" not in str(refused.value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,8 +22,9 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
     """The network of ``architecture``, ``encoder``, ``weights`` and ``options``.
 
-    Its input normalisation is the one that the encoder's weights were trained with; ImageNet's where there are
-    none. Raises UserError where the library refuses the combination or the weights do not fit.
+    Its input normalisation is the one that the encoder's weights were trained with, which a file must state;
+    ImageNet's where there are none. Raises UserError where the library refuses the combination, or the weights do
+    not fit or do not state it.
     """
     weights = spec["weights"] if pretrained else "none"
     name = f"{spec['architecture']} with encoder {spec['encoder']}"
@@ -52,10 +54,37 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
 def _normalisation(encoder: str, weights: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if weights == "lite0":
         return lite0.MEAN, lite0.STD
-    if weights != "hub":
+    if weights == "none":
         return _IMAGENET
+    if weights != "hub":
+        return _stated("mean", weights), _stated("std", weights)
     parameters = smp.encoders.get_preprocessing_params(encoder, pretrained="imagenet")
     return tuple(parameters["mean"]), tuple(parameters["std"])
+
+
+def _stated(key: str, file: str) -> tuple[float, ...]:
+    """Of each channel in 0…1, what the metadata of a weights file say, as a JSON list, under ``mean`` or ``std``."""
+    try:
+        with safe_open(file, "pt") as opened:
+            values = json.loads((opened.metadata() or {}).get(key, "null"))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file} cannot be read as safetensors: {_first_line(error)}") from error
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or len(values) != 3 or not all(_is_level(value, key) for value in values):
+        raise UserError(
+            f"{file} does not say how images were normalised for its weights: its metadata need `mean` and `std`, "
+            'three numbers in 0 to 1 each; save it with safetensors.torch.save_file(state, file, metadata={"mean": '
+            '"[0.485, 0.456, 0.406]", "std": "[0.229, 0.224, 0.225]"}), which are ImageNet\'s'
+        )
+    return tuple(values)
+
+
+def _is_level(value: object, key: str) -> bool:
+    """Whether a value can be a channel's mean, or its standard deviation, which is not 0; NaN is neither."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= 1 and (key == "mean" or value > 0)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
