@@ -27,6 +27,12 @@ def own(tmp_path, monkeypatch):
             options = options_of(tmp_path, "folder", **given)
             return datasets.load("folder").samples(options, tmp_path)
 
+        folder = tmp_path
+
+        def remarks(self, **given):
+            options = options_of(tmp_path, "folder", images="images", masks="masks", classes=CLASSES, **given)
+            return datasets.load("folder").remarks(options)
+
         def table(self, text, **given):
             (tmp_path / "data").mkdir(exist_ok=True)
             (tmp_path / "data" / "table.csv").write_text(text, encoding="utf-8-sig")
@@ -201,6 +207,53 @@ def test_table(own):
     (sample,) = own.table("image,mask,split,site\n../images/a.png,../masks/a.png,val,north\n", split={"column": "site"})
     assert (sample.id, sample.split, sample.group) == ("../images/a.png", "val", "north")
     check(sample, photo(1), blocks([0, 1, 2]))
+
+
+def test_spellings_of_one_group_are_one_group(own):
+    own.write(images={f"{n}.png": encoded(photo(n)) for n in range(4)}, masks=GOOD["masks"])
+    rows = "".join(f"../images/{n}.png,../masks/a.png,{group}\n" for n, group in enumerate(SPELT))
+    groups = [sample.group for sample in own.table("image,mask,group\n" + rows)]
+    assert groups == ["p\u00e9", "p\u00e9", "p\u00e9", None]
+
+
+#: One group: as it is, with spaces, and with the accent as a character of its own; and none.
+SPELT = ["p\u00e9", " p\u00e9 ", "pe\u0301", " "]
+
+
+@pytest.mark.parametrize(
+    "again", ["./../images/a.png", "../images//a.png", " ../images/a.png", "../data/../images/a.png"]
+)
+def test_an_image_under_two_spellings_is_refused(own, again):
+    own.write(**GOOD)
+    with pytest.raises(UserError, match=r"table\.csv, line 3, names the image \.\./images/a\.png, as line 2 does"):
+        own.table(f"image,mask\n../images/a.png,../masks/a.png\n{again},../masks/a.png\n")
+
+
+def test_an_image_is_found_under_any_spelling_and_named_by_one(own):
+    own.write(**GOOD)
+    (sample,) = own.table("image,mask,split\n ./../images/./a.png ,../masks/a.png, test \n")
+    assert (sample.id, sample.split) == ("../images/a.png", "test")
+
+
+def test_an_image_and_its_mask_pair_however_an_accent_is_written(own):
+    own.write(images={"\u00e9.png": encoded(photo(1))}, masks={"e\u0301.png": encoded(blocks([0, 1, 2]))})
+    (sample,) = own.samples()
+    assert sample.id == "\u00e9"
+    check(sample, photo(1), blocks([0, 1, 2]))
+
+
+def test_files_that_are_left_out_are_counted_and_named(own):
+    files = {f"{name}.webp": b"" for name in "dcba"} | {"notes.txt": b""}
+    own.write(images=GOOD["images"] | files, masks=GOOD["masks"])
+    (own.folder / "masks" / "more").mkdir()
+    assert own.remarks() == [
+        "5 entries of images are left out, as they are no files with one of .png, .jpg, .jpeg, .bmp, .tif, .tiff: "
+        "a.webp, b.webp, c.webp and 2 more",
+        "1 entry of masks is left out, as it is no file with one of .png, .jpg, .jpeg, .bmp, .tif, .tiff: more",
+    ]
+    (own.folder / "masks" / "more").rmdir()
+    own.write(images={})
+    assert len(own.remarks()) == 1
 
 
 def test_table_with_two_columns(own):

@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import zipfile
 from itertools import chain
 from pathlib import Path
@@ -184,6 +185,39 @@ def test_an_image_of_another_size_than_its_sample_says(tmp_path, own):
     (tmp_path / "images" / "3.png").write_bytes(moved)
     with pytest.raises(UserError, match="3 is 16 × 24 pixels, and 24 × 16 by its header: save it anew"):
         prepare("mine", options(), tmp_path, tmp_path / "out", 1)
+
+
+def test_pictures_that_two_parts_share_are_told(tmp_path, own, capsys):
+    options, written = own
+    lists = {part: tmp_path / f"{part}.txt" for part in PARTS}
+    for part, names in zip(PARTS, ("0 1 2", "3 4", "5 6"), strict=True):
+        lists[part].write_text("\n".join(names.split()))
+    # 5 and 3 are 1 again, 6 is 2 as another file, and 2 is 0, which is in the same part.
+    for name, of in (("3", "1"), ("5", "1"), ("2", "0"), ("6", "0")):
+        Image.fromarray(written[of][0]).save(tmp_path / "images" / f"{name}.png", compress_level=int(name))
+        shutil.copy(tmp_path / "masks" / f"{of}.png", tmp_path / "masks" / f"{name}.png")
+    split = {"rule": "list", **{f"{part}_list": str(path) for part, path in lists.items()}}
+    about = prepare("mine", options(split=split), tmp_path, tmp_path / "out", 1)
+    shared, unlisted = about["remarks"]
+    assert shared == (
+        "2 pictures lie in more than one part, pixel for pixel: 0 (train) = 2 (train) = 6 (test); "
+        "1 (train) = 3 (val) = 5 (test); scores on them say little of new images"
+    )
+    assert unlisted == "3 images are in no list and left out: 7, 8, 9"
+    assert capsys.readouterr().out.splitlines()[-2:] == [f"mine: {shared}", f"mine: {unlisted}"]
+
+
+def test_without_shared_pictures_nothing_is_told(tmp_path, own):
+    options, _ = own
+    assert prepare("mine", options(), tmp_path, tmp_path / "out", 1)["remarks"] == []
+
+
+def test_what_the_data_set_says_of_its_files_is_told(tmp_path, own, capsys):
+    options, _ = own
+    (tmp_path / "images" / "notes.txt").write_text("")
+    (remark,) = prepare("mine", options(), tmp_path, tmp_path / "out", 1)["remarks"]
+    assert "1 entry of" in remark
+    assert remark in capsys.readouterr().out
 
 
 def test_a_class_without_a_training_pixel(tmp_path, own):

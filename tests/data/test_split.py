@@ -23,6 +23,16 @@ def ids(parts):
     return {part: [sample.id for sample in members] for part, members in parts.items()}
 
 
+def test_a_list_may_spell_an_id_otherwise(tmp_path):
+    named = [Sample(f"images/\u00e9{i}", (4, 4), never_read) for i in range(3)]
+    lists = {}
+    for part, line in zip(PARTS, ("./images/\u00e90", "images//e\u03011", "images/\u00e92"), strict=True):
+        lists[f"{part}_list"] = str(tmp_path / part)
+        (tmp_path / part).write_text(line, encoding="utf-8")
+    parts, _ = assign("d", named, rule("list", **lists))
+    assert ids(parts) == {part: [f"images/\u00e9{i}"] for i, part in enumerate(PARTS)}
+
+
 def test_fraction_shares_and_disjoint():
     parts, words = assign("d", samples(), rule("fraction", val=0.2, test=0.1))
     assert {part: len(members) for part, members in parts.items()} == {"train": 70, "val": 20, "test": 10}

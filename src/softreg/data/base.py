@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import posixpath
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,6 +76,10 @@ class Dataset(ABC):
         """Class name → display colour, in the order of the class indices."""
         return self.palette
 
+    def remarks(self, options: Options) -> list[str]:
+        """Sentences that are told when the data are prepared, such as which files are left out."""
+        return []
+
     @abstractmethod
     def samples(self, options: Options, root: Path) -> list[Sample]:
         """All samples in a fixed order; ``root`` is the folder of the members extracted from ``archives``.
@@ -126,6 +132,16 @@ def pair(
 ) -> Sample:
     """The sample of an image file and a file of mask values."""
     return Sample(name, image_size(image), partial(read_pair, image, mask, codes), split, group)
+
+
+def spelled(text: str) -> str:
+    """A name in one spelling: without spaces around it, an accented letter as one character."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def as_id(path: str) -> str:
+    """The id of an image that a path names, in one spelling: `./a//b` is `a/b`."""
+    return posixpath.normpath(spelled(path))
 
 
 def lines_of(path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tqdm import tqdm
 
 from softreg.data import archives, arrays, datasets
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
+from softreg.data.remarks import shared, unlisted
 from softreg.data.split import Parts, assign
 from softreg.errors import UserError
 from softreg.files import digest, write_json
@@ -60,6 +62,8 @@ class Target:
 #: Of one image or many: pixels of each mask value, then of each level of each channel, (4, 256).
 Counts = NDArray[np.int64]
 Task = tuple[Target, int, Sample]
+#: Of one image: its counts, and a digest of the picture.
+Done = tuple[Counts, bytes]
 
 
 def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None) -> dict[str, Any]:
@@ -84,13 +88,14 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         _check_space(name, folder.parent, len(samples), size)
         fitting = size, options["fit"], len(about["classes"])
         targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
-        counts = _write_arrays(name, parts, targets, jobs or _cores())
+        counts, prints = _write_arrays(name, parts, targets, jobs or _cores())
         _check_classes(name, about["classes"], counts["train"])
         about |= _measured(parts, counts, size, len(about["classes"]))
         about["arrays"] = arrays.digests(whole)
         # In the form in which it has always been taken, so that it stays what it is.
         paired = {part: [about["arrays"][f"{part}/{name}.npy"] for name in ("images", "masks")] for part in PARTS}
         about["content_digest"] = digest([sources, paired, about["ids"], about["groups"]])
+        about["remarks"] = [*dataset.remarks(options), *shared(parts, prints), *unlisted(samples, parts)]
         write_json(whole / "dataset.json", about)
         _install(whole, folder)
     print(class_table(about))
@@ -98,8 +103,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
 
 
 def class_table(about: dict[str, Any]) -> str:
-    """The shares of each class among the valid pixels of each part, as text, from the contents of
-    ``dataset.json``.
+    """The shares of each class among the valid pixels of each part, and all remarks, as text, from the contents
+    of ``dataset.json``.
     """
     images = ", ".join(f"{len(about['ids'][part])} {part}" for part in PARTS)
     height, width = about["size"]
@@ -109,6 +114,7 @@ def class_table(about: dict[str, Any]) -> str:
     lines = [f"{about['name']}: {images} images of {height} × {width}; split: {about['split_rule']}"]
     lines.append(f"{'class':{wide}}" + "".join(f"{part:>10}" for part in PARTS))
     lines += [f"{row[0]:{wide}}" + "".join(f"{100 * share:8.2f} %" for share in row[1:]) for row in rows]
+    lines += [f"{about['name']}: {remark}" for remark in about["remarks"]]
     return "\n".join(lines)
 
 
@@ -182,10 +188,13 @@ def _check_space(name: str, folder: Path, images: int, size: tuple[int, int]) ->
         )
 
 
-def _write_arrays(name: str, parts: Parts, targets: dict[str, Target], jobs: int) -> dict[str, Counts]:
-    """Read, fit and write every image; the counts of each part."""
+def _write_arrays(
+    name: str, parts: Parts, targets: dict[str, Target], jobs: int
+) -> tuple[dict[str, Counts], dict[str, list[bytes]]]:
+    """Read, fit and write every image; the counts of each part, and the digests of its pictures."""
     total = sum(map(len, parts.values()))
-    counts = {}
+    counts: dict[str, Counts] = {}
+    prints: dict[str, list[bytes]] = {part: [] for part in parts}
     with (
         _workers(min(jobs, total // IMAGES_PER_WORKER)) as run,
         tqdm(total=total, desc=name, unit="image", disable=None) as progress,
@@ -193,10 +202,11 @@ def _write_arrays(name: str, parts: Parts, targets: dict[str, Target], jobs: int
         for part, samples in parts.items():
             tasks = [(targets[part], index, sample) for index, sample in enumerate(samples)]
             counts[part] = np.zeros((4, 256), np.int64)
-            for done in run(tasks):
-                counts[part] += done
+            for counted, print_ in run(tasks):
+                counts[part] += counted
+                prints[part].append(print_)
                 progress.update()
-    return counts
+    return counts, prints
 
 
 def _allocate(folder: Path, count: int, size: tuple[int, int], fit: str, classes: int) -> Target:
@@ -213,7 +223,7 @@ def _create(path: Path, shape: tuple[int, ...]) -> int:
 
 
 @contextmanager
-def _workers(jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[Counts]]]:
+def _workers(jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[Done]]]:
     """A map over tasks in ``jobs`` processes, in order; in this process where there is work for one only."""
     if jobs <= 1:
         yield lambda tasks: map(_work, tasks)
@@ -223,7 +233,7 @@ def _workers(jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[Counts]]
         yield lambda tasks: pool.map(_work, tasks, chunksize=_CHUNK)
 
 
-def _work(task: Task) -> Counts:
+def _work(task: Task) -> Done:
     """Prepare one image: read, check, fit and write it, and count what it holds."""
     target, index, sample = task
     image, mask = sample.read()
@@ -233,7 +243,8 @@ def _work(task: Task) -> Counts:
     target.write(index, fitted, fitted_mask)
     # Padding is no part of the picture: the channels' mean and standard deviation leave it out.
     picture = image if target.fit == "pad" else fitted
-    return np.concatenate([_histogram(fitted_mask), _histogram(picture)]).reshape(4, 256)
+    counts = np.concatenate([_histogram(fitted_mask), _histogram(picture)]).reshape(4, 256)
+    return counts, blake2b(bytes(str(image.shape), "ascii") + image.tobytes(), digest_size=16).digest()
 
 
 def _histogram(image: Array) -> NDArray[np.int64]:

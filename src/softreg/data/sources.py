@@ -41,11 +41,11 @@ def _files(options: Mapping[str, Any]) -> Iterator[Path]:
 def _listed(table: Path) -> list[Path]:
     """The images and masks that a table names; none where it cannot be read, which preparing will say."""
     try:
-        with table.open(newline="", encoding="utf-8") as file:
+        with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
-    return [table.parent / row[key] for row in rows for key in ("image", "mask") if row.get(key)]
+    return [table.parent / row[key].strip() for row in rows for key in ("image", "mask") if row.get(key)]
 
 
 def _digests(files: Sequence[Path], kept: Path) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from softreg.data.base import PARTS, Options, Sample, lines_of
+from softreg.data.base import PARTS, Options, Sample, as_id, lines_of
 from softreg.errors import UserError
 
 Parts = dict[str, list[Sample]]
@@ -80,10 +80,11 @@ def _list(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[st
     part_of: dict[str, str] = {}
     for part in PARTS:
         path = Path(split[f"{part}_list"])
-        for id_ in lines_of(path):
+        for line in lines_of(path):
+            id_ = line if line in known else as_id(line)
             if id_ not in known:
                 example = min(known, default="none")
-                raise UserError(f"{path} names {id_!r}, which is no image of {name} (an id looks like {example!r})")
+                raise UserError(f"{path} names {line!r}, which is no image of {name} (an id looks like {example!r})")
             if id_ in part_of:
                 raise UserError(f"{path} names {id_!r}, which is already in {part_of[id_]}: list each image once")
             part_of[id_] = part

@@ -23,12 +23,15 @@ from softreg.data.base import (
     Dataset,
     Options,
     Sample,
+    as_id,
     check_sizes,
     image_size,
     pair,
     read_image,
+    spelled,
 )
 from softreg.data.image_files import read_colours
+from softreg.data.remarks import few
 from softreg.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -57,6 +60,11 @@ class Folder(Dataset):
         if options["table"]:
             return _by_table(decoding, Path(options["table"]), options["split"]["column"])
         return _by_name(decoding, Path(options["images"]), Path(options["masks"]))
+
+    def remarks(self, options: Options) -> list[str]:
+        """What is left out of the two folders."""
+        folders = [] if options["table"] else [Path(options["images"]), Path(options["masks"])]
+        return [remark for folder in folders for remark in _left_out(folder)]
 
     def _decoding(self, options: Options) -> Decoding:
         colours = list(self.labels(options).values()) if options["palette"] else []
@@ -126,12 +134,29 @@ def _files(folder: Path, key: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}, which `{key}` of a folder data set names, is no folder")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise UserError(f"{path} and {found[path.stem]} have the same name: images pair with masks by name")
-            found[path.stem] = path
+    for path in filter(_is_taken, sorted(folder.iterdir())):
+        name = spelled(path.stem)
+        if name in found:
+            raise UserError(f"{path} and {found[name]} have the same name: images pair with masks by name")
+        found[name] = path
     return found
+
+
+def _is_taken(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _left_out(folder: Path) -> list[str]:
+    """A sentence on what else a folder holds, if it holds anything."""
+    names = sorted(path.name for path in folder.iterdir() if not _is_taken(path))
+    if not names:
+        return []
+    told = (
+        "1 entry of {} is left out, as it is no file"
+        if len(names) == 1
+        else (f"{len(names)} entries of {{}} are left out, as they are no files")
+    )
+    return [f"{told.format(folder)} with one of {', '.join(SUFFIXES)}: {few(names)}"]
 
 
 def _by_table(decoding: Decoding, table: Path, group_column: str) -> list[Sample]:
@@ -145,16 +170,26 @@ def _by_table(decoding: Decoding, table: Path, group_column: str) -> list[Sample
         raise UserError(f"{table} has no column {', '.join(sorted(missing))}: its first line must name image and mask")
     if not rows:
         raise UserError(f"{table} names no images")
-    return [_row_sample(decoding, table, number, row, group_column) for number, row in enumerate(rows, start=2)]
+    samples: dict[str, tuple[int, Sample]] = {}
+    for number, row in enumerate(rows, start=2):
+        sample = _row_sample(decoding, table, number, row, group_column)
+        if sample.id in samples:
+            before, _ = samples[sample.id]
+            raise UserError(
+                f"{table}, line {number}, names the image {sample.id}, as line {before} does: name each image once"
+            )
+        samples[sample.id] = number, sample
+    return [sample for _, sample in samples.values()]
 
 
 def _row_sample(decoding: Decoding, table: Path, number: int, row: dict[str, str | None], group_column: str) -> Sample:
-    image, mask, split = row["image"], row["mask"], row.get("split") or None
+    image, mask = ((row[key] or "").strip() for key in ("image", "mask"))
+    split, group = (spelled(row.get(key) or "") or None for key in ("split", group_column))
     if not image or not mask:
         raise UserError(f"{table}, line {number}, lacks an image or a mask")
     if split not in (*PARTS, None):
         raise UserError(f"{table}, line {number}, has the split {split!r}: accepted are {', '.join(PARTS)}")
-    return decoding.sample(image, table.parent / image, table.parent / mask, split, row.get(group_column) or None)
+    return decoding.sample(as_id(image), table.parent / image, table.parent / mask, split, group)
 
 
 def _hue(index: int) -> Colour:

@@ -1,0 +1,17 @@
+import pytest
+from published import options_of
+
+from softreg.data.sources import source_state
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_changed_image_of_a_table_is_noticed_however_the_table_is_written(tmp_path, monkeypatch, encoding):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").write_text("image,mask\n a.png ,b.png\n", encoding=encoding)
+    options = options_of(tmp_path, "folder", table="table.csv", classes=["a", "b"])
+    states = set()
+    for image, mask in (("1", "1"), ("22", "1"), ("22", "333")):
+        (tmp_path / "a.png").write_text(image)
+        (tmp_path / "b.png").write_text(mask)
+        states.add(source_state(options, "it"))
+    assert len(states) == 3
