@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class UserError(Exception):
@@ -19,6 +22,31 @@ def show(value: Any) -> str:
     """A value as it could stand in YAML, cut to 80 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def few(words: Sequence[str], between: str = ", ") -> str:
+    """The first three, and how many more there are."""
+    more = f"{' ' if between == ', ' else between}and {len(words) - 3} more" if len(words) > 3 else ""
+    return between.join(words[:3]) + more
+
+
+def each(make: Callable[[Item], Made], items: Sequence[Item], noun: str) -> list[Made]:
+    """What ``make`` makes of each item. Raises one UserError for all that it refuses, see `refuse`."""
+    made, faults = [], []
+    for item in items:
+        try:
+            made.append(make(item))
+        except UserError as error:
+            faults.append(str(error))
+    refuse(faults, len(items), noun)
+    return made
+
+
+def refuse(faults: Sequence[str], total: int, noun: str) -> None:
+    """Raise one UserError for all faults, if there are any: how many, and the first few."""
+    if faults:
+        count = f"{len(faults)} of {total} {noun} are refused: " if len(faults) > 1 else ""
+        raise UserError(count + few(faults, "; "))
 
 
 def suggestion(word: object, known: Collection[str], noun: str) -> str:

@@ -30,8 +30,10 @@ def own(tmp_path, monkeypatch):
         folder = tmp_path
 
         def remarks(self, **given):
-            options = options_of(tmp_path, "folder", images="images", masks="masks", classes=CLASSES, **given)
-            return datasets.load("folder").remarks(options)
+            given = {"images": "images", "masks": "masks", "classes": CLASSES} | given
+            options, dataset = options_of(tmp_path, "folder", **given), datasets.load("folder")
+            dataset.samples(options, tmp_path)
+            return dataset.remarks(options)
 
         def table(self, text, **given):
             (tmp_path / "data").mkdir(exist_ok=True)
@@ -118,6 +120,72 @@ def test_a_turned_picture_must_fit_its_mask_upright(own):
     own.write(masks={"a.png": encoded(blocks([0, 1, 2], 30, 20))})
     with pytest.raises(UserError, match=r"is 30 × 20 pixels, but its image .* is 20 × 30 \(height × width, upright\)"):
         [sample.read() for sample in own.samples()]
+
+
+TWO = ["background", "cell"]
+
+
+@pytest.mark.parametrize("given", [{}, {"ignore": 255}, {"ignore": None}])
+def test_masks_of_0_and_255_alone_are_two_classes_and_it_is_said(own, given):
+    masks = {"a.png": blocks([0, 255]), "b.png": blocks([0]), "c.png": blocks([255])}
+    own.write(
+        images={name: encoded(photo(1)) for name in masks}, masks={name: encoded(mask) for name, mask in masks.items()}
+    )
+    samples = own.samples(classes=TWO, **given)
+    for sample, mask in zip(samples, masks.values(), strict=True):
+        check(sample, photo(1), mask // 255)
+    assert own.remarks(classes=TWO, **given) == [
+        "the masks hold 0 and 255 alone: 255 is read as cell, and nothing is ignored"
+    ]
+
+
+def test_255_is_ignored_where_any_mask_holds_1(own):
+    masks = {"a.png": blocks([0, 255]), "b.png": blocks([0, 1, 255])}
+    own.write(
+        images={name: encoded(photo(1)) for name in masks}, masks={name: encoded(mask) for name, mask in masks.items()}
+    )
+    for sample, mask in zip(own.samples(classes=TWO), masks.values(), strict=True):
+        check(sample, photo(1), mask)
+    assert own.remarks(classes=TWO) == []
+
+
+def test_255_is_no_class_where_the_study_says_what_masks_hold(own):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
+    (sample,) = own.samples()
+    check(sample, photo(1), blocks([0, 255]))
+    (sample,) = own.samples(classes=TWO, ignore=0)
+    with pytest.raises(UserError, match="has the value 255"):
+        sample.read()
+    (sample,) = own.samples(classes=TWO, palette=[[0, 0, 0], [255, 255, 255]])
+    check(sample, photo(1), blocks([0, 1]))
+    assert own.remarks(classes=TWO, palette=[[0, 0, 0], [255, 255, 255]]) == []
+
+
+def test_all_faults_are_told_at_once(own):
+    good, wide = encoded(blocks([0, 1, 2])), encoded(blocks([0, 1, 2], 20, 31))
+    names = [f"{name}.png" for name in "abcde"]
+    own.write(images={name: encoded(photo(1)) for name in names}, masks=dict.fromkeys(names, wide) | {"c.png": good})
+    with pytest.raises(UserError) as refused:
+        own.samples()
+    told = "{0} is 20 × 31 pixels, but its image {1} is 20 × 30 (height × width, upright)"
+    first = [told.format(f"masks/{name}.png", f"images/{name}.png") for name in "abd"]
+    assert str(refused.value) == f"4 of 5 images with their masks are refused: {'; '.join(first)}; and 1 more"
+
+
+def test_all_that_do_not_pair_are_told_at_once(own):
+    mask = encoded(blocks([0]))
+    own.write(images=GOOD["images"] | {"b.png": encoded(photo(1))}, masks={"y.png": mask, "z.png": mask})
+    with pytest.raises(
+        UserError, match=r"4 of 4 names are refused: .*images/a\.png has no mask.*b\.png has no .*and 1 more"
+    ):
+        own.samples()
+
+
+def test_all_faults_of_a_table_are_told_at_once(own):
+    own.write(**GOOD)
+    rows = "../images/a.png,\n,b\n../images/a.png,../masks/a.png\n"
+    with pytest.raises(UserError, match=r"2 of 3 lines are refused: .*line 2, lacks .*; .*line 3, lacks an image"):
+        own.table("image,mask\n" + rows)
 
 
 def test_ignore_value(own):

@@ -171,18 +171,21 @@ def test_a_failure_leaves_nothing_behind(tmp_path, jobs):
     assert list((tmp_path / "data").iterdir()) == []
 
 
-def test_an_image_of_another_size_than_its_sample_says(tmp_path, own):
-    options, written = own
-    # An orientation that stands behind the pixels, where a header does not tell it.
-    exif = Image.Exif()
+def turned_behind_its_pixels(upright):
+    """A PNG whose orientation stands behind the pixels, where a header does not tell it."""
+    exif, buffer = Image.Exif(), io.BytesIO()
     exif[0x0112] = 6
-    stored, buffer = np.ascontiguousarray(np.rot90(written["3"][0])), io.BytesIO()
-    Image.fromarray(stored).save(buffer, "PNG", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(buffer, "PNG", exif=exif)
     content = buffer.getvalue()
     start, end = content.index(b"eXIf") - 4, content.index(b"IEND") - 4
     after = start + 12 + int.from_bytes(content[start : start + 4])  # length, name and sum
-    moved = content[:start] + content[after:end] + content[start:after] + content[end:]
-    (tmp_path / "images" / "3.png").write_bytes(moved)
+    return content[:start] + content[after:end] + content[start:after] + content[end:]
+
+
+def test_an_image_of_another_size_than_its_sample_says(tmp_path, own):
+    options, written = own
+    for name, upright in zip(("images", "masks"), written["3"], strict=True):
+        (tmp_path / name / "3.png").write_bytes(turned_behind_its_pixels(upright))
     with pytest.raises(UserError, match="3 is 16 × 24 pixels, and 24 × 16 by its header: save it anew"):
         prepare("mine", options(), tmp_path, tmp_path / "out", 1)
 
@@ -218,6 +221,41 @@ def test_what_the_data_set_says_of_its_files_is_told(tmp_path, own, capsys):
     (remark,) = prepare("mine", options(), tmp_path, tmp_path / "out", 1)["remarks"]
     assert "1 entry of" in remark
     assert remark in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_all_wrong_masks_are_told_at_once(tmp_path, jobs):
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(80):
+            wrong = name == "masks" and number % 2
+            Image.fromarray(np.full((8, 8), 90 + number if wrong else 0, np.uint8)).save(
+                tmp_path / name / f"{number:02d}.png"
+            )
+    paths = {name: str(tmp_path / name) for name in ("images", "masks")}
+    options = options_of(tmp_path, kind="folder", classes=CLASSES, **paths)
+    with pytest.raises(UserError, match=r"^40 of 80 images are refused: (.*has the value.*; ){3}and 37 more$"):
+        prepare("mine", options, tmp_path, tmp_path / "data" / "out", jobs)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_masks_of_0_and_255_train_two_classes(tmp_path, capsys):
+    for name, levels in (("images", (30, 200)), ("masks", (0, 255))):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            half = np.repeat(np.array(levels, np.uint8), [3 + number % 3, 5 - number % 3])
+            Image.fromarray(np.tile(half, (8, 1))).save(tmp_path / name / f"{number}.png")
+    paths = {name: str(tmp_path / name) for name in ("images", "masks")}
+    about = prepare(
+        "mine",
+        options_of(tmp_path, kind="folder", classes=["background", "cell"], **paths),
+        tmp_path,
+        tmp_path / "out",
+        1,
+    )
+    assert all(0.3 < share < 0.7 for shares in about["class_shares"].values() for share in shares)
+    assert set(about["ignore_share"].values()) == {0}
+    assert "255 is read as cell" in capsys.readouterr().out
 
 
 def test_a_class_without_a_training_pixel(tmp_path, own):

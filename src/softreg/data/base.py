@@ -107,10 +107,15 @@ def recode(values: NDArray[np.integer[Any]], codes: Mapping[int, int], path: Pat
 
 def check_sizes(image: Array, mask: Array, image_path: Path, mask_path: Path) -> None:
     """Raise :class:`UserError` where image and mask differ in height or width."""
-    if image.shape[:2] != mask.shape:
+    check_heights_and_widths(image.shape[:2], mask.shape, image_path, mask_path)
+
+
+def check_heights_and_widths(image: tuple[int, ...], mask: tuple[int, ...], image_path: Path, mask_path: Path) -> None:
+    """As `check_sizes`, of (H, W) alone."""
+    if image != mask:
         raise UserError(
-            f"{mask_path} is {mask.shape[0]} × {mask.shape[1]} pixels, but its image {image_path} is "
-            f"{image.shape[0]} × {image.shape[1]} (height × width, upright)"
+            f"{mask_path} is {mask[0]} × {mask[1]} pixels, but its image {image_path} is "
+            f"{image[0]} × {image[1]} (height × width, upright)"
         )
 
 

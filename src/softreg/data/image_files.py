@@ -49,10 +49,14 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def image_size(path: Path) -> tuple[int, int]:
     """(H, W) in pixels of the upright picture, from the file's header alone."""
     with opened(path) as image:
-        # Pillow tells the upright size of a TIFF, and the stored one of all others. The method of a PNG would read
-        # all pixels to find an orientation behind them.
-        turned = image.format != "TIFF" and Image.Image.getexif(image).get(Base.Orientation) in (5, 6, 7, 8)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return _size(image)
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """As `image_size`, of a mask. Raises :class:`UserError` for a format that does not keep each value."""
+    with opened(path) as image:
+        _check_exact(image, path)
+        return _size(image)
 
 
 def read_image(path: Path) -> Array:
@@ -94,6 +98,13 @@ def read_values(path: Path) -> NDArray[np.integer[Any]]:
     if image.mode == "L" and bits in (2, 4):
         return values // (255 // (2**bits - 1))  # type: ignore[no-any-return]
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    # Pillow tells the upright size of a TIFF, and the stored one of all others. The method of a PNG would read all
+    # pixels to find an orientation behind them.
+    turned = image.format != "TIFF" and Image.Image.getexif(image).get(Base.Orientation) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _converted(image: Image.Image, path: Path, mode: str) -> Array:

@@ -30,7 +30,7 @@ from softreg.data import archives, arrays, datasets
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.remarks import shared, unlisted
 from softreg.data.split import Parts, assign
-from softreg.errors import UserError
+from softreg.errors import UserError, refuse
 from softreg.files import digest, write_json
 
 #: Starting a worker takes about as long as reading this many images.
@@ -62,8 +62,8 @@ class Target:
 #: Of one image or many: pixels of each mask value, then of each level of each channel, (4, 256).
 Counts = NDArray[np.int64]
 Task = tuple[Target, int, Sample]
-#: Of one image: its counts, and a digest of the picture.
-Done = tuple[Counts, bytes]
+#: Of one image: its counts and a digest of the picture, or what is wrong with it.
+Done = tuple[Counts, bytes] | str
 
 
 def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: int | None = None) -> dict[str, Any]:
@@ -191,7 +191,11 @@ def _check_space(name: str, folder: Path, images: int, size: tuple[int, int]) ->
 def _write_arrays(
     name: str, parts: Parts, targets: dict[str, Target], jobs: int
 ) -> tuple[dict[str, Counts], dict[str, list[bytes]]]:
-    """Read, fit and write every image; the counts of each part, and the digests of its pictures."""
+    """Read, fit and write every image; the counts of each part, and the digests of its pictures.
+
+    Raises :class:`UserError` once all are read, for all that are refused.
+    """
+    faults: list[str] = []
     total = sum(map(len, parts.values()))
     counts: dict[str, Counts] = {}
     prints: dict[str, list[bytes]] = {part: [] for part in parts}
@@ -202,10 +206,14 @@ def _write_arrays(
         for part, samples in parts.items():
             tasks = [(targets[part], index, sample) for index, sample in enumerate(samples)]
             counts[part] = np.zeros((4, 256), np.int64)
-            for counted, print_ in run(tasks):
-                counts[part] += counted
-                prints[part].append(print_)
+            for done in run(tasks):
                 progress.update()
+                if isinstance(done, str):
+                    faults.append(done)
+                    continue
+                counts[part] += done[0]
+                prints[part].append(done[1])
+    refuse(faults, total, "images")
     return counts, prints
 
 
@@ -235,7 +243,13 @@ def _workers(jobs: int) -> Iterator[Callable[[Sequence[Task]], Iterator[Done]]]:
 
 def _work(task: Task) -> Done:
     """Prepare one image: read, check, fit and write it, and count what it holds."""
-    target, index, sample = task
+    try:
+        return _prepared(*task)
+    except UserError as error:
+        return str(error)
+
+
+def _prepared(target: Target, index: int, sample: Sample) -> tuple[Counts, bytes]:
     image, mask = sample.read()
     _check_size(sample, mask)
     _check_mask(sample, mask, target.classes)

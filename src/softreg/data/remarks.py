@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from softreg.data.base import Sample
-
-_FEW = 3
-
-
-def few(names: Sequence[str], between: str = ", ") -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return between.join(names[:_FEW]) + more
+from softreg.errors import few
 
 
 def unlisted(samples: Sequence[Sample], parts: Mapping[str, Sequence[Sample]]) -> list[str]:
