@@ -155,6 +155,7 @@ def _check(options: argparse.Namespace) -> int | None:
 
 
 def _check_study(file: Path) -> None:
+    from softreg.contract.own_images import look
     from softreg.study.config import load_study
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
@@ -162,6 +163,12 @@ def _check_study(file: Path) -> None:
     from softreg.study.roles import checks_told, compared
 
     study = load_study(file)
+    own = [
+        line
+        for name, entry in joined(study.datasets).items()
+        if entry["kind"] == "folder"
+        for line in look(name, entry)
+    ]
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
         print(f"{study.name} has no penalty of kind none: no differences to it will be shown")
     folds = f" in {study.evaluation['folds']} outer folds" if study.evaluation["folds"] else ""
@@ -170,6 +177,7 @@ def _check_study(file: Path) -> None:
         f"{len(compared(study.penalties))} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} "
         f"final paths, {count_cells(study)} cells"
     )
+    print(*own, sep="\n", end="\n" if own else "")
     print(f"{budgets(study.penalties)} {race_told(vars(study))}".strip())
     print(checks_told(study.penalties))
     print(_decidable(study), end="")

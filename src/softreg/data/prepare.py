@@ -84,7 +84,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         _check_ids(name, samples)
         parts, rule = assign(name, samples, options["split"])
         about = _described(name, dataset, options, rule)
-        size, whole = _common_size(name, samples, options), Path(scratch) / "prepared"
+        size, whole = common_size(name, samples, options), Path(scratch) / "prepared"
         _check_space(name, folder.parent, len(samples), size)
         fitting = size, options["fit"], len(about["classes"])
         targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
@@ -162,7 +162,7 @@ def _check_ids(name: str, samples: Sequence[Sample]) -> None:
         raise UserError(f"`datasets.{name}` names the image {id_!r} twice: ids must be unique")
 
 
-def _common_size(name: str, samples: Sequence[Sample], options: Options) -> tuple[int, int]:
+def common_size(name: str, samples: Sequence[Sample], options: Options) -> tuple[int, int]:
     """The size (H, W) of all prepared images: as the study says, else the largest height and width."""
     largest = max(sample.size[0] for sample in samples), max(sample.size[1] for sample in samples)
     if options["size"] is None:

@@ -1,0 +1,82 @@
+"""A look at a user's files before any job: no wrong path, pair or mask that shows in a sample goes further."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from softreg.cli import main
+from softreg.contract.own_images import look
+from softreg.errors import UserError
+from softreg.study.config import load_study
+
+STUDY = {"models": {"convnet": {}}, "penalties": {"none": {}}}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes 30 images with masks, and a study of them; its file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            level = 8 * number if name == "images" else number % 2
+            Image.new("L", (16, 16), level).save(tmp_path / name / f"{number:02d}.png")
+
+    def write(folds=None, **given):
+        entry = {"kind": "folder", "images": "images", "masks": "masks", "classes": ["a", "b"]} | given
+        study = STUDY | {"datasets": {"mine": entry}, "evaluation": {"folds": folds}}
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+        return tmp_path / "study.yaml"
+
+    return write
+
+
+def looked(file):
+    return look("mine", load_study(file).datasets["mine"])
+
+
+def test_good_files(write):
+    Path("images/notes.txt").write_text("")
+    done, left = looked(write())
+    assert done == "mine: 30 images, 20 of them read without a fault"
+    assert left.startswith("mine: 1 entry of images is left out")
+
+
+def test_softreg_check_looks_once_whatever_the_folds_and_writes_nothing(write, tmp_path, capsys):
+    study = str(write(folds=5))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["check", study]) == 0
+    assert capsys.readouterr().out.count("mine: 30 images, 20 of them read without a fault") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["check", str(write(masks="mask"))]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "mask, which `masks` of a folder data set names, is no folder" in said.err
+
+
+def test_a_missing_table(write):
+    with pytest.raises(UserError, match=r"t\.csv cannot be read as a CSV file"):
+        looked(write(images=None, masks=None, table="t.csv"))
+
+
+def test_values_that_no_class_has(write):
+    for number in range(30):
+        Image.fromarray(np.full((16, 16), 7, np.uint8)).save(f"masks/{number:02d}.png")
+    with pytest.raises(UserError, match=r"20 of 20 images that were read are refused: masks/00\.png has the value 7"):
+        looked(write())
+
+
+def test_a_split_that_cannot_be(write):
+    for part, name in (("train", "00"), ("val", "01"), ("test", "x")):
+        Path(f"{part}.txt").write_text(name)
+    lists = {f"{part}_list": f"{part}.txt" for part in ("train", "val", "test")}
+    with pytest.raises(UserError, match=r"test\.txt names 'x', which is no image of mine"):
+        looked(write(split={"rule": "list", **lists}))
+
+
+def test_a_size_that_is_too_small(write):
+    with pytest.raises(UserError, match=r"`datasets\.mine\.size` is \[8, 8\], smaller than images of up to 16 × 16"):
+        looked(write(size=[8, 8]))
