@@ -188,6 +188,24 @@ def test_all_faults_of_a_table_are_told_at_once(own):
         own.table("image,mask\n" + rows)
 
 
+def test_values_that_the_study_gives_to_each_class(own):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([1, 2, 3, 255]))})
+    # A trimap: 1 pet, 2 background, 3 their border.
+    (sample,) = own.samples(classes=["background", "pet"], values=[[2, 255], 1], ignore=3)
+    check(sample, photo(1), np.select([blocks([1, 2, 3, 255]) == v for v in (1, 2, 3, 255)], [1, 0, 255, 0]))
+    (sample,) = own.samples(classes=["background", "pet"], values=[2, 1], ignore=3)
+    with pytest.raises(UserError, match="has the value 255 at row 0, column 24: accepted are 1, 2, 3"):
+        sample.read()
+
+
+@pytest.mark.parametrize(("values", "expected"), [([0, 255], [0, 1]), ([255, 0], [1, 0]), ([0, 1], [0, 255])])
+def test_given_values_come_before_a_value_to_ignore_by_default(own, values, expected):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
+    (sample,) = own.samples(classes=TWO, values=values)
+    check(sample, photo(1), blocks(expected))
+    assert own.remarks(classes=TWO, values=values) == []
+
+
 def test_ignore_value(own):
     own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 7, 2]))})
     (sample,) = own.samples(ignore=7)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from softreg.errors import UserError
+from softreg.files import digest
 from softreg.study import folds
 from softreg.study.config import load_study, stride_of
 from softreg.study.matrix import count_cells
@@ -53,6 +54,15 @@ def test_the_least_study_has_every_default(load):
     assert study.selection == {"scorer": "holdout", "folds": 5, "rule": "best", "search": "grid"}
     assert study.resources == {"threads": 1, "gpu": 0, "mem_mb": 4000, "runtime": 120, "seeds_per_job": 1}
     assert study.mirrors == []
+
+
+@pytest.mark.parametrize("given", ["table: t.csv", "table: t.csv, values: null"])
+def test_a_key_without_a_value_is_no_part_of_what_earlier_studies_are_known_by(load, given):
+    entry = load(FOLDER.replace("OWN", given)).datasets["own"]
+    before = {"kind", "size", "fit", "split", "images", "masks", "table", "classes", "palette", "ignore"}
+    assert set(entry) == before
+    # As it was when studies were first prepared under it.
+    assert digest(entry) == "fff612aca78ab3c1cba64713a385395dfd45541359cf3ee6d78b3e62a18eed28"
 
 
 def test_split_rules_default_by_kind(load):
@@ -403,6 +413,27 @@ WRONG = {
     "colour of two classes": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [0, 0, 0]]"),
         "datasets.own.palette holds [0, 0, 0] twice; give each class its own colour",
+    ),
+    "too few values": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, 2, 3]"),
+        "datasets.own.values has 3 entries; give 2, one for each of classes",
+    ),
+    "value of two classes": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, [2, 1]]"),
+        "datasets.own.values holds 1 twice; give each value to one class",
+    ),
+    "values and colours": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, 2], palette: [[0, 0, 0], [1, 1, 1]]"),
+        "datasets.own has values and palette; give values where masks hold values, a palette where they hold colours",
+    ),
+    "a value of a class to ignore": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, 2], ignore: 2"),
+        "datasets.own.ignore is 2, which values give to a class; give another value, or null",
+    ),
+    "a value that no byte holds": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, 256]"),
+        "datasets.own.values is [1, 256]; give null or a list of 2 or more values, "
+        "each a whole number from 0 to 255 or a list of such",
     ),
     "a value to ignore among colours": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: 7"),

@@ -45,16 +45,17 @@ class Decoding:
     """
 
     def __init__(self, options: Options, pairs: Sequence[Pair]) -> None:
-        ignore = options["ignore"]
-        self.values = {index: index for index in range(len(options["classes"]))}
+        ignore, given = options["ignore"], options.get("values")
+        self.values = _table(given or range(len(options["classes"])))
         self.colours = {_colour(colour): index for index, colour in enumerate(options["palette"] or [])}
         self.told: list[str] = []
-        if isinstance(ignore, int):
-            self.values[ignore] = IGNORE
-        elif ignore is not None:
+        if isinstance(ignore, list):
             self.colours[_colour(ignore)] = IGNORE
-        may_be_white = len(options["classes"]) == 2 and ignore in (WHITE, None) and not self.colours
-        if may_be_white and _are_white([pair.mask for pair in pairs]):
+        # What is given to a class is that class, though 255 is ignored by default.
+        elif ignore is not None and not (given and ignore in self.values):
+            self.values[ignore] = IGNORE
+        declared = bool(given or self.colours or ignore not in (WHITE, None))
+        if not declared and len(options["classes"]) == 2 and _are_white([pair.mask for pair in pairs]):
             # As programs paint a mask of two classes. Were 255 ignored here, one class would be left.
             self.values = {0: 0, WHITE: 1}
             name = options["classes"][1]
@@ -72,6 +73,13 @@ class Decoding:
         if not self.colours:
             return pair(name, image, mask, self.values, split, group)
         return Sample(name, size, partial(_read_colours, image, mask, self.colours), split, group)
+
+
+def _table(values: Sequence[int | list[int]]) -> dict[int, int]:
+    """Class index by mask value, from the value of each class, or its values."""
+    return {
+        value: index for index, entry in enumerate(values) for value in (entry if isinstance(entry, list) else [entry])
+    }
 
 
 def _colour(levels: Sequence[int]) -> Colour:

@@ -151,6 +151,9 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
         entry = entry | {"lambda": [_as_number(value) for value in grid]}
     validate(entry, definition, where)
     complete = filled(entry, definition)
+    if section == "datasets" and complete["kind"] == "folder" and complete["values"] is None:
+        # Results are known by what entries say, and those without the key are older than it.
+        del complete["values"]
     if section == "penalties":
         complete["lambda"] = _grid(complete["lambda"], f"{dotted(where)}.lambda")
         if isinstance(rates := complete["training"].get("lr"), list):
@@ -406,7 +409,25 @@ def _check_folder(where: str, dataset: Mapping[str, Any]) -> None:
         raise Violation(f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes")
     if palette is not None and (twice := first_duplicate(palette)) is not None:
         raise Violation(f"{where}.palette holds {show(twice)} twice; give each class its own colour")
+    if (values := dataset.get("values")) is not None:
+        _check_values(where, values, dataset)
     _check_ignore(where, palette, dataset["ignore"])
+
+
+def _check_values(where: str, values: Sequence[Any], dataset: Mapping[str, Any]) -> None:
+    """Raise Violation where ``values`` do not give each class its own; 255, the default of ignore, may be one."""
+    classes, ignore = dataset["classes"], dataset["ignore"]
+    if dataset["palette"] is not None:
+        raise Violation(
+            f"{where} has values and palette; give values where masks hold values, a palette where they hold colours"
+        )
+    if len(values) != len(classes):
+        raise Violation(f"{where}.values has {len(values)} entries; give {len(classes)}, one for each of classes")
+    each = [value for entry in values for value in (entry if isinstance(entry, list) else [entry])]
+    if (twice := first_duplicate(each)) is not None:
+        raise Violation(f"{where}.values holds {show(twice)} twice; give each value to one class")
+    if ignore in each and ignore != 255:
+        raise Violation(f"{where}.ignore is {ignore}, which values give to a class; give another value, or null")
 
 
 def _check_ignore(where: str, palette: Any, ignore: Any) -> None:
