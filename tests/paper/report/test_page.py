@@ -105,6 +105,14 @@ def test_text_of_the_study_and_of_answers_is_escaped(parsed):
     assert not {"on", "at"} & {tag for tag, _ in parsed.tags}
 
 
+def test_what_preparing_told_of_the_data_is_repeated(made, parsed, monkeypatch):
+    told = "1 picture lies in more than one part, pixel for pixel: <a> (train) = b (test)"
+    assert told not in parsed.text
+    monkeypatch.setitem(made.scores.datasets["brain"], "remarks", [told])
+    page_ = Page(page.render(made.scores, made.frame, studies.answers(), made.figures))
+    assert page_.text.count(f"{told}.") == 1
+
+
 def test_data_cannot_end_the_element_that_they_stand_in():
     text = str(page._as_script({"log": "</script><!--<script>"}))
     assert "<" not in text
