@@ -144,6 +144,14 @@ def test_a_file_of_several_pages_is_refused(tmp_path, form, options, read):
         read(saved(tmp_path, stack(form, **options)))
 
 
+@pytest.mark.parametrize("form", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_a_file_that_is_cut_anywhere_is_told_in_one_sentence(tmp_path, form):
+    whole = stack(form)
+    for length in range(1, len(whole), len(whole) // 40):
+        with pytest.raises(UserError, match=r"a\.png (cannot be read as an image|holds \d pages)"):
+            read_image(saved(tmp_path, whole[:length]))
+
+
 def test_a_photograph_with_previews_is_its_first_picture(tmp_path):
     greys = [Image.new("L", (30, 20), level) for level in (200, 100)]
     greys[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=greys[1:])

@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path} cannot be read as an image: its format is unknown") from None
+        raise UserError(f"{path} cannot be read as an image: its format, channels or bits are unknown") from None
     # Pillow raises SyntaxError and ValueError for some broken files, and its bomb error derives from
     # Exception.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -119,9 +119,7 @@ def _check_whole(image: Image.Image, path: Path) -> None:
     if image.format not in _FORMATS:
         known = ", ".join(_FORMATS)
         raise UserError(f"{path} has the format {image.format}: accepted are {known}; convert it to PNG")
-    # The first picture of an MPO is the photograph.
-    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    if pages > 1:
+    if (pages := _pages(image)) > 1:
         raise UserError(f"{path} holds {pages} pages or frames, of which one can be used: save each to its own file")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
@@ -131,6 +129,14 @@ def _check_whole(image: Image.Image, path: Path) -> None:
             raise UserError(
                 f"{path} has {samples} channels, of which {colours} can be used: save the image's {colours} alone"
             )
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pages or frames there are to choose from; the first picture of an MPO is the photograph."""
+    try:
+        return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except Exception as error:  # Of a file that is cut, Pillow raises what it meets: TypeError, IndexError, EOFError.
+        raise OSError(f"its pages cannot be counted: {error}") from error
 
 
 def _check_exact(image: Image.Image, path: Path) -> None:
