@@ -18,7 +18,7 @@ MEANINGS = {
     "undecided": "undecided at this n",
     "not answerable": "not answerable by this design",
     "not answered: predicts one class": "not answered: predicts one class",
-    "not answered: as grey levels alone": "not answered: no better than grey levels alone",
+    "not answered: as grey levels alone": "not answered: as grey levels alone",
 }
 """Each word of a verdict as the page says it."""
 
