@@ -1,5 +1,6 @@
 """Checks of a study: shown in the diagnosis with the difference that scipy finds, and nowhere in the comparisons."""
 
+import pyarrow.compute as pc
 import pytest
 import synthetic
 from scipy.stats import ttest_1samp
@@ -9,6 +10,7 @@ from softreg.paper import checks
 from softreg.paper.report import write_report
 from softreg.paper.scores import Scores
 from softreg.paper.tables import write_tables
+from softreg.scoring import records
 from softreg.scoring.gather import gather
 from softreg.study.keys import group_spec
 
@@ -91,14 +93,21 @@ def test_the_weakest_strength_is_held_against_no_penalty_on_validation(scores):
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 
+def placebo(**changes):
+    return {"placebo": ENTRIES["placebo"] | changes}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"l1": {"training": {"epochs": 20}}}, "penalties.l1.training.epochs: entries that are compared"),
-        ({"placebo": {"kind": "l1", "lambda": [1e-12, 1e-11], "check": True}}, "2 trials"),
+        (placebo(**{"lambda": [1e-12, 1e-11]}), "2 trials"),
+        (placebo(training={"lr": 0.5}), "no entry of kind none has the same training"),
+        (placebo(**{"lambda": [1e-3]}), "its λ is 1e-3; give one that does nothing, at most 1e-9"),
+        (placebo(training={"epochs": 20}), "penalties.placebo.training.epochs: a placebo trains as long as the others"),
         (
-            {"placebo": {"kind": "l1", "lambda": [1e-12], "check": True, "training": {"lr": 0.5}}},
-            "no entry of kind none",
+            {"longer": {"kind": "none", "training": {"epochs": 10}, "check": True}},
+            "penalties.longer.training.epochs is 10, and model convnet trains 10; give more, such as 20",
         ),
     ],
 )
@@ -112,3 +121,30 @@ def test_an_entry_that_becomes_a_check_keeps_its_networks(tmp_path):
     given = [{"none": {}, "placebo": each} for each in (entry, entry | {"check": True})]
     before, after = (group_spec(synthetic.make_study(tmp_path, penalties=each), group) for each in given)
     assert before == after
+
+
+def test_of_networks_that_have_learnt_nothing_a_check_tells_nothing(tmp_path, monkeypatch):
+    # Nine in ten pixels are wrong, where the best single class has one in three right.
+    monkeypatch.setattr(synthetic, "ERROR", dict.fromkeys(["0", "1e-5", "1e-4", "1e-3", "1e-12"], 0.9))
+    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
+    study = synthetic.make_study(tmp_path, penalties=ENTRIES, seeds=seeds)
+    synthetic.make_results(study, tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    assert set(checks.table(scores)["told"]) == {"not answered: predicts one class"}
+    assert checks.weakest(scores).empty
+
+
+def test_a_tuning_seed_that_lacks_a_fold_is_not_compared(tmp_path):
+    kfold = {"scorer": "kfold", "folds": 3}
+    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
+    study = synthetic.make_study(tmp_path, penalties={"none": {}, "l1": ENTRIES["l1"]}, seeds=seeds, selection=kfold)
+    synthetic.make_results(study, tmp_path)
+    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    assert checks.weakest(scores)["seeds"].tolist() == [3]
+    table = records.read([scores.folder / "sweep-val.parquet"])
+    lost = pc.and_(pc.equal(table["seed"], 1), pc.and_(pc.equal(table["fold"], 2), pc.equal(table["lambda"], "1e-5")))
+    for file in scores.folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "sweep-val.parquet").unlink()
+    records.write(table.filter(pc.invert(lost)), tmp_path / "sweep-val.parquet")
+    assert checks.weakest(Scores(tmp_path))["seeds"].tolist() == [2]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from softreg.paper.questions import gain
+from softreg.paper.questions import gain, premise
 from softreg.paper.questions.answer import FEWEST_SEEDS
 from softreg.paper.questions.estimates import columns_of, over_seeds, plural
 from softreg.paper.scores import Counts, Scores
@@ -41,7 +41,10 @@ def _row(every: Scores, group: Group, counts: dict[str, Counts]) -> dict[str, An
     entry, reference = every.study["penalties"][group[2]], str(every.reference_of(group[2]))
     both = {name: counts[name] for name in (group[2], reference) if name in counts}
     found = gain.resample(every, group[0], both).estimate(group[2], reference) if len(both) == 2 else over_seeds([])
-    told = {"told": in_words(found, entry, every.label(reference), every.rope), "what": _what(entry)}
+    words = in_words(found, entry, every.label(reference), every.rope)
+    if lacking := premise.lacking(every, [group[0]], group[1], [group[2], reference]):
+        words = lacking.word
+    told = {"told": words, "what": _what(entry)}
     return _names(group) | {"reference": reference} | _difference(found) | told
 
 
@@ -80,13 +83,14 @@ def weakest(scores: Scores) -> pd.DataFrame:
     """Of each entry that has several λ, the weakest against no penalty, on validation: columns `WEAKEST`.
 
     ``difference`` is in points of mIoU, paired by tuning seed, a mean with its 95 % t-interval over these. Near 0, the
-    grid begins where the penalty does nothing; if not, weaker strengths are missing.
+    grid begins where the penalty does nothing; if not, weaker strengths are missing. Of entries whose reference has
+    learnt nothing, there is no row: they would be near 0 whatever a penalty does.
     """
     seeds = scores.sweep_seeds.set_index([*GROUP, "lambda"])
     rows = []
     for dataset, model, name in scores.groups:
         grid, reference = scores.study["penalties"][name]["lambda"], scores.reference_of(name)
-        if len(grid) < 2 or reference is None:
+        if len(grid) < 2 or reference is None or (dataset, model, reference) in premise.unlearnt(scores):
             continue
         keys = (dataset, model, name, grid[0]), (dataset, model, reference, "0")
         mine, plain = (seeds[seeds.index == key].set_index("seed")["miou"] for key in keys)

@@ -241,9 +241,15 @@ class Scores:
 
     @cached_property
     def sweep_seeds(self) -> pd.DataFrame:
-        """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`."""
-        table = self._records("sweep-val", select.SCORED)
-        return records.to_cells(table, [*select.GROUP, "lambda", "seed"])
+        """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`.
+
+        A seed that lacks a fold has no row: it would be of other images.
+        """
+        table, keys = self._records("sweep-val", select.SCORED), [*select.GROUP, "lambda", "seed"]
+        cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
+        count = cells.groupby(keys).size().rename("count").reset_index()
+        wanted = self.folds or select.folds_of(self.study["selection"])
+        return records.to_cells(table, keys).merge(count.loc[count["count"] == wanted, keys], on=keys)
 
     @cached_property
     def final_test(self) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from softreg.study import keys, matrix
 from softreg.study.cells import choice_file, path_folder
 from softreg.study.config import Study
 from softreg.study.fingerprint import code_fingerprint, module_of
-from softreg.study.lambdas import trials_of
+from softreg.study.lambdas import trials_left, trials_of
 from softreg.study.matrix import Group, TrainingPath
 
 _LENGTH = 16
@@ -122,7 +122,11 @@ class Graph:
     def _race(self, path: TrainingPath) -> list[object]:
         """What decides which trials a path trains, where a race does."""
         before = [self.train(each).key for each in matrix.raced_before(self.study, path)]
-        return [before, code_fingerprint("softreg.scoring.race")] if before else []
+        if not before:
+            return []
+        trials = len(trials_of(self.study.penalties[path.penalty]))
+        left = trials_left(trials, self.study.seeds["tuning"].index(path.seed))
+        return [before, left, code_fingerprint("softreg.scoring.race")]
 
     def _select(self, group: Group) -> Job:
         """The job that selects λ̂ of a group."""

@@ -250,7 +250,7 @@ def unfinished(scores: Path) -> str:
     if others.empty:
         return ""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(others["status"].value_counts().items()))
-    reason = next((text for text in others["reason"] if text), "")
+    reason = next((text for text in others.loc[others["status"] != NOT_RUN, "reason"] if text), "")
     return f"{len(others)} of {len(cells)} cells did not finish ({counts}): {reason or 'see the report'}"
 
 

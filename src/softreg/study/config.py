@@ -33,6 +33,8 @@ _CONVNET_STRIDE = 4
 #: Data terms that class weights, and smoothed labels, have a meaning for.
 WEIGHTED = ("cross_entropy", "focal", "cross_entropy_dice", "focal_dice")
 SMOOTHABLE = ("cross_entropy", "cross_entropy_dice", "squared_error", "smooth_l1")
+#: The strongest λ of a placebo.
+PLACEBO = 1e-9
 _LISTS = ("train_list", "val_list", "test_list")
 
 
@@ -551,7 +553,35 @@ def _check_role(study: Study, name: str) -> None:
     if (trials := len(trials_of(entry))) > 1:
         raise Violation(f"{where} is a check and has {trials} trials; give it one λ and one learning rate")
     if reference_of(study.penalties, name) is None:
-        raise Violation(f"{where} is a check and has no entry of kind none and its training to differ from; add one")
+        raise Violation(
+            f"{where} is a check, and no entry of kind none has the same training (but for epochs) to hold it against; "
+            "add one, with one learning rate where the others list several"
+        )
+    if entry["kind"] != "none":
+        _check_placebo(where, entry)
+    elif "epochs" in entry["training"]:
+        _check_longer(study, name)
+
+
+def _check_placebo(where: str, entry: Mapping[str, Any]) -> None:
+    if float(entry["lambda"][0]) > PLACEBO:
+        raise Violation(
+            f"{where} is a check by a penalty, and its λ is {entry['lambda'][0]}; give one that does nothing, at most "
+            f"{spell(PLACEBO)}, such as 1e-12"
+        )
+    if "epochs" in entry["training"]:
+        raise Violation(f"{where}.training.epochs: a placebo trains as long as the others; leave it out, or take none")
+
+
+def _check_longer(study: Study, name: str) -> None:
+    entry = study.penalties[name]
+    for model in entry["models"] or study.models:
+        epochs, others = entry["training"]["epochs"], study.training_of(model)["epochs"]
+        if epochs <= others:
+            raise Violation(
+                f"penalties.{name}.training.epochs is {epochs}, and model {model} trains {others}; give more, such as "
+                f"{2 * others}, or name other models under `models`"
+            )
 
 
 def _check_crop(where: str, crop: int | list[int], model: str, stride: int) -> None:

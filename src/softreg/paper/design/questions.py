@@ -72,7 +72,13 @@ def _gain(design: Design) -> tuple[str, str]:
     word, text = _held(design.half_widths(), design.rope, "primary contrasts")
     known = dict.fromkeys(_images(test) for test in design.tests.values())
     n = f"{design.evaluation} seeds × {' or '.join(known)}"
-    return word, "; ".join(filter(None, [f"{n}: {text}", _seeds_needed(design), over_all]))
+    return word, "; ".join(filter(None, [f"{n}: {text}", _unreferenced(design), _seeds_needed(design), over_all]))
+
+
+def _unreferenced(design: Design) -> str:
+    """Which entries no difference is taken of, as no unpenalised entry is trained as they are."""
+    left = [name for name, kind in design.kinds.items() if kind != "none" and name not in design.referenced]
+    return f"not of {' and '.join(left)}: add an entry of kind none with the same training" if left else ""
 
 
 def _images(test: TestSet) -> str:

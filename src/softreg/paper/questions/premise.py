@@ -59,14 +59,15 @@ def rivals(scores: Scores, dataset: str, counts: Counts) -> dict[str, Counts]:
     return found
 
 
-@lru_cache(maxsize=1)
+# Of two: a study's entries, and these with its checks.
+@lru_cache(maxsize=2)
 def table(scores: Scores) -> pd.DataFrame:
     """A row for each data set, model and penalty with test scores of the final: columns `CONSTANT`.
 
     ``class`` is the best single class and ``constant`` its test mIoU, ``lookup`` that of a table of grey levels (nan
     where images have colours); ``rival`` names the better one. ``miou`` is the entry's, ``gain`` the difference to that
     rival, with its 95 % interval over seeds and images, crossed, or over outer folds; in points. ``learnt`` is
-    false where the interval is not above 0; without an interval it is true. Made once for each `Scores`.
+    false where the interval is not above 0, or without one the gain itself. Made once for each `Scores`.
     """
     rows = []
     for dataset, model in product(scores.study["datasets"], scores.study["models"]):
@@ -90,14 +91,14 @@ def _against(scores: Scores, dataset: str, counts: Counts) -> dict[str, Any]:
     best = scores.datasets.get(dataset, {}).get("classes", [])[constant_counts(counts)[0]]
     row = {"class": best, "constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan), "rival": rival}
     row |= {"miou": 100 * float(sample.scores[0].mean()), "gain": gain.mean, "low": gain.low, "high": gain.high}
-    return row | {"learnt": not gain.low <= 0}
+    return row | {"learnt": (gain.mean if math.isnan(gain.low) else gain.low) > 0}
 
 
 def _parts(counts: Counts) -> tuple[NDArray[np.int64], ...]:
     return counts.tp, counts.fp, counts.fn
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def unlearnt(scores: Scores) -> dict[tuple[str, str, str], Judgement]:
     """Data set, model and penalty of each entry that does not beat its rival, with a sentence that says so."""
     frame = table(scores)
@@ -108,11 +109,11 @@ def unlearnt(scores: Scores) -> dict[tuple[str, str, str], Judgement]:
 def _judged(scores: Scores, row: dict[Any, Any]) -> Judgement:
     constant = row["rival"] == ONE_CLASS
     rival = f"predicting {row['class']} everywhere" if constant else "a table from grey level to class"
+    told = f" (95 % interval of the difference {row['low']:+.2f} to {row['high']:+.2f})"
     sentence = (
         f"Not answered: on {scores.label(row['dataset'])} with {scores.label(row['model'])}, the test mIoU of "
         f"{scores.label(row['penalty'])}, {row['miou']:.2f}, is not above the "
-        f"{row['constant' if constant else 'lookup']:.2f} of {rival} "
-        f"(95 % interval of the difference {row['low']:+.2f} to {row['high']:+.2f})."
+        f"{row['constant' if constant else 'lookup']:.2f} of {rival}{'' if math.isnan(row['low']) else told}."
     )
     return Judgement(NOT_LEARNT if constant else AS_LOOKUP, sentence)
 
