@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # A process has its GPU for life, and the tests of several are one process: they would wait for each other for ever.
 LEASES = tempfile.TemporaryDirectory(prefix="softreg-leases-")
 os.environ["SOFTREG_LEASES"] = LEASES.name
+# Tests write thousands of files, and none that must outlast a power cut.
+os.fsync = lambda handle: None
 # A script's background command has Ctrl-C ignored, and so would all that it starts, whatever the tests send.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +44,12 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
         return module if module.removeprefix(f"{ROOT.name}/").startswith(SHARING) else nodeid
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One more than cores, as what begins first waits for a cluster most of its time."""
+    return (yield) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,9 @@ CLASSES = [
     "bicyclist",
 ]
 
+#: What has been made in this process, to be copied: many tests begin with the same study.
+_MADE: dict[str, tempfile.TemporaryDirectory[str]] = {}
+
 
 def make_study(root: Path, **changes: Any) -> Study:
     """One dataset, one model, three penalties (none, l1, l2) and 2 + 3 seeds, with ``changes`` to its sections.
@@ -88,17 +93,33 @@ def make_results(
 
     ``statuses`` maps (penalty, λ, seed) to another status than finished; such a cell has no scores.
     """
+    asked = repr((study.to_dict(), images, classes, size, statuses, ERROR))
+    if asked not in _MADE:
+        _MADE[asked] = tempfile.TemporaryDirectory(prefix="softreg-synthetic-")
+        _make_results(study, Path(_MADE[asked].name), images, classes, size, statuses or {})
+    for part in ("data", "results"):
+        shutil.copytree(Path(_MADE[asked].name, part), root / part, dirs_exist_ok=True)
+
+
+def _make_results(
+    study: Study,
+    root: Path,
+    images: int,
+    classes: int,
+    size: tuple[int, int],
+    statuses: dict[tuple[str, str, int], str],
+) -> None:
     for name in study.datasets:
         make_prepared(study, name, root / "data", images, classes, size)
     results = root / "results" / study.name
     for path in matrix.sweep_paths(study):
-        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses or {})
+        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses)
     for group in matrix.groups(study):
         select_group(study, results, group)
     for group in matrix.groups(study):
-        make_revealed(study, group, results, images, classes, size, statuses or {})
+        make_revealed(study, group, results, images, classes, size, statuses)
     for path in matrix.final_paths(study):
-        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses or {})
+        make_path(study, path, lambdas_of(study, path, results), results, images, classes, size, statuses)
 
 
 def make_prepared(study: Study, name: str, data: Path, images: int, classes: int, size: tuple[int, int]) -> None:
@@ -179,7 +200,7 @@ def make_path(
     if path.phase == "final":
         conditions = [("train", "", 0), ("test", "", 0), *(("test", *place) for place in CORRUPTED)]
         sums = [sums_row(path, value, *c, images, classes, size) for value in finished for c in conditions]
-        records.write(records.joined(sums, records.SUMS), folder / "sums.parquet", records.SUMS, origin)
+        records.write(pa.Table.from_pylist(sums, records.SUMS), folder / "sums.parquet", records.SUMS, origin)
 
 
 def sign(study: Study, results: Path) -> None:
@@ -223,7 +244,7 @@ def make_revealed(
         cell for path in paths for cell in make_cells(study, path, lambdas_of(study, path, results), results, CONTENT)
     ]
     place = results.joinpath("sweep", *group) / "sums.parquet"
-    records.write(records.joined(rows, records.SUMS), place, records.SUMS, _origin(study, paths[0], cells))
+    records.write(pa.Table.from_pylist(rows, records.SUMS), place, records.SUMS, _origin(study, paths[0], cells))
 
 
 def cell_facts(path: TrainingPath, value: str, status: str) -> dict[str, Any]:
@@ -269,19 +290,28 @@ def layer_rows(path: TrainingPath, value: str) -> str:
 
 
 def score_rows(
-    path: TrainingPath,
-    value: str,
-    split: str,
-    images: int,
-    classes: int,
-    size: tuple[int, int],
-    change: float = 0.0,
-    pictures: bool = True,
+    path: TrainingPath, value: str, split: str, images: int, classes: int, size: tuple[int, int]
 ) -> pa.Table:
-    """Records of a cell whose share of wrong pixels is ERROR[λ] + ``change``, moved a little by seed and penalty.
+    """Records of a cell whose share of wrong pixels is ERROR[λ], moved a little by seed and penalty.
 
-    Those of the final on test have predictions, or not where no ``pictures`` are wanted.
+    Those of the final on test have predictions.
     """
+    counted, wrong, own = _counted(path, value, images, classes, size, 0.0)
+    fold = -1 if path.fold is None else path.fold
+    same = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
+    columns: dict[str, Any] = {name: [text] * images for name, text in same.items()}
+    columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": [split] * images}
+    columns |= {"image": image_names(path.dataset, split, images)}
+    columns |= {name: list(array) for name, array in counted.items()}
+    drawn = (path.phase, split) == ("final", "test")
+    columns["prediction"] = [prediction(index, classes, size, wrong, own) if drawn else None for index in range(images)]
+    return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
+
+
+def _counted(
+    path: TrainingPath, value: str, images: int, classes: int, size: tuple[int, int], change: float
+) -> tuple[dict[str, np.ndarray], float, np.random.Generator]:
+    """The columns `records.COUNTED` of a cell's images, its share of wrong pixels, and what to draw more from."""
     # The parts of the draw that seeds and penalties have in common make paired differences smaller than the spread.
     tail = fold_tail(path.dataset).encode()
     shared = np.random.default_rng([path.seed, len(path.model), *tail])
@@ -291,26 +321,12 @@ def score_rows(
     fn = own.binomial(total, wrong, (images, classes))
     fp = np.roll(fn, 1, axis=1)
     count = own.multinomial(total * classes, np.full(BINS, 1 / BINS), images)
-    centres = (np.arange(BINS) + 0.5) / BINS
-    fold = -1 if path.fold is None else path.fold
-    same = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
-    columns: dict[str, Any] = {name: [text] * images for name, text in same.items()}
-    columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": [split] * images}
-    columns |= {"image": image_names(path.dataset, split, images)}
-    columns |= {
-        "tp": list(total - fn),
-        "fp": list(fp),
-        "fn": list(fn),
-        "boundary_both": list((total - fn) // 4),
-        "boundary_either": list((total + fp) // 4 + 1),
-        "nll_sum": own.uniform(1, 2, images) * total,
-    }
-    columns |= {"pixels": [total * classes] * images, "bin_count": list(count)}
-    columns |= {"bin_correct": list(count // 2), "bin_confidence": list(count * centres)}
-    # Last, so that the numbers are the same with and without.
-    drawn = pictures and (path.phase, split) == ("final", "test")
-    columns["prediction"] = [prediction(index, classes, size, wrong, own) if drawn else None for index in range(images)]
-    return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
+    counted = {"tp": total - fn, "fp": fp, "fn": fn}
+    counted |= {"boundary_both": (total - fn) // 4, "boundary_either": (total + fp) // 4 + 1}
+    counted |= {"nll_sum": own.uniform(1, 2, images) * total, "pixels": np.full(images, total * classes)}
+    counted |= {"bin_count": count, "bin_correct": count // 2}
+    counted |= {"bin_confidence": count * ((np.arange(BINS) + 0.5) / BINS)}
+    return counted, wrong, own
 
 
 def sums_row(
@@ -322,15 +338,15 @@ def sums_row(
     images: int,
     classes: int,
     size: tuple[int, int],
-) -> pa.Table:
+) -> dict[str, Any]:
     """The sums of `score_rows`; training images score better, and each severity makes a tenth more of a pixel wrong."""
     change = -0.05 if split == "train" else 0.03 * severity
-    table = score_rows(path, value, "test" if split == "train" else split, images, classes, size, change, False)
+    counted, *_ = _counted(path, value, images, classes, size, change)
     fold = -1 if path.fold is None else path.fold
     row = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
     row |= {"lambda": value, "seed": path.seed, "fold": fold, "split": split}
-    row |= {"corruption": corruption, "severity": severity, "images": images} | records.total(table)
-    return pa.Table.from_pylist([row], schema=records.SUMS)
+    row |= {"corruption": corruption, "severity": severity, "images": images}
+    return row | {name: array.sum(0).tolist() for name, array in counted.items()}
 
 
 def prediction(index: int, classes: int, size: tuple[int, int], wrong: float, rng: np.random.Generator) -> bytes:

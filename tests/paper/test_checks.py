@@ -6,6 +6,7 @@ import synthetic
 from scipy.stats import ttest_1samp
 
 from softreg.errors import UserError
+from softreg.files import write_json
 from softreg.paper import checks
 from softreg.paper.report import write_report
 from softreg.paper.scores import Scores
@@ -56,7 +57,7 @@ def test_no_comparison_has_a_check(scores, tmp_path):
 
 
 def test_the_report_shows_checks_in_its_diagnosis(scores, tmp_path):
-    (tmp_path / "figures").mkdir()
+    write_json(tmp_path / "figures" / "figures.json", [])
     write_report(scores, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     table = page.partition('id="checks-table"')[2].partition("</table>")[0]

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from synthetic import gather_part, make_results, make_study
 
+from softreg.files import write_json
 from softreg.paper import tables
 from softreg.paper.looks import Looks
 from softreg.paper.questions import gain
@@ -42,6 +43,7 @@ def test_seeds_that_are_added_after_a_look_are_told(tmp_path):
         "Not planned: a look at 3 evaluation seeds. Who judges at all of 3 and 6 seeds finds up to 8 %"
     )
     assert gain.answer(scores).summary.startswith("Not planned")
+    write_json(tmp_path / "figures" / "figures.json", [])
     write_report(scores, tmp_path)
     assert "Not planned: a look at 3 evaluation seeds." in (tmp_path / "report.html").read_text(encoding="utf-8")
 

@@ -1,7 +1,6 @@
 """Optimiser steps against independent solvers of the same problems, blocks against one piece, schedules by hand."""
 
 from copy import deepcopy
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -39,23 +38,21 @@ def problem():
     return x, x @ truth + 0.1 * random.standard_normal(SAMPLES)
 
 
-def squared(problem, w):
-    """‖y − Xw‖²/2n."""
-    x, y = map(torch.from_numpy, problem)
-    return (x @ w - y).square().mean() / 2
+def squared(x, y, w):
+    """The gradient of ‖y − Xw‖²/2n: by hand, which is several times as fast as autograd here."""
+    return x.T @ (x @ w - y) / SAMPLES
 
 
-def logistic(problem, w):
-    """Mean log(1 + exp(−y·Xw)), y = ±1."""
-    x, y = map(torch.from_numpy, problem)
-    return torch.nn.functional.softplus(-y * (x @ w)).mean()
+def logistic(x, y, w):
+    """The gradient of the mean log(1 + exp(−y·Xw)), y = ±1."""
+    return x.T @ (-y * torch.sigmoid(-y * (x @ w))) / SAMPLES
 
 
 def _solve(problem, spec, lambda_, training, realisation="proximal", **how):
     """Minimise loss(w) + λP(w) by full-batch steps: under Adam more, with a learning rate that falls to 0.
 
-    ``how`` may give another ``loss`` than the squared one, ``filters`` that the weights are divided into, and the
-    ``origin`` that training starts from and the penalty measures from.
+    ``how`` may give the ``gradient`` of another loss than the squared one, ``filters`` that the weights are divided
+    into, and the ``origin`` that training starts from and the penalty measures from.
     """
     origin = how.get("origin")
     start = torch.zeros(FEATURES, dtype=torch.float64) if origin is None else torch.from_numpy(origin)
@@ -64,10 +61,10 @@ def _solve(problem, spec, lambda_, training, realisation="proximal", **how):
     origins = None if origin is None else [w.detach().clone()]
     update = RegularisedStep(optimizer, Regulariser(make(spec), realisation, [as_layer(w)], origins), lambda_)
     schedule = {**training, "schedule": "cosine" if training["optimizer"] == "adam" else "constant", "warmup_epochs": 0}
-    loss, steps = partial(how.get("loss", squared), problem), 2500 if training["optimizer"] == "adam" else 1500
+    x, y = map(torch.from_numpy, problem)
+    gradient, steps = how.get("gradient", squared), 2500 if training["optimizer"] == "adam" else 1500
     for step in range(steps):
-        optimizer.zero_grad()
-        loss(w.flatten()).backward()
+        w.grad = gradient(x, y, w.detach().flatten()).view_as(w)
         update(learning_rate(schedule, step, steps, steps))
     return w.detach().flatten().numpy()
 
@@ -130,7 +127,7 @@ def test_logistic_regression_with_elastic_net_reaches_scikit_learns_solution(pro
     )
     expected = solver.fit(x, labels).coef_.ravel()
     spec = {"kind": "elastic_net", "alpha": 0.5}
-    found = _solve((x, labels), spec, 0.02, {**training, "lr": 2 * training["lr"]}, loss=logistic)
+    found = _solve((x, labels), spec, 0.02, {**training, "lr": 2 * training["lr"]}, gradient=logistic)
     assert distance(found, expected) < 1e-7
     assert np.array_equal(found == 0, expected == 0)
     assert 0.1 < np.mean(found == 0) < 0.9
@@ -198,7 +195,9 @@ def mcp_by_coordinates(problem, lambda_, knot):
     x, y = problem
     w, curvatures = np.zeros(FEATURES), (x**2).mean(0)
     assert curvatures.min() > lambda_ / knot
-    for _ in range(2000):
+    before = None
+    while not np.array_equal(w, before):
+        before = w.copy()
         for j, curvature in enumerate(curvatures):
             z = x[:, j] @ (y - x @ w + x[:, j] * w[j]) / SAMPLES
             inside = np.sign(z) * max(abs(z) - lambda_, 0) / (curvature - lambda_ / knot)

@@ -242,9 +242,9 @@ def test_over_all_the_unit_is_the_data_set(tmp_path):
     shapes = {"kind": "shapes", "size": [24, 32], "classes": 3}
     datasets = {f"d{seed}": {**shapes, "seed": seed} for seed in range(6)}
     models = {"convnet": {}, "second": {"kind": "convnet"}}
-    grid = [1e-5, 1e-4]
-    penalties = {"none": {}, "l1": {"lambda": grid}, "l2": {"lambda": grid}}
-    scores = gathered(tmp_path, {}, datasets=datasets, models=models, penalties=penalties)
+    penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
+    seeds = {"tuning": [0], "evaluation": [100, 101]}
+    scores = gathered(tmp_path, {}, datasets=datasets, models=models, penalties=penalties, seeds=seeds)
     tests = scores.final_test.assign(miou=100 * scores.final_test["miou"])
     # The synthetic scores of all data sets are the same: set them apart, by what a penalty does to each.
     effects = dict(zip(datasets, [-3.0, 1.0, 2.5, 0.5, 4.0, 1.5], strict=True))

@@ -75,7 +75,7 @@ def test_figures_are_drawn_or_told(tmp_path, name):
     entries = read_json(tmp_path / "figures" / "figures.json")
     assert entries
     for entry in entries:
-        assert entry.get("reason") or (tmp_path / "figures" / f"{entry['name']}.pdf").is_file()
+        assert entry.get("reason") or (tmp_path / "figures" / f"{entry['name']}.svg").is_file()
     drawn = {entry["name"] for entry in entries if "name" in entry}
     absent = [entry["title"] for entry in entries if "reason" in entry]
     for answer in answers(scores):
