@@ -2,17 +2,25 @@
 
 Tests run Snakemake, DVC and ``softreg`` hundreds of times. A process that has imported them waits in the background and
 forks for each run: its working folder, environment, arguments and output are those of the run, and it ends with it.
+Of the programs that these start in turn, so do those that are told of `forks`.
 """
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import json
 import multiprocessing
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -30,11 +38,30 @@ _IMPORTED = [
     "softreg.training.path",
     "softreg.scoring.evaluate",
     "softreg.scoring.gather",
+    "softreg.paper.diff",
+    "softreg.paper.figures.class_iou",
+    "softreg.paper.report",
     "dvc.cli",
     "dvc.repo",
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_IMPORTED)
+
+#: The variable that holds the folder of programs that fork, for those who shall start them rather than the real ones.
+FORKS = "SOFTREG_FORKS"
+_CLIENT = """#!{python} -IS
+import json, os, signal, socket, sys
+link = socket.socket(socket.AF_UNIX)
+link.connect({address!r})
+asked = json.dumps([os.getcwd(), [{name!r}, *sys.argv[1:]], dict(os.environ)]).encode()
+socket.send_fds(link, [len(asked).to_bytes(8, "big")], [0, 1, 2])
+link.sendall(asked)
+told = link.makefile()
+process = int(told.readline())
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, frame: os.kill(process, number))
+sys.exit(int(told.readline() or 128 + signal.SIGKILL))
+"""
 
 
 def run(
@@ -58,21 +85,82 @@ def start(
 ) -> BaseProcess:
     """Start one, whose standard output and standard error go to ``files``."""
     words = [str(word) for word in command]
-    process = _CONTEXT.Process(target=_run, args=(str(folder.resolve()), words, dict(environment or os.environ), files))
+    arguments = (str(folder.resolve()), words, dict(environment or os.environ), files)
+    process = _CONTEXT.Process(target=_begin, args=arguments)
     # Else a failed test would leave it behind, and pytest would wait for it.
     process.daemon = True
     process.start()
     return process
 
 
-def _run(folder: str, command: Sequence[str], environment: dict[str, str], files: Sequence[str]) -> None:
+@cache
+def forks() -> str:
+    """A folder with Snakemake, DVC and ``softreg``, which pass on to a process that forks what they are asked for.
+
+    In an environment as `FORKS`, programs that are started here start those of that folder in turn.
+    """
+    folder, server = tempfile.mkdtemp(prefix="softreg-forks-"), socket.socket(socket.AF_UNIX)
+    atexit.register(shutil.rmtree, folder)
+    address = f"{folder}/socket"
+    server.bind(address)
+    server.listen()
+    # Whose folder is where Snakemake looks for programs.
+    texts = {"python": f'#!/bin/sh\nexec {sys.executable} "$@"\n'}
+    texts |= {name: _CLIENT.format(python=sys.executable, address=address, name=name) for name in MAIN}
+    for name, text in texts.items():
+        Path(folder, name).write_text(text, encoding="utf-8")
+        Path(folder, name).chmod(0o755)
+    _CONTEXT.Process(target=_serve, args=(server,), daemon=True).start()
+    return folder
+
+
+def _serve(server: socket.socket) -> None:
+    while True:
+        link, _ = server.accept()
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if os.fork() == 0:
+            server.close()
+            _answer(link)
+        link.close()
+
+
+def _answer(link: socket.socket) -> None:
+    """Run what is asked for over ``link``, on which the number of the process goes back first, then its status."""
+    size, streams, *_ = socket.recv_fds(link, 8, 3)
+    with link.makefile("rb") as stream:
+        asked = json.loads(stream.read(int.from_bytes(size, "big")))
+    link.sendall(f"{os.getpid()}\n".encode())
+    status = 1
+    try:
+        _run(*asked, streams)
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for printed in (sys.stdout, sys.stderr):
+            printed.flush()
+        link.sendall(f"{status}\n".encode())
+        os._exit(status)
+
+
+def _begin(folder: str, command: Sequence[str], environment: dict[str, str], files: Sequence[str]) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    streams = [os.open(os.devnull, os.O_RDONLY), *(os.open(file, flags, 0o666) for file in files)]
+    _run(folder, command, environment, streams)
+
+
+def _run(folder: str, command: Sequence[str], environment: dict[str, str], streams: Sequence[int]) -> None:
+    """The program, with ``streams`` for its standard ones."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for stream, file in enumerate((os.devnull, *files)):
-        flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        opened = os.open(file, flags, 0o666)
+    for stream, opened in enumerate(streams):
         os.dup2(opened, stream)
         os.close(opened)
+    if FORKS in environment:
+        sys.executable = f"{environment[FORKS]}/python"
     sys.argv = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
     sys.exit(importlib.import_module(MAIN[command[0]]).main())

@@ -11,12 +11,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SLOW = ("path_against_cells",)
-SCRIPTS = [
-    pytest.param(file, id=file.stem, marks=[pytest.mark.slow] if file.stem in SLOW else [])
-    for file in sorted(FOLDER.glob("*.py"))
-    if file.stem != "common"
-]
+SCRIPTS = [pytest.param(file, id=file.stem) for file in sorted(FOLDER.glob("*.py")) if file.stem != "common"]
 #: Not a part of a word; nan and inf, so that they are found too.
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf)(?!\w)", re.IGNORECASE)
 
@@ -26,6 +21,7 @@ def figures(line: str) -> list[float]:
     return [float(number.replace(",", "")) for number in NUMBER.findall(line)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_prints_its_table(script, tmp_path):
     done = subprocess.run([sys.executable, script, "--smoke"], capture_output=True, text=True, cwd=tmp_path)

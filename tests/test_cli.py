@@ -89,6 +89,7 @@ def test_check_says_what_a_study_amounts_to(folder):
     assert decidable[0].startswith("What tiny can decide")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_what_a_study_can_decide_is_told_before_it_is_trained(folder, command):
     done = softreg(folder, command, "tiny.yaml")

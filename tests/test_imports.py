@@ -41,6 +41,7 @@ def test_checking_loads_what_tells_what_a_study_can_decide(study):
     assert loads("check", str(study.file)) == {"pandas", "scipy"}
 
 
+@pytest.mark.slow
 def test_training_scoring_and_selecting_load_what_they_use(study):
     path = sweep_path()
     # Writing its tables, pyarrow loads pandas where that is installed.
@@ -53,6 +54,7 @@ def test_training_scoring_and_selecting_load_what_they_use(study):
     assert loads("train", str(study.file), "final", *finals) <= {"torch", "pandas"}
 
 
+@pytest.mark.slow
 def test_no_optimiser_and_no_corruption_leads_to_the_compiler():
     program = (
         "import sys, torch\n"
@@ -74,6 +76,7 @@ def test_no_optimiser_and_no_corruption_leads_to_the_compiler():
     assert not set(done.stdout.split()) & (COMPILER | NETWORKS | STATISTICS)
 
 
+@pytest.mark.slow
 def test_a_network_that_compiles_itself_is_told_to_be_deterministic_too():
     program = (
         "import torch\n"

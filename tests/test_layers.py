@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 import softreg
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +76,7 @@ def test_the_contracts_hold_and_can_be_broken(tmp_path):
     assert "0 kept, 3 broken" in broken.stdout
 
 
+@pytest.mark.slow
 def test_light_packages_load_no_torch_when_imported():
     program = (
         "import importlib, sys\n"

@@ -157,6 +157,7 @@ def test_a_file_that_cannot_be_checked_is_told_in_one_sentence(text, words, caps
     assert [word for word in words if word not in told] == []
 
 
+@pytest.mark.slow
 def test_a_broken_file_fails_and_says_what_to_mend():
     Path("ridge.py").write_text(RIDGE.replace("self.gamma * weight for", "2 * self.gamma * weight for"))
     done = softreg("check", "ridge.py", "--option", "gamma=0.5")

@@ -56,6 +56,7 @@ def test_no_comparison_has_a_check(scores, tmp_path):
     assert [group[2] for group in scores.groups] == ["none", "l1"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_checks_in_its_diagnosis(scores, tmp_path):
     write_json(tmp_path / "figures" / "figures.json", [])
     write_report(scores, tmp_path)

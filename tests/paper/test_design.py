@@ -162,6 +162,7 @@ def test_the_told_has_a_sentence_for_each_question(gathered):
     assert all(len(line) <= 110 for line in text.splitlines())
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported():
     code = "import sys, softreg.paper.design; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -94,6 +94,7 @@ def test_the_folds_choices_are_told_as_one():
     assert np.isnan(row["val_se"])
 
 
+@pytest.mark.slow
 def test_the_paper_is_written(scores, tmp_path):
     tables.write_tables(scores, tmp_path)
     write_figures(scores, tmp_path)
@@ -108,6 +109,7 @@ def test_the_paper_is_written(scores, tmp_path):
     assert "choices over the sweep are judged in studies of one split" in text
 
 
+@pytest.mark.slow
 def test_a_partial_report_of_some_folds(tmp_path):
     study = make_study(tmp_path, **STUDY)
     nothing = Scores(gather_part(study, tmp_path / "results", tmp_path / "data"))

@@ -97,6 +97,7 @@ def test_a_partial_report_says_so_and_why_figures_are_missing(tmp_path):
     assert read_json(tmp_path / "out" / "metrics.json")["datasets"]["brain"]["convnet"]["l1"]["test_miou"] is None
 
 
+@pytest.mark.slow
 def test_the_same_scores_give_the_same_page(made, tmp_path):
     out, scores, _ = made
     write_figures(Scores(scores), tmp_path)
@@ -104,6 +105,7 @@ def test_the_same_scores_give_the_same_page(made, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_nothing_from_gather_to_report_imports_torch():
     modules = ["scoring.gather", "scoring.select", "paper.tables", "paper.diff", "paper.report", "paper.report.charts"]
     modules += ["paper.figures.gallery", "paper.figures.lambda_curves", "paper.figures.paired_difference"]

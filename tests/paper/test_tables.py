@@ -228,6 +228,7 @@ AWKWARD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="PDFLATEX IS MISSING: no LaTeX table was checked")
 def test_every_document_compiles_whatever_the_names(tmp_path):
     lost = {("l1", "1e-4", 101): "out-of-memory"}

@@ -126,6 +126,7 @@ def test_every_command_on_a_gpu_waits_for_it(log, tmp_path, command):
     started.says("runs on GPU a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"SLURM_JOB_ID": "7"}, {"SOFTREG_DEVICES": "", "CUDA_VISIBLE_DEVICES": ""}])
 def test_no_lease_where_the_cluster_has_given_the_device_or_there_is_none(log, tmp_path, environment):
     prepared_study(tmp_path, resources={"gpu": 1})
@@ -142,6 +143,7 @@ def test_several_devices_of_a_cluster_s_job_are_shared_out(log, tmp_path):
     Command(log, "train", "tiny.yaml", "sweep", PATH, **environment).says("runs on GPU b")
 
 
+@pytest.mark.slow
 def test_no_lease_on_the_cpu_nor_with_nothing_left_to_train(log, tmp_path):
     ended(prepared_study(tmp_path, resources={"gpu": 1}), "diverged")
     log.wait(log.start(), "enters")
@@ -237,6 +239,7 @@ def test_so_is_scoring_which_fails_if_it_does_not_fit_alone(log, tmp_path, fits)
     assert ("OutOfMemoryError" in said) == (not fits)
 
 
+@pytest.mark.slow
 def test_out_of_memory_without_a_neighbour_is_a_result_at_once(log, tmp_path):
     study, environment = crowd(log, tmp_path, lambda study: cell_folder(study, sweep_path(), "1e-4") / "cell.json")
     Path("crowd").touch()

@@ -163,6 +163,7 @@ def test_a_job_that_went_on_from_another_s_cells_tells_nothing(tmp_path):
     assert known(study).rest("train", "sweep", group("l1"), 1) is None
 
 
+@pytest.mark.slow
 def test_a_calibration_times_the_real_training(tmp_path):
     study = prepared_study(tmp_path, evaluation={"corruptions": ["noise"], "severities": [1, 3]})
     calibrate.calibrate(study, 1)
@@ -192,6 +193,7 @@ def test_a_calibration_times_the_real_training(tmp_path):
     assert "unknown" not in forecast(plan(study), 2)
 
 
+@pytest.mark.slow
 def test_a_calibration_runs_no_more_processes_than_jobs_will_run_here(tmp_path):
     """A plan may be for a cluster of a hundred nodes."""
     study = prepared_study(tmp_path, resources={"threads": max(1, len(os.sched_getaffinity(0)))})
@@ -255,6 +257,7 @@ def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):
     assert allowed(on_cpu, 40) == 10
 
 
+@pytest.mark.slow
 def test_a_study_that_is_all_there_has_nothing_left(tmp_path):
     study = prepared_study(tmp_path, penalties={"none": {}}, seeds={"tuning": [0], "evaluation": [100]})
     planned = plan(study)

@@ -82,6 +82,7 @@ def test_nothing_begun_is_waiting(tmp_path):
     assert softreg("status", "tiny.yaml").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     study = prepared_study(tmp_path, training=LONG, penalties={"none": {}})
     process = start()
@@ -121,6 +122,7 @@ def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     assert softreg("status", "tiny.yaml").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_watch_ends_by_itself_once_nothing_runs(tmp_path, start):
     training = {**LONG, "epochs": 150}
     study = prepared_study(tmp_path, training=training, penalties={"none": {}})
@@ -145,6 +147,7 @@ def test_a_watch_ends_by_itself_once_nothing_runs(tmp_path, start):
     assert "1 of 1 cells finished" in frames[-1]
 
 
+@pytest.mark.slow
 def test_a_finished_path_is_told_as_such(tmp_path):
     study = prepared_study(tmp_path)
     done = softreg("train", "tiny.yaml", "sweep", "shapes/convnet/l1/seed0")
@@ -167,6 +170,7 @@ def test_the_cells_of_another_version_of_the_study_wait(tmp_path):
     assert "sweep: 0 of 2 paths finished, 2 waiting; 0 of 3 cells finished" in text(status(changed))
 
 
+@pytest.mark.slow
 def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path("l1"))
@@ -227,6 +231,7 @@ def test_a_job_that_died_under_another_version_of_the_study_is_no_failure(tmp_pa
     assert status(study).failures == []
 
 
+@pytest.mark.slow
 def test_a_job_that_ended_in_an_error_says_which(tmp_path):
     study = prepared_study(tmp_path, resources={"gpu": 1, "threads": 1})
     done = softreg("train", "tiny.yaml", *NAME.split("/", 1))
@@ -261,6 +266,7 @@ def test_scoring_that_is_terminated_counts_as_stopped(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_status_imports_no_torch(tmp_path):
     prepared_study(tmp_path)
     script = (

@@ -59,6 +59,7 @@ def test_what_is_zero_at_the_end_is_zero_in_the_average():
         assert (layer.weight != 0).tolist() == [[True, True, False]]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_average(tmp_path):
     study = prepared_study(tmp_path, models=UNET, training=TRAINING)
     data = prepared_folder(study, "shapes")

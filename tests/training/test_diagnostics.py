@@ -151,6 +151,7 @@ def test_kappa_sums_the_learning_rate_of_every_step(unet, convnet):
     assert record["kappa"] == pytest.approx(0.1 * 0.05 * 6, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_effective_rate_is_the_mean_over_epochs(tmp_path, monkeypatch):
     """Runs of one, two and three epochs at a constant rate go through the same weights, as l2 sets none to zero."""
     monkeypatch.chdir(tmp_path)

@@ -159,6 +159,7 @@ def group_lasso_by_scipy(problem, lambda_):
     return (result.x[:GROUPS, None] * result.x[GROUPS:].reshape(GROUPS, -1)).ravel()
 
 
+@pytest.mark.slow
 @BOTH
 def test_group_lasso_reaches_the_solution_of_a_smooth_solver(grouped, training):
     lambda_ = 0.08
@@ -170,6 +171,7 @@ def test_group_lasso_reaches_the_solution_of_a_smooth_solver(grouped, training):
     assert 0 < np.count_nonzero(norms == 0) < GROUPS - 3
 
 
+@pytest.mark.slow
 @BOTH
 def test_sparse_group_lasso_meets_its_optimality_conditions(grouped, training):
     x, y = grouped
@@ -222,6 +224,7 @@ def test_mcp_reaches_the_stationary_point_of_coordinate_descent(grouped, trainin
     assert np.array_equal(found == 0, expected == 0)
 
 
+@pytest.mark.slow
 @BOTH
 def test_l2_sp_is_ridge_about_its_origin(problem, training):
     x, y = problem

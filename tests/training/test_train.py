@@ -159,6 +159,7 @@ def test_a_network_that_cannot_take_the_batch_fails_with_its_reason(tmp_path):
     assert "more than 1 value per channel" in record["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_resumption_restores_running_statistics_and_momentum(tmp_path, optimizer):
     unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
@@ -245,6 +246,7 @@ def _start(study, path):
 LONG = {"epochs": 15, "batch_size": 2, "optimizer": "adam", "lr": 1e-3, "checkpoint_seconds": 0.01}
 
 
+@pytest.mark.slow
 def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
     """SIGKILL at five moments: after a random line of the log, and a random moment of the epoch that follows."""
     moments = random.Random(0)
@@ -268,6 +270,7 @@ def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
         assert steps[0] == steps[1]
 
 
+@pytest.mark.slow
 def test_sigterm_checkpoints_and_leaves_within_ten_seconds(tmp_path):
     undisturbed = prepared_study(tmp_path, "undisturbed", training={**LONG, "checkpoint_seconds": 600})
     stages.train(undisturbed, sweep_path())

@@ -247,6 +247,7 @@ def test_small_networks_are_rebuilt_at_their_size(tmp_path):
     assert parameters[0] > 2 * parameters[1]
 
 
+@pytest.mark.slow
 def test_l2_sp_without_pretrained_weights_is_l2(tmp_path):
     grid = {"lambda": [0.01, 1.0]}
     for realisation in ("proximal", "subgradient", "decoupled"):
@@ -258,6 +259,7 @@ def test_l2_sp_without_pretrained_weights_is_l2(tmp_path):
             assert same(weights_of(study, "l2", lambda_), weights_of(study, "l2_sp", lambda_)), realisation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.1), ("adam", 1e-3)])
 def test_strong_l2_sp_holds_the_encoder_where_it_started(tmp_path, optimizer, lr):
     penalties = {"l2_sp": {"lambda": [1e6]}}
@@ -282,6 +284,7 @@ def test_strong_l2_sp_holds_the_encoder_where_it_started(tmp_path, optimizer, lr
     assert moved
 
 
+@pytest.mark.slow
 def test_normalised_penalises_the_layers_before_a_normalisation_alone(tmp_path):
     entry = {"l1": {"lambda": [0.1], "weights": "normalised"}}
     training = {"epochs": 1, "batch_size": 4, "crop": 32, "optimizer": "sgd", "lr": 0.1}

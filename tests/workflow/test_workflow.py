@@ -45,7 +45,7 @@ def snakemake(
     folder: Path, *arguments: str, check: bool = True, study: str = "config/tiny.yaml"
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake as a user would, without the virtual environment's folder on the path."""
-    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", programs.FORKS: programs.forks()}
     done = programs.run(folder, "snakemake", *arguments, "--config", f"study={study}", environment=environment)
     assert not check or done.returncode == 0, done.stderr[-4000:]
     return done

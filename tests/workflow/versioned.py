@@ -63,7 +63,9 @@ def write_study(folder: Path, **changes: object) -> None:
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
     """Run a command as a user whose environment is active; what it prints, on either stream."""
-    environment = {**os.environ, "PATH": f"{BIN}:/usr/bin:/bin", "GIT_CONFIG_GLOBAL": os.devnull}
+    forks = programs.forks()
+    environment = {**os.environ, "PATH": f"{forks}:{BIN}:/usr/bin:/bin", programs.FORKS: forks}
+    environment["GIT_CONFIG_GLOBAL"] = os.devnull
     for who in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{who}_NAME": "A user", f"GIT_{who}_EMAIL": "user@example.org"}
     if command[0] in programs.MAIN:

@@ -75,6 +75,7 @@ def test_families_are_of_drawn_scenes_in_order_of_what_they_are_drawn_with(score
     assert complexity.label_noise_pairs(scores) == [("some", "some-mislabelled")]
 
 
+@pytest.mark.slow
 def test_data_sets_that_differ_in_more_than_the_drawing_are_not_compared(tmp_path):
     datasets = {"few": DATASETS["few"], "many": {**DATASETS["many"], "images": 60}}
     folder = gathered(tmp_path, datasets=datasets)
@@ -240,6 +241,7 @@ def test_without_an_unpenalised_entry_the_answer_is_absent(tmp_path):
     assert found.numbers.empty
 
 
+@pytest.mark.slow
 def test_one_seed_has_no_interval_and_decides_nothing(tmp_path):
     folder = gathered(tmp_path, datasets=DATASETS, seeds={"tuning": [0], "evaluation": [100]})
     give_densities(folder)

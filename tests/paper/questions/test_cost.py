@@ -212,6 +212,7 @@ def test_the_summary_names_ratios_in_turn_alone(scores, tmp_path):
     assert seconds == {"l2, seconds per step", "soft, seconds per step"}
 
 
+@pytest.mark.slow
 def test_one_seed_has_no_interval_of_time_and_no_slope_of_it(tmp_path):
     seeds = {"tuning": [0], "evaluation": [100]}
     made = measured.make_scores(tmp_path, models=MODELS, penalties=PENALTIES, seeds=seeds)

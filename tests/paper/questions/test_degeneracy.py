@@ -89,6 +89,7 @@ def test_a_gross_gap_contradicts(scores):
     assert words["huber and l2"] == "contradicted"
 
 
+@pytest.mark.slow
 def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
     few = gathered(tmp_path, own_bits, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
     words = {verdict.subject: verdict.word for verdict in degeneracy.answer(few).verdicts}
@@ -100,6 +101,7 @@ def test_three_seeds_show_what_is_exact_and_nothing_else(tmp_path):
     assert "So few seeds" in degeneracy.answer(few).summary
 
 
+@pytest.mark.slow
 def test_strengths_at_which_networks_predict_one_class_are_left_out(tmp_path, monkeypatch):
     # Nine in ten pixels wrong is less than one class gets right.
     monkeypatch.setitem(synthetic.ERROR, "1e-5", 0.9)
@@ -138,6 +140,7 @@ def beyond(facts):
         facts["penalty_value"] *= 0.9
 
 
+@pytest.mark.slow
 def test_where_weights_exceed_beta_the_claim_is_not_tested(tmp_path):
     scores = gathered(tmp_path, beyond)
     points = degeneracy.points(scores)
@@ -147,6 +150,7 @@ def test_where_weights_exceed_beta_the_claim_is_not_tested(tmp_path):
     assert "weights exceed β at every matching strength" in verdict.sentence
 
 
+@pytest.mark.slow
 def test_folds_of_a_seed_count_as_one(tmp_path):
     scores = gathered(tmp_path, own_bits, selection={"scorer": "kfold", "folds": 2})
     points = degeneracy.points(scores)

@@ -40,7 +40,9 @@ def scores_of(root, name):
     return Scores((synthetic.gather_part if statuses is None else gather)(study, root / "results", root / "data"))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "several" else []) for name in STUDIES]
+)
 def test_every_question_answers_or_says_what_is_lacking(tmp_path, name):
     found = answers(scores_of(tmp_path, name))
     assert [answer.key for answer in found] == [f"H{number}" for number in range(1, 8)]
@@ -52,6 +54,7 @@ def test_every_question_answers_or_says_what_is_lacking(tmp_path, name):
             assert text == "" or text.rstrip().endswith((".", ".)")), (answer.key, text)
 
 
+@pytest.mark.slow
 def test_equivalence_is_adjusted_over_its_family_as_differences_are():
     """A dozen differences on the border: unadjusted, nearly every second study would call one equivalent."""
     means, se = 0.5 + np.random.default_rng(0).normal(0, 0.1, (200, 12)), 0.1
@@ -68,6 +71,7 @@ def test_equivalence_is_adjusted_over_its_family_as_differences_are():
     assert plain > 0.35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nothing run", "one seed", "no reference", "folds"])
 def test_figures_are_drawn_or_told(tmp_path, name):
     scores = scores_of(tmp_path, name)

@@ -180,6 +180,7 @@ def test_a_loss_is_judged_by_the_ends_of_its_interval(low, high, word):
     assert regret.word_of_loss(low, high, 0.5) == word
 
 
+@pytest.mark.slow
 def test_over_all_the_unit_is_the_data_set(tmp_path):
     shapes = {"kind": "shapes", "size": [24, 32], "classes": 3}
     datasets = {f"d{seed}": {**shapes, "seed": seed} for seed in range(3)}
@@ -225,6 +226,7 @@ def test_one_penalty_has_the_variance_of_values_with_a_correlation_of_a_twelfth(
     assert np.isnan(regret.over_held_out(np.full((4, 3), 0.2)).interval().low)
 
 
+@pytest.mark.slow
 def test_what_differs_by_rounding_alone_has_no_interval():
     sweep = sweep_of(lambdas=6, seeds=10, folds=5, seed=1)
     for scores in (sweep.folds, sweep.val, sweep.test):

@@ -170,6 +170,7 @@ def test_a_penalty_is_supported_where_it_is_no_worse_than_a_control_with_as_many
     assert "l2 beats" not in answer.summary
 
 
+@pytest.mark.slow
 def test_a_penalty_is_contradicted_where_a_control_gives_as_much_with_fewer_weights(tmp_path, monkeypatch):
     monkeypatch.setitem(synthetic.ERROR, "9e-1", 0.1)
     answer = sparsity.answer(make(tmp_path))
