@@ -1,12 +1,13 @@
 """Training a path: what is shared between cells and what is not, how cells end, and exact resumption."""
 
 import csv
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
+import programs
 import pytest
 import torch
 from projects import cell_folder, prepared_study, sweep_path
@@ -236,11 +237,13 @@ def test_folds_keep_groups_together_and_fill_evenly(tmp_path):
 
 
 def _start(study, path):
-    return subprocess.Popen(
-        [sys.executable, "-m", "softreg.cli", "train", str(study.file), path.phase, path.name],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """The command, and what it says on standard error."""
+    pipe = Path(f"{study.name}.pipe")
+    if not pipe.exists():
+        os.mkfifo(pipe)
+    files = os.devnull, str(pipe.resolve())
+    process = programs.start(Path(), "softreg", "train", study.file, path.phase, path.name, files=files)
+    return process, pipe.open()
 
 
 LONG = {"epochs": 15, "batch_size": 2, "optimizer": "adam", "lr": 1e-3, "checkpoint_seconds": 0.01}
@@ -254,14 +257,16 @@ def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
     stages.train(undisturbed, sweep_path())
     killed = prepared_study(tmp_path, "killed", training=LONG)
     for _ in range(5):
-        with _start(killed, sweep_path()) as process:
+        process, said = _start(killed, sweep_path())
+        with said:
             for _line in range(moments.randint(1, 2)):
-                process.stderr.readline()
+                said.readline()
             deadline = time.perf_counter() + moments.uniform(0, 0.1)
             while time.perf_counter() < deadline:
                 pass
             process.kill()
-        assert process.returncode == -signal.SIGKILL
+            process.join()
+        assert process.exitcode == -signal.SIGKILL
     assert list((tmp_path / "results" / "killed").rglob("checkpoint.pt"))
     stages.train(killed, sweep_path())
     for lambda_ in ("1e-4", "1e-2"):
@@ -275,14 +280,15 @@ def test_sigterm_checkpoints_and_leaves_within_ten_seconds(tmp_path):
     undisturbed = prepared_study(tmp_path, "undisturbed", training={**LONG, "checkpoint_seconds": 600})
     stages.train(undisturbed, sweep_path())
     stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
-    with _start(stopped, sweep_path()) as process:
-        process.stderr.readline()
-        process.send_signal(signal.SIGTERM)
+    process, stderr = _start(stopped, sweep_path())
+    with stderr:
+        stderr.readline()
+        process.terminate()
         asked = time.monotonic()
-        said = process.stderr.read()
-        process.wait()
+        said = stderr.read()
+        process.join()
     assert time.monotonic() - asked < 10
-    assert process.returncode == 143
+    assert process.exitcode == 143
     assert "run it again to go on" in said
     assert "Traceback" not in said
     assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
