@@ -197,13 +197,14 @@ def mcp_by_coordinates(problem, lambda_, knot):
     x, y = problem
     w, curvatures = np.zeros(FEATURES), (x**2).mean(0)
     assert curvatures.min() > lambda_ / knot
-    before = None
-    while not np.array_equal(w, before):
+    moved = np.inf
+    while moved > 1e-13:
         before = w.copy()
         for j, curvature in enumerate(curvatures):
             z = x[:, j] @ (y - x @ w + x[:, j] * w[j]) / SAMPLES
             inside = np.sign(z) * max(abs(z) - lambda_, 0) / (curvature - lambda_ / knot)
             w[j] = inside if abs(z) <= curvature * knot else z / curvature
+        moved = np.abs(w - before).max()
     return w
 
 

@@ -4,8 +4,9 @@ import measured
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy.stats import quantile_test
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
 
 from softreg.paper.questions import cost
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, SUPPORTED
@@ -162,7 +163,7 @@ def test_slopes_are_least_squares_over_models(scores, tmp_path):
     rows = cost.ratios(noisy)
     found = cost.slopes(rows).set_index(["penalty", "measure"]).loc[("l1", "seconds")]
     mine = rows[rows["penalty"] == "l1"]
-    fit = sm.OLS(np.log10(mine["seconds_ratio"]), sm.add_constant(np.log10(mine["penalised"]))).fit()
+    fit = OLS(np.log10(mine["seconds_ratio"]), add_constant(np.log10(mine["penalised"]))).fit()
     assert found["slope"] == pytest.approx(fit.params["penalised"])
     assert [found["low"], found["high"]] == pytest.approx(fit.conf_int(0.05).loc["penalised"].tolist())
     assert [found["low90"], found["high90"]] == pytest.approx(fit.conf_int(0.10).loc["penalised"].tolist())
