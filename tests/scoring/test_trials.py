@@ -25,6 +25,8 @@ LISTED = {
 }
 GROUPS = [("shapes", "convnet", penalty) for penalty in LISTED]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _project(tmp_path, monkeypatch):

@@ -155,6 +155,7 @@ def test_images_of_one_subject_say_nothing_of_others(in_groups):
     assert "all of one brain, so that nothing is inferred" in tables.caption(scores, tables.main_frame(scores))
 
 
+@pytest.mark.slow
 def test_holm_is_over_the_primary_contrasts_of_a_data_set_and_model(scores):
     frame = gain.contrasts(scores)
     for model in ("convnet", "second"):
