@@ -14,6 +14,8 @@ from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 from softreg.scoring.looks import level_of
 
+pytestmark = pytest.mark.slow
+
 
 def seeds(count, **others):
     return {"seeds": {"tuning": [0, 1], "evaluation": list(range(100, 100 + count)), **others}}

@@ -12,6 +12,8 @@ from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
 from softreg.scoring.gather import gather
 
+pytestmark = pytest.mark.slow
+
 
 def report(root, partial=False, statuses=None, **changes):
     study = synthetic.make_study(root, **changes)

@@ -10,6 +10,8 @@ from softreg.training.cell import CellTrainer
 from softreg.training.path import make_bench
 from softreg.training.stopping import StopRequest
 
+pytestmark = pytest.mark.slow
+
 #: A network with both kinds of normalisation, with and without biases, a gain, and a layer that no output depends on.
 NETWORK = """
 import torch

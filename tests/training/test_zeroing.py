@@ -69,6 +69,7 @@ def solve(problem, training, spec, lambda_, batch, steps, filters=FEATURES):
 
 
 @BOTH
+@pytest.mark.slow
 def test_at_batch_4_the_lassos_zeros_are_found(noisy, training):
     expected = Lasso(alpha=0.1, fit_intercept=False, tol=1e-14, max_iter=10**6).fit(*noisy).coef_
     before, after = solve(noisy, training, {"kind": "l1"}, 0.1, BATCH, 3000)
@@ -83,6 +84,7 @@ def test_at_batch_4_the_lassos_zeros_are_found(noisy, training):
 
 
 @BOTH
+@pytest.mark.slow
 def test_at_batch_4_the_group_lassos_zero_filters_are_found(noisy, training):
     """Those that full-batch steps find, which meet its optimality conditions: ‖g‖ ≤ λ√p of each."""
     x, y = noisy
