@@ -8,6 +8,7 @@ was long enough.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -24,12 +25,13 @@ COLUMNS = [*GROUP, "what", "reference", "difference", "low", "high", "seeds", "t
 WEAKEST = [*GROUP, "lambda", "difference", "low", "high", "seeds"]
 
 
+@lru_cache(maxsize=1)
 def table(scores: Scores) -> pd.DataFrame:
     """A row for each data set, model and check, in the order of the study: columns `COLUMNS`.
 
     ``what`` is the check in words. ``difference`` is its test mIoU less that of its ``reference``, in points, with the
     95 % interval (low, high) over seeds and images, as the differences of H1 have it; ``seeds`` are those that both
-    have.
+    have. Made once for each `Scores`, as is `weakest`.
     """
     every = Scores(scores.folder, checks=True)
     groups = [group for group in every.groups if group not in scores.groups]
@@ -41,9 +43,9 @@ def _row(every: Scores, group: Group, counts: dict[str, Counts]) -> dict[str, An
     entry, reference = every.study["penalties"][group[2]], str(every.reference_of(group[2]))
     both = {name: counts[name] for name in (group[2], reference) if name in counts}
     found = gain.resample(every, group[0], both).estimate(group[2], reference) if len(both) == 2 else over_seeds([])
-    words = in_words(found, entry, every.label(reference), every.rope)
-    if lacking := premise.lacking(every, [group[0]], group[1], [group[2], reference]):
-        words = lacking.word
+    judged = (premise.of_entry(every, (*group[:2], name), mine) for name, mine in both.items())
+    lacking = next(filter(None, judged), None)
+    words = lacking.word if lacking else in_words(found, entry, every.label(reference), every.rope)
     told = {"told": words, "what": _what(entry)}
     return _names(group) | {"reference": reference} | _difference(found) | told
 
@@ -79,6 +81,7 @@ def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float
     return f"differs from {reference}: differences of penalties hold more than the penalty"
 
 
+@lru_cache(maxsize=1)
 def weakest(scores: Scores) -> pd.DataFrame:
     """Of each entry that has several λ, the weakest against no penalty, on validation: columns `WEAKEST`.
 

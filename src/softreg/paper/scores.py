@@ -217,7 +217,7 @@ class Scores:
         effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
         table = self._records("sweep-val", select.SCORED)
-        curves = select.curve(table, self.folds or select.folds_of(self.study["selection"]))
+        curves = select.curve(table, self._folds_of_a_seed)
         return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
 
     def _effects(self) -> pd.DataFrame:
@@ -241,15 +241,12 @@ class Scores:
 
     @cached_property
     def sweep_seeds(self) -> pd.DataFrame:
-        """Validation measures of each tuning seed at each λ over all its folds; the columns of `records.to_cells`.
+        """Validation measures of each tuning seed at each λ over all its folds, see `select.by_seed`."""
+        return select.by_seed(self._records("sweep-val", select.SCORED), self._folds_of_a_seed)
 
-        A seed that lacks a fold has no row: it would be of other images.
-        """
-        table, keys = self._records("sweep-val", select.SCORED), [*select.GROUP, "lambda", "seed"]
-        cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
-        count = cells.groupby(keys).size().rename("count").reset_index()
-        wanted = self.folds or select.folds_of(self.study["selection"])
-        return records.to_cells(table, keys).merge(count.loc[count["count"] == wanted, keys], on=keys)
+    @property
+    def _folds_of_a_seed(self) -> int:
+        return self.folds or select.folds_of(self.study["selection"])
 
     @cached_property
     def final_test(self) -> pd.DataFrame:

@@ -74,17 +74,24 @@ def read_selection(path: Path) -> pd.DataFrame:
     return frame if "lr" in frame else frame.assign(lr="")
 
 
-def curve(table: pa.Table, folds: int) -> pd.DataFrame:
-    """Mean validation mIoU of each λ, or trial, over the tuning seeds, from the records of the sweep.
+def by_seed(table: pa.Table, folds: int) -> pd.DataFrame:
+    """Validation measures of each tuning seed at each λ, or trial, from the records of the sweep.
 
-    A seed's score is the mIoU of its counts summed over all folds; a seed that lacks a fold has no score.
-    Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
+    A seed's score is of its counts summed over all folds; a seed that lacks a fold, and would be of other images, has
+    none. Columns: those of `records.to_cells`.
     """
     cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
-    by_seed = [*GROUP, "lambda", "seed"]
-    complete = cells.groupby(by_seed).size().rename("folds").reset_index().query("folds == @folds")
-    scores = records.to_cells(table, by_seed).merge(complete[by_seed], on=by_seed)
-    grouped = scores.groupby([*GROUP, "lambda"])["miou"]
+    keys = [*GROUP, "lambda", "seed"]
+    complete = cells.groupby(keys).size().rename("folds").reset_index().query("folds == @folds")
+    return records.to_cells(table, keys).merge(complete[keys], on=keys)
+
+
+def curve(table: pa.Table, folds: int) -> pd.DataFrame:
+    """Mean validation mIoU of each λ, or trial, over the tuning seeds, of the scores of `by_seed`.
+
+    Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
+    """
+    grouped = by_seed(table, folds).groupby([*GROUP, "lambda"])["miou"]
     return grouped.agg(val_miou="mean", val_se=stats.standard_error, seeds="size").reset_index()
 
 

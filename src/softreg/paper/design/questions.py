@@ -126,10 +126,8 @@ def _degeneracy(design: Design) -> tuple[str, str]:
 def _sparsity(design: Design) -> tuple[str, str]:
     if not design.subjects or not design.referenced:
         return NOT_ANSWERABLE, "needs a penalty and an unpenalised entry of its update rule"
-    if design.study.evaluation["folds"]:
-        return NOT_ANSWERABLE, OUTER_FOLDS
-    if matrix.is_race(vars(design.study)):
-        return NOT_ANSWERABLE, RACED
+    if why := _unjudged(design):
+        return NOT_ANSWERABLE, why
     lacks = [_few(design.tuning, "tuning")]
     if not set(design.kinds.values()) & set(sparsity.SPARSE_CONTROLS):
         lacks.append("no pruning or small_dense to hold it against")
@@ -139,6 +137,13 @@ def _sparsity(design: Design) -> tuple[str, str]:
     widths = design.observed("H3", "bracket == 'reference'", design.tuning, "n", shared) or design.fixed(design.tuning)
     word, text = _held(widths, sparsity.MARGIN, "penalties")
     return word, f"{design.tuning} tuning seeds: {text}"
+
+
+def _unjudged(design: Design) -> str:
+    """Why choices over the sweep cannot be judged; empty where they can."""
+    if design.study.evaluation["folds"]:
+        return OUTER_FOLDS
+    return RACED if matrix.is_race(vars(design.study)) else ""
 
 
 def _complexity(design: Design) -> tuple[str, str]:
@@ -185,10 +190,8 @@ def _cost(design: Design) -> tuple[str, str]:
 
 
 def _regret(design: Design) -> tuple[str, str]:
-    if design.study.evaluation["folds"]:
-        return NOT_ANSWERABLE, OUTER_FOLDS
-    if matrix.is_race(vars(design.study)):
-        return NOT_ANSWERABLE, RACED
+    if why := _unjudged(design):
+        return NOT_ANSWERABLE, why
     grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]
     if max(grids, default=0) < 2:
         return NOT_ANSWERABLE, "no penalty has two λ to choose from"

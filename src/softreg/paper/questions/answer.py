@@ -33,6 +33,11 @@ RACED = (
 )
 
 
+def unjudged(folds: bool, raced: bool) -> str:
+    """Why no choice over the sweep can be judged, by outer ``folds`` or as strengths were ``raced``; else empty."""
+    return OUTER_FOLDS if folds else RACED if raced else ""
+
+
 def adjusted(word: str, p_holm: float, level: float = 0.05) -> str:
     """``word``, but undecided where a difference is claimed whose Holm's p, over its family, is ``level`` or more."""
     return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < level else word

@@ -23,6 +23,7 @@ from softreg.paper.questions.answer import AS_LOOKUP, NOT_LEARNT, Judgement
 from softreg.paper.scores import Counts, Scores
 from softreg.scoring import metrics, records, stats
 from softreg.scoring.select import GROUP
+from softreg.study.matrix import Group
 
 ONE_CLASS = "one class"
 LOOKUP = "grey levels"
@@ -47,20 +48,7 @@ def constant_counts(counts: Counts) -> tuple[int, Counts]:
     return best, replace(counts, tp=tp, fp=fp, fn=fn)
 
 
-def rivals(scores: Scores, dataset: str, counts: Counts) -> dict[str, Counts]:
-    """What asks nothing of an image but its grey levels, with its counts for the seeds of ``counts``.
-
-    `ONE_CLASS`, and for grey images `LOOKUP`.
-    """
-    found = {ONE_CLASS: constant_counts(counts)[1]}
-    if (looked_up := scores.looked_up(dataset, counts.images)) is not None:
-        tp, fp, fn = (np.broadcast_to(each, counts.tp.shape) for each in looked_up)
-        found[LOOKUP] = replace(counts, tp=tp, fp=fp, fn=fn)
-    return found
-
-
-# Of two: a study's entries, and these with its checks.
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def table(scores: Scores) -> pd.DataFrame:
     """A row for each data set, model and penalty with test scores of the final: columns `CONSTANT`.
 
@@ -72,14 +60,27 @@ def table(scores: Scores) -> pd.DataFrame:
     rows = []
     for dataset, model in product(scores.study["datasets"], scores.study["models"]):
         for penalty, counts in scores.test_counts(dataset, model).items():
-            row = {"dataset": dataset, "model": model, "penalty": penalty}
-            rows.append(row | _against(scores, dataset, counts))
+            rows.append(_row(scores, (dataset, model, penalty), counts))
     return pd.DataFrame(rows, columns=CONSTANT)
+
+
+def _row(scores: Scores, group: Group, counts: Counts) -> dict[str, Any]:
+    return dict(zip(GROUP, group, strict=True)) | _against(scores, group[0], counts)
+
+
+def of_entry(scores: Scores, group: Group, counts: Counts) -> Judgement | None:
+    """What is said of a network that has not learnt, of one data set, model and entry with these test ``counts``."""
+    row = _row(scores, group, counts)
+    return None if row["learnt"] else _judged(scores, row)
 
 
 def _against(scores: Scores, dataset: str, counts: Counts) -> dict[str, Any]:
     """The row of `table` on the entry with these ``counts``."""
-    found = rivals(scores, dataset, counts)
+    best, constant = constant_counts(counts)
+    found = {ONE_CLASS: constant}
+    if (looked_up := scores.looked_up(dataset, counts.images)) is not None:
+        tp, fp, fn = (np.broadcast_to(each, counts.tp.shape) for each in looked_up)
+        found[LOOKUP] = replace(counts, tp=tp, fp=fp, fn=fn)
     least = {name: 100 * float(metrics.miou(each.tp[0], each.fp[0], each.fn[0])) for name, each in found.items()}
     rival = max(least, key=least.__getitem__)
     both = np.stack([np.stack(parts) for parts in zip(_parts(counts), _parts(found[rival]), strict=True)])
@@ -88,8 +89,8 @@ def _against(scores: Scores, dataset: str, counts: Counts) -> dict[str, Any]:
     else:
         sample = stats.crossed_jackknife(*stats.by_unit(both, scores.units(dataset, counts.images)))
     gain = stats.crossed_interval(sample, 0, 1).times(100).interval()
-    best = scores.datasets.get(dataset, {}).get("classes", [])[constant_counts(counts)[0]]
-    row = {"class": best, "constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan), "rival": rival}
+    name = scores.datasets.get(dataset, {}).get("classes", [])[best]
+    row = {"class": name, "constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan), "rival": rival}
     row |= {"miou": 100 * float(sample.scores[0].mean()), "gain": gain.mean, "low": gain.low, "high": gain.high}
     return row | {"learnt": (gain.mean if math.isnan(gain.low) else gain.low) > 0}
 
@@ -98,7 +99,7 @@ def _parts(counts: Counts) -> tuple[NDArray[np.int64], ...]:
     return counts.tp, counts.fp, counts.fn
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def unlearnt(scores: Scores) -> dict[tuple[str, str, str], Judgement]:
     """Data set, model and penalty of each entry that does not beat its rival, with a sentence that says so."""
     frame = table(scores)

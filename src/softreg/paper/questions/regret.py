@@ -107,11 +107,8 @@ def answer(scores: Scores) -> Answer:
 
 def unanswerable(scores: Scores) -> str:
     """Why the design of a study lets no choice be replayed; "" where it does."""
-    if scores.folds:
-        return words.OUTER_FOLDS
-    if scores.raced:
-        return words.RACED
-    return FEW_SEEDS if len(scores.study["seeds"]["tuning"]) < 2 else ""
+    few = FEW_SEEDS if len(scores.study["seeds"]["tuning"]) < 2 else ""
+    return words.unjudged(bool(scores.folds), scores.raced) or few
 
 
 def absence(scores: Scores) -> str:

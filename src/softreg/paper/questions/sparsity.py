@@ -24,8 +24,6 @@ from softreg.paper.questions.answer import (
     CONTRADICTED,
     FEWEST_SEEDS,
     NOT_ANSWERABLE,
-    OUTER_FOLDS,
-    RACED,
     SUPPORTED,
     UNDECIDED,
     Answer,
@@ -33,6 +31,7 @@ from softreg.paper.questions.answer import (
     Verdict,
     judge,
     listed,
+    unjudged,
 )
 from softreg.paper.questions.estimates import ended, rows_of, signed
 from softreg.paper.scores import Scores
@@ -153,8 +152,8 @@ def answer(scores: Scores) -> Answer:
         return replace(HEAD, absent=NO_REFERENCE)
     if not any(map(_is_subject, scores.kinds.values())):
         return replace(HEAD, absent="The study trains no penalty: add one, such as l1, to its penalties.")
-    if scores.folds or scores.raced:
-        return replace(HEAD, absent=OUTER_FOLDS if scores.folds else RACED)
+    if why := unjudged(bool(scores.folds), scores.raced):
+        return replace(HEAD, absent=why)
     swept = points(scores)
     if not swept["kind"].map(_is_subject).any():
         return replace(HEAD, absent=NO_TEST)
