@@ -31,22 +31,27 @@ from softreg.training.objectives import make_objective
 from softreg.training.optim import make_optimizer
 from softreg.training.path import make_bench
 from softreg.training.stopping import StopRequest
-from softreg.training.validation import autocast, to_layout
+from softreg.training.validation import autocast
 
-BATCH, TURNS, SIDE = sized((16, 15, 64), (2, 1, 16))
-UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
+BATCH, TURNS, SIDES = sized((16, 15, (64, 128)), (2, 1, (16,)))
+SMP = {"kind": "smp", "weights": "none"}
+MODELS = {
+    "convnet": {},
+    "fpn-mobilenetv3-small": {**SMP, "architecture": "fpn", "encoder": "tu-tf_mobilenetv3_small_minimal_100"},
+    "unet-lite0": {**SMP, "architecture": "unet", "encoder": "tu-tf_efficientnet_lite0"},
+}
 #: Model → steps in an epoch on the CPU, for about a second each.
-STEPS = sized({"convnet": 4, "unet-resnet18": 2}, {"convnet": 1})
+STEPS = sized({"convnet": 4, "fpn-mobilenetv3-small": 4, "unet-lite0": 2}, {"convnet": 1})
 #: A GPU is faster by far.
 CUDA_FACTOR = sized(32, 1)
 
 
-def make_study(steps: int, gpu: int) -> Study:
+def make_study(steps: int, side: int, gpu: int) -> Study:
     images = BATCH * steps
     file = write_study(
-        f"loop{steps}",
-        datasets={"shapes": {"images": images * 2, "size": [SIDE, SIDE], "split": {"val": 0.25, "test": 0.25}}},
-        models={"convnet": {}, "unet-resnet18": UNET},
+        f"loop-{steps}-{side}",
+        datasets={"shapes": {"images": images * 2, "size": [side, side], "split": {"val": 0.25, "test": 0.25}}},
+        models=MODELS,
         penalties={"l1": {"lambda": [1e-5]}},
         training={"batch_size": BATCH, "lr": 0.01, "checkpoint_seconds": 1e9},
         seeds={"tuning": [0], "evaluation": [100]},
@@ -79,7 +84,6 @@ def bare_epoch(bench: Bench) -> Callable[[], None]:
     images, masks = bench.train(torch.arange(bench.batch_size))
     options = bench.training["augmentation"]
     images, masks = augment(images, masks, bench.crop, options, generator(0, "augmentation", 0))
-    images = to_layout(images)
     objective = make_objective(bench.training["objective"], bench.class_shares, bench.train.device)
 
     def run() -> None:
@@ -107,22 +111,27 @@ def rate(epoch: Callable[[], None], bench: Bench) -> float:
     return bench.steps_per_epoch * bench.batch_size / (clock() - started)
 
 
-def compare(model: str, gpu: int) -> list[str]:
-    study = make_study(STEPS[model] * (CUDA_FACTOR if gpu else 1), gpu)
+def compare(model: str, side: int, gpu: int) -> list[str]:
+    study = make_study(STEPS[model] * (CUDA_FACTOR if gpu else 1), side, gpu)
     bench = bench_of(study, model, open_device(gpu, threads=1))
     epochs = loop_epoch(bench), bare_epoch(bench)
     for epoch in epochs:
         epoch()
     loop, bare = zip(*([rate(epoch, bench) for epoch in epochs] for _ in range(TURNS)), strict=True)
     device = bench.train.device.type
-    return [f"{model}, {device}", f"{median(loop):.1f}", f"{median(bare):.1f}", f"{100 * ratio(loop, bare):.1f} %"]
+    return [
+        f"{model}, {side} × {side}, {device}",
+        f"{median(loop):.1f}",
+        f"{median(bare):.1f}",
+        f"{100 * ratio(loop, bare):.1f} %",
+    ]
 
 
 def main() -> None:
     devices = (0, 1) if torch.cuda.is_available() else (0,)
     with temporary_project():
-        rows = [compare(model, gpu) for gpu in devices for model in STEPS]
-    print_table([f"{SIDE} × {SIDE}, batch {BATCH}", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
+        rows = [compare(model, side, gpu) for gpu in devices for model in STEPS for side in SIDES]
+    print_table([f"batch {BATCH}", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from softreg.training.device import open_device
 from softreg.training.objectives import cross_entropy
 from softreg.training.optim import RegularisedStep, make_optimizer
 from softreg.training.regulariser import Regulariser
-from softreg.training.validation import autocast, to_layout
+from softreg.training.validation import autocast
 
 TURNS = sized(7, 1)
 BATCH = sized(8, 1)
@@ -57,13 +57,12 @@ class Setting:
 
     def __init__(self, study, optimizer: str, device: torch.device, side: int) -> None:
         self.device = device
-        self.model = networks.build(study.models["model"], classes=4).to(device)
-        if device.type == "cuda":
-            self.model = self.model.to(memory_format=torch.channels_last)
+        model = networks.build(study.models["model"], classes=4)
+        self.model = model.to(device, memory_format=torch.channels_last)
         training = {**study.training, "optimizer": optimizer}
         self.optimizer = make_optimizer(list(self.model.parameters()), training)
         self.layers = reached(self.model, self.model.layers(), (64, 64))
-        self.images = to_layout(torch.rand(BATCH, 3, side, side, device=device))
+        self.images = torch.rand(BATCH, 3, side, side, device=device)
         self.masks = torch.randint(4, (BATCH, side, side), device=device).to(torch.uint8)
 
     def gradients(self) -> None:

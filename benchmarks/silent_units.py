@@ -64,7 +64,7 @@ class Floor(AdamProx):
     """The strengths have a floor, whatever Adam has done."""
 
     def __call__(self, weights, step):
-        self.regulariser.penalty.prox_(weights, step.gentle)
+        self.regulariser.penalty.prox_(weights, step.gentle or step.exact)
 
 
 class Fixed(AdamProx):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from softreg import networks
 from softreg.networks.segmenter import Segmenter
 from softreg.networks.thin import NotThin, thin
@@ -15,7 +17,8 @@ def build_network(
 ) -> Segmenter:
     """The network of a path's cell; ``strength`` matters where it sets the network's size.
 
-    Initial weights are drawn from torch's global generator. A narrower network starts from random weights, as there are
+    Its weights are in memory with the channels last, where convolutions are faster on CPU and GPU. Initial weights are
+    drawn from torch's global generator. A narrower network starts from random weights, as there are
     no pretrained ones of its size. Raises UserError where it cannot be built.
     """
     removed = treatment_of(study.penalties[path.penalty]["kind"], strength).removed
@@ -25,7 +28,7 @@ def build_network(
             f"small_dense starts from random weights, and model {path.model} loads pretrained ones; name other models "
             "under the entry's `models`"
         )
-    return thin(model, removed) if removed else model
+    return (thin(model, removed) if removed else model).to(memory_format=torch.channels_last)
 
 
 def sized_by_strength(study: Study, path: TrainingPath) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from softreg.networks.dropout import Dropout
 from softreg.networks.segmenter import Segmenter
 
 STRIDE = 4
@@ -32,7 +33,7 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
     decoder = nn.Sequential(
         nn.Conv2d(64, 512, 1),
         nn.ReLU(),
-        nn.Dropout(spec["dropout"]),
+        Dropout(spec["dropout"]),
         nn.Conv2d(512, classes, 1),
         nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
     )

@@ -56,6 +56,7 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise, pad to the stride by repeating the border, and cut the logits back to (H, W)."""
+        images = images.contiguous(memory_format=torch.channels_last)
         height, width = images.shape[-2:]
         padding = (0, -width % self.stride, 0, -height % self.stride)
         normalised = (images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)

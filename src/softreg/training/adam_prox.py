@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +26,17 @@ FLOOR = 0.1
 
 
 class Step(NamedTuple):
-    """Of a block of weights, tensors of their shapes: the strengths of two proxes, and how far Adam has moved each."""
+    """Of a block of weights, tensors of their shapes: the strengths of two proxes, and Adam's moments.
+
+    ``gentle`` is None where the floor holds no weight of the block, so that both are the same. Adam has just moved each
+    weight by ``rate``·|mean|/root.
+    """
 
     exact: Tensors
-    gentle: Tensors
-    moved: Tensors
+    gentle: Tensors | None
+    means: Tensors
+    roots: Tensors
+    rate: float
 
 
 class AdamProx:
@@ -41,9 +47,12 @@ class AdamProx:
 
     def __call__(self, weights: Tensors, step: Step) -> None:
         """Change a block of weights in place."""
+        if step.gentle is None:
+            self.regulariser.penalty.prox_(weights, step.exact)
+            return
         change, most = self._change(weights, step.exact), self._change(weights, step.gentle)
         torch._foreach_abs_(most)
-        torch._foreach_add_(most, step.moved)
+        torch._foreach_addcdiv_(most, torch._foreach_abs(step.means), step.roots, value=step.rate)
         torch._foreach_minimum_(change, most)
         torch._foreach_maximum_(change, torch._foreach_neg(most))
         torch._foreach_add_(weights, change)
@@ -55,19 +64,15 @@ class AdamProx:
         first, second = (1 - beta**count for beta in group["betas"])
         # √v̂ = √v/correction, taken out of the fraction.
         correction = math.sqrt(second)
-        self._set_floors()
+        epsilon = group["eps"] * correction
+        self._set_floors(epsilon)
         for means, squares, floors in zip(self._means, self._squares, self._floors, strict=True):
             roots = torch._foreach_sqrt(squares)
-            exact, gentle = (
-                _over(correction, torch._foreach_add(each, group["eps"] * correction))
-                for each in (roots, torch._foreach_maximum(roots, floors))
-            )
-            # η·m̂/(√v̂ + ε).
-            moved = torch._foreach_mul(torch._foreach_abs(means), exact)
-            torch._foreach_mul_(moved, group["lr"] / first)
-            torch._foreach_mul_(exact, strength)
-            torch._foreach_mul_(gentle, strength)
-            yield Step(exact, gentle, moved)
+            torch._foreach_add_(roots, epsilon)
+            over = partial(_over, strength * correction)
+            gentle = over(torch._foreach_maximum(roots, floors)) if _any_below(roots, floors) else None
+            # η·m̂/(√v̂ + ε), with √v̂ = √v/correction.
+            yield Step(over(roots), gentle, means, roots, group["lr"] * correction / first)
 
     def _change(self, weights: Tensors, strength: Tensors) -> list[Tensor]:
         """What the prox adds to weights."""
@@ -103,15 +108,18 @@ class AdamProx:
         pairs = zip(self._least, self.regulariser.parameters, strict=True)
         return self.regulariser.blocks([least.expand_as(parameter) for least, parameter in pairs])
 
-    def _set_floors(self) -> None:
+    def _set_floors(self, epsilon: float) -> None:
         """Take the floors from the moments as they are; in a layer that has had no gradient yet, nothing moves."""
         for least, parameter in zip(self._least, self.regulariser.parameters, strict=True):
             least.copy_(self._state(parameter)["exp_avg_sq"].mean()).sqrt_().mul_(FLOOR)
-            least.masked_fill_(least == 0, math.inf)
+            least.masked_fill_(least == 0, math.inf).add_(epsilon)
+
+
+def _any_below(roots: Tensors, floors: Tensors) -> bool:
+    """Whether any is below its floor; on a GPU always true, where to ask takes longer than what it may save."""
+    return roots[0].is_cuda or any(bool((root < floor).any()) for root, floor in zip(roots, floors, strict=True))
 
 
 def _over(numerator: float, denominators: Tensors) -> list[Tensor]:
     """``numerator`` over each; a list, as authors of penalties are told: foreach functions give tuples."""
-    torch._foreach_reciprocal_(denominators)
-    torch._foreach_mul_(denominators, numerator)
-    return list(denominators)
+    return [numerator / denominator for denominator in denominators]

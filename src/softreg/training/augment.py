@@ -1,4 +1,4 @@
-"""Augmentation as batched tensor code: random scale, crop and flip in one resampling, then colour jitter."""
+"""Augmentation as batched tensor code: random scale, crop and flip in one step, then colour jitter."""
 
 from __future__ import annotations
 
@@ -25,35 +25,63 @@ def augment(
     an image repeats its border and is ignored in the mask.
     """
     draws = torch.rand(len(images), _DRAWS, generator=generator, dtype=torch.float64).unbind(1)
-    grid = _grid(images.shape[-2:], crop, options, draws[:4]).to(images.device)
+    move = _resample if options["scale"] else _cut
+    images, masks = move(images, masks, crop, options, draws)
+    return _jitter(images, options, draws[4:]), masks
+
+
+def _cut(
+    images: Tensor, masks: Tensor, crop: tuple[int, int], options: dict[str, Any], draws: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """Crop and flip where nothing is scaled: every pixel is taken as it is."""
+    height, width = masks.shape[1:]
+    rows = _pixels(height, crop[0], draws[1])
+    columns = _flipped(_pixels(width, crop[1], draws[2]), options, draws)
+    outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
+    image = torch.arange(len(masks))[:, None, None]
+    where = (image, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :])
+    there = tuple(index.to(images.device) for index in where)
+    return images.movedim(1, -1)[there].movedim(-1, 1), masks[there].masked_fill_(outside.to(masks.device), IGNORE)
+
+
+def _pixels(length: int, crop: int, draw: Tensor) -> Tensor:
+    """The pixels (N, crop) along one axis that a random window shows; below 0 or from ``length`` on, outside."""
+    return ((length - crop) * draw).round().long()[:, None] + torch.arange(crop)
+
+
+def _flipped(positions: Tensor, options: dict[str, Any], draws: tuple[Tensor, ...]) -> Tensor:
+    """Positions (N, crop), of half of the images from last to first."""
+    return torch.where((draws[3] < 0.5)[:, None], positions.flip(1), positions) if options["flip"] else positions
+
+
+def _resample(
+    images: Tensor, masks: Tensor, crop: tuple[int, int], options: dict[str, Any], draws: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    """Scale, crop and flip in one resampling: bilinear of images, nearest of masks."""
+    grid = _grid(images.shape[-2:], crop, options, draws).to(images.device)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     # Shifted by one, so that the zeros which grid_sample puts outside can be told from class 0.
     shifted = F.grid_sample(masks.float().unsqueeze(1) + 1, grid, mode="nearest", align_corners=False)
     shifted = shifted.squeeze(1).round()
-    masks = torch.where(shifted == 0, IGNORE, shifted - 1).to(torch.uint8)
-    return _jitter(images, options, draws[4:]), masks
+    return images, torch.where(shifted == 0, IGNORE, shifted - 1).to(torch.uint8)
 
 
 def _grid(
     size: torch.Size | tuple[int, int], crop: tuple[int, int], options: dict[str, Any], draws: tuple[Tensor, ...]
 ) -> Tensor:
     """Where each pixel of the crops lies in its image, (N, h, w, 2) as (x, y) in grid_sample's −1…1."""
-    low, high = options["scale"] or (1.0, 1.0)
+    low, high = options["scale"]
     # Log-uniform, so that shrinking by two is as likely as growing by two.
     scale = low * (high / low) ** draws[0]
     ys = _positions(size[0], crop[0], scale, draws[1])
-    xs = _positions(size[1], crop[1], scale, draws[2])
-    if options["flip"]:
-        xs = torch.where((draws[3] < 0.5)[:, None], xs.flip(1), xs)
+    xs = _flipped(_positions(size[1], crop[1], scale, draws[2]), options, draws)
     shape = (len(scale), *crop)
     return torch.stack([xs[:, None, :].expand(shape), ys[:, :, None].expand(shape)], dim=-1).float()
 
 
 def _positions(length: int, crop: int, scale: Tensor, draw: Tensor) -> Tensor:
-    """Positions (N, crop) in −1…1 along one axis; at scale 1 they fall on pixel centres."""
-    room = length - crop / scale
-    offset = room * draw
-    offset = torch.where(scale == 1, offset.round(), offset)
+    """Positions (N, crop) in −1…1 along one axis."""
+    offset = (length - crop / scale) * draw
     pixels = (torch.arange(crop, dtype=torch.float64) + 0.5) / scale[:, None] + offset[:, None]
     return pixels * 2 / length - 1
 

@@ -27,7 +27,7 @@ from softreg.training.optim import RegularisedStep, learning_rate, make_optimize
 from softreg.training.pruning import Pruner
 from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
-from softreg.training.validation import autocast, to_layout, validation_miou
+from softreg.training.validation import autocast, validation_miou
 from softreg.training.zeroing import Zeroing
 
 
@@ -157,7 +157,7 @@ class CellTrainer:
         bench.model.train()
         self.optimizer.zero_grad()
         with autocast(bench.train.device):
-            logits = bench.model(to_layout(images))
+            logits = bench.model(images)
         loss = self.objective(logits.float(), masks)
         torch.autograd.backward(loss)
         step = place[0] * bench.steps_per_epoch + place[1]

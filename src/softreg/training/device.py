@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -16,6 +17,10 @@ import torch
 
 from softreg.errors import UserError
 
+#: Of the C library's `mallopt`: at what free memory the top of the heap is given back, and how many blocks may be
+#: mapped by themselves, which are given back as soon as they are freed.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
 
 def open_device(gpus: int, threads: int) -> torch.device:
     """The first visible GPU if the study asks for one, else the CPU with ``threads`` threads.
@@ -28,10 +33,23 @@ def open_device(gpus: int, threads: int) -> torch.device:
     torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
     if not gpus:
+        _keep_freed_memory()
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise UserError("resources.gpu is set but torch sees no GPU here; set it to 0 to train on the CPU")
     return torch.device("cuda", 0)
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the tensors to come.
+
+    It gives large blocks back to the system, which clears each page before it hands it out again, in every step. Other
+    C libraries than glibc have no such setting, and need none.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def device_name(device: torch.device) -> str:

@@ -50,8 +50,8 @@ def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> to
     """SGD or Adam, as the study's ``training.optimizer`` says; no weight decay."""
     if training["optimizer"] == "sgd":
         momentum = training["momentum"]
-        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, foreach=True)
-    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), foreach=True)
+        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, fused=True)
+    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), fused=True)
 
 
 def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:
@@ -125,7 +125,7 @@ class RegularisedStep:
         """The step of each weight, block by block."""
         if isinstance(self.optimizer, torch.optim.SGD):
             return repeat(lr, len(self._weight_blocks))
-        return (step.gentle for step in self._adam_prox.steps(lr))
+        return (step.gentle or step.exact for step in self._adam_prox.steps(lr))
 
     def _add_gradient(self) -> None:
         """Add the penalty's gradient to that of the data term."""

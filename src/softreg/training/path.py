@@ -91,8 +91,6 @@ def make_bench(
     entry = study.penalties[path.penalty]
     seed_global(path.seed, "init")
     model = build_network(study, path, classes, strength).to(device)
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
     train, val = open_training(data, path.fold, study.selection)
     crop = _crop(training["crop"], train.size, model.stride)
     initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
