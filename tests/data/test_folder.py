@@ -153,8 +153,8 @@ def test_255_is_no_class_where_the_study_says_what_masks_hold(own):
     own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
     (sample,) = own.samples()
     check(sample, photo(1), blocks([0, 255]))
-    (sample,) = own.samples(classes=TWO, ignore=0)
-    with pytest.raises(UserError, match="has the value 255"):
+    (sample,) = own.samples(classes=TWO, ignore=7)
+    with pytest.raises(UserError, match=r"has the value 255 .* are 0, 1, 7; `values` gives each class other ones"):
         sample.read()
     (sample,) = own.samples(classes=TWO, palette=[[0, 0, 0], [255, 255, 255]])
     check(sample, photo(1), blocks([0, 1]))
@@ -204,6 +204,26 @@ def test_given_values_come_before_a_value_to_ignore_by_default(own, values, expe
     (sample,) = own.samples(classes=TWO, values=values)
     check(sample, photo(1), blocks(expected))
     assert own.remarks(classes=TWO, values=values) == []
+
+
+def test_several_values_to_ignore(own):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 1, 2, 9, 255]))})
+    (sample,) = own.samples(classes=TWO, values=[1, 2], ignore=[0, 9, 255])
+    check(sample, photo(1), blocks([255, 0, 1, 255, 255]))
+
+
+def test_several_colours_to_ignore(own):
+    mask = painted(blocks([0, 1, 2, 3, 4]), [*COLOURS, [9, 9, 9], [7, 8, 9]])
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
+    (sample,) = own.samples(palette=COLOURS, ignore=[[7, 8, 9], [9, 9, 9]])
+    check(sample, photo(1), blocks([0, 1, 2, 255, 255]))
+
+
+@pytest.mark.parametrize("ignore", [255, [255]])
+def test_a_list_of_one_value_is_that_value(own, ignore):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
+    (sample,) = own.samples(classes=TWO, ignore=ignore)
+    check(sample, photo(1), blocks([0, 1]))
 
 
 def test_ignore_value(own):
@@ -329,13 +349,13 @@ def test_an_image_and_its_mask_pair_however_an_accent_is_written(own):
 
 
 def test_files_that_are_left_out_are_counted_and_named(own):
-    files = {f"{name}.webp": b"" for name in "dcba"} | {"notes.txt": b""}
+    files = {f"{name}.raw": b"" for name in "dcba"} | {"notes.txt": b""}
     own.write(images=GOOD["images"] | files, masks=GOOD["masks"])
     (own.folder / "masks" / "more").mkdir()
+    forms = ".png, .jpg, .jpeg, .bmp, .tif, .tiff, .gif, .webp, .npy"
     assert own.remarks() == [
-        "5 entries of images are left out, as they are no files with one of .png, .jpg, .jpeg, .bmp, .tif, .tiff: "
-        "a.webp, b.webp, c.webp and 2 more",
-        "1 entry of masks is left out, as it is no file with one of .png, .jpg, .jpeg, .bmp, .tif, .tiff: more",
+        f"5 entries of images are left out, as they are no files with one of {forms}: a.raw, b.raw, c.raw and 2 more",
+        f"1 entry of masks is left out, as it is no file with one of {forms}: more",
     ]
     (own.folder / "masks" / "more").rmdir()
     own.write(images={})

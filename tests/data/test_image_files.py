@@ -181,3 +181,114 @@ def test_a_mask_in_a_form_that_keeps_values_is_read(tmp_path, form):
 def test_a_form_whose_depth_cannot_be_told_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"a\.png has the format PPM: accepted are PNG, .*; convert it"):
         read_image(saved(tmp_path, b"P6 2 1 65535\n" + b"\x12\x34" * 6))
+
+
+def npy(tmp_path, array, name="a.npy"):
+    np.save(tmp_path / name, array)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize("write", [npy, lambda path, array: saved(path, encoded(array), "a.png")])
+def test_levels_that_are_stated_are_scaled_to_eight_bits(tmp_path, write):
+    # A quarter of the range is level 63.75, half is 127.5: both are rounded up; what lies beyond is cut off.
+    file = write(tmp_path, np.array([[100, 200, 300, 500, 600, 0]], np.uint16))
+    picture = read_image(file, [100, 500])
+    assert picture.shape == (1, 6, 3)
+    assert [pixel.tolist() for pixel in picture[0]] == [[level] * 3 for level in (0, 64, 128, 255, 255, 0)]
+
+
+def test_arrays_of_shares_are_scaled_channel_by_channel(tmp_path):
+    file = npy(tmp_path, np.array([[[0, 0.5, 1], [0.2, 2, -1]]], np.float64))
+    assert read_image(file, [0, 1]).tolist() == [[[0, 128, 255], [51, 255, 0]]]
+    with pytest.raises(UserError, match=r"a\.npy holds float64: save it as uint8, or state its levels, `range`"):
+        read_image(file)
+    with pytest.raises(UserError, match=r"holds a value that is no number \(NaN\)"):
+        read_image(npy(tmp_path, np.array([[np.nan, 1]])), [0, 1])
+
+
+@pytest.mark.parametrize("array", [photo(1), photo(1)[::-1]])
+def test_levels_are_for_one_channel_of_a_picture(tmp_path, array):
+    with pytest.raises(UserError, match=r"a\.png is not a grey image, which alone `range` is for: it has mode RGB"):
+        read_image(saved(tmp_path, encoded(array)), [0, 4095])
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int16, np.int64, ">u2"])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)])
+def test_an_array_of_any_whole_numbers_is_a_mask(tmp_path, kind, shape):
+    mask = blocks([0, 1])
+    file = npy(tmp_path, mask.astype(kind).reshape(shape))
+    assert image_size(file) == (20, 30)
+    np.testing.assert_array_equal(read_values(file), mask)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3)])
+def test_an_array_of_bytes_is_an_image(tmp_path, shape):
+    picture = photo(1)[..., : shape[-1] if len(shape) == 3 else 1]
+    file = npy(tmp_path, picture.reshape(shape))
+    np.testing.assert_array_equal(read_image(file), np.broadcast_to(picture, (20, 30, 3)))
+    np.testing.assert_array_equal(read_colours(file), read_image(file))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 20, 30), np.uint8), r"has the shape \(3, 20, 30\): accepted are \(H, W\), \(H, W, 1\) and"),
+        (np.zeros((20, 0), np.uint8), r"has the shape \(20, 0\)"),
+        (np.zeros(20, np.uint8), r"has the shape \(20,\)"),
+        (np.array([[{}]], object), "cannot be read as an array of NumPy"),
+    ],
+)
+def test_arrays_that_are_no_image_are_refused(tmp_path, array, message):
+    with pytest.raises(UserError, match=rf"a\.npy {message}"):
+        image_size(npy(tmp_path, array))
+
+
+def test_masks_in_arrays_are_one_channel_of_whole_numbers(tmp_path):
+    for array in (photo(1), np.zeros((2, 2))):
+        with pytest.raises(
+            UserError, match=r"a\.npy is not a mask of class indices: it holds (uint8|float64), [23] dim"
+        ):
+            read_values(npy(tmp_path, array))
+
+
+def test_an_array_that_is_cut_is_told_in_one_sentence(tmp_path):
+    whole = npy(tmp_path, photo(1)).read_bytes()
+    for length in range(0, len(whole), 40):
+        with pytest.raises(UserError, match=r"a\.npy cannot be read as an array of NumPy"):
+            read_image(saved(tmp_path, whole[:length], "a.npy"))
+    with pytest.raises(UserError, match=r"b\.npy is missing"):
+        read_image(tmp_path / "b.npy")
+
+
+def test_a_gif_has_the_grey_levels_that_were_saved_however_it_numbers_them(tmp_path):
+    mask = blocks([0, 2, 7])
+    file = saved(tmp_path, encoded(mask, "GIF"), "a.gif")
+    with Image.open(file) as stored:
+        assert set(np.unique(np.array(stored))) == {0, 1, 2}, "the program has numbered the levels anew"
+    np.testing.assert_array_equal(read_values(file), mask)
+    np.testing.assert_array_equal(read_values(saved(tmp_path, encoded(blocks([0, 255]), "GIF"))), blocks([0, 255]))
+
+
+def test_a_gif_of_colours_has_no_indices_to_rely_on(tmp_path):
+    palette = [0, 0, 0, 9, 9, 9, 200, 0, 0] + [0] * 759
+    file = saved(tmp_path, encoded(blocks([0, 2]), "GIF", palette=palette), "a.gif")
+    with pytest.raises(UserError, match=r"a\.gif is a GIF of colours.*give each class its colour by `palette`"):
+        read_values(file)
+    # A colour that no pixel has makes it no GIF of colours.
+    file = saved(tmp_path, encoded(blocks([0, 1]), "GIF", palette=palette, optimize=False), "b.gif")
+    np.testing.assert_array_equal(read_values(file), blocks([0, 9]))
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 90}])
+def test_an_image_in_webp_is_read(tmp_path, options):
+    smooth = np.broadcast_to(np.arange(0, 240, 8, dtype=np.uint8)[:, None], (20, 30, 3))
+    picture = read_image(saved(tmp_path, encoded(smooth, "WEBP", **options), "a.webp"))
+    np.testing.assert_allclose(picture.astype(int), smooth, atol=0 if "lossless" in options else 8)
+
+
+def test_a_picture_that_is_too_large_is_told_with_a_remedy(tmp_path, recwarn):
+    # Headers alone: a gigapixel needs no pixels to be told.
+    assert image_size(saved(tmp_path, png(9_000, 19_000, 8, 0, []))) == (9_000, 19_000)
+    assert not recwarn
+    with pytest.raises(UserError, match=r"a\.png has more than 179 million pixels: cut it into tiles or scale it down"):
+        image_size(saved(tmp_path, png(9_000, 20_000, 8, 0, [])))

@@ -56,7 +56,7 @@ def test_the_least_study_has_every_default(load):
     assert study.mirrors == []
 
 
-@pytest.mark.parametrize("given", ["table: t.csv", "table: t.csv, values: null"])
+@pytest.mark.parametrize("given", ["table: t.csv", "table: t.csv, values: null, range: null"])
 def test_a_key_without_a_value_is_no_part_of_what_earlier_studies_are_known_by(load, given):
     entry = load(FOLDER.replace("OWN", given)).datasets["own"]
     before = {"kind", "size", "fit", "split", "images", "masks", "table", "classes", "palette", "ignore"}
@@ -416,11 +416,11 @@ WRONG = {
     ),
     "too few values": (
         FOLDER.replace("OWN", "table: t.csv, values: [1, 2, 3]"),
-        "datasets.own.values has 3 entries; give 2, one for each of classes",
+        "datasets.own.values has 3 values; give 2, one for each of classes",
     ),
     "value of two classes": (
         FOLDER.replace("OWN", "table: t.csv, values: [1, [2, 1]]"),
-        "datasets.own.values holds 1 twice; give each value to one class",
+        "datasets.own.values holds 1 twice; give each class its own value",
     ),
     "values and colours": (
         FOLDER.replace("OWN", "table: t.csv, values: [1, 2], palette: [[0, 0, 0], [1, 1, 1]]"),
@@ -428,7 +428,28 @@ WRONG = {
     ),
     "a value of a class to ignore": (
         FOLDER.replace("OWN", "table: t.csv, values: [1, 2], ignore: 2"),
-        "datasets.own.ignore is 2, which values give to a class; give another value, or null",
+        "datasets.own.ignore holds 2, which is a class; give another, null, or each class its own by values or palette",
+    ),
+    "a class to ignore": (
+        FOLDER.replace("OWN", "table: t.csv, ignore: [255, 0]"),
+        "datasets.own.ignore holds 0, which is a class; give another, null, or each class its own by values or palette",
+    ),
+    "a colour of a class to ignore": (
+        FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: [[9, 9, 9], [1, 1, 1]]"),
+        "datasets.own.ignore holds [1, 1, 1], which is a class; give another, null, or each class its own by values or "
+        "palette",
+    ),
+    "a grey to ignore without a palette": (
+        FOLDER.replace("OWN", "table: t.csv, ignore: [255, 255, 255]"),
+        "datasets.own.ignore holds 255 twice; give each value once, and a palette if a colour is meant",
+    ),
+    "a range upside down": (
+        FOLDER.replace("OWN", "table: t.csv, range: [4095, 0]"),
+        "datasets.own.range is [4095, 0]; give the darkest level first, and a brighter one",
+    ),
+    "half a range": (
+        FOLDER.replace("OWN", "table: t.csv, range: 4095"),
+        "datasets.own.range is 4095; give null or two numbers [low, high]",
     ),
     "a value that no byte holds": (
         FOLDER.replace("OWN", "table: t.csv, values: [1, 256]"),
@@ -437,11 +458,17 @@ WRONG = {
     ),
     "a value to ignore among colours": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: 7"),
-        "datasets.own.ignore is 7, a mask value, and palette says that masks hold colours; give a colour or null",
+        "datasets.own.ignore is 7, and palette says that masks hold colours; give a colour, a list of colours, or null",
+    ),
+    "values to ignore among colours": (
+        FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: [7, 255]"),
+        "datasets.own.ignore is [7, 255], and palette says that masks hold colours; give a colour, a list of "
+        "colours, or null",
     ),
     "a colour to ignore among values": (
-        FOLDER.replace("OWN", "table: t.csv, ignore: [1, 2, 3]"),
-        "datasets.own.ignore is [1, 2, 3], a colour, and palette is null; give a mask value, null, or the palette",
+        FOLDER.replace("OWN", "table: t.csv, ignore: [[1, 2, 3]]"),
+        "datasets.own.ignore is [[1, 2, 3]], a colour, and palette is null; give a mask value, a list of values, null, "
+        "or the palette",
     ),
     "unknown model of a penalty": (
         TWO.replace("PEN", "l1: {models: [unit]}"),

@@ -1,8 +1,8 @@
-"""How the mask files of one data set become class indices: by the values or the colours that a study declares."""
+"""How the files of one data set are read: masks by the values or the colours that a study declares."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,11 +18,12 @@ from softreg.data.base import (
     check_heights_and_widths,
     check_sizes,
     image_size,
-    pair,
     read_image,
+    recode,
 )
 from softreg.data.image_files import mask_size, read_colours, read_values
 from softreg.errors import UserError
+from softreg.study.folder import ignored
 
 WHITE = 255
 
@@ -38,23 +39,25 @@ class Pair(NamedTuple):
 
 
 class Decoding:
-    """How the mask files of one data set become class indices.
+    """How the image and mask files of one data set are read.
 
-    ``values`` and ``colours`` are the tables, of which colours decide where there are any; ``told`` says what else is
-    to be known of them.
+    ``values`` and ``colours`` are tables of the masks', of which colours decide where there are any; ``levels`` are
+    those of the images, or None; ``told`` says what else is to be known of the masks.
     """
 
     def __init__(self, options: Options, pairs: Sequence[Pair]) -> None:
-        ignore, given = options["ignore"], options.get("values")
-        self.values = _table(given or range(len(options["classes"])))
-        self.colours = {_colour(colour): index for index, colour in enumerate(options["palette"] or [])}
+        given, palette, ignore = options.get("values"), options["palette"], ignored(options)
+        self.levels = options.get("range")
         self.told: list[str] = []
-        if isinstance(ignore, list):
-            self.colours[_colour(ignore)] = IGNORE
+        self.values: dict[int, int] = {}
+        self.colours: dict[Colour, int] = {}
+        if palette is not None:
+            self.colours = {_colour(colour): index for index, colour in enumerate(palette)}
+            self.colours |= {_colour(colour): IGNORE for colour in ignore}
+            return
         # What is given to a class is that class, though 255 is ignored by default.
-        elif ignore is not None and not (given and ignore in self.values):
-            self.values[ignore] = IGNORE
-        declared = bool(given or self.colours or ignore not in (WHITE, None))
+        self.values = dict.fromkeys(ignore, IGNORE) | _table(given or range(len(options["classes"])))
+        declared = given or ignore not in ([WHITE], [])
         if not declared and len(options["classes"]) == 2 and _are_white([pair.mask for pair in pairs]):
             # As programs paint a mask of two classes. Were 255 ignored here, one class would be left.
             self.values = {0: 0, WHITE: 1}
@@ -62,17 +65,22 @@ class Decoding:
             self.told = [f"the masks hold 0 and {WHITE} alone: {WHITE} is read as {name}, and nothing is ignored"]
 
     def sample(self, named: Pair) -> Sample:
-        """The sample of an image file and a mask file, both of which must exist and have one size by their headers.
+        """The sample of an image file and a mask file, both of which must exist and have one size by their headers."""
+        name, image, mask, split, group = named
+        size = image_size(image)
+        check_heights_and_widths(size, mask_size(mask), image, mask)
+        return Sample(name, size, partial(self._read, image, mask), split, group)
+
+    def _read(self, image_path: Path, mask_path: Path) -> tuple[Array, Array]:
+        """The image, and the mask decoded.
 
         What the study declares decides, not how the file is encoded: the order of a palette's colours differs from
         file to file.
         """
-        name, image, mask, split, group = named
-        size = image_size(image)
-        check_heights_and_widths(size, mask_size(mask), image, mask)
-        if not self.colours:
-            return pair(name, image, mask, self.values, split, group)
-        return Sample(name, size, partial(_read_colours, image, mask, self.colours), split, group)
+        image = read_image(image_path, self.levels)
+        mask = _of_colours(mask_path, self.colours) if self.colours else _of_values(mask_path, self.values)
+        check_sizes(image, mask, image_path, mask_path)
+        return image, mask
 
 
 def _table(values: Sequence[int | list[int]]) -> dict[int, int]:
@@ -102,10 +110,16 @@ def _are_white(masks: Sequence[Path]) -> bool:
     return has_white
 
 
-def _read_colours(image_path: Path, mask_path: Path, colours: dict[Colour, int]) -> tuple[Array, Array]:
-    """The image, and the mask decoded by the table of colours."""
-    image, painted = read_image(image_path), read_colours(mask_path)
-    check_sizes(image, painted[..., 0], image_path, mask_path)
+def _of_values(path: Path, values: Mapping[int, int]) -> Array:
+    stored = read_values(path)
+    try:
+        return recode(stored, values, path)
+    except UserError as error:
+        raise UserError(f"{error}; `values` gives each class other ones, and `ignore` leaves some out") from None
+
+
+def _of_colours(path: Path, colours: Mapping[Colour, int]) -> Array:
+    painted = read_colours(path)
     packed = _packed(painted)
     mask, known = np.full(packed.shape, IGNORE, np.uint8), np.zeros(packed.shape, bool)
     for colour, index in colours.items():
@@ -115,10 +129,10 @@ def _read_colours(image_path: Path, mask_path: Path, colours: dict[Colour, int])
     if not known.all():
         row, column = np.argwhere(~known)[0]
         raise UserError(
-            f"{mask_path} has the colour {painted[row, column].tolist()} at row {row}, column {column}, "
+            f"{path} has the colour {painted[row, column].tolist()} at row {row}, column {column}, "
             "which is neither in `palette` nor `ignore`: declare it, or leave out `palette` where indices count"
         )
-    return image, mask
+    return mask
 
 
 def _packed(colours: Array) -> np.ndarray:

@@ -19,7 +19,7 @@ from softreg.errors import UserError, nearest, show, suggestion
 from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
-from softreg.study import folds, strict_yaml
+from softreg.study import folder, folds, strict_yaml
 from softreg.study.lambdas import spell, trials_of
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
@@ -153,9 +153,8 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
         entry = entry | {"lambda": [_as_number(value) for value in grid]}
     validate(entry, definition, where)
     complete = filled(entry, definition)
-    if section == "datasets" and complete["kind"] == "folder" and complete["values"] is None:
-        # Results are known by what entries say, and those without the key are older than it.
-        del complete["values"]
+    if section == "datasets" and complete["kind"] == "folder":
+        complete = {key: value for key, value in complete.items() if value is not None or key not in folder.YOUNGER}
     if section == "penalties":
         complete["lambda"] = _grid(complete["lambda"], f"{dotted(where)}.lambda")
         if isinstance(rates := complete["training"].get("lr"), list):
@@ -274,7 +273,7 @@ def _check(study: Study) -> None:
         _check_split(f"datasets.{name}.split", dataset)
         _check_place(study, name)
         if dataset["kind"] == "folder":
-            _check_folder(f"datasets.{name}", dataset)
+            folder.check(f"datasets.{name}", dataset)
     for name, model in study.models.items():
         if model["kind"] == "smp":
             _check_smp(f"models.{name}", model)
@@ -396,52 +395,6 @@ def _check_list(where: str, file: str | None, rule: str) -> None:
         raise Violation(f"{where} is {show(file)} and the rule is {rule}; give rule: list, or leave the key out")
     if file is not None and not Path(file).is_file():
         raise Violation(f"{where} is {show(file)}, which is no file; give a file of image ids, one a line")
-
-
-def _check_folder(where: str, dataset: Mapping[str, Any]) -> None:
-    pair, table = (dataset["images"], dataset["masks"]), dataset["table"]
-    if (table is None and None in pair) or (table is not None and pair != (None, None)):
-        given = [key for key in ("images", "masks", "table") if dataset[key] is not None]
-        raise Violation(f"{where} has {' and '.join(given) or 'no images'}; give images and masks, or a table alone")
-    split = dataset["split"]
-    if split["rule"] == "group" and table is None:
-        raise Violation(f"{where}.split.rule is group; give a table with the column {split['column']}")
-    palette, classes = dataset["palette"], dataset["classes"]
-    if palette is not None and len(palette) != len(classes):
-        raise Violation(f"{where}.palette has {len(palette)} colours; give {len(classes)}, one for each of classes")
-    if palette is not None and (twice := first_duplicate(palette)) is not None:
-        raise Violation(f"{where}.palette holds {show(twice)} twice; give each class its own colour")
-    if (values := dataset.get("values")) is not None:
-        _check_values(where, values, dataset)
-    _check_ignore(where, palette, dataset["ignore"])
-
-
-def _check_values(where: str, values: Sequence[Any], dataset: Mapping[str, Any]) -> None:
-    """Raise Violation where ``values`` do not give each class its own; 255, the default of ignore, may be one."""
-    classes, ignore = dataset["classes"], dataset["ignore"]
-    if dataset["palette"] is not None:
-        raise Violation(
-            f"{where} has values and palette; give values where masks hold values, a palette where they hold colours"
-        )
-    if len(values) != len(classes):
-        raise Violation(f"{where}.values has {len(values)} entries; give {len(classes)}, one for each of classes")
-    each = [value for entry in values for value in (entry if isinstance(entry, list) else [entry])]
-    if (twice := first_duplicate(each)) is not None:
-        raise Violation(f"{where}.values holds {show(twice)} twice; give each value to one class")
-    if ignore in each and ignore != 255:
-        raise Violation(f"{where}.ignore is {ignore}, which values give to a class; give another value, or null")
-
-
-def _check_ignore(where: str, palette: Any, ignore: Any) -> None:
-    """Raise Violation where ``ignore`` is other than what masks hold; 255 is the default, so it may stand."""
-    if palette is not None and isinstance(ignore, int) and ignore != 255:
-        raise Violation(
-            f"{where}.ignore is {ignore}, a mask value, and palette says that masks hold colours; give a colour or null"
-        )
-    if palette is None and isinstance(ignore, list):
-        raise Violation(
-            f"{where}.ignore is {show(ignore)}, a colour, and palette is null; give a mask value, null, or the palette"
-        )
 
 
 @cache

@@ -32,6 +32,7 @@ _SILENT = frozenset(
         "study.keys",
         "study.lambdas",
         "study.matrix",
+        "study.schema",
         "training.checkpoint",
         "training.progress",
         "training.provenance",

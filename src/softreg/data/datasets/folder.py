@@ -18,7 +18,7 @@ from softreg.data.decoding import Decoding, Pair
 from softreg.errors import UserError, each, few, refuse
 
 Row = dict[str, str | None]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".npy")
 _GOLDEN = 0.618034  # steps of this share of the colour circle keep any number of hues apart
 
 
