@@ -362,6 +362,39 @@ def test_files_that_are_left_out_are_counted_and_named(own):
     assert len(own.remarks()) == 1
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_of_a_spreadsheet(own, between):
+    own.write(**GOOD)
+    lines = [" Image,MASK ,Split,Group,", "", "../images/a.png,../masks/a.png,val,p\u00e9", ",,,,"]
+    (sample,) = own.table("\r\n".join(lines).replace(",", between))
+    assert (sample.id, sample.split, sample.group) == ("../images/a.png", "val", "p\u00e9")
+    check(sample, photo(1), blocks([0, 1, 2]))
+
+
+def test_a_column_of_groups_is_named_in_any_case(own):
+    own.write(**GOOD)
+    text = "image,mask,Patient\n../images/a.png,../masks/a.png,7\n"
+    (sample,) = own.table(text, split={"rule": "group", "column": "patient"})
+    assert sample.group == "7"
+
+
+@pytest.mark.parametrize("rule", ["group", "fraction"])
+def test_a_column_that_the_study_names_must_be_there(own, rule):
+    own.write(**GOOD)
+    with pytest.raises(
+        UserError, match=r"table\.csv has no column patient, which `split\.column` names: .* names image, mask, site$"
+    ):
+        own.table("Image,mask,site,\na,b,c,\n", split={"rule": rule, "column": "patient"})
+
+
+@pytest.mark.parametrize(("stored", "named"), [("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")])
+def test_a_table_finds_files_however_an_accent_is_written(own, stored, named):
+    own.write(images={f"{stored}.png": encoded(photo(1))}, masks={f"{stored}.png": encoded(blocks([0, 1, 2]))})
+    (sample,) = own.table(f"image,mask\n../images/{named}.png,../masks/{named}.png\n")
+    assert sample.id == "../images/\u00e9.png"
+    check(sample, photo(1), blocks([0, 1, 2]))
+
+
 def test_table_with_two_columns(own):
     own.write(**GOOD)
     (sample,) = own.table("image,mask\n../images/a.png,../masks/a.png\n")
@@ -373,6 +406,8 @@ def test_table_with_two_columns(own):
     [
         ("image,label\na,b\n", r"table\.csv has no column mask"),
         ("image,mask\n", r"table\.csv names no images"),
+        ("", r"table\.csv names no images: its first line names the columns"),
+        ("image,mask,Image\na,b,c\n", r"table\.csv has two columns image: give each a name of its own"),
         ("image,mask\n../images/a.png,\n", r"table\.csv, line 2, lacks an image or a mask"),
         (
             "image,mask,split\n../images/a.png,../masks/a.png,dev\n",

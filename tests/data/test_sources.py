@@ -5,9 +5,11 @@ from softreg.data.sources import source_state
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-def test_a_changed_image_of_a_table_is_noticed_however_the_table_is_written(tmp_path, monkeypatch, encoding):
+@pytest.mark.parametrize("header", ["image,mask", "Image;MASK "])
+def test_a_changed_image_of_a_table_is_noticed_however_the_table_is_written(tmp_path, monkeypatch, encoding, header):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "table.csv").write_text("image,mask\n a.png ,b.png\n", encoding=encoding)
+    between = "," if "," in header else ";"
+    (tmp_path / "table.csv").write_text(f"{header}\n a.png {between}b.png\n", encoding=encoding)
     options = options_of(tmp_path, "folder", table="table.csv", classes=["a", "b"])
     states = set()
     for image, mask in (("1", "1"), ("22", "1"), ("22", "333")):

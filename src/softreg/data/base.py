@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import posixpath
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -137,16 +135,6 @@ def pair(
 ) -> Sample:
     """The sample of an image file and a file of mask values."""
     return Sample(name, image_size(image), partial(read_pair, image, mask, codes), split, group)
-
-
-def spelled(text: str) -> str:
-    """A name in one spelling: without spaces around it, an accented letter as one character."""
-    return unicodedata.normalize("NFC", text.strip())
-
-
-def as_id(path: str) -> str:
-    """The id of an image that a path names, in one spelling: `./a//b` is `a/b`."""
-    return posixpath.normpath(spelled(path))
 
 
 def lines_of(path: Path) -> list[str]:

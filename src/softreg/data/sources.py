@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from softreg.data.tables import located, read_table
+from softreg.errors import UserError
 from softreg.files import digest, read_json, sha256_file, write_json
 from softreg.own.classes import describe
 from softreg.own.sources import is_own
@@ -41,11 +42,10 @@ def _files(options: Mapping[str, Any]) -> Iterator[Path]:
 def _listed(table: Path) -> list[Path]:
     """The images and masks that a table names; none where it cannot be read, which preparing will say."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = read_table(table)
+    except UserError:
         return []
-    return [table.parent / row[key].strip() for row in rows for key in ("image", "mask") if row.get(key)]
+    return [located(table.parent, cells[key]) for _, cells in rows for key in ("image", "mask") if cells.get(key)]
 
 
 def _digests(files: Sequence[Path], kept: Path) -> list[tuple[str, str]]:

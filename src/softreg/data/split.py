@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from softreg.data.base import PARTS, Options, Sample, as_id, lines_of
+from softreg.data.base import PARTS, Options, Sample, lines_of
+from softreg.data.tables import as_id
 from softreg.errors import UserError
 
 Parts = dict[str, list[Sample]]

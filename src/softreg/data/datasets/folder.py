@@ -9,15 +9,14 @@ its own folder.
 from __future__ import annotations
 
 import colorsys
-import csv
 from functools import partial
 from pathlib import Path
 
-from softreg.data.base import PARTS, Colour, Dataset, Options, Sample, as_id, spelled
+from softreg.data.base import PARTS, Colour, Dataset, Options, Sample
 from softreg.data.decoding import Decoding, Pair
+from softreg.data.tables import Row, as_column, as_id, located, read_table, spelled
 from softreg.errors import UserError, each, few, refuse
 
-Row = dict[str, str | None]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".npy")
 _GOLDEN = 0.618034  # steps of this share of the colour circle keep any number of hues apart
 
@@ -44,7 +43,7 @@ class Folder(Dataset):
         Raises :class:`UserError` naming the file that is missing, unreadable, doubled, or has no counterpart.
         """
         if options["table"]:
-            pairs = _by_table(Path(options["table"]), options["split"]["column"])
+            pairs = _by_table(Path(options["table"]), options["split"])
         else:
             pairs = _by_name(Path(options["images"]), Path(options["masks"]))
         decoding = Decoding(options, pairs)
@@ -100,26 +99,28 @@ def _left_out(folder: Path) -> list[str]:
     return [f"{count} with one of {', '.join(SUFFIXES)}: {few(names)}"]
 
 
-def _by_table(table: Path, group_column: str) -> list[Pair]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} cannot be read as a CSV file in UTF-8 ({error})") from None
-    if missing := {"image", "mask"} - set(columns):
-        raise UserError(f"{table} has no column {', '.join(sorted(missing))}: its first line must name image and mask")
-    if not rows:
-        raise UserError(f"{table} names no images")
+def _by_table(table: Path, split: Options) -> list[Pair]:
+    rows = read_table(table)
+    columns, needed = rows[0].cells, {"image": "", "mask": ""}
+    if split["rule"] == "official":
+        needed["split"] = ", which `split: {rule: official}` reads"
+    # Without it, intervals would take each image for one observation.
+    if split["rule"] == "group" or split["column"] != "group":
+        needed[split["column"]] = ", which `split.column` names"
+    for name, reason in needed.items():
+        if as_column(name) not in columns:
+            raise UserError(
+                f"{table} has no column {name}{reason}: its first line names {', '.join(filter(None, columns))}"
+            )
     lines: dict[str, int] = {}
-    return each(partial(_row_pair, table, group_column, lines), list(enumerate(rows, start=2)), "lines")
+    return each(partial(_row_pair, table, as_column(split["column"]), lines), rows, "lines")
 
 
-def _row_pair(table: Path, group_column: str, lines: dict[str, int], numbered: tuple[int, Row]) -> Pair:
+def _row_pair(table: Path, group_column: str, lines: dict[str, int], row: Row) -> Pair:
     """What a line of the table names; ``lines`` are those of the images that it named before."""
-    number, row = numbered
-    image, mask = ((row[key] or "").strip() for key in ("image", "mask"))
-    split, group = (spelled(row.get(key) or "") or None for key in ("split", group_column))
+    number, cells = row
+    image, mask = cells["image"], cells["mask"]
+    split, group = (spelled(cells.get(key, "")) or None for key in ("split", group_column))
     if not image or not mask:
         raise UserError(f"{table}, line {number}, lacks an image or a mask")
     if split not in (*PARTS, None):
@@ -128,7 +129,7 @@ def _row_pair(table: Path, group_column: str, lines: dict[str, int], numbered: t
         raise UserError(
             f"{table}, line {number}, names the image {as_id(image)}, as line {first} does: name each image once"
         )
-    return Pair(as_id(image), table.parent / image, table.parent / mask, split, group)
+    return Pair(as_id(image), located(table.parent, image), located(table.parent, mask), split, group)
 
 
 def _hue(index: int) -> Colour:
