@@ -77,6 +77,13 @@ def test_a_split_that_cannot_be(write):
         looked(write(split={"rule": "list", **lists}))
 
 
+def test_what_padding_costs_is_told(write):
+    Image.new("L", (40, 40)).save("images/00.png")
+    Image.new("L", (40, 40)).save("masks/00.png")
+    # 30 × 1600 pixels of 1600 + 29 × 256.
+    assert looked(write())[1].startswith("mine: padding all 30 images to 40 × 40 makes 0.00019 GB on disk, 5.32 times")
+
+
 def test_a_size_that_is_too_small(write):
     with pytest.raises(UserError, match=r"`datasets\.mine\.size` is \[8, 8\], smaller than images of up to 16 × 16"):
         looked(write(size=[8, 8]))

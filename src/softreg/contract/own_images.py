@@ -7,8 +7,8 @@ from pathlib import Path
 from softreg.contract.dataset import READ, spread
 from softreg.data import datasets
 from softreg.data.base import Options, Sample
-from softreg.data.prepare import common_size
 from softreg.data.remarks import unlisted
+from softreg.data.sizes import common_size, padding_told
 from softreg.data.split import assign
 from softreg.errors import each
 
@@ -21,11 +21,11 @@ def look(name: str, options: Options) -> list[str]:
     dataset = datasets.load("folder")
     samples = dataset.samples(options, Path())
     parts, _ = assign(name, samples, options["split"])
-    common_size(name, samples, options)
+    told = padding_told(samples, common_size(name, samples, options), options["fit"])
     some = spread(samples, READ)
     each(_read, some, "images that were read")
-    told = [f"{len(samples)} images, {len(some)} of them read without a fault"]
-    return [f"{name}: {line}" for line in [*told, *dataset.remarks(options), *unlisted(samples, parts)]]
+    done = f"{len(samples)} images, {len(some)} of them read without a fault"
+    return [f"{name}: {line}" for line in [done, *told, *dataset.remarks(options), *unlisted(samples, parts)]]
 
 
 def _read(sample: Sample) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from softreg.data import archives, arrays, datasets
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.remarks import shared, unlisted
+from softreg.data.sizes import check_space, common_size, padding_told
 from softreg.data.split import Parts, assign
 from softreg.errors import UserError, refuse
 from softreg.files import digest, write_json
@@ -85,7 +85,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         parts, rule = assign(name, samples, options["split"])
         about = _described(name, dataset, options, rule)
         size, whole = common_size(name, samples, options), Path(scratch) / "prepared"
-        _check_space(name, folder.parent, len(samples), size)
+        check_space(name, folder.parent, len(samples), size)
+        print(*(f"{name}: {line}\n" for line in padding_told(samples, size, options["fit"])), sep="", end="")
         fitting = size, options["fit"], len(about["classes"])
         targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
         counts, prints = _write_arrays(name, parts, targets, jobs or _cores())
@@ -160,32 +161,6 @@ def _check_ids(name: str, samples: Sequence[Sample]) -> None:
     (id_, times), *_ = Counter(sample.id for sample in samples).most_common(1)
     if times > 1:
         raise UserError(f"`datasets.{name}` names the image {id_!r} twice: ids must be unique")
-
-
-def common_size(name: str, samples: Sequence[Sample], options: Options) -> tuple[int, int]:
-    """The size (H, W) of all prepared images: as the study says, else the largest height and width."""
-    largest = max(sample.size[0] for sample in samples), max(sample.size[1] for sample in samples)
-    if options["size"] is None:
-        if options["fit"] == "resize" and len({sample.size for sample in samples}) > 1:
-            raise UserError(f"`datasets.{name}` resizes images of several sizes: give `size`, as [height, width]")
-        return largest
-    height, width = options["size"]
-    if options["fit"] == "pad" and (largest[0] > height or largest[1] > width):
-        raise UserError(
-            f"`datasets.{name}.size` is [{height}, {width}], smaller than images of up to "
-            f"{largest[0]} × {largest[1]}: enlarge it or set `fit: resize`"
-        )
-    return height, width
-
-
-def _check_space(name: str, folder: Path, images: int, size: tuple[int, int]) -> None:
-    """Refuse at once what would fill the disk: photographs of all sizes, padded to the largest, easily do."""
-    needed, free = images * size[0] * size[1] * 4, shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"`datasets.{name}` needs {needed / 1e9:.1f} GB for {images} images of {size[0]} × {size[1]}, "
-            f"and {folder} has {free / 1e9:.1f} GB free: give a smaller `size`, and `fit: resize`"
-        )
 
 
 def _write_arrays(
