@@ -155,7 +155,7 @@ def _check(options: argparse.Namespace) -> int | None:
 
 
 def _check_study(file: Path) -> None:
-    from softreg.contract.own_images import look
+    from softreg.contract.own_images import can_look, look
     from softreg.study.config import load_study
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
@@ -164,10 +164,7 @@ def _check_study(file: Path) -> None:
 
     study = load_study(file)
     own = [
-        line
-        for name, entry in joined(study.datasets).items()
-        if entry["kind"] == "folder"
-        for line in look(name, entry)
+        line for name, entry in joined(study.datasets).items() if can_look(entry["kind"]) for line in look(name, entry)
     ]
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
         print(f"{study.name} has no penalty of kind none: no differences to it will be shown")

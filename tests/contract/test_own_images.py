@@ -77,6 +77,50 @@ def test_a_split_that_cannot_be(write):
         looked(write(split={"rule": "list", **lists}))
 
 
+def test_a_class_that_no_mask_shows_is_told(write):
+    assert looked(write(classes=["a", "b", "c"]))[1:] == ["mine: none of those shows c"]
+
+
+OWN = """
+from functools import partial
+import numpy as np
+from softreg.data.base import Dataset, Sample
+
+class Own(Dataset):
+    title = citation = licence = "x"
+    palette = {"a": (0, 0, 0), "b": (1, 1, 1)}
+    def samples(self, options, root):
+        return [Sample(f"{i // TWICE}", (8, 9), READ) for i in range(9)]
+
+def read(i):
+    return np.zeros((8, 9, 3), np.uint8), np.full((8, 9), i % 2, np.uint8)
+"""
+
+
+@pytest.mark.parametrize(
+    ("twice", "read", "size", "message"),
+    [
+        (1, "partial(read, i)", [8, 9], None),
+        (2, "partial(read, i)", [8, 9], "names the image '0' twice"),
+        (1, "partial(read, i)", [8, 8], r"size` is \[8, 8\], smaller than images of up to 8 × 9"),
+        (1, "lambda: read(1)", [8, 9], "9 of 9 images .* cannot be sent to another process"),
+        (1, "lambda: (read(1)[0], read(1)[1] + 6)", [8, 9], "the mask of 0 has the value 7: accepted are 0 to 1"),
+        (1, "partial(read, [])", [8, 9], r"\.py.*TypeError"),
+    ],
+)
+def test_a_class_of_the_users_is_looked_at_too(write, tmp_path, twice, read, size, message):
+    # Each under a name of its own, as a process imports a file once.
+    file = Path(f"{tmp_path.name}.py")
+    file.write_text(OWN.replace("TWICE", str(twice)).replace("READ", read))
+    study = STUDY | {"datasets": {"mine": {"kind": f"{file}:Own", "size": size}}}
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    if message is None:
+        assert looked(Path("study.yaml")) == ["mine: 9 images, 9 of them read without a fault"]
+        return
+    with pytest.raises(UserError, match=message):
+        looked(Path("study.yaml"))
+
+
 def test_what_padding_costs_is_told(write):
     Image.new("L", (40, 40)).save("images/00.png")
     Image.new("L", (40, 40)).save("masks/00.png")

@@ -1,16 +1,28 @@
-"""A look at the files of a study before any job: all headers and a sample of the pixels, of the kind ``folder``."""
+"""A look at a study's own data before any job: all headers and a sample of the pixels."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from softreg.contract.dataset import READ, spread
 from softreg.data import datasets
-from softreg.data.base import Options, Sample
+from softreg.data.base import IGNORE, Options, Sample
+from softreg.data.prepare import check_ids, read_checked
 from softreg.data.remarks import unlisted
 from softreg.data.sizes import common_size, padding_told
 from softreg.data.split import assign
 from softreg.errors import each
+from softreg.own.sources import is_own
+
+
+def can_look(kind: str) -> bool:
+    """Whether a kind is the user's: folders or a table, or a class of theirs whose images need no archive."""
+    return kind == "folder" or (is_own(kind) and not datasets.archives_of(kind))
 
 
 def look(name: str, options: Options) -> list[str]:
@@ -18,15 +30,26 @@ def look(name: str, options: Options) -> list[str]:
 
     Folders, table, pairs, sizes, formats and the split are all looked at; of the pixels, only some images'.
     """
-    dataset = datasets.load("folder")
-    samples = dataset.samples(options, Path())
+    dataset = datasets.load(options["kind"], options)
+    samples = datasets.samples_of(dataset, options, Path())
+    check_ids(name, samples)
     parts, _ = assign(name, samples, options["split"])
     told = padding_told(samples, common_size(name, samples, options), options["fit"])
-    some = spread(samples, READ)
-    each(_read, some, "images that were read")
+    classes, some = list(dataset.labels(options)), spread(samples, READ)
+    values = each(partial(_values, len(classes)), some, "images that were read")
     done = f"{len(samples)} images, {len(some)} of them read without a fault"
-    return [f"{name}: {line}" for line in [done, *told, *dataset.remarks(options), *unlisted(samples, parts)]]
+    lines = [done, *told, *_unseen(classes, set().union(*values)), *dataset.remarks(options), *unlisted(samples, parts)]
+    return [f"{name}: {line}" for line in lines]
 
 
-def _read(sample: Sample) -> None:
-    sample.read()
+def _values(classes: int, sample: Sample) -> set[int]:
+    _, mask = read_checked(sample, classes)
+    # Other processes will read it: raises UserError where a user's read cannot be sent there.
+    pickle.dumps(sample)
+    return set(np.unique(mask).tolist()) - {IGNORE}
+
+
+def _unseen(classes: Sequence[str], seen: set[int]) -> list[str]:
+    """A sentence on the classes that no mask has shown."""
+    missing = [name for index, name in enumerate(classes) if index not in seen]
+    return [f"none of those shows {', '.join(missing)}"] if missing else []

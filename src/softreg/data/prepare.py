@@ -81,7 +81,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
         root, sources = _extracted(name, dataset, raw, Path(scratch))
         samples = datasets.samples_of(dataset, options, root)
-        _check_ids(name, samples)
+        check_ids(name, samples)
         parts, rule = assign(name, samples, options["split"])
         about = _described(name, dataset, options, rule)
         size, whole = common_size(name, samples, options), Path(scratch) / "prepared"
@@ -155,7 +155,8 @@ def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[P
     return root, sources
 
 
-def _check_ids(name: str, samples: Sequence[Sample]) -> None:
+def check_ids(name: str, samples: Sequence[Sample]) -> None:
+    """Raise UserError where there are no images, or one is named twice."""
     if not samples:
         raise UserError(f"`datasets.{name}` holds no images: its archive or folder has none where they should be")
     (id_, times), *_ = Counter(sample.id for sample in samples).most_common(1)
@@ -225,15 +226,21 @@ def _work(task: Task) -> Done:
 
 
 def _prepared(target: Target, index: int, sample: Sample) -> tuple[Counts, bytes]:
-    image, mask = sample.read()
-    _check_size(sample, mask)
-    _check_mask(sample, mask, target.classes)
+    image, mask = read_checked(sample, target.classes)
     fitted, fitted_mask = fit_to(image, mask, target.size, target.fit)
     target.write(index, fitted, fitted_mask)
     # Padding is no part of the picture: the channels' mean and standard deviation leave it out.
     picture = image if target.fit == "pad" else fitted
     counts = np.concatenate([_histogram(fitted_mask), _histogram(picture)]).reshape(4, 256)
     return counts, blake2b(bytes(str(image.shape), "ascii") + image.tobytes(), digest_size=16).digest()
+
+
+def read_checked(sample: Sample, classes: int) -> tuple[Array, Array]:
+    """The image and the mask. Raises UserError where the size is not as told, or a value is neither a class nor 255."""
+    image, mask = sample.read()
+    _check_size(sample, mask)
+    _check_mask(sample, mask, classes)
+    return image, mask
 
 
 def _histogram(image: Array) -> NDArray[np.int64]:
