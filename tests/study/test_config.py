@@ -447,6 +447,10 @@ WRONG = {
         FOLDER.replace("OWN", "table: t.csv, range: [4095, 0]"),
         "datasets.own.range is [4095, 0]; give the darkest level first, and a brighter one",
     ),
+    "a colour of no class": (
+        FOLDER.replace("OWN", "table: t.csv") + "figures: {style: {colours: {c: '#000000'}}}\n",
+        'figures.style.colours names "c"; classes known: a, b',
+    ),
     "half a range": (
         FOLDER.replace("OWN", "table: t.csv, range: 4095"),
         "datasets.own.range is 4095; give null or two numbers [low, high]",

@@ -107,8 +107,14 @@ class Scores:
 
     @cached_property
     def datasets(self) -> dict[str, dict[str, Any]]:
-        """What is known of each data set, by its name in the study."""
-        return dict(read_json(self.folder / "datasets.json"))
+        """What is known of each data set, by its name in the study; its palette is as the study's style shows it."""
+        found: dict[str, dict[str, Any]] = dict(read_json(self.folder / "datasets.json"))
+        # Scores that were gathered before there was the key do not have it.
+        colours = self.study["figures"]["style"].get("colours", {})
+        for about in found.values() if colours else ():
+            pairs = zip(about["classes"], about["palette"], strict=True)
+            about["palette"] = [list(bytes.fromhex(colours.get(name, "#")[1:])) or colour for name, colour in pairs]
+        return found
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

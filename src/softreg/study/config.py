@@ -298,6 +298,17 @@ def _check_style(study: Study) -> None:
                 "give the name that the study uses"
             )
 
+    _check_colours(study)
+
+
+def _check_colours(study: Study) -> None:
+    """Raise Violation where all classes stand in the study, and a colour is of none of them."""
+    entries = list(study.datasets.values())
+    if all(entry["kind"] == "folder" for entry in entries):
+        known = list(dict.fromkeys(name for entry in entries for name in entry["classes"]))
+        if unknown := next((name for name in study.figures["style"]["colours"] if name not in known), None):
+            raise Violation(f"figures.style.colours names {show(unknown)}; {suggestion(unknown, known, 'classes')}")
+
 
 def _check_seeds(study: Study) -> None:
     shared = [seed for seed in study.seeds["evaluation"] if seed in study.seeds["tuning"]]

@@ -8,6 +8,7 @@ import synthetic
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
+from softreg.files import read_json
 from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
@@ -50,6 +51,7 @@ STYLE = {
     "palette": PALETTE,
     "names": {"none": "No penalty", "l1": "Lasso", "l2": "Ridge", "convnet": "ConvNet", "brain": "The brain"},
     "order": ["l2", "none"],
+    "colours": {"sky": "#0102ff"},
 }
 
 
@@ -122,3 +124,11 @@ def test_the_checker_finds_what_is_wrong(tmp_path):
         "'cut off at the right' leaves the figure",
         "'tiny' has 5.0 points",
     ]
+
+
+def test_a_class_is_shown_in_the_colour_that_the_study_gives(styled):
+    scores, _ = styled
+    stored = read_json(scores.folder / "datasets.json")["brain"]
+    shown = scores.datasets["brain"]
+    assert shown["palette"] == [[1, 2, 255], *stored["palette"][1:]]
+    assert {**shown, "palette": stored["palette"]} == stored
