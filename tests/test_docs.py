@@ -73,7 +73,7 @@ def test_study_page_shows_the_defaults(tmp_path):
 def test_fragments_of_the_readme_fit_a_folder_data_set():
     definition = study_schema()["$defs"]["dataset_folder"]
     fragments = [yaml.safe_load(block) for block in blocks(README, "yaml") if not re.search("^models:", block, re.M)]
-    assert len(fragments) == 3
+    assert len(fragments) == 2
     for fragment in fragments:
         assert not list(Draft202012Validator(definition).iter_errors({"classes": ["a", "b"], **fragment}))
 
