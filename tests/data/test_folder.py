@@ -206,6 +206,16 @@ def test_given_values_come_before_a_value_to_ignore_by_default(own, values, expe
     assert own.remarks(classes=TWO, values=values) == []
 
 
+def test_values_of_sixteen_bits(own):
+    mask = np.array([0, 1000, 65535, 7], np.uint16)[blocks([0, 1, 2, 3])]
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
+    (sample,) = own.samples(values=[0, 65535, 7], ignore=[1000, 255])
+    check(sample, photo(1), blocks([0, 255, 1, 2]))
+    (sample,) = own.samples(values=[0, 1001, 7], ignore=1000)
+    with pytest.raises(UserError, match="has the value 65535 at row 0, column 16: accepted are 0, 7, 1000, 1001;"):
+        sample.read()
+
+
 def test_several_values_to_ignore(own):
     own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 1, 2, 9, 255]))})
     (sample,) = own.samples(classes=TWO, values=[1, 2], ignore=[0, 9, 255])

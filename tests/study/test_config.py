@@ -455,10 +455,10 @@ WRONG = {
         FOLDER.replace("OWN", "table: t.csv, range: 4095"),
         "datasets.own.range is 4095; give null or two numbers [low, high]",
     ),
-    "a value that no byte holds": (
-        FOLDER.replace("OWN", "table: t.csv, values: [1, 256]"),
-        "datasets.own.values is [1, 256]; give null or a list of 2 or more values, "
-        "each a whole number from 0 to 255 or a list of such",
+    "a value of more than two bytes": (
+        FOLDER.replace("OWN", "table: t.csv, values: [1, 65536]"),
+        "datasets.own.values is [1, 65536]; give null or a list of 2 or more values, "
+        "each a whole number from 0 to 65535 or a list of such",
     ),
     "a value to ignore among colours": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0], [1, 1, 1]], ignore: 7"),

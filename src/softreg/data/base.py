@@ -91,9 +91,10 @@ def recode(values: NDArray[np.integer[Any]], codes: Mapping[int, int], path: Pat
 
     Raises :class:`UserError` naming file, value and pixel where a value is not in the table.
     """
-    table = np.full(257, -1, np.int16)
+    beyond = max(codes) + 1
+    table = np.full(beyond + 1, -1, np.int16)
     table[list(codes)] = list(codes.values())
-    classes = table[np.where((values < 0) | (values > 255), 256, values)]
+    classes = table[np.where((values < 0) | (values > beyond), beyond, values)]
     if classes.min() < 0:
         row, column = np.argwhere(classes < 0)[0]
         accepted = ", ".join(map(str, sorted(codes)))
