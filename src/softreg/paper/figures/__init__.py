@@ -16,15 +16,28 @@ few seeds. ``figures.json`` lists drawn and absent ones, in order.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from softreg.files import write_json
 from softreg.paper.scores import Scores
 
+if TYPE_CHECKING:
+    from softreg.paper.figures.style import Entries
+
+#: In a process that draws: the scores, the folder, and the modules.
+_work: tuple[Any, ...] = ()
+
 
 def write_figures(scores: Scores, out: Path) -> None:
-    """Draw every figure of ``scores`` into ``out/figures/``, with ``figures.json``.
+    """Draw every figure of ``scores`` into ``out/figures/``, with ``figures.json``, on all cores that may be used.
 
     Figures of an earlier run that are not drawn now are removed.
     """
@@ -50,9 +63,31 @@ def write_figures(scores: Scores, out: Path) -> None:
         *(regret, cost, robustness, reliability, ranks, gallery),
     )
     folder = out / "figures"
-    entries = [entry for module in modules for entry in module.draw(scores, folder)]
+    entries = [entry for drawn in _draw(scores, folder, modules) for entry in drawn]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])
     _remove_others(folder, {entry.name for entry in entries if isinstance(entry, Drawn)})
+
+
+def _draw(scores: Scores, folder: Path, modules: Sequence[ModuleType]) -> list[Entries]:
+    """What each of ``modules`` has drawn."""
+    # Only on Linux is it safe to fork, and only forked processes need not read and judge the scores again.
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    if cores == 1:
+        return [module.draw(scores, folder) for module in modules]
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(min(cores, len(modules)), fork, _begin, (scores, folder, modules)) as workers:
+        return list(workers.map(_draw_module, range(len(modules))))
+
+
+def _begin(*work: Any) -> None:
+    global _work
+    _work = work
+
+
+def _draw_module(place: int) -> Entries:
+    scores, folder, modules = _work
+    drawn: Entries = modules[place].draw(scores, folder)
+    return drawn
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
