@@ -24,15 +24,18 @@ BIN = Path(sys.executable).parent
 T = TypeVar("T")
 
 
-def _smoke() -> bool:
-    """Whether ``--smoke`` was given; it is taken away, so that no script need know it."""
-    given = "--smoke" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--smoke"]
+def _given(flag: str) -> bool:
+    """Whether ``flag`` was given; it is taken away, so that no script need know it."""
+    given = flag in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != flag]
     return given
 
 
-SMOKE = _smoke()
+SMOKE = _given("--smoke")
 """Do the same work in the smallest size: to see that a script still runs, not what it measures."""
+
+GPU = int(_given("--gpu"))
+"""Measure on a GPU instead of on the CPU: the number of GPUs of a job."""
 
 
 def sized(full: T, smoke: T) -> T:

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from common import measure, print_table, ratio, sized, temporary_project, write_study
+from common import GPU, measure, print_table, ratio, sized, temporary_project, write_study
 
 from softreg.networks.randomness import generator
 from softreg.running import places
@@ -128,9 +128,8 @@ def compare(model: str, side: int, gpu: int) -> list[str]:
 
 
 def main() -> None:
-    devices = (0, 1) if torch.cuda.is_available() else (0,)
     with temporary_project():
-        rows = [compare(model, side, gpu) for gpu in devices for model in STEPS for side in SIDES]
+        rows = [compare(model, side, GPU) for model in STEPS for side in SIDES]
     print_table([f"batch {BATCH}", "loop, images/s", "bare step, images/s", "loop / bare"], rows)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from common import measure, print_table, ratio, sized, temporary_project, write_study
+from common import GPU, measure, print_table, ratio, sized, temporary_project, write_study
 
 LAMBDAS = sized([1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3], [1e-6, 3e-6])
 TURNS, IMAGES, SIDE = sized((3, 90, 48), (1, 12, 16))
@@ -34,6 +34,7 @@ def write(name: str, model: dict[str, Any], epochs: int, lambdas: list[float]) -
         penalties={"l1": {"lambda": lambdas}},
         training={"epochs": epochs, "batch_size": 8},
         seeds={"tuning": [0], "evaluation": [100]},
+        resources={"gpu": GPU},
     )
 
 

@@ -21,7 +21,7 @@ from itertools import product
 from statistics import median
 
 import torch
-from common import print_table, sized, temporary_project, write_study
+from common import GPU, print_table, sized, temporary_project, write_study
 
 from softreg import networks, penalties
 from softreg.networks.probe import reached
@@ -122,11 +122,10 @@ def ms(seconds: float) -> str:
 
 def main() -> None:
     study = load()
-    rows = []
-    for gpu in (0, 1) if torch.cuda.is_available() else (0,):
-        device = open_device(gpu, threads=1)
-        for optimizer, side in product(("sgd", "adam"), SIDES):
-            rows += measure(study, optimizer, device, side)
+    device = open_device(GPU, threads=1)
+    rows = [
+        row for optimizer, side in product(("sgd", "adam"), SIDES) for row in measure(study, optimizer, device, side)
+    ]
     print_table(["optimiser", "penalty", "step, ms", "penalty, ms", "share"], rows)
 
 
