@@ -270,6 +270,76 @@ def test_positions_by_hand_and_by_torchs_count(case):
     assert 2 * multiply_adds(model, SIZE) == flops(model, SIZE)
 
 
+class Attending(nn.Module):
+    """torch's attention from all pixels to those of an image of half the height and width; keys of 4 or 6 channels."""
+
+    def __init__(self, keys):
+        super().__init__()
+        self.stem, self.narrow = nn.Conv2d(3, 4, 1), nn.Conv2d(3, keys, 1, stride=2)
+        self.attention = nn.MultiheadAttention(4, 2, kdim=keys, batch_first=True)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images):
+        queries, keys = (layer(images).flatten(2).transpose(1, 2) for layer in (self.stem, self.narrow))
+        padded = nn.functional.pad(keys, (0, 4 - keys.shape[-1]))
+        attended, _ = self.attention(queries, keys, value=padded, need_weights=False)
+        return self.head(attended).transpose(1, 2).unflatten(2, images.shape[-2:])
+
+
+class Encoded(nn.Module):
+    """torch's own encoder layer, which in eval mode takes a way of its own around the layers that it holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+
+    def forward(self, images):
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        return self.head(self.layer(tokens)).transpose(1, 2).unflatten(2, images.shape[-2:])
+
+
+#: A network; the names and shapes of its attention's weights; how often each multiplies for an image of 12 × 20.
+ATTENDING = {
+    "one size": (
+        lambda: Attending(4),
+        {"attention.in_proj": ((12, 4), (240 + 60 + 60) / 3), "attention.out_proj": ((4, 4), 240)},
+    ),
+    "two sizes": (
+        lambda: Attending(3),
+        {
+            "attention.q_proj": ((4, 4), 240),
+            "attention.k_proj": ((4, 3), 60),
+            "attention.v_proj": ((4, 4), 60),
+            "attention.out_proj": ((4, 4), 240),
+        },
+    ),
+    "an encoder layer": (
+        Encoded,
+        {
+            "layer.self_attn.in_proj": ((12, 4), 240),
+            "layer.self_attn.out_proj": ((4, 4), 240),
+            "layer.linear1": ((8, 4), 240),
+            "layer.linear2": ((4, 8), 240),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ATTENDING)
+def test_the_weights_of_torchs_attention_count_as_linear_ones(case):
+    make, expected = ATTENDING[case]
+    model = segmenter(make())
+    layers = model.layers()
+    assert reached(model, layers, SIZE) == layers
+    places = positions(model, layers, SIZE)
+    found = {layer.name: (tuple(layer.weight.shape), count) for layer, count in zip(layers, places, strict=True)}
+    ends = {name: found.pop(name) for name in ("stem", "narrow", "head") if name in found}
+    assert found == expected
+    assert len(ends) == len(layers) - len(expected)
+    assert not any(normalised(model, layers, SIZE))
+
+
 @pytest.mark.parametrize("size", [(64, 64), (50, 71)], ids=str)
 @pytest.mark.parametrize(
     "spec",

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from softreg.errors import UserError
 from softreg.networks.layers import Layer, layers_of
@@ -16,6 +18,8 @@ from softreg.networks.randomness import generator
 from softreg.networks.segmenter import Segmenter
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+#: What torch's attention takes first.
+_ATTENDED = ("query", "key", "value")
 #: How far a layer's weights are scaled to see whether the output changes, and the relative change that counts as none.
 #: A power of two: weights that are rounded to fewer bits, as on a GPU, round alike at both scales.
 _FACTOR = 8.0
@@ -102,7 +106,7 @@ def _normalising(model: Segmenter) -> Iterator[None]:
 def _open(model: Segmenter) -> None:
     """The biases of layers to random values; what is neither weight nor shift, and so a gain, to 1."""
     layers = layers_of(model)
-    biases = {id(layer.module.bias) for layer in layers}
+    biases = {id(layer.bias) for layer in layers}
     kept = {id(layer.weight) for layer in layers}
     kept |= {id(module.bias) for module in model.modules() if isinstance(module, _NORMALISATIONS)}
     random = generator(0, "probe biases")
@@ -114,26 +118,38 @@ def _open(model: Segmenter) -> None:
 
 
 @torch.no_grad()
-def positions(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) -> list[int]:
-    """How many multiply-adds a weight of each layer takes part in for one image of ``size``."""
-    counts = dict.fromkeys((layer.name for layer in layers), 0)
+def positions(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) -> list[Fraction]:
+    """How many multiply-adds a weight of each layer takes part in for one image of ``size``.
 
-    def count(layer: Layer, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(layer.module, nn.Linear):
-            counts[layer.name] += output.numel() // output.shape[-1]
-        else:
-            # A transposed convolution applies each weight once at every pixel of its input.
-            applied = inputs[0] if layer.transposed else output
-            # Over the batch too: some networks fold windows of one image into it.
-            counts[layer.name] += applied.numel() // applied.shape[1]
+    A mean over the weights, where attention maps queries and keys of different numbers by one tensor.
+    """
+    counts = {layer.name: Fraction() for layer in layers}
 
-    hooks = [
-        layer.module.register_forward_hook(lambda _, inputs, output, layer=layer: count(layer, inputs, output))
-        for layer in layers
-    ]
+    def counted(layer: Layer) -> RemovableHandle:
+        def count(_: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
+            counts[layer.name] += _applied(layer, inputs, named, output)
+
+        return layer.module.register_forward_hook(count, with_kwargs=True)
+
+    hooks = [counted(layer) for layer in layers]
     try:
         model.eval()(torch.zeros(1, 3, *size, device=layers[0].weight.device))
     finally:
         for hook in hooks:
             hook.remove()
-    return [counts[layer.name] for layer in layers]
+    return list(counts.values())
+
+
+def _applied(layer: Layer, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> Fraction:
+    """How often a call of a layer's module applies each of its weights."""
+    if isinstance(layer.module, nn.MultiheadAttention):
+        given = dict(zip(_ATTENDED, inputs, strict=False)) | named
+        query, key, value = (Fraction(given[name].numel(), given[name].shape[-1]) for name in _ATTENDED)
+        several = {"in_proj_weight": (query + key + value) / 3, "k_proj_weight": key, "v_proj_weight": value}
+        return several.get(layer.parameter, query)
+    if isinstance(layer.module, nn.Linear):
+        return Fraction(output.numel(), output.shape[-1])
+    # A transposed convolution applies each weight once at every pixel of its input.
+    applied = inputs[0] if layer.transposed else output
+    # Over the batch too: some networks fold windows of one image into it.
+    return Fraction(applied.numel(), applied.shape[1])

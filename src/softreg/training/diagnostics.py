@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ class Layers:
 
     layers: Sequence[Layer]
     normalised: Sequence[bool]
-    positions: Sequence[int]
+    positions: Sequence[Fraction]
 
     @torch.no_grad()
     def rates(self, lr: float, optimizer: str) -> list[float | None]:
@@ -61,8 +62,8 @@ def layer_rows(
             **_counts(layer),
             "penalty_value": lambda_ * penalties.get(layer.name, 0.0),
             "effective_lr": rate,
-            "macs": layer.weight.numel() * places,
-            "macs_nonzero": int(torch.count_nonzero(layer.weight)) * places,
+            "macs": int(layer.weight.numel() * places),
+            "macs_nonzero": int(int(torch.count_nonzero(layer.weight)) * places),
         }
         for layer, normalised, places, rate in zip(
             layers.layers, layers.normalised, layers.positions, rates, strict=True
