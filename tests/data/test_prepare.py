@@ -266,6 +266,16 @@ def test_a_class_without_a_training_pixel(tmp_path, own):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_ignored_throughout(tmp_path, own, part):
+    options, written = own
+    about = prepare("mine", options(), tmp_path, tmp_path / "out", 1)
+    for name in about["ids"][part]:
+        Image.fromarray(np.full_like(written[name][1], IGNORE)).save(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(UserError, match=rf"`datasets\.mine`: every pixel of the {part} images is ignored, "):
+        prepare("mine", options(), tmp_path, tmp_path / "out", 1)
+
+
 def test_images_larger_than_the_size(tmp_path, own):
     options, _ = own
     with pytest.raises(UserError, match=r"mine\.size` is \[16, 24\], smaller than images of up to 20 × 24"):

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import programs
 import pytest
 import torch
@@ -23,6 +24,7 @@ from softreg.study.matrix import parse_path
 from softreg.training.cell import CellTrainer
 from softreg.training.device import open_device
 from softreg.training.imageset import open_split, open_training
+from softreg.training.objectives import IGNORE
 from softreg.training.path import make_bench
 from softreg.training.stopping import Interrupted, StopRequest
 
@@ -234,6 +236,80 @@ def test_folds_keep_groups_together_and_fill_evenly(tmp_path):
         assert not {patient[name] for name in train.ids} & {patient[name] for name in val.ids}
     with pytest.raises(UserError, match="belong to 9 groups, which stay together; give at most 9"):
         open_training(folder, 0, {"folds": 10})
+
+
+def test_folds_take_class_weights_from_the_images_that_they_train_on(tmp_path):
+    study = prepared_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
+    folder = prepared_folder(study, "shapes")
+    classes = len(read_json(folder / "dataset.json")["classes"])
+    for fold in range(3):
+        bench = make_bench(study, sweep_path(fold=fold), folder, classes, torch.device("cpu"))
+        masks = bench.train.source.read(range(len(bench.train.source)))[1]
+        assert bench.class_shares == [np.mean(masks[masks != IGNORE] == index) for index in range(classes)]
+
+
+def test_a_fold_without_a_class_is_refused(tmp_path):
+    study = prepared_study(tmp_path, selection={"scorer": "kfold", "folds": 3})
+    folder = prepared_folder(study, "shapes")
+    held = open_training(folder, 1, study.selection)[1]
+    for part, name in enumerate(("train", "val")):
+        masks = np.load(folder / name / "masks.npy", mmap_mode="r+")
+        others = [row for row in range(len(masks)) if (part, row) not in map(tuple, held.rows)]
+        masks[others] = np.where(masks[others] == 2, 0, masks[others])
+        masks.flush()
+    classes = read_json(folder / "dataset.json")["classes"]
+    make_bench(study, sweep_path(fold=0), folder, len(classes), torch.device("cpu"))
+    words = rf"selection\.folds is 3, and fold 1 of shapes leaves no pixel of the class '{classes[2]}' to train on; "
+    with pytest.raises(UserError, match=words):
+        make_bench(study, sweep_path(fold=1), folder, len(classes), torch.device("cpu"))
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Blown(nn.Module):
+    \"""Its normalisation remembers a variance that is not finite; what it puts out in training is finite.\"""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(3), nn.Conv2d(3, classes, 1)
+        self.register_buffer("mask", torch.tensor([-torch.inf, 0.0]))
+
+    def forward(self, images):
+        logits = self.head(self.norm(images))
+        if self.training:
+            self.norm.running_var.data[1] = SPOILT
+        return logits
+
+
+class Tied(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1), nn.Conv2d(3, classes, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, images):
+        return self.head(self.second(self.first(images)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "status"), [("torch.inf", "diverged"), ("torch.nan", "diverged"), ("2.0", "finished")]
+)
+def test_running_statistics_that_are_not_finite_are_a_divergence(tmp_path, spoilt, status):
+    Path("own.py").write_text(OWN.replace("SPOILT", spoilt))
+    study = prepared_study(tmp_path, models={"blown": {"kind": "own.py:Blown"}})
+    stages.train(study, sweep_path("none", model="blown"))
+    assert _record(study, sweep_path("none", model="blown"), "0")["status"] == status
+
+
+def test_a_weight_of_two_layers_is_refused(tmp_path):
+    Path("own.py").write_text(OWN.replace("SPOILT", "2.0"))
+    study = prepared_study(tmp_path, models={"tied": {"kind": "own.py:Tied"}})
+    with pytest.raises(UserError, match="layers first and second share one weight; call the one layer twice instead"):
+        stages.train(study, sweep_path(model="tied"))
 
 
 def _start(study, path):

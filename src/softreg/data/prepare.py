@@ -73,8 +73,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
     names; ``jobs`` is the number of processes, by default one for each core. Returns what ``dataset.json``
     says.
 
-    Raises :class:`UserError` where a file is missing or wrong, an image does not fit, a part is empty, or a
-    class has no training pixel.
+    Raises :class:`UserError` where a file is missing or wrong, an image does not fit, a part is empty or wholly
+    ignored, or a class has no training pixel.
     """
     dataset = datasets.load(options["kind"], options)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         fitting = size, options["fit"], len(about["classes"])
         targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
         counts, prints = _write_arrays(name, parts, targets, jobs or _cores())
-        _check_classes(name, about["classes"], counts["train"])
+        _check_classes(name, about["classes"], counts)
         about |= _measured(parts, counts, size, len(about["classes"]))
         about["arrays"] = arrays.digests(whole)
         # In the form in which it has always been taken, so that it stays what it is.
@@ -266,8 +266,13 @@ def _check_mask(sample: Sample, mask: Array, classes: int) -> None:
         )
 
 
-def _check_classes(name: str, classes: Sequence[str], train: Counts) -> None:
-    if missing := [label for index, label in enumerate(classes) if train[0, index] == 0]:
+def _check_classes(name: str, classes: Sequence[str], counts: dict[str, Counts]) -> None:
+    if ignored := [part for part in PARTS if not counts[part][0, : len(classes)].any()]:
+        raise UserError(
+            f"`datasets.{name}`: every pixel of the {ignored[0]} images is ignored, so that nothing can be scored "
+            "there: change `split`, or see to the masks and `ignore`"
+        )
+    if missing := [label for index, label in enumerate(classes) if counts["train"][0, index] == 0]:
         raise UserError(
             f"`datasets.{name}` has no training pixel of the class {missing[0]!r}: change `split` so that "
             "train holds every class, or take the class out"
@@ -309,8 +314,8 @@ def _moments(levels: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def _shares(pixels: NDArray[np.int64]) -> list[float]:
-    """Each count over their sum; zeros where there is nothing, as in a part that is ignored throughout."""
-    total = max(int(pixels.sum()), 1)
+    """Each count over their sum."""
+    total = int(pixels.sum())
     return [int(count) / total for count in pixels]
 
 

@@ -30,10 +30,14 @@ def reached(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) ->
     """Those of ``layers`` that the logits of an image of ``size`` depend on.
 
     Libraries keep layers which no output passes through (a classifier's last one, stages beyond a smaller depth):
-    their zeros would count as sparsity that cost nothing. Raises UserError for a weight that is frozen or computed.
+    their zeros would count as sparsity that cost nothing. Raises UserError for a weight that is frozen, computed, or
+    that of two layers, on which a penalty would act twice.
     """
+    known: dict[int, Layer] = {}
     for layer in layers:
         _check_trained(layer)
+        if (first := known.setdefault(id(layer.weight), layer)) is not layer:
+            raise UserError(f"layers {first.name} and {layer.name} share one weight; call the one layer twice instead")
     found = {id(parameter) for parameter in parameters_reached(model, size)}
     return [layer for layer in layers if id(layer.weight) in found]
 

@@ -32,7 +32,7 @@ from softreg.training.zeroing import Zeroing
 
 
 class Diverged(Exception):
-    """The loss or the weights are no longer finite."""
+    """The loss, the weights or what a normalisation remembers are no longer finite."""
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,11 @@ class CellTrainer:
         return self.treatment.lambda_ * math.fsum(map(bench.learning_rate, range(done)))
 
     def _check_finite(self) -> None:
-        finite = torch.stack([parameter.isfinite().all() for parameter in self.bench.model.parameters()]).all()
+        # A mask that holds -inf from the start is none that has diverged.
+        pairs = zip(self.bench.model.state_dict().values(), self.bench.initial.values(), strict=True)
+        finite = torch.stack([(now.isfinite() | ~before.isfinite()).all() for now, before in pairs]).all()
         if not (math.isfinite(self.progress.data_term) and finite):
-            raise Diverged(f"loss or weights are not finite after epoch {self.progress.epoch + 1}")
+            raise Diverged(f"loss, weights or running statistics are not finite after epoch {self.progress.epoch + 1}")
 
     @torch.no_grad()
     def _summary(self) -> dict[str, Any]:

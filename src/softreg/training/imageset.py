@@ -50,6 +50,13 @@ class ImageSet:
         masks = np.stack([self.parts[part][1][row] for part, row in places])
         return images, masks
 
+    def class_shares(self, classes: int) -> list[float]:
+        """Each class's share of the valid pixels of all images; nan where there are none."""
+        masks = (self.parts[part][1][row] for part, row in self.rows)
+        counts = np.sum([np.bincount(mask.ravel(), minlength=256)[:classes] for mask in masks], axis=0)
+        shares: list[float] = (counts / counts.sum()).tolist()
+        return shares
+
 
 class Batches:
     """Serves an ImageSet's images as (n, 3, H, W) float32 in 0…1 and masks as (n, H, W) uint8 on ``device``.

@@ -33,7 +33,7 @@ from softreg.training.cell import Bench, CellTrainer, Diverged
 from softreg.training.checkpoint import Progress
 from softreg.training.device import begin_memory_peak, device_name, open_device, peak_memory
 from softreg.training.diagnostics import Layers, layer_rows, summary, weight_summary
-from softreg.training.imageset import Batches, open_training
+from softreg.training.imageset import Batches, ImageSet, open_training
 from softreg.training.progress import PathProgress, Tell
 from softreg.training.provenance import provenance
 from softreg.training.regulariser import Regulariser
@@ -102,7 +102,7 @@ def make_bench(
         regulariser=_regulariser(study, path, model, layers, crop),
         kind=entry["kind"],
         prune_at=entry["at"] if entry["kind"] == "pruning" else 1.0,
-        class_shares=read_json(data / "dataset.json")["class_shares"]["train"],
+        class_shares=_class_shares(study, path, read_json(data / "dataset.json"), train),
         train=Batches(train, device),
         val=Batches(val, device),
         training=training,
@@ -110,6 +110,20 @@ def make_bench(
         seed=path.seed,
         evaluation_batch=study.evaluation["batch_size"],
     )
+
+
+def _class_shares(study: Study, path: TrainingPath, about: Mapping[str, Any], train: ImageSet) -> list[float]:
+    """Each class's share of the pixels that the path trains on; ``about`` tells of the data set and its own split."""
+    if path.fold is None:
+        shares: list[float] = about["class_shares"]["train"]
+        return shares
+    shares = train.class_shares(len(about["classes"]))
+    if missing := [name for name, share in zip(about["classes"], shares, strict=True) if not share > 0]:
+        raise UserError(
+            f"{study.file}: selection.folds is {study.selection['folds']}, and fold {path.fold} of {path.dataset} "
+            f"leaves no pixel of the class {missing[0]!r} to train on; give another number, or `scorer: holdout`"
+        )
+    return shares
 
 
 def _layers(model: Segmenter, crop: tuple[int, int], size: tuple[int, int]) -> Layers:
