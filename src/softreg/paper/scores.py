@@ -121,6 +121,14 @@ class Scores:
         """``softreg`` (version), ``partial``, and ``cells``: value → number of cells, for each item."""
         return dict(read_json(self.folder / "provenance.json"))
 
+    def finish(self, phase: str) -> str:
+        """What to do where a phase has too few scores; of a whole study, all that can be trained has ended."""
+        ended = self.cells["status"][self.cells["status"] != "finished"].value_counts()
+        if self.provenance["partial"] or ended.empty:
+            return f"finish the study's {phase}."
+        told = ", ".join(f"{count} {name}" for name, count in sorted(ended.items()))
+        return f"nothing is left to train, and {ended.sum()} of {len(self.cells)} networks did not finish ({told})."
+
     @cached_property
     def selection(self) -> pd.DataFrame:
         """λ̂ by dataset, model and penalty; the columns of `softreg.scoring.select.select_group`.

@@ -83,4 +83,4 @@ def test_an_unfinished_sweep_is_absent_with_a_reason(tmp_path):
     loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
     (entry,) = pareto.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
-    assert "finish the sweep" in entry.reason
+    assert "finish the study's sweep" in entry.reason

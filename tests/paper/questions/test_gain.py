@@ -282,7 +282,7 @@ def test_one_seed_decides_nothing(tmp_path):
 
 def test_what_is_lacking_is_told(tmp_path):
     nothing = gain.answer(gathered(tmp_path / "a"))
-    assert nothing.absent.endswith("finish the study's final phase.")
+    assert nothing.absent.endswith("finish the study's final.")
     alone = gathered(tmp_path / "b", {}, penalties={"l1": {"lambda": [1e-4]}})
     assert "kind none" in gain.answer(alone).absent
     assert gain.contrasts(alone).empty

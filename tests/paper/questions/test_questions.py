@@ -18,6 +18,8 @@ from softreg.scoring.gather import gather
 TITLES = {"cost": cost.TITLE, "degeneracy": degeneracy.TITLE, "complexity_images": complexity.TITLE_IMAGES}
 """Of the figures that are left out where they would say nothing, though the question has an answer."""
 DIVERGED = {("l1", value, seed): "diverged" for value in synthetic.GRID for seed in (0, 1, 100, 101, 102)}
+ALL = {(name, value, seed): "diverged" for name in ("none", "l1", "l2") for _, value, seed in DIVERGED}
+ALL |= {("none", "0", seed): "diverged" for seed in (0, 1, 100, 101, 102)}
 STUDIES = {
     "whole": ({}, {}),
     "nothing run": (None, {}),
@@ -26,6 +28,7 @@ STUDIES = {
     "no penalty": ({}, {"penalties": {"none": {}}}),
     "one λ": ({}, {"penalties": {"none": {}, "l1": {"lambda": [1e-4]}}}),
     "a penalty that diverged throughout": (DIVERGED, {}),
+    "all diverged": (ALL, {}),
     "folds": ({}, {"selection": {"scorer": "kfold", "folds": 2}}),
     "controls alone": ({}, {"penalties": {"none": {}, "pruning": {"lambda": [0.5, 0.9]}}}),
     "several": ({}, {"datasets": {"brain": {}, "shapes": {}}, "models": {"convnet": {}, "other": {"kind": "convnet"}}}),
@@ -52,6 +55,9 @@ def test_every_question_answers_or_says_what_is_lacking(tmp_path, name):
         for text in (answer.absent, answer.summary, *(verdict.sentence for verdict in answer.verdicts)):
             assert "nan" not in text.lower().replace("finan", ""), (answer.key, text)
             assert text == "" or text.rstrip().endswith((".", ".)")), (answer.key, text)
+            assert name != "all diverged" or "finish the" not in text, (answer.key, text)
+    if name == "all diverged":
+        assert found[0].absent.endswith("23 of 23 networks did not finish (14 diverged, 9 not run).")
 
 
 @pytest.mark.slow

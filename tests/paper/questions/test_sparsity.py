@@ -235,7 +235,7 @@ def test_a_sweep_that_was_not_scored_on_test_is_told(tmp_path):
     table = pq.read_table(scores.folder / "sums.parquet")
     records.write(table.filter(pc.field("phase") == "final"), scores.folder / "sums.parquet", records.SUMS)
     answer = sparsity.answer(Scores(scores.folder))
-    assert answer.absent == "No penalty's sweep has been scored on test yet: finish the sweep and gather again."
+    assert answer.absent == "No penalty's sweep has been scored on test yet: finish the study's sweep."
 
 
 @pytest.mark.parametrize("column", ["empty", "missing"])

@@ -50,7 +50,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     rows = rows[rows["dataset"] == dataset].drop(columns="dataset").rename(columns={"difference": "mean"})
     if rows.empty:
         lacking = "No evaluation seed has a test score on both sides of a contrast"
-        return f"{lacking} on {scores.label(dataset)} yet: finish the study's final phase."
+        return f"{lacking} on {scores.label(dataset)} yet: {scores.finish('final')}"
     points = gain.seed_differences(scores)
     numbers = points[points["dataset"] == dataset].merge(rows, on=["model", "penalty", "reference"])
     pages: list[Page] = []

@@ -36,7 +36,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     points, label = sparsity.points(scores), scores.label(dataset)
     points = points[points["dataset"] == dataset]
     if not (points["kind"] != "none").any():
-        return f"No network of the sweep on {label} has been scored on test yet: finish the sweep."
+        return f"No network of the sweep on {label} has been scored on test yet: {scores.finish('sweep')}"
     texts = _caption(scores, points, label), _alt(scores, points, label)
     return [Page(points, partial(_draw_panels, scores, points), *texts)]
 

@@ -37,7 +37,7 @@ def draw(scores: Scores, folder: Path) -> Entries:
 def _pages(scores: Scores, table: pd.DataFrame, dataset: str) -> Pages:
     points = table[table["dataset"] == dataset].drop(columns=["dataset", "p"])
     if points.empty:
-        return f"No sweep on {scores.label(dataset)} has its test scores yet: finish the study's sweep."
+        return f"No sweep on {scores.label(dataset)} has its test scores yet: {scores.finish('sweep')}"
     pages = []
     for models in style.pages(layout.models_of(scores, points), _MOST):
         shown = points[points["model"].isin(models)]

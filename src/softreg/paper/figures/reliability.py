@@ -46,7 +46,7 @@ def pooled(scores: Scores, dataset: str) -> pd.DataFrame:
 def _pages(scores: Scores, dataset: str) -> Pages:
     points = pooled(scores, dataset)
     if points.empty:
-        return f"No network was tested on {scores.label(dataset)} yet: finish the study's final."
+        return f"No network was tested on {scores.label(dataset)} yet: {scores.finish('final')}"
     panels = layout.panels_of(scores, points)
     pages = []
     for some in style.pages(panels, _MOST):

@@ -48,7 +48,7 @@ def points_of(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFram
 def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
     points = points_of(scores, tested, dataset)
     if points.empty:
-        return f"No network was tested on {scores.label(dataset)} yet: finish the study's final."
+        return f"No network was tested on {scores.label(dataset)} yet: {scores.finish('final')}"
     panels = layout.panels_of(scores, points)
     pages = []
     for some in style.pages(panels, MOST_ROWS):

@@ -75,7 +75,7 @@ def answer(scores: Scores) -> Answer:
     """The answer to H4; see the module."""
     if scores.reference is None:
         return replace(HEAD, absent=estimates.NO_REFERENCE)
-    return estimates.in_parts(HEAD, [_drawn(scores), _observed(scores)])
+    return estimates.in_parts(scores, HEAD, [_drawn(scores), _observed(scores)])
 
 
 # Drawn scenes.

@@ -170,7 +170,7 @@ def answer(scores: Scores) -> Answer:
         return replace(HEAD, absent=RACED)
     found = points(scores)
     if found.empty:
-        return replace(HEAD, absent="No pair of matching cells has finished yet: finish the study's sweep.")
+        return replace(HEAD, absent=f"No pair of matching cells has finished yet: {scores.finish('sweep')}")
     by = ["dataset", "model", "pair", "beta", "penalty_a", "penalty_b"]
     verdicts = [_verdict(scores, part) for _, part in found.groupby(by, sort=False, dropna=False)]
     numbers, summary = estimates(scores, found), _summary(found, verdicts)

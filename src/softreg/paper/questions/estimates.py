@@ -22,8 +22,12 @@ Floats = NDArray[np.float64]
 Units = NDArray[np.int64]
 
 NO_REFERENCE = "The study has no unpenalised entry to compare with: add `none:` to its `penalties`."
-NOTHING_PAIRED = "No evaluation seed has a test score both with and without a penalty yet: finish the study's final."
 HELD = "The interval is over seeds, by t; test images are held fixed."
+
+
+def nothing_paired(scores: Scores) -> str:
+    """What is said where no seed has both sides of a difference."""
+    return f"No evaluation seed has a test score both with and without a penalty yet: {scores.finish('final')}"
 
 
 # Estimates.
@@ -193,11 +197,11 @@ class Part:
     figure: str = ""
 
 
-def in_parts(head: Answer, parts: Sequence[Part]) -> Answer:
+def in_parts(scores: Scores, head: Answer, parts: Sequence[Part]) -> Answer:
     """The answer that ``parts`` make together; absent where none has numbers. A part with verdicts shows its figure."""
     numbers = [part.numbers.drop(columns=["low90", "high90", "word", "why"]) for part in parts if len(part.numbers)]
     if not numbers:
-        return replace(head, absent=NOTHING_PAIRED)
+        return replace(head, absent=nothing_paired(scores))
     return replace(
         head,
         summary=" ".join(part.summary for part in parts),

@@ -297,7 +297,7 @@ def answer(scores: Scores) -> Answer:
 def _absent(scores: Scores) -> str:
     if not any(pairs(scores, dataset, model) for dataset, model, _ in scores.groups):
         return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
-    return "No evaluation seed has a test score on both sides of a contrast yet: finish the study's final phase."
+    return f"No evaluation seed has a test score on both sides of a contrast yet: {scores.finish('final')}"
 
 
 def _subject(scores: Scores, row: Any) -> str:

@@ -53,7 +53,7 @@ def answer(scores: Scores) -> Answer:
     """The answer to H7; see the module."""
     if scores.reference is None:
         return replace(HEAD, absent=estimates.NO_REFERENCE)
-    return estimates.in_parts(HEAD, [_corruptions(scores), _label_noise(scores), _calibration(scores)])
+    return estimates.in_parts(scores, HEAD, [_corruptions(scores), _label_noise(scores), _calibration(scores)])
 
 
 def conditions(scores: Scores) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def _calibration(scores: Scores) -> Part:
     numbers = _table(scores, changes, scores.calibration_ropes)
     verdicts = [_of_calibration(scores, row) for row in rows_of(numbers) if row.seeds]
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
-    summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else estimates.NOTHING_PAIRED
+    summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else estimates.nothing_paired(scores)
     return Part(numbers, verdicts, summary, "reliability")
 
 

@@ -75,7 +75,7 @@ HEAD = Answer(
 )
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 NO_REFERENCE = "The study has no entry of kind none to be as accurate as: add one to its penalties."
-NO_TEST = "No penalty's sweep has been scored on test yet: finish the sweep and gather again."
+NO_TEST = "No penalty's sweep has been scored on test yet: "
 
 
 def points(scores: Scores) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def answer(scores: Scores) -> Answer:
         return replace(HEAD, absent=why)
     swept = points(scores)
     if not swept["kind"].map(_is_subject).any():
-        return replace(HEAD, absent=NO_TEST)
+        return replace(HEAD, absent=NO_TEST + scores.finish("sweep"))
     compared = comparisons(scores, swept)
     verdicts = list(_verdicts(scores, swept, compared))
     counts = f"{listed(verdict.word for verdict in verdicts)} of {len(verdicts)}"
