@@ -1,5 +1,7 @@
 """Zeros despite noise: against solvers of the same problems, by hand, and in training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
 from softreg.networks.layers import Layer
 from softreg.penalties import make
+from softreg.penalties.base import Penalty
 from softreg.running import stages
 from softreg.training.cell import CellTrainer
 from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
@@ -219,3 +222,24 @@ def test_an_interrupted_training_ends_with_the_same_zeros(project, stopped_at):
         first.run()
     assert trainer(bench, project).run().zeroed == zeroed
     assert all(torch.equal(tensor, expected[name]) for name, tensor in bench.model.state_dict().items())
+
+
+class ByDegrees(Penalty):
+    """Σ √(p − 1)‖w‖ over filters of p weights, which leaves a filter of one weight alone."""
+
+    structure = "filter"
+
+    def value(self, weights):
+        return sum(((w[0].numel() - 1) ** 0.5 * w.flatten(1).norm(dim=1)).sum() for w in weights).double()
+
+    def prox_(self, weights, strength):
+        for w in weights:
+            norms = w.flatten(1).norm(dim=1).view(-1, *[1] * (w.ndim - 1))
+            w.mul_((1 - strength * (w[0].numel() - 1) ** 0.5 / norms).clamp_min(0))
+
+
+@pytest.mark.parametrize(("width", "zeros"), [(1, False), (2, True)])
+def test_whether_zeros_are_made_is_told_by_filters_of_the_layers_own_size(width, zeros):
+    step = as_step(torch.nn.Parameter(torch.ones(3, width)), SGD, {"kind": "l1"}, 0.1)
+    step = RegularisedStep(step.optimizer, replace(step.regulariser, penalty=ByDegrees()), 0.1)
+    assert step.makes_zeros == zeros

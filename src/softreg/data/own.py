@@ -13,6 +13,7 @@ import numpy as np
 from softreg.data.base import Array, Dataset, Options, Sample
 from softreg.errors import UserError
 from softreg.own import classes
+from softreg.own.blame import blamed
 from softreg.own.sources import locate
 
 #: What a report prints of a data set.
@@ -40,7 +41,7 @@ def load(entry: Options) -> Dataset:
 def samples(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
     """The samples of a user's data set, whose reads tell an error as one of the user's file."""
     file = locate(options["kind"]).file
-    with classes.blamed(file):
+    with blamed(file, dataset.samples):
         found = list(dataset.samples(options, root))
     wrong = next((sample for sample in found if not isinstance(sample, Sample)), None)
     if wrong is not None:
@@ -61,7 +62,7 @@ class CheckedRead:
 
     def __call__(self) -> tuple[Array, Array]:
         """The image and the mask. Raises UserError where reading fails, or gives other than what a Sample says."""
-        with classes.blamed(self.file):
+        with blamed(self.file, getattr(self.sample.read, "func", self.sample.read)):
             image, mask = self.sample.read()
         problem = flaw(self.sample, image, mask)
         if problem is not None:

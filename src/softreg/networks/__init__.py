@@ -8,12 +8,14 @@ Start at `convnet`; `segmenter` is what training and scoring see. Imports `softr
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from softreg.networks.segmenter import Segmenter
-from softreg.own.classes import blamed, create
+from softreg.own.blame import OwnFault, blamed, line_of
+from softreg.own.classes import create
 from softreg.own.sources import is_own, locate
 
 
@@ -30,13 +32,32 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool = True) -> Segmen
     return network
 
 
+class _Own(Segmenter):
+    """A user's network: what is wrong with what it does is told with its file and line."""
+
+    file: Path
+    classes: int
+
+    def logits(self, images: Tensor) -> Tensor:
+        """As `Segmenter.logits`. Raises OwnFault where the network fails, or gives anything but logits."""
+        with blamed(self.file, self.network.forward):
+            logits = super().logits(images)
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        wanted = len(images), self.classes, *images.shape[-2:]
+        if given != wanted:
+            place = line_of(self.file, self.network.forward)
+            raise OwnFault(f"{place}: forward gives {given} for images {tuple(images.shape)}; give logits {wanted}")
+        return logits
+
+
 def _own(spec: dict[str, Any], classes: int) -> Segmenter:
     """A user's network; it may state ``stride``, ``mean``, ``std``, ``head`` and ``pretrained``; see `Segmenter`."""
     network = create(spec, nn.Module, classes)
     mean, std = getattr(network, "mean", (0.0, 0.0, 0.0)), getattr(network, "std", (1.0, 1.0, 1.0))
     head = getattr(network, "head", None)
-    with blamed(locate(spec["kind"]).file):
-        return Segmenter(
+    file = locate(spec["kind"]).file
+    with blamed(file):
+        model = _Own(
             network,
             getattr(network, "stride", 1),
             mean,
@@ -44,3 +65,5 @@ def _own(spec: dict[str, Any], classes: int) -> Segmenter:
             head if isinstance(head, nn.Module) else None,
             pretrained=getattr(network, "pretrained", False),
         )
+    model.file, model.classes = file, classes
+    return model

@@ -62,8 +62,12 @@ class Segmenter(nn.Module):
         normalised = (images - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1)
         if any(padding):
             normalised = F.pad(normalised, padding, mode="replicate")
-        logits: Tensor = self.network(normalised)
-        return logits[..., :height, :width]
+        return self.logits(normalised)[..., :height, :width]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network makes of normalised images of a size that the stride divides."""
+        logits: Tensor = self.network(images)
+        return logits
 
     def layers(self, part: str = "all") -> list[Layer]:
         """The layers with weights that may be penalised: convolutions and linear layers.

@@ -14,9 +14,7 @@ import json
 import os
 import re
 import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -24,6 +22,7 @@ from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from softreg.errors import UserError, suggestion
+from softreg.own.blame import blamed, line_of
 from softreg.own.sources import Source, imported, locate, parse
 
 #: What a class of each noun inherits from; by name, as those modules stand above this one.
@@ -103,7 +102,7 @@ def create(entry: Mapping[str, Any], base: type[T], *arguments: object) -> T:
     Raises UserError as :func:`describe` does, and where the constructor fails.
     """
     own = describe(entry["kind"], next(noun for noun, name in _BASES.items() if name == _dotted(base)))
-    with blamed(own.file):
+    with blamed(own.file, own.class_.__init__):
         made: T = own.class_(*arguments, **{name: entry[name] for name in own.options if name in entry})
     return made
 
@@ -123,33 +122,9 @@ def entry_schema(own: OwnClass, noun: Mapping[str, Any]) -> dict[str, Any]:
     return {**noun, "required": required, "properties": {**noun["properties"], **own.options}}
 
 
-@contextmanager
-def blamed(file: Path) -> Iterator[None]:
-    """Tell an exception of a user's code as a UserError that names the file and the line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-        text = str(error)
-        if isinstance(error, SyntaxError):
-            lines, text = [*lines, (error.filename or "", error.lineno)], error.msg
-        message = (text.strip() or "no message").splitlines()[0]
-        raise UserError(f"{_place(file, lines)}: {type(error).__name__}: {message}; correct it there") from error
-
-
-def _place(file: Path, lines: Sequence[tuple[str, int | None]]) -> str:
-    """The last of the lines that lies in the folder of ``file``, as its user names it; without any, the file."""
-    folder = file.resolve().parent
-    near = [f"{file.parent / Path(name).name}, line {line}" for name, line in lines if Path(name).parent == folder]
-    return near[-1] if near else str(file)
-
-
 def _option(file: Path, class_: type[Any], part: Parameter) -> dict[str, Any]:
     """The JSON schema of a parameter, by its annotation. Raises UserError where no study could give it."""
-    code = getattr(inspect.unwrap(class_.__init__), "__code__", None)
-    place = _place(file, [(code.co_filename, code.co_firstlineno)] if code else [])
+    place = line_of(file, class_.__init__)
     if part.kind not in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY):
         raise UserError(
             f"{place}: the constructor of {class_.__name__} takes *, ** or positional-only parameters; "
@@ -227,7 +202,7 @@ def _module(source: Source) -> ModuleType:
     if name not in sys.modules:
         # A job gets its GPU after its study is loaded: a file that asks torch for one must not open the first it sees.
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-        with blamed(source.file):
+        with blamed(source.file, importing=True):
             if source.top is None and str(place.parent) not in sys.path:
                 # Last, so that a module beside the file never stands in for one that Python or torch imports.
                 sys.path.append(str(place.parent))

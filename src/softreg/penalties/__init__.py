@@ -12,8 +12,9 @@ import inspect
 from typing import Any
 
 from softreg.own.classes import create
-from softreg.own.sources import is_own
+from softreg.own.sources import is_own, locate
 from softreg.penalties.base import Penalty
+from softreg.penalties.watched import watched
 from softreg.study.treatment import CONTROLS
 
 #: Keys of a penalty in a study that belong to the matrix, not to the formula.
@@ -26,7 +27,7 @@ def make(spec: dict[str, Any]) -> Penalty:
         return make({"kind": "none"})
     if is_own(spec["kind"]):
         # A penalty is abstract, and none the less what is asked for.
-        return create(spec, Penalty)  # type: ignore[type-abstract]
+        return watched(create(spec, Penalty), locate(spec["kind"]).file)  # type: ignore[type-abstract]
     module = importlib.import_module(f"softreg.penalties.{spec['kind']}")
     (kind,) = (
         member

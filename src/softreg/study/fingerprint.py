@@ -24,6 +24,7 @@ _SILENT = frozenset(
     for name in (
         "errors",
         "files",
+        "own.blame",
         "own.classes",
         "own.sources",
         "study.cells",

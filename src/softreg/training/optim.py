@@ -82,7 +82,8 @@ class RegularisedStep:
         """Whether weights become exactly zero: by a prox that sets all to zero that are small enough, unlike L2's."""
         if self.lambda_ == 0 or self.regulariser.realisation != "proximal":
             return False
-        small = torch.full((1, 1), 1e-9, dtype=torch.float64)
+        # Of a layer's own shape, as a penalty may treat a filter by how many weights it has.
+        small = torch.full_like(self.regulariser.views(self.regulariser.parameters)[0], 1e-9, dtype=torch.float64)
         self.regulariser.penalty.prox_([small], 1.0)
         return not small.any()
 

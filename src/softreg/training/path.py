@@ -26,6 +26,7 @@ from softreg.networks.layers import Layer
 from softreg.networks.randomness import seed_global
 from softreg.networks.segmenter import LAST, Segmenter
 from softreg.networks.thin import NotThin
+from softreg.own.blame import OwnFault, machine_failed, out_of_memory
 from softreg.study.cells import Cell
 from softreg.study.config import Study
 from softreg.study.matrix import TrainingPath
@@ -40,9 +41,6 @@ from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
 
 _LOG_TAIL = 20
-#: Signs in an error's text that the machine failed, not the training.
-_TRANSIENT = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL", "No space left")
-_CPU_MEMORY = "DefaultCPUAllocator"
 
 
 @dataclass(frozen=True)
@@ -223,17 +221,17 @@ def _outcome(error: Exception) -> _Outcome:
     """How a cell ends that met ``error``; raises it where another try, or another study, is called for."""
     if isinstance(error, Diverged):
         return _Outcome("diverged", str(error))
-    if isinstance(error, NotThin):
-        # The network does not allow this strength; others it may.
-        return _Outcome("failed", str(error))
-    if isinstance(error, Interrupted | UserError):
-        raise error
-    memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or _CPU_MEMORY in str(error)
-    if not memory and (isinstance(error, OSError) or any(sign in str(error) for sign in _TRANSIENT)):
+    log = "".join(traceback.format_exception(error)).splitlines()[-_LOG_TAIL:]
+    if isinstance(error, NotThin | OwnFault):
+        # The network does not allow this strength, others it may; or this entry's code has a fault, others' may not.
+        return _Outcome("failed", str(error), log)
+    memory = out_of_memory(error)
+    if isinstance(error, Interrupted | UserError) or (
+        not memory and (isinstance(error, OSError) or machine_failed(error))
+    ):
         raise error
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    log = "".join(traceback.format_exception(error)).splitlines()
-    return _Outcome("out-of-memory" if memory else "failed", reason, log[-_LOG_TAIL:])
+    return _Outcome("out-of-memory" if memory else "failed", reason, log)
 
 
 def _facts(bench: Bench, done: Progress, weights: Path) -> dict[str, Any]:
