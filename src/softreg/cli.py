@@ -166,6 +166,7 @@ def _check_study(file: Path) -> None:
     own = [
         line for name, entry in joined(study.datasets).items() if can_look(entry["kind"]) for line in look(name, entry)
     ]
+    tried = _tried_networks(study)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
         print(f"{study.name} has no penalty of kind none: no differences to it will be shown")
     folds = f" in {study.evaluation['folds']} outer folds" if study.evaluation["folds"] else ""
@@ -174,10 +175,19 @@ def _check_study(file: Path) -> None:
         f"{len(compared(study.penalties))} penalties; {len(sweep_paths(study))} sweep and {len(final_paths(study))} "
         f"final paths, {count_cells(study)} cells"
     )
-    print(*own, sep="\n", end="\n" if own else "")
+    print(*own, *tried, sep="\n", end="\n" if own or tried else "")
     print(f"{budgets(study.penalties)} {race_told(vars(study))}".strip())
     print(checks_told(study.penalties))
     print(_decidable(study), end="")
+
+
+def _tried_networks(study: Study) -> list[str]:
+    """A line on the networks that were tried; SoftReg's own takes any images, and is not worth importing torch for."""
+    if all(model["kind"] == "convnet" for model in study.models.values()):
+        return []
+    from softreg.contract.networks import try_networks
+
+    return [f"{try_networks(study)} network(s) built, and run on images of the study's sizes without a fault"]
 
 
 def _decidable(study: Study) -> str:

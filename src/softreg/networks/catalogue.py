@@ -19,8 +19,8 @@ from softreg.files import write_json
 FILE = Path(__file__).with_name("smp_catalogue.json")
 #: Set by the study's other keys, or such that the network would no longer return logits alone.
 _RESERVED = {"encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params"}
-#: A vision transformer takes images of one size only, unless told otherwise.
-_ENCODER_OPTIONS = {"dpt": {"dynamic_img_size": False}}
+#: Of timm's encoders: a transformer takes images of one size only, unless told otherwise.
+_ENCODER_OPTIONS = {"dynamic_img_size": False, "img_size": None, "strict_img_size": True}
 
 
 def build() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def build() -> dict[str, Any]:
     return {
         "versions": {name: version(name) for name in ("segmentation-models-pytorch", "timm")},
         "architectures": {
-            name: options(architecture) | _ENCODER_OPTIONS.get(name, {})
+            name: options(architecture) | _ENCODER_OPTIONS
             for name, architecture in sorted(smp.MODEL_ARCHITECTURES_MAPPING.items())
         },
         "encoders": sorted(smp.encoders.get_encoder_names()),

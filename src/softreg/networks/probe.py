@@ -33,11 +33,7 @@ def reached(model: Segmenter, layers: Sequence[Layer], size: tuple[int, int]) ->
     their zeros would count as sparsity that cost nothing. Raises UserError for a weight that is frozen, computed, or
     that of two layers, on which a penalty would act twice.
     """
-    known: dict[int, Layer] = {}
-    for layer in layers:
-        _check_trained(layer)
-        if (first := known.setdefault(id(layer.weight), layer)) is not layer:
-            raise UserError(f"layers {first.name} and {layer.name} share one weight; call the one layer twice instead")
+    demand_trained(layers)
     found = {id(parameter) for parameter in parameters_reached(model, size)}
     return [layer for layer in layers if id(layer.weight) in found]
 
@@ -50,6 +46,15 @@ def parameters_reached(model: Segmenter, size: tuple[int, int]) -> list[Tensor]:
     logits = model.eval()(torch.zeros(1, 3, *size, device=trained[0].device))
     gradients = torch.autograd.grad(logits.float().sum(), trained, allow_unused=True)
     return [parameter for parameter, gradient in zip(trained, gradients, strict=True) if gradient is not None]
+
+
+def demand_trained(layers: Sequence[Layer]) -> None:
+    """Raise UserError for a weight that is frozen or computed, or that of two layers."""
+    known: dict[int, Layer] = {}
+    for layer in layers:
+        _check_trained(layer)
+        if (first := known.setdefault(id(layer.weight), layer)) is not layer:
+            raise UserError(f"layers {first.name} and {layer.name} share one weight; call the one layer twice instead")
 
 
 def _check_trained(layer: Layer) -> None:

@@ -424,6 +424,9 @@ def _check_smp(where: str, model: Mapping[str, Any]) -> None:
         known = suggestion(unknown, architectures[name], f"keys of {name}")
         raise Violation(f"unknown key {where}.options.{unknown}; {known}")
     _check_encoder(where, model["encoder"])
+    timms = next((key for key in model["options"] if "img_size" in key), None)
+    if timms is not None and not model["encoder"].startswith("tu-"):
+        raise Violation(f"{where}.options.{timms} is for encoders of timm, such as tu-swin_tiny_patch4_window7_224")
     _check_weights(where, model)
 
 

@@ -90,7 +90,7 @@ def make_bench(
     seed_global(path.seed, "init")
     model = build_network(study, path, classes, strength).to(device)
     train, val = open_training(data, path.fold, study.selection)
-    crop = _crop(training["crop"], train.size, model.stride)
+    crop = crop_of(training["crop"], train.size, model.stride)
     initial = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     layers = _layers(model, crop, val.size)
     return Bench(
@@ -177,7 +177,7 @@ def _origin(model: Segmenter, layers: Sequence[Layer]) -> list[Tensor]:
     ]
 
 
-def _crop(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> tuple[int, int]:
+def crop_of(crop: int | list[int] | None, size: tuple[int, int], stride: int) -> tuple[int, int]:
     """Height and width of the training images: the crop, or the whole image, up to what ``stride`` divides."""
     height, width = size if crop is None else (crop, crop) if isinstance(crop, int) else crop
     return height + -height % stride, width + -width % stride
