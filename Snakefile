@@ -36,6 +36,7 @@ stages.set_environment(STUDY)
 GRAPH = Graph(STUDY)
 if workflow.is_main_process:
     GRAPH.drop_void_marks()
+    stages.forget_refusals()
     # Snakemake would call a file that is asked for by its name up to date, as it is there.
     for job in (GRAPH.gather, GRAPH.paper):
         for file in {place.as_posix() for place in job.makes} & set(sys.argv):

@@ -12,6 +12,10 @@ import pytest
 from projects import write_study
 
 from softreg import __version__
+from softreg.cli import main
+from softreg.errors import UserError
+from softreg.running import jobs, stages
+from softreg.study.config import load_study
 
 COMMAND = Path(sys.executable).with_name("softreg")
 COMMANDS = (
@@ -166,3 +170,26 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_traceback(folder
             [COMMAND, "check", "tiny.yaml"], cwd=folder, check=False, stdout=pipe, stderr=subprocess.PIPE, text=True
         )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_retry_repeats_a_refusal_without_trying_and_the_next_run_tries(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(write_study(tmp_path, datasets={"shapes": {"images": 9, "size": [16, 24], "classes": 2}}))
+    monkeypatch.setenv(jobs.REFUSED, "refused")
+    tries = []
+
+    def fails(*given):
+        tries.append(given)
+        raise UserError("mend the masks")
+
+    monkeypatch.setattr(stages, "prepare", fails)
+    command = ["prepare", str(study.file), "shapes"]
+    for key in ("a", "a", "b"):
+        assert main([*command, "--key", key]) == 2
+    assert [key for *_, key in tries] == ["a", "b"]
+    assert capsys.readouterr().err == 3 * "softreg: mend the masks\n"
+    stages.forget_refusals()
+    assert main([*command, "--key", "a"]) == 2
+    # By hand there is no key, and each try is one.
+    assert [main(command), main(command)] == [2, 2]
+    assert len(tries) == 5

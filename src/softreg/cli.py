@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from softreg import __version__
 from softreg.errors import UserError
+from softreg.files import digest, write_text
 from softreg.running import jobs
 from softreg.training.stopping import Interrupted
 
@@ -27,12 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 where a user's file breaks its contract, 2 for bad input."""
     jobs.begin()
     options = _parser().parse_args(arguments)
+    refusal = _refusal(options, sys.argv[1:] if arguments is None else arguments)
     try:
+        if refusal and refusal.is_file():
+            raise UserError(refusal.read_text(encoding="utf-8"))
         code = options.run(options) or 0
         sys.stdout.flush()
         return code
     except UserError as error:
         print(f"softreg: {error}", file=sys.stderr)
+        if refusal:
+            write_text(refusal, str(error))
         return 2
     except Interrupted as interrupted:
         text = str(interrupted) or "stopped by a signal; the checkpoint is written, run it again to go on"
@@ -45,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever reads, such as `head`, has read enough; what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _refusal(options: argparse.Namespace, arguments: Sequence[str]) -> Path | None:
+    """Where a stage that Snakemake runs says what it refuses: a retry would meet the same, and repeats it at once.
+
+    None by hand, and of what is fetched, which another try may get.
+    """
+    folder = os.environ.get(jobs.REFUSED)
+    return Path(folder, digest(list(arguments))) if folder and getattr(options, "key", "") else None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,6 +29,8 @@ from softreg.files import whole_file
 from softreg.training.stopping import Interrupted
 
 LOGS = Path("logs")
+REFUSED = "SOFTREG_REFUSED"
+"""The variable that names the folder in which the stages of a run of Snakemake say what they refuse."""
 BEAT = 10.0
 """Seconds between two signs of life."""
 LIVE = 60.0

@@ -6,6 +6,7 @@ Stages that need torch import it when they run, so that the others, and jobs wit
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,13 @@ def set_environment(study: Study) -> None:
     The command is found whether or not its environment is activated.
     """
     os.environ["SOFTREG_STUDY"] = str(study.file)
+    os.environ[jobs.REFUSED] = str(jobs.LOGS / study.name / ".refused")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def forget_refusals() -> None:
+    """What an earlier run has refused may be mended."""
+    shutil.rmtree(os.environ[jobs.REFUSED], ignore_errors=True)
 
 
 def seed_priority(study: Study, path: TrainingPath) -> int:
