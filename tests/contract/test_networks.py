@@ -98,6 +98,21 @@ def test_what_would_train_is_not(model, given):
     assert try_networks(study(model, **given)) == 1
 
 
+@pytest.mark.parametrize(
+    ("penalty", "words"),
+    [
+        ({"kind": "l1", "lambda": [1e-4], "weights": "encoder"}, r"penalties\.it\.weights is 'encoder', but model it"),
+        ({"kind": "dropout", "lambda": [0.5]}, r"penalties\.it drops what enters the network's last layer"),
+    ],
+    ids=["encoder", "dropout"],
+)
+def test_a_penalty_with_nothing_to_act_on_is_refused(penalty, words):
+    Path("own.py").write_text(OWN.replace("self.head", "self.last"))
+    file = write_study(Path(), models={"it": {"kind": "own.py:Own"}}, penalties={"none": {}, "it": penalty})
+    with pytest.raises(UserError, match=words):
+        try_networks(load_study(file))
+
+
 def test_options_of_timm_are_for_encoders_of_timm():
     with pytest.raises(UserError, match=r"models\.it\.options\.img_size is for encoders of timm"):
         study({**UNET, "options": {"img_size": 64}})

@@ -347,7 +347,8 @@ WRONG = {
     ),
     "unknown option": (
         SMP.replace("MODEL", "architecture: linknet, options: {decoder_channels: [1]}"),
-        "unknown key models.u.options.decoder_channels; keys of linknet known: encoder_depth, decoder_use_norm",
+        "unknown key models.u.options.decoder_channels; keys of linknet known: encoder_depth, decoder_use_norm, "
+        "dynamic_img_size, img_size, strict_img_size",
     ),
     "option of a wrong type": (
         SMP.replace("MODEL", "options: {encoder_depth: deep}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from softreg.files import digest, read_json
 from softreg.networks.probe import demand_trained
 from softreg.networks.segmenter import Segmenter
 from softreg.study.config import Study
-from softreg.study.matrix import groups
-from softreg.training.path import crop_of
+from softreg.study.matrix import TrainingPath, groups
+from softreg.training.path import crop_of, demand_place
 
 Size = tuple[int, int]
 Run = tuple[int, int | list[int] | None, Size | None]
@@ -25,11 +26,11 @@ Run = tuple[int, int | list[int] | None, Size | None]
 
 @dataclass
 class _Network:
-    """An entry of a study's models for a number of classes: where it stands, and how it is run."""
+    """An entry of a study's models for a number of classes: how it is run, and a path of each penalty on it."""
 
-    where: str
     entry: Mapping[str, Any]
     classes: int
+    paths: list[TrainingPath] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
 
 
@@ -43,12 +44,12 @@ def try_networks(study: Study) -> int:
     for dataset, model, penalty in groups(study):
         entry = {key: value for key, value in study.models[model].items() if key != "training"}
         training, classes = study.training_of(model, penalty), len(labels[dataset])
-        network = _Network(f"{study.file}: models.{model}", entry, classes)
-        network = found.setdefault(digest([entry, classes]), network)
+        network = found.setdefault(digest([entry, classes]), _Network(entry, classes))
+        network.paths.append(TrainingPath("sweep", dataset, model, penalty, 0))
         run = training["batch_size"], training["crop"], _size(study, dataset)
         network.runs[digest(run)] = run
     tried = [network for network in found.values() if network.entry["kind"] != "convnet"]
-    each(_try, tried, "networks")
+    each(partial(_try, study), tried, "networks")
     return len(tried)
 
 
@@ -58,15 +59,20 @@ def _size(study: Study, dataset: str) -> Size | None:
     return None if size is None else (size[0], size[1])
 
 
-def _try(network: _Network) -> None:
+def _try(study: Study, network: _Network) -> None:
     try:
         model = _built(network)
+        parts = {part: model.layers(part) for part in ("all", "encoder", "decoder")}
         demand_trained(model.layers())
         model.to("meta")
         for run in network.runs.values():
             _try_run(network, model, run)
     except UserError as error:
-        raise UserError(f"{network.where}: {error}") from error
+        raise UserError(f"{study.file}: models.{network.paths[0].model}: {error}") from error
+    for path in network.paths:
+        # Which layers are normalised is not looked at here.
+        part = study.penalties[path.penalty]["weights"]
+        demand_place(study, path, model, parts.get(part, parts["all"]))
 
 
 def _built(network: _Network) -> Segmenter:

@@ -135,21 +135,27 @@ def _regulariser(
 ) -> Regulariser:
     """The path's penalty on the part of the layers, or of all parameters, that the study names."""
     entry = study.penalties[path.penalty]
+    chosen = _chosen(model, layers, entry["weights"])
+    demand_place(study, path, model, chosen)
+    penalty = penalties.make(entry)
+    origin = _origin(model, chosen) if penalty.origin == "pretrained" else None
+    others = _others(model, chosen, crop) if entry["weights"] == "everything" else []
+    return Regulariser(penalty, entry.get("realisation", "proximal"), chosen, origin, others)
+
+
+def demand_place(study: Study, path: TrainingPath, model: Segmenter, chosen: Sequence[Layer]) -> None:
+    """Raise UserError where the path's penalty has nothing in the model to act on; ``chosen`` are the layers."""
+    entry = study.penalties[path.penalty]
     if entry["kind"] == "dropout" and model.head is None:
         raise UserError(
             f"{study.file}: penalties.{path.penalty} drops what enters the network's last layer, which model "
             f"{path.model} does not name; give it as `head` in its class, or name other models under `models`"
         )
-    chosen = _chosen(model, layers, entry["weights"])
     if not chosen:
         raise UserError(
             f"{study.file}: penalties.{path.penalty}.weights is {entry['weights']!r}, but model {path.model} "
             "has no such weights; choose all, encoder or decoder, or name other models under `models`"
         )
-    penalty = penalties.make(entry)
-    origin = _origin(model, chosen) if penalty.origin == "pretrained" else None
-    others = _others(model, chosen, crop) if entry["weights"] == "everything" else []
-    return Regulariser(penalty, entry.get("realisation", "proximal"), chosen, origin, others)
 
 
 def _others(model: Segmenter, layers: Sequence[Layer], crop: tuple[int, int]) -> list[Tensor]:
