@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -271,7 +273,7 @@ WRONG = {
         "training.epochs is 10.0; give a whole number of at least 1",
     ),
     "truth for a number": (
-        LEAST + "training: {lr: yes}\n",
+        LEAST + "training: {lr: true}\n",
         "training.lr is true; give a number above 0",
     ),
     "range": (
@@ -591,6 +593,18 @@ WRONG = {
         LEAST + "statistics: {rope: 0}\n",
         "statistics.rope is 0; give a number above 0",
     ),
+    "octal epochs": (
+        LEAST + "training: {epochs: 010}\n",
+        'training.epochs is "010"; give a whole number of at least 1',
+    ),
+    "λ in a spelling of Python's": (
+        TWO.replace("PEN", 'l1: {lambda: ["1_000"]}'),
+        'penalties.l1.lambda[0] is "1_000"; give a number of at least 0',
+    ),
+    "a time of day as minutes": (
+        LEAST + "resources: {runtime: 1:30}\n",
+        'resources.runtime is "1:30"; give a whole number of at least 1',
+    ),
     "empty": ("# nothing\n", "is empty; give at least datasets, models and penalties"),
     "no block": ("- brain\n", 'holds ["brain"]; give a block of keys with datasets, models and penalties'),
     "a name twice": (
@@ -627,12 +641,31 @@ def test_a_missing_file_names_those_that_are_there(load):
         load_study(Path("there.yaml"))
 
 
-def test_what_is_no_text_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="cannot be read"):
-        load_study(tmp_path)
-    (tmp_path / "image.yaml").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(UserError, match="is not a text in UTF-8"):
-        load_study(tmp_path / "image.yaml")
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda file: file.mkdir(), "is a folder or a device; give the YAML file of a study"),
+        (os.mkfifo, "is a folder or a device"),
+        (lambda file: file.symlink_to("/dev/zero"), "is a folder or a device"),
+        (lambda file: socket.socket(socket.AF_UNIX).bind(str(file)), "is a folder or a device"),
+        (lambda file: file.symlink_to(file), "cannot be read (Too many levels of symbolic links); give the YAML file"),
+        (lambda file: file.touch(), "is empty; give at least datasets, models and penalties"),
+        (lambda file: file.write_bytes(b"\x89PNG\xff\xfe"), "is not a text in UTF-8"),
+        (lambda file: file.write_text(LEAST, encoding="utf-16"), "is not a text in UTF-8"),
+        (lambda file: file.write_bytes(bytes(100)), "is not YAML"),
+        (lambda file: file.open("wb").truncate(1 << 30), "holds more than 1,000,000 bytes; give the YAML file"),
+    ],
+    ids=["folder", "fifo", "zero", "socket", "loop", "empty", "binary", "utf-16", "zeros", "gigabyte"],
+)
+def test_what_is_no_text_file_is_refused_at_once(make, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(Path("study.yaml"))
+    with pytest.raises(UserError, match=rf"^study\.yaml: {re.escape(sentence)}"):
+        load_study(Path("study.yaml"))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_study(load):
+    assert load("\ufeff" + LEAST).name == "study"
 
 
 @pytest.mark.parametrize(

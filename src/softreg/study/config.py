@@ -35,6 +35,8 @@ WEIGHTED = ("cross_entropy", "focal", "cross_entropy_dice", "focal_dice")
 SMOOTHABLE = ("cross_entropy", "cross_entropy_dice", "squared_error", "smooth_l1")
 #: The strongest λ of a placebo.
 PLACEBO = 1e-9
+#: Bytes of a study's file; 500 evaluation seeds and penalties take a tenth of it.
+_LARGEST = 1_000_000
 _LISTS = ("train_list", "val_list", "test_list")
 
 
@@ -112,7 +114,12 @@ def stride_of(model: Mapping[str, Any]) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = strict_yaml.parse(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise Violation("is a folder or a device; give the YAML file of a study")
+        if path.stat().st_size > _LARGEST:
+            raise Violation(f"holds more than {_LARGEST:,} bytes; give the YAML file of a study")
+        # Some editors begin a file with the mark that utf-8-sig leaves out.
+        value = strict_yaml.parse(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise Violation(f"no such file{_studies_beside(path)}") from None
     except OSError as error:
@@ -243,10 +250,8 @@ def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
 
 def _as_number(value: Any) -> Any:
     """λ written as a text, as a completed study holds it, is the number that it spells."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    spelt = strict_yaml.number(value) if isinstance(value, str) else None
+    return value if spelt is None else spelt
 
 
 def _grid(values: Sequence[float], where: str) -> list[str]:
