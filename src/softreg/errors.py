@@ -59,4 +59,4 @@ def suggestion(word: object, known: Collection[str], noun: str) -> str:
 def nearest(word: object, known: Collection[str], count: int, cutoff: float) -> list[str]:
     """At most ``count`` known words, nearest first, in upper or lower case alike."""
     lower = {name.lower(): name for name in known}
-    return [lower[near] for near in difflib.get_close_matches(str(word).lower(), lower, count, cutoff)]
+    return [lower[near] for near in difflib.get_close_matches(str(word)[:100].lower(), lower, count, cutoff)]

@@ -160,7 +160,7 @@ WRONG = {
     ),
     "negative λ": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, 1e-2, -0.1]}"),
-        "penalties.l1.lambda[2] is -0.1; give a number of at least 0",
+        "penalties.l1.lambda[2] is -0.1; give a number from 0 to 1000000",
     ),
     "λ of zero of a control": (
         LEAST.replace("none: ", "dropout: {lambda: [0]}"),
@@ -172,11 +172,11 @@ WRONG = {
     ),
     "learning rates of a model": (
         LEAST.replace("convnet: }", "convnet: {training: {lr: [0.1, 0.2]}}}"),
-        "models.convnet.training.lr is [0.1, 0.2]; give a number above 0",
+        "models.convnet.training.lr is [0.1, 0.2]; give a number above 0 and at most 1000",
     ),
     "λ no number": (
         LEAST.replace("none: ", "l1: {lambda: [1e-3, big]}"),
-        'penalties.l1.lambda[1] is "big"; give a number of at least 0',
+        'penalties.l1.lambda[1] is "big"; give a number from 0 to 1000000',
     ),
     "adamw under sgd": (
         LEAST.replace("none: ", "adamw: "),
@@ -189,15 +189,15 @@ WRONG = {
     ),
     "λ nan": (
         LEAST.replace("none: ", "l1: {lambda: [.nan]}"),
-        "penalties.l1.lambda[0] is NaN; give a number of at least 0",
+        "penalties.l1.lambda[0] is NaN; give a number from 0 to 1000000",
     ),
     "λ infinite": (
         LEAST.replace("none: ", "l1: {lambda: [.inf]}"),
-        "penalties.l1.lambda[0] is Infinity; give a number of at least 0",
+        "penalties.l1.lambda[0] is Infinity; give a number from 0 to 1000000",
     ),
     "λ beyond any float": (
         LEAST.replace("none: ", f"l1: {{lambda: [{'9' * 400}]}}"),
-        f"penalties.l1.lambda[0] is {'9' * 77}...; give a number of at least 0",
+        f"penalties.l1.lambda[0] is {'9' * 77}...; give a number from 0 to 1000000",
     ),
     "λ twice": (
         LEAST.replace("none: ", "l1: {lambda: [0.001, 1e-4, 1e-3]}"),
@@ -205,11 +205,11 @@ WRONG = {
     ),
     "λ alone": (
         LEAST.replace("none: ", "l1: {lambda: 1e-3}"),
-        "penalties.l1.lambda is 0.001; give a list of 1 or more values, each a number of at least 0",
+        "penalties.l1.lambda is 0.001; give a list of 1 to 1000 values, each a number from 0 to 1000000",
     ),
     "no λ": (
         LEAST.replace("none: ", "l1: {lambda: []}"),
-        "penalties.l1.lambda is []; give a list of 1 or more values, each a number of at least 0",
+        "penalties.l1.lambda is []; give a list of 1 to 1000 values, each a number from 0 to 1000000",
     ),
     "λ of no penalty": (
         LEAST.replace("none: ", "none: {lambda: [1e-3]}"),
@@ -250,7 +250,8 @@ WRONG = {
     ),
     "name of an entry": (
         LEAST.replace("{convnet: }", "{a/b: {kind: convnet}}"),
-        'models has an entry named "a/b"; give a name of letters, digits, - and _ that starts with a letter or digit',
+        'models has an entry named "a/b"; give a name of at most 60 letters, digits, - and _ that '
+        "starts with a letter or digit; con, nul and the like name devices",
     ),
     "no entries": (
         LEAST.replace("{brain: }", ""),
@@ -270,20 +271,20 @@ WRONG = {
     ),
     "fraction for a count": (
         LEAST + "training: {epochs: 1e1}\n",
-        "training.epochs is 10.0; give a whole number of at least 1",
+        "training.epochs is 10.0; give a whole number from 1 to 100000",
     ),
     "truth for a number": (
         LEAST + "training: {lr: true}\n",
-        "training.lr is true; give a number above 0",
+        "training.lr is true; give a number above 0 and at most 1000",
     ),
     "range": (
         LEAST.replace("none: ", "elastic_net: {alpha: 1.5}"),
-        "penalties.elastic_net.alpha is 1.5; give a number of at least 0 and at most 1",
+        "penalties.elastic_net.alpha is 1.5; give a number from 0 to 1",
     ),
     "crop of a wrong type": (
         LEAST + "training: {crop: [32]}\n",
-        "training.crop is [32]; give null or a whole number of at least 1 or a list of 2 values, "
-        "each a whole number of at least 1",
+        "training.crop is [32]; give null or a whole number from 1 to 16384 or a list of 2 values, each "
+        "a whole number from 1 to 16384",
     ),
     "crop off the stride": (
         LEAST + "training: {crop: 50}\n",
@@ -327,7 +328,7 @@ WRONG = {
     ),
     "one fold": (
         LEAST + "selection: {scorer: kfold, folds: 1}\n",
-        "selection.folds is 1; give a whole number of at least 2",
+        "selection.folds is 1; give a whole number from 2 to 100",
     ),
     "a fold by hand": (
         LEAST.replace("brain: ", "x-fold0: {kind: wbc, split: {fold: [0, 5]}}"),
@@ -354,7 +355,7 @@ WRONG = {
     ),
     "option of a wrong type": (
         SMP.replace("MODEL", "options: {encoder_depth: deep}"),
-        'models.u.options.encoder_depth is "deep"; give a whole number of at least 3 and at most 5',
+        'models.u.options.encoder_depth is "deep"; give a whole number from 3 to 5',
     ),
     "unknown encoder": (
         SMP.replace("MODEL", "encoder: resnet35"),
@@ -407,7 +408,7 @@ WRONG = {
     ),
     "classes left out": (
         FOLDER.replace("classes: [a, b], OWN", "table: t.csv"),
-        "datasets.own has no classes; give a list of 2 or more values, each a name",
+        "datasets.own has no classes; give a list of 2 to 255 values, each a name of at most 100 characters",
     ),
     "palette too short": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0]]"),
@@ -562,7 +563,8 @@ WRONG = {
     ),
     "a penalty's learning rate": (
         TWO.replace("PEN", "l1: {training: {lr: 0}}"),
-        "penalties.l1.training.lr is 0; give a number above 0 or a list of 1 or more values, each a number above 0",
+        "penalties.l1.training.lr is 0; give a number above 0 and at most 1000 or a list of 1 to 100 "
+        "values, each a number above 0 and at most 1000",
     ),
     "a penalty's warm-up longer than training": (
         TWO.replace("PEN", "l1: {training: {warmup_epochs: 3.5}}") + "training: {epochs: 3}\n",
@@ -574,7 +576,7 @@ WRONG = {
     ),
     "a severity above five": (
         LEAST + "evaluation: {severities: [1, 6]}\n",
-        "evaluation.severities[1] is 6; give a whole number of at least 1 and at most 5",
+        "evaluation.severities[1] is 6; give a whole number from 1 to 5",
     ),
     "a colour by its name": (
         LEAST + "figures: {style: {palette: [red]}}\n",
@@ -591,19 +593,68 @@ WRONG = {
     ),
     "a rope of nothing": (
         LEAST + "statistics: {rope: 0}\n",
-        "statistics.rope is 0; give a number above 0",
+        "statistics.rope is 0; give a number above 0 and at most 100",
+    ),
+    "a name that ends a line": (
+        LEAST.replace("brain: ", '"wbc\\n": '),
+        'datasets has an entry named "wbc\\n"; give a name of at most 60 letters, digits, - and _ that starts with a '
+        "letter or digit; con, nul and the like name devices",
+    ),
+    "a name of a device": (
+        LEAST.replace("convnet: ", "Con: {kind: convnet}"),
+        'models has an entry named "Con"; give a name of at most 60 letters, digits, - and _ that starts with a letter '
+        "or digit; con, nul and the like name devices",
+    ),
+    "a name too long for a file": (
+        LEAST.replace("convnet: ", f"{'m' * 100}: {{kind: convnet}}"),
+        f'models has an entry named "{"m" * 76}...; give a name of at most 60 letters, digits, - and _ that starts '
+        "with a letter or digit; con, nul and the like name devices",
+    ),
+    "names that differ in case alone": (
+        TWO.replace("PEN", "l1: , L1: {kind: l1}"),
+        "penalties has l1 and L1, which some disks take for one folder; rename one of them",
+    ),
+    "figures of one name": (
+        "datasets: {a: {kind: wbc}, a-b: {kind: wbc}}\nmodels: {c: {kind: convnet}, b-c: {kind: convnet}}\n"
+        "penalties: {none: }\n",
+        "the figures of data set a with model b-c would have the names of those of a-b with c; rename one of them",
+    ),
+    "5000 λ": (
+        TWO.replace("PEN", f"l1: {{lambda: [{', '.join(map(str, range(5000)))}]}}"),
+        "penalties.l1.lambda is [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21...; "
+        "give a list of 1 to 1000 values, each a number from 0 to 1000000",
+    ),
+    "more networks than can be trained": (
+        TWO.replace("PEN", f"l1: {{lambda: {list(range(1000))}}}")
+        + f"seeds: {{tuning: {list(range(200))}, evaluation: [500]}}\n",
+        "400,404 networks are to be trained, 400,002 of them for penalties.l1; give fewer λ, learning rates, seeds, "
+        "folds or entries, for at most 200,000",
+    ),
+    "more entries than can be trained": (
+        LEAST.replace(
+            "none: ", ", ".join(f"l{n}: {{kind: l1, realisation: [proximal, subgradient]}}" for n in range(300))
+        ),
+        "penalties has 600 entries, one for each realisation; give at most 500",
+    ),
+    "zoom to nothing": (
+        LEAST + "training: {augmentation: {scale: [1e-300, 1]}}\n",
+        "training.augmentation.scale is [1e-300, 1]; give null or a list of 2 values, each a number from 0.05 to 20",
+    ),
+    "a penalty whose slope no number holds": (
+        TWO.replace("PEN", "smooth_l1: {beta: 1e-320}"),
+        "penalties.smooth_l1.beta is 1e-320; give a number from 1e-06 to 1000000",
     ),
     "octal epochs": (
         LEAST + "training: {epochs: 010}\n",
-        'training.epochs is "010"; give a whole number of at least 1',
+        'training.epochs is "010"; give a whole number from 1 to 100000',
     ),
     "λ in a spelling of Python's": (
         TWO.replace("PEN", 'l1: {lambda: ["1_000"]}'),
-        'penalties.l1.lambda[0] is "1_000"; give a number of at least 0',
+        'penalties.l1.lambda[0] is "1_000"; give a number from 0 to 1000000',
     ),
     "a time of day as minutes": (
         LEAST + "resources: {runtime: 1:30}\n",
-        'resources.runtime is "1:30"; give a whole number of at least 1',
+        'resources.runtime is "1:30"; give a whole number from 1 to 525600',
     ),
     "empty": ("# nothing\n", "is empty; give at least datasets, models and penalties"),
     "no block": ("- brain\n", 'holds ["brain"]; give a block of keys with datasets, models and penalties'),
@@ -775,7 +826,7 @@ def test_a_data_set_of_outer_folds_can_be_named(load):
     ("text", "problem"),
     [
         (FOLDED.replace("wbc", "camvid"), r"datasets\.camvid-fold0\.split\.rule is official, and outer folds .* draw"),
-        (FOLDED.replace("5", "1"), r"evaluation\.folds is 1; give null or a whole number of at least 2"),
+        (FOLDED.replace("5", "1"), r"evaluation\.folds is 1; give null or a whole number from 2 to 100"),
         (
             FOLDED + "selection: {scorer: kfold}\n",
             r"selection\.scorer is kfold and evaluation\.folds 5; give scorer: hold",
@@ -797,7 +848,7 @@ def test_outer_folds_that_cannot_be(load, text, problem):
     ("text", "problem"),
     [
         ("statistics: {looks: [12, 6]}", r"statistics\.looks is \[12, 6\]; give rising numbers of seeds, \[6, 12\]"),
-        ("statistics: {looks: [3, 6]}", r"statistics\.looks is \[3, 6\]; .* whole number of 5 seeds or more"),
+        ("statistics: {looks: [3, 6]}", r"statistics\.looks is \[3, 6\]; .* whole number of 5 to 1000 seeds"),
         ("statistics: {looks: [6, 6]}", r"statistics\.looks is \[6, 6\]; give null or a list"),
         ("seeds: {fewer: {l3: 2}}", r'seeds\.fewer names "?l3"?; .*entries of penalties'),
         ("seeds: {fewer: {none: 6}}", r"seeds\.fewer\.none is 6; give at most 5, as many as seeds\.evaluation has"),
@@ -806,3 +857,11 @@ def test_outer_folds_that_cannot_be(load, text, problem):
 def test_looks_and_seeds_that_cannot_be(load, text, problem):
     with pytest.raises(UserError, match=problem):
         load(f"{LEAST}{text}\n")
+
+
+def test_a_long_list_with_one_value_twice_is_told_at_once(load):
+    seeds = [*range(19_000), "x", 7]
+    start = time.process_time()
+    with pytest.raises(UserError, match=r"seeds\.tuning"):
+        load(LEAST + f"seeds: {{tuning: {seeds}}}\n")
+    assert time.process_time() - start < 2

@@ -59,7 +59,7 @@ def test_what_a_penalty_may_change_of_a_training_is_held_to_the_trainings_own_ru
     training = whole["properties"]["training"]["properties"]
     # Of learning rates, a penalty may list several.
     single, several = rule["lr"]["anyOf"]
-    bounds = {key: training["lr"][key] for key in ("type", "exclusiveMinimum")}
+    bounds = {key: training["lr"][key] for key in ("type", "exclusiveMinimum", "maximum")}
     assert single == several["items"] == bounds
     others = rule.keys() - {"lr"}
     assert {key: rule[key] for key in others} == {

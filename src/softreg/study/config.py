@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
 from softreg.study import folder, folds, strict_yaml
-from softreg.study.lambdas import spell, trials_of
+from softreg.study.lambdas import rates_of, spell, trials_of
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
@@ -35,8 +36,8 @@ WEIGHTED = ("cross_entropy", "focal", "cross_entropy_dice", "focal_dice")
 SMOOTHABLE = ("cross_entropy", "cross_entropy_dice", "squared_error", "smooth_l1")
 #: The strongest λ of a placebo.
 PLACEBO = 1e-9
-#: Bytes of a study's file; 500 evaluation seeds and penalties take a tenth of it.
-_LARGEST = 1_000_000
+#: Bytes of a study's file, entries of a section, and networks: more could not be trained, nor scheduled.
+_LARGEST, _MOST_ENTRIES, _MOST_NETWORKS = 1_000_000, 500, 200_000
 _LISTS = ("train_list", "val_list", "test_list")
 
 
@@ -85,6 +86,7 @@ def load_study(path: Path) -> Study:
         raw["penalties"] = _by_realisation(raw["penalties"])
         raw["datasets"] = _by_fold(raw)
         for section in _ENTRIES:
+            _check_names(section, raw[section])
             raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
         values = filled(raw, study_schema())
         name = _name(values, path)
@@ -150,6 +152,18 @@ def _blank_as_empty(raw: dict[str, Any]) -> dict[str, Any]:
         if key in _ENTRIES and isinstance(raw.get(key), dict):
             raw[key] = {name: {} if entry is None else entry for name, entry in raw[key].items()}
     return raw
+
+
+def _check_names(section: str, names: Collection[str]) -> None:
+    if len(names) > _MOST_ENTRIES:
+        made = {"penalties": ", one for each realisation", "datasets": ", one for each outer fold"}.get(section, "")
+        raise Violation(f"{section} has {len(names)} entries{made}; give at most {_MOST_ENTRIES}")
+    lower: dict[str, str] = {}
+    for name in names:
+        if (twin := lower.setdefault(name.lower(), name)) != name:
+            raise Violation(
+                f"{section} has {twin} and {name}, which some disks take for one folder; rename one of them"
+            )
 
 
 def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +285,7 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
 
 
 def _check(study: Study) -> None:
+    _check_size(study)
     _check_seeds(study)
     _check_looks(study)
     _check_selection(study)
@@ -288,8 +303,33 @@ def _check(study: Study) -> None:
     _check_style(study)
 
 
+def _check_size(study: Study) -> None:
+    """Raise Violation where the grid has more networks than can be trained; a race trains fewer than these."""
+    folds = study.selection["folds"] if study.selection["scorer"] == "kfold" else 1
+    tuning, evaluation = len(study.seeds["tuning"]) * folds, len(study.seeds["evaluation"])
+    most = ("", 0)
+    total = 0
+    for name, entry in study.penalties.items():
+        trials = len(entry["lambda"]) * len(rates_of(entry) or [""])
+        count = len(study.datasets) * len(entry["models"] or study.models) * (trials * tuning + evaluation)
+        most, total = max(most, (name, count), key=lambda pair: pair[1]), total + count
+    if total > _MOST_NETWORKS:
+        raise Violation(
+            f"{total:,} networks are to be trained, {most[1]:,} of them for penalties.{most[0]}; give fewer λ, "
+            f"learning rates, seeds, folds or entries, for at most {_MOST_NETWORKS:,}"
+        )
+
+
 def _check_style(study: Study) -> None:
+    """Raise Violation for names of figures that stand twice, or of what the study has not."""
     style = study.figures["style"]
+    pairs: dict[str, tuple[str, str]] = {}
+    for pair in product(folds.joined(study.datasets), study.models):
+        if (other := pairs.setdefault("-".join(pair), pair)) != pair:
+            raise Violation(
+                f"the figures of data set {other[0]} with model {other[1]} would have the names of those of {pair[0]} "
+                f"with {pair[1]}; rename one of them"
+            )
     for place, name in enumerate(style["order"]):
         if name not in study.penalties:
             raise Violation(

@@ -5,8 +5,9 @@ The schema itself is ``study.schema.yaml``; what a sentence says is accepted is 
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -45,7 +46,13 @@ def _is_whole(_: TypeChecker, value: object) -> bool:
 @cache
 def _validator() -> Any:
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"number": _is_number, "integer": _is_whole})
-    return extend(Draft202012Validator, type_checker=types)(study_schema())  # type: ignore[no-untyped-call]
+    changed = extend(Draft202012Validator, {"uniqueItems": _unique}, type_checker=types)  # type: ignore[no-untyped-call]
+    return changed(study_schema())
+
+
+def _unique(_: Any, wanted: bool, values: object, __: Any) -> Iterator[ValidationError]:
+    if wanted and isinstance(values, list) and first_duplicate(values) is not None:
+        yield ValidationError("a value stands twice")
 
 
 def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,10 +124,14 @@ def _accepted_type(kind: str, schema: Mapping[str, Any]) -> str:
 
 def _accepted_count(schema: Mapping[str, Any]) -> str:
     low, high = schema.get("minItems", 0), schema.get("maxItems")
-    return f"{low} values" if low == high else f"{low} or more values"
+    if high is None:
+        return f"{low} or more values"
+    return f"{low} values" if low == high else f"{low} to {high} values"
 
 
 def _accepted_number(noun: str, schema: Mapping[str, Any]) -> str:
+    if {"minimum", "maximum"} <= set(schema):
+        return f"{noun} from {schema['minimum']} to {schema['maximum']}"
     words = {
         "minimum": "of at least",
         "exclusiveMinimum": "above",
@@ -138,4 +149,10 @@ def dotted(path: Sequence[str | int]) -> str:
 
 def first_duplicate(values: Sequence[Any]) -> Any:
     """The first value that stands before, or None."""
-    return next((value for index, value in enumerate(values) if value in values[:index]), None)
+    known: set[str] = set()
+    for value in values:
+        # Lists have no hash, and to compare each with each takes minutes for a long list.
+        if (text := json.dumps(value, sort_keys=True)) in known:
+            return value
+        known.add(text)
+    return None

@@ -16,7 +16,8 @@ else:
     _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _DEEPEST = 30  # blocks within blocks; PyYAML builds them by recursion, in C, where too many end the process
-_MOST = 100_000  # values, with those that aliases repeat: a few lines of aliases can stand for 10⁹
+_MOST = 20_000  # values, with those that aliases repeat: a few lines of aliases can stand for 10⁹
+_LONGEST = 200  # characters of a key
 
 
 class StrictYamlError(Exception):
@@ -127,6 +128,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
             raise StrictYamlError(f"{_place(key.start_mark)}: {_shown(key)} is not a text; put it in quotes")
+        if len(key.value) > _LONGEST:
+            raise StrictYamlError(f"{_place(key.start_mark)}: a key of more than {_LONGEST} characters; shorten it")
         if key.value in known:
             raise StrictYamlError(f"{_place(key.start_mark)}: the key {key.value} stands twice in one block; keep one")
         known.add(key.value)
