@@ -10,7 +10,7 @@ import synthetic
 from scipy.special import logit
 from scipy.stats import t
 
-from softreg.paper import tables
+from softreg.paper import tables, typeset
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import Answer
 from softreg.paper.scores import Scores
@@ -244,3 +244,24 @@ def test_an_answer_in_part_tells_what_it_lacks_and_what_it_found():
     told = Answer("H5", "Is it dear?", "estimand.", "statistic.", "interval.", summary="It is.", absent="Add a model.")
     assert tables._told(told) == "Add a model. It is. estimand. statistic. interval."
     assert tables._told(replace(told, summary="")) == "Add a model."
+
+
+def test_no_cell_of_a_csv_is_a_formula_to_a_spreadsheet():
+    table = pd.DataFrame({"text": ["=1+1", "+a", "-b", "@c", "d=1", "'e", None], "number": [-1.5, 2, 3, 4, 5, 6, -7]})
+    table["mixed"] = [1, None, "-x", 2, 3, 4, 5]
+    lines = typeset.csv(table).splitlines()
+    assert lines[0] == "text,number,mixed"
+    assert lines[1:5] == ["'=1+1,-1.5,1", "'+a,2.0,", "'-b,3.0,'-x", "'@c,4.0,2"]
+    assert lines[5:] == ["d=1,5.0,3", "'e,6.0,4", ",-7.0,5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (r"a|b \ `c` *d* _e_ $f$ <g>", r"a\|b \\ \`c\` \*d\* \_e\_ \$f\$ \<g>"),
+        ("~~x~~ R&D &amp; &#65;", r"\~\~x\~\~ R&D \&amp; \&#65;"),
+        ("[0.1, 0.2] and [x](y)", r"[0.1, 0.2] and [x\](y)"),
+    ],
+)
+def test_a_text_is_no_markdown(text, written):
+    assert typeset._md(text) == written

@@ -365,7 +365,7 @@ def write_tables(scores: Scores, out: Path) -> None:
     numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
-        write_text(out / "tables" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        write_text(out / "tables" / f"{name}.csv", typeset.csv(table))
     blocks = {
         "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
         "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],

@@ -1,4 +1,4 @@
-"""How tables are set: blocks of rows as Markdown, and as LaTeX with booktabs."""
+"""How tables are set: blocks of rows as Markdown, and as LaTeX with booktabs; numbers as CSV."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from softreg.files import write_text
 
@@ -59,7 +61,18 @@ def _markdown(title: str, blocks: Sequence[Block], nothing: str) -> str:
 
 
 def _md(text: str) -> str:
-    return re.sub(r"[\\`*_|<$]", r"\\\g<0>", text)
+    # Brackets stand about each interval: they are signs of Markdown only where a link follows.
+    return re.sub(r"[\\`*_|<$~]|&(?=#?\w+;)|\](?=[(\[:])", r"\\\g<0>", text)
+
+
+def csv(table: pd.DataFrame) -> str:
+    """``table`` as CSV, in which a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    table = table.copy()
+    for name in table.columns:
+        formulas = table[name].map(lambda value: isinstance(value, str) and value.startswith(("=", "+", "-", "@")))
+        if formulas.any():
+            table.loc[formulas, name] = "'" + table.loc[formulas, name]
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 _WIDTHS = {"n": r"0.115\linewidth", "p": r"0.48\linewidth"}

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
@@ -91,7 +90,7 @@ def _set_costs(axis: Axes, panel: str) -> None:
     axis.set_ylim(min(low, middle / _LEAST), max(high, middle * _LEAST))
     layout.round_ticks(axis.yaxis, 0.16)
     axis.yaxis.set_major_formatter("{x:.4g}")
-    axis.xaxis.set_minor_locator(NullLocator())
+    layout.show_powers(axis.xaxis)
 
 
 def _axis_of(rows: pd.DataFrame) -> tuple[float, float, float]:

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Page, Pages
@@ -116,7 +115,7 @@ def _draw_column(above: Axes, below: Axes, lines: dict[str, pd.DataFrame], score
             layout.draw_line(axis, looks[label], x, table["mean"], layout.ends(table), label=label)
     for axis in (above, below):
         axis.set_xscale("log")
-        axis.xaxis.set_minor_locator(NullLocator())  # which would take most of the time of drawing
+        layout.show_powers(axis.xaxis)
         axis.locator_params(axis="y", nbins=5)
 
 

@@ -16,7 +16,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from softreg.paper.figures import layout, style
@@ -46,7 +45,7 @@ _MARKED: dict[str, dict[str, Any]] = {
 """How a marker is filled: at the λ of the best mean, at the strongest within a standard error, where these are one."""
 _MARK: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 0.9}
 
-_BEST, _WITHIN = r"$\mathregular{λ_{min}}$", r"$\mathregular{λ_{1SE}}$"
+_BEST, _WITHIN = "λₘᵢₙ", "λ₁ₛₑ"
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,7 @@ def _set_strengths(axis: Axes, family: _Family, values: list[float]) -> None:
         axis.set_xlim(0, 1)
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         return
-    # Ticks between the powers of ten take most of the time of drawing, and tell little.
-    axis.xaxis.set_minor_locator(NullLocator())
+    layout.show_powers(axis.xaxis)
     low, high = min(value for value in values if value > 0), max(values)
     margin = max((high / low) ** 0.1, 1.6)
     axis.set_xlim(low / margin, high * margin)
@@ -245,8 +243,8 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
     text = (
         f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {_STRENGTHS[family.scale]} "
         f"({layout.errors_told(points['seeds'], 'tuning')}). "
-        "Large markers: the λ with the best mean (λ_min, open) and the strongest λ within one standard error "
-        "of it (λ_1SE, filled; the error of differences paired by seed and fold); half-filled where these are one. "
+        "Large markers: the λ with the best mean (λₘᵢₙ, open) and the strongest λ within one standard error "
+        "of it (λ₁ₛₑ, filled; the error of differences paired by seed and fold); half-filled where these are one. "
         f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). Small panels: the share of the penalised "
         f"weights that is not zero.{layout.APART_TOLD}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,7 @@ T = TypeVar("T", float, "pd.Series[Any]")
 ROPE_COLOUR = "#dddddd"
 _STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
 """Within a power of ten, the ticks of a logarithmic axis, from the finest on."""
-_UNSET = re.compile(r"\\mathregular|[${}_]")
-"""What of a formula takes no room."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 # Pages: one figure, or several that show one thing between them.
@@ -232,6 +230,13 @@ def round_ticks(axis: Axis, label: float, most: float = math.inf) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def show_powers(axis: Axis) -> None:
+    """Powers of ten on a logarithmic axis, as 10⁻³ in plain characters."""
+    axis.set_major_formatter(lambda value, _: "10" + str(round(math.log10(value))).translate(_RAISED))
+    # Ticks between them take most of the time of drawing, and tell little.
+    axis.set_minor_locator(NullLocator())
+
+
 # Lines and legends.
 
 
@@ -258,7 +263,8 @@ def apart(place: T, count: T) -> T:
 
 
 def handle(look: Look, label: str, **other: Any) -> Line2D:
-    """What a legend shows of a line."""
+    """What a legend shows of a line; matplotlib would leave out a label that begins with an underscore."""
+    label = f" {label}" if label.startswith("_") else label
     return Line2D([], [], label=label, **marks(look) | {"ms": 3.5} | other)
 
 
@@ -271,7 +277,7 @@ def handles_of(scores: Scores, points: pd.DataFrame, **other: Any) -> list[Line2
 def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **other: Any) -> None:
     """A legend of ``handles``, each ``room`` inches wide, below the panels, for which the figure becomes taller."""
     width, height = figure.get_size_inches()
-    columns = style.columns_for([_UNSET.sub("", str(each.get_label())) for each in handles], width, room)
+    columns = style.columns_for([str(each.get_label()) for each in handles], width, room)
     figure.set_size_inches(width, height + 0.17 * math.ceil(len(handles) / columns) + 0.1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, **other)
 

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from softreg.files import whole_file, write_text
+from softreg.paper import typeset
 from softreg.paper.scores import Scores
 from softreg.study.treatment import CONTROLS
 
@@ -36,7 +37,8 @@ DPI = 300
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
-    "mathtext.fontset": "dejavusans",
+    # A $ in a name is a $, not the start of a formula, which would have to be a correct one.
+    "text.parse_math": False,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 8,
@@ -155,7 +157,7 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
         figure.set_dpi(DPI)  # which writing a PDF or an SVG changes
         with whole_file(folder / f"{name}.{ending}") as temporary:
             getattr(canvas(figure), f"print_{ending}")(temporary, metadata=dict.fromkeys(left_out))
-    write_text(folder / f"{name}.csv", numbers.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / f"{name}.csv", typeset.csv(numbers))
     plt.close(figure)
     return float(figure.get_size_inches()[0])
 
