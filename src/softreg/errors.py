@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
@@ -17,10 +19,31 @@ class UserError(Exception):
     The command line prints it without a traceback and exits with status 2.
     """
 
+    def __str__(self) -> str:
+        return plain(super().__str__())
+
+
+def plain(text: str) -> str:
+    """``text`` on one line as it may be printed: no sign that a terminal obeys, no password of an address.
+
+    It may hold what a server sent, or the name of a file that somebody else made.
+    """
+    shown = "".join(sign.encode("unicode_escape").decode() if is_control(sign) else sign for sign in text)
+    return re.sub(r'(?<=://)[^\s"]*@', "…@", shown)
+
+
+def is_control(sign: str) -> bool:
+    """Whether a terminal may obey this character, or no file can hold it; also what turns the direction of writing."""
+    if sign.isascii():
+        return not sign.isprintable()
+    turns = unicodedata.bidirectional(sign) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    return turns or unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")
+
 
 def show(value: Any) -> str:
     """A value as it could stand in YAML, cut to 80 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    # Before it is cut, as half a password would not be known for one.
+    text = plain(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

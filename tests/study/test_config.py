@@ -408,7 +408,8 @@ WRONG = {
     ),
     "classes left out": (
         FOLDER.replace("classes: [a, b], OWN", "table: t.csv"),
-        "datasets.own has no classes; give a list of 2 to 255 values, each a name of at most 100 characters",
+        "datasets.own has no classes; give a list of 2 to 255 values, each a name of at most 100 "
+        "characters on one line",
     ),
     "palette too short": (
         FOLDER.replace("OWN", "table: t.csv, palette: [[0, 0, 0]]"),
@@ -644,6 +645,18 @@ WRONG = {
         TWO.replace("PEN", "smooth_l1: {beta: 1e-320}"),
         "penalties.smooth_l1.beta is 1e-320; give a number from 1e-06 to 1000000",
     ),
+    "a password in a study": (
+        LEAST + "mirrors: [/data, https://me:secret@example.org]\n",
+        "mirrors[1] carries a password, which results would show; give an open address",
+    ),
+    "a password in a study of another fault": (
+        LEAST + "mirrors: https://me:secret@example.org\n",
+        'mirrors is "https://…@example.org"; give a list of 0 or more values, each a folder or an address',
+    ),
+    "a class on two lines": (
+        FOLDER.replace("[a, b], OWN", '[a, "b\\nc"], table: t.csv'),
+        'datasets.own.classes[1] is "b\\nc"; give a name of at most 100 characters on one line',
+    ),
     "octal epochs": (
         LEAST + "training: {epochs: 010}\n",
         'training.epochs is "010"; give a whole number from 1 to 100000',
@@ -865,3 +878,7 @@ def test_a_long_list_with_one_value_twice_is_told_at_once(load):
     with pytest.raises(UserError, match=r"seeds\.tuning"):
         load(LEAST + f"seeds: {{tuning: {seeds}}}\n")
     assert time.process_time() - start < 2
+
+
+def test_a_title_is_one_line(load):
+    assert load(LEAST + "title: >\n  Two lines\n  of a title\n").title == "Two lines of a title"

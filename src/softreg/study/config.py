@@ -90,7 +90,7 @@ def load_study(path: Path) -> Study:
             raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
         values = filled(raw, study_schema())
         name = _name(values, path)
-        study = Study(**values | {"file": path, "name": name, "title": values["title"] or name})
+        study = Study(**values | {"file": path, "name": name, "title": " ".join(values["title"].split()) or name})
         _check(study)
     except Violation as problem:
         raise UserError(f"{path}: {problem}") from None
@@ -286,6 +286,7 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
 
 def _check(study: Study) -> None:
     _check_size(study)
+    _check_mirrors(study)
     _check_seeds(study)
     _check_looks(study)
     _check_selection(study)
@@ -301,6 +302,12 @@ def _check(study: Study) -> None:
     for name in study.penalties:
         _check_penalty(study, name)
     _check_style(study)
+
+
+def _check_mirrors(study: Study) -> None:
+    for place, mirror in enumerate(study.mirrors):
+        if "://" in mirror and "@" in mirror:
+            raise Violation(f"mirrors[{place}] carries a password, which results would show; give an open address")
 
 
 def _check_size(study: Study) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from softreg.errors import is_control
 
 if TYPE_CHECKING:
     _Base = yaml.SafeLoader
@@ -77,8 +78,12 @@ def _check_events(text: str) -> None:
         _check_size(place, count, depth)
         if getattr(event, "tag", None) is not None:
             raise StrictYamlError(f"{place}: a tag (!) says nothing in a study; leave it out, or quote the text")
-        if isinstance(event, yaml.ScalarEvent) and (sign := control(event.value)):
-            raise StrictYamlError(f"{place}: the text holds the control character U+{ord(sign):04X}; take it out")
+        if isinstance(event, yaml.ScalarEvent) and (signs := [*filter(_is_forbidden, event.value)]):
+            raise StrictYamlError(f"{place}: the text holds the control character U+{ord(signs[0]):04X}; take it out")
+
+
+def _is_forbidden(sign: str) -> bool:
+    return sign not in "\n\t" and is_control(sign)
 
 
 def _check_size(place: str, count: int, depth: int) -> None:
@@ -86,21 +91,6 @@ def _check_size(place: str, count: int, depth: int) -> None:
         raise StrictYamlError(f"{place}: more than {_DEEPEST} blocks within blocks; a study has a few")
     if count > _MOST:
         raise StrictYamlError(f"{place}: more than {_MOST} values, with what aliases repeat; give a smaller study")
-
-
-def control(text: str) -> str:
-    """The first character of ``text`` that a terminal might obey, or that no file can hold; "" where there is none.
-
-    A tab and the end of a line are none; one that turns the direction of writing is.
-    """
-    return next((sign for sign in text if _is_control(sign)), "")
-
-
-def _is_control(sign: str) -> bool:
-    if sign.isascii():
-        return sign not in "\n\t" and not sign.isprintable()
-    turns = unicodedata.bidirectional(sign) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-    return turns or unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _measure(node: yaml.Node | None, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
