@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -20,7 +21,10 @@ class Served:
     misplaced: int = 0  # bytes by which a range starts too late
     length: bool = True  # whether the length is said in advance; otherwise the answer is chunked
     refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # status and headers
+    phrase: str | None = None  # what a refusal says beside its status
     drops: list[int] = field(default_factory=list)  # bytes after which the connection is closed
+    drip: float | None = None  # seconds between one byte and the next
+    headers: dict[str, str] = field(default_factory=dict)  # in the place of others of their names
     hold_after: int | None = None  # bytes after which nothing more is sent until the server stops
 
 
@@ -67,16 +71,16 @@ def _handler(loopback: Loopback) -> type[BaseHTTPRequestHandler]:
             if served is None:
                 self._refuse(404, {})
             elif served.refusals:
-                self._refuse(*served.refusals.pop(0))
+                self._refuse(*served.refusals.pop(0), served.phrase)
             else:
                 self._serve(served)
 
-        def _note(self, status: int) -> None:
+        def _note(self, status: int, phrase: str | None = None) -> None:
             loopback.requests.append(Request(self.path, self.headers.get("Range"), status))
-            self.send_response(status)
+            self.send_response(status, phrase)
 
-        def _refuse(self, status: int, headers: dict[str, str]) -> None:
-            self._note(status)
+        def _refuse(self, status: int, headers: dict[str, str], phrase: str | None = None) -> None:
+            self._note(status, phrase)
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -94,7 +98,7 @@ def _handler(loopback: Loopback) -> type[BaseHTTPRequestHandler]:
                 size = len(served.content)
                 self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
             if served.length:
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", served.headers.get("Content-Length", str(len(body))))
             else:
                 self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
@@ -108,12 +112,23 @@ def _handler(loopback: Loopback) -> type[BaseHTTPRequestHandler]:
         def _send(self, served: Served, body: bytes) -> None:
             stop = served.drops.pop(0) if served.drops else served.hold_after
             first = body[:stop]
+            if served.drip:
+                self._drip(first, served.drip)
+                return
             self.wfile.write(first if served.length else b"%x\r\n%s\r\n" % (len(first), first))
             if stop is None and not served.length:
                 self.wfile.write(b"0\r\n\r\n")
             self.wfile.flush()
             if served.hold_after is not None:
                 loopback.released.wait()
+
+        def _drip(self, body: bytes, seconds: float) -> None:
+            for place in range(len(body)):
+                if loopback.released.wait(seconds):
+                    return
+                with suppress(ConnectionError):
+                    self.wfile.write(body[place : place + 1])
+                    self.wfile.flush()
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: `Loopback.requests` tells it all."""

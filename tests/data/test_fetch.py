@@ -311,7 +311,9 @@ def test_all_fail_in_one_sentence(
     ("mirror", "reason"),
     [
         ("ftp://example.org/data", "mirror ftp://example.org/data: is neither a folder nor an http or https"),
-        ("https://me:secret@example.org/data", "mirror https://example.org/data: carries a password"),
+        ("https://me:secret@example.org/data", "mirror https://…@example.org/data: carries a password"),
+        ("https://me:secret/1@example.org/data", "mirror https://…@example.org/data: carries a password"),
+        ("https://secret@[example.org/data", "mirror https://…@[example.org/data: is no address"),
     ],
 )
 def test_mirrors_that_cannot_be_used(archive: Archive, target: Path, mirror: str, reason: str) -> None:
@@ -319,6 +321,60 @@ def test_mirrors_that_cannot_be_used(archive: Archive, target: Path, mirror: str
         fetch(archive, target, [mirror])
     assert str(caught.value).startswith(reason)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_more_bytes_than_the_archive_has_are_not_taken(
+    server: Loopback, archive: Archive, target: Path, pauses: list[float], length: bool, known: bool
+) -> None:
+    most = 100_000
+    server.files["v1.zip"] = Served(bytes(3 * most + 1), length=length)
+    bounded = replace(archive, size=most) if known else replace(archive, max_bytes=most)
+    with pytest.raises(UserError, match=rf"v1.zip sends more than the {most if known else 3 * most} bytes that"):
+        fetch(bounded, target)
+    assert len(server.requests) == 1
+    assert left_in(target.parent) == set()
+
+
+def test_a_server_that_drips_is_left_for_the_mirror(
+    server: Loopback,
+    archive: Archive,
+    target: Path,
+    packed: bytes,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", 0.05)
+    monkeypatch.setattr(module, "REQUESTS", 3)
+    server.files["v1.zip"].drip = 0.01
+    server.files["m/pictures.zip"] = Served(packed)
+    fetch(archive, target, [f"{server.url}/m"])
+    assert target.read_bytes() == packed
+    # Each brought new bytes, so that none was the fourth in a row without.
+    assert [request.path for request in server.requests] == ["/v1.zip"] * 3 + ["/m/pictures.zip"]
+
+
+def test_what_a_server_says_is_printed_without_its_control_characters(
+    server: Loopback, archive: Archive, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files["v1.zip"].refusals = [(404, {})]
+    server.files["v1.zip"].phrase = "\x1b[2Jgone" + "e" * 10_000
+    with pytest.raises(UserError) as caught:
+        fetch(archive, target)
+    for text in (capsys.readouterr().err, str(caught.value)):
+        assert r"v1.zip answered 404 \x1b[2Jgoneee" in text
+        assert "\x1b" not in text
+        assert len(text) < 1000
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "²", "-1"])
+def test_a_length_that_is_no_number_is_none(
+    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float], length: str
+) -> None:
+    server.files["v1.zip"].headers = {"Content-Length": length}
+    fetch(archive, target)
+    assert target.read_bytes() == packed
 
 
 def test_a_redirect_to_a_file_is_not_followed(

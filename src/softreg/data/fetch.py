@@ -29,7 +29,7 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from softreg.data.archives import Archive, ArchiveError, verify
-from softreg.errors import UserError
+from softreg.errors import UserError, plain
 from softreg.files import read_json, whole_file, write_json, write_text
 
 MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
@@ -37,10 +37,14 @@ MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
 BLOCK = 1 << 18  # bytes asked of the connection at a time
 TIMEOUT = 20.0  # seconds without a byte
 TRIES = 4  # in a row that bring no new byte
+REQUESTS = 100  # to one source, with those that bring new bytes
+SLOW, WINDOW = 1 << 16, 60.0  # fewer bytes in so many seconds are no progress
+PACKED = 3  # times what the members that are used unpack to: the most that an archive of unstated size may have
 BACKOFF = 1.0  # seconds before the second try; doubled before each further one
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more is given up
 pause: Callable[[float], None] = time.sleep
 
+_COUNT = "[0-9]{1,18}"  # more digits are no number of bytes or seconds
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -157,12 +161,16 @@ def _sources(archive: Archive, target: Path, mirrors: Sequence[str]) -> list[Pat
 
 
 def _check_address(address: str) -> None:
-    parts = urlsplit(address)
-    shown = address.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise UserError(f"mirror {address}: is no address; correct it, or name a folder") from None
     if parts.scheme not in ("http", "https"):
-        raise UserError(f"mirror {shown}: is neither a folder nor an http or https address")
-    if "@" in parts.netloc:
-        raise UserError(f"mirror {shown}: carries a password, which logs would show; name an open address or a folder")
+        raise UserError(f"mirror {address}: is neither a folder nor an http or https address")
+    if "@" in address:
+        raise UserError(
+            f"mirror {address}: carries a password, which logs would show; name an open address or a folder"
+        )
 
 
 def _file_in(folder: Path, dataset: str, filename: str) -> Path:
@@ -234,8 +242,9 @@ def _download(url: str, archive: Archive, target: Path) -> str:
     """Try until the file is whole and verified; a try that brought new bytes starts the count afresh."""
     part = _Part(target)
     furthest = part.size()
-    failures = 0
+    failures = requests = 0
     while True:
+        requests += 1
         try:
             digest = _try_download(url, archive, part)
             part.place(target)
@@ -243,7 +252,7 @@ def _download(url: str, archive: Archive, target: Path) -> str:
         except _SourceError as error:
             failures = 1 if part.size() > furthest else failures + 1
             furthest = max(furthest, part.size())
-            _wait_to_retry(url, error, failures)
+            _wait_to_retry(url, error, TRIES if requests == REQUESTS else failures)
 
 
 def _wait_to_retry(url: str, error: _SourceError, failures: int) -> None:
@@ -257,7 +266,7 @@ def _wait_to_retry(url: str, error: _SourceError, failures: int) -> None:
 
 
 def _try_download(url: str, archive: Archive, part: _Part) -> str:
-    resumed = _receive(url, part)
+    resumed = _receive(url, part, archive.size or PACKED * archive.max_bytes)
     try:
         return verify(part.path, archive)
     except ArchiveError as error:
@@ -266,8 +275,8 @@ def _try_download(url: str, archive: Archive, part: _Part) -> str:
         raise _SourceError(f"sent a damaged or another file: {error.fault}", temporary=resumed) from error
 
 
-def _receive(url: str, part: _Part) -> bool:
-    """Receive what is missing of the file; whether some of it was there before.
+def _receive(url: str, part: _Part, most: int) -> bool:
+    """Receive what is missing of the file, of at most ``most`` bytes; whether some of it was there before.
 
     A range is asked for with If-Range (RFC 9110, section 13.1.5), so that a server whose file has changed, or
     that knows no ranges, sends the whole file.
@@ -282,9 +291,10 @@ def _receive(url: str, part: _Part) -> bool:
         else:
             offset = 0
             length = reply.headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() else None
+            total = int(length) if re.fullmatch(_COUNT, length) else None
             part.start(url, _version(reply.headers), total)
-        _append(reply, part, total)
+        _check_size(total or 0, most, part)
+        _append(reply, part, total, most)
     if total is not None and part.size() < total:
         raise _SourceError(f"closed the connection after {part.size()} of {total} bytes", temporary=True)
     return offset > 0
@@ -301,7 +311,7 @@ def _open(url: str, headers: dict[str, str]) -> Any:
         error.close()
         wait = _retry_after(error.headers)
         raise _SourceError(
-            f"answered {error.code} {error.reason}", temporary=error.code in TEMPORARY, wait=wait
+            f"answered {error.code} {str(error.reason)[:80]}", temporary=error.code in TEMPORARY, wait=wait
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _SourceError(f"could not be reached ({_cause(error)})", temporary=True) from error
@@ -326,9 +336,9 @@ def _opener() -> urllib.request.OpenerDirector:
 def _retry_after(headers: Message) -> float | None:
     """Seconds to wait, given as seconds or as a date (RFC 9110, section 10.2.3)."""
     value = headers.get("Retry-After", "")
-    if value.isdecimal():
+    if re.fullmatch(_COUNT, value):
         return float(value)
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError, OSError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     return None
 
@@ -337,7 +347,7 @@ def _cause(error: Exception) -> str:
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return f"nothing came for {TIMEOUT:g} s"
-    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)
+    return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)[:80]
 
 
 def _version(headers: Message) -> str | None:
@@ -349,25 +359,38 @@ def _version(headers: Message) -> str | None:
 
 def _check_range(headers: Message, offset: int, version: str | None, part: _Part) -> int | None:
     """The length of the whole file, from an answer that must continue the part."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    match = re.fullmatch(rf"bytes ({_COUNT})-{_COUNT}/({_COUNT}|\*)", headers.get("Content-Range", ""))
     if match is None or int(match[1]) != offset or _version(headers) not in (None, version):
         part.discard()
         raise _SourceError("sent another part of the file than was asked for", temporary=True)
     return None if match[2] == "*" else int(match[2])
 
 
-def _append(reply: Any, part: _Part, total: int | None) -> None:
+def _check_size(size: int, most: int, part: _Part) -> None:
+    if size > most:
+        part.discard()
+        raise _SourceError(f"sends more than the {most} bytes that the archive can have")
+
+
+def _append(reply: Any, part: _Part, total: int | None, most: int) -> None:
     with part.path.open("ab") as file, _meter(part.path.stem, part.size(), total) as add:
         for block in _blocks(reply):
+            _check_size(file.tell() + len(block), most, part)
             file.write(block)
             file.flush()  # a kill may lose nothing that was reported
             add(len(block))
 
 
 def _blocks(reply: Any) -> Iterator[bytes]:
+    begun, came = time.monotonic(), 0
     try:
         while block := reply.read1(BLOCK):  # what has come so far, so that a lost connection loses none of it
             yield block
+            came += len(block)
+            if time.monotonic() - begun > WINDOW:
+                if came < SLOW:
+                    raise _SourceError(f"sent {came} bytes in {WINDOW:g} s, too few to go on", temporary=True)
+                begun, came = time.monotonic(), 0
     except (OSError, http.client.HTTPException) as error:
         raise _SourceError(f"stopped in the middle ({_cause(error)})", temporary=True) from error
 
@@ -376,7 +399,7 @@ def _blocks(reply: Any) -> Iterator[bytes]:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(plain(message), file=sys.stderr, flush=True)
 
 
 @contextmanager
