@@ -24,8 +24,14 @@ container: "softreg.sif"
 if unknown := set(config) - {"study"}:
     raise WorkflowError(f"--config {min(unknown)}: unknown; give study=FILE")
 
+# Snakemake reads what is given as YAML: nothing is None, and 1 a number.
+if not isinstance(file := config.get("study", "config/demo.yaml"), str):
+    raise WorkflowError(
+        f"--config study={file or ''}: names no file; give that of a study, such as study=config/demo.yaml"
+    )
+
 try:
-    STUDY = load_study(Path(config.get("study", "config/demo.yaml")))
+    STUDY = load_study(Path(file))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

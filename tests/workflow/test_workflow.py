@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import programs
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -194,3 +195,11 @@ def test_a_wrong_study_gets_one_sentence_before_any_job(tmp_path):
     assert "penalties.l1.lambda[0] is -1" in said[0]
     assert "Traceback" not in done.stderr
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize("study", ["", "1"])
+def test_a_study_that_is_no_files_name_gets_one_sentence(study, tmp_path):
+    done = snakemake(make_project(tmp_path), "-n", study=study, check=False)
+    assert done.returncode != 0
+    assert "names no file; give that of a study, such as study=config/demo.yaml" in done.stdout
+    assert "pathlib" not in done.stdout
