@@ -30,13 +30,25 @@ _OPTIONS = {
 }
 #: Seconds: the plugin's looks at its jobs are up to 180 apart.
 _LEAST_AGE = 183
-#: What a refusal speaks of, and where that is said.
+_OTHERWISE = "or for another slurm_partition or qos in {profile}"
+_LESS = f"ask for less in {{place}}, now {{asked}}, {_OTHERWISE}"
+_SHORTER = f"ask for less runtime in {{place}}, now {{minutes}} minutes, {_OTHERWISE}"
+_QUEUED = (
+    "wait until fewer of your jobs are queued, and give jobs in {profile} no more than your site lets you queue, as "
+    "`sacctmgr show qos` and `sacctmgr show associations user=$USER` list it"
+)
+#: What a refusal says, in lower case, and what to do; the first that fits counts, as one refusal may say several.
 _REMEDIES = {
-    "partition name": f"give slurm_partition in {PROFILE} one that `sinfo` lists",
-    "account": f"give slurm_account in {PROFILE} one that `sacctmgr show associations user=$USER` lists",
-    "qos": f"give qos in {PROFILE} one that `sacctmgr show qos` lists",
-    "feature": f"give constraint in {PROFILE} a feature that `sinfo -o '%N %f'` lists",
-    "gres specification": f"name the GPU once in {PROFILE}: gres with gpu: 0 under set-resources, or gpu_model",
+    "partition name|group not permitted|invalid partition": "give slurm_partition in {profile} one that `sinfo` lists",
+    "submit|maxjobs": _QUEUED,
+    "wall|time ?limit": _SHORTER,
+    "(qos|assoc)(max|min|grp|group)": _LESS,
+    "violates accounting/qos": _LESS,
+    "account": "give slurm_account in {profile} one that `sacctmgr show associations user=$USER` lists",
+    "qos": "give qos in {profile} one that `sacctmgr show qos` lists",
+    "feature": "give constraint in {profile} a feature that `sinfo -o '%N %f'` lists",
+    "gres specification": "name the GPU once in {profile}: gres with gpu: 0 under set-resources, or gpu_model",
+    "node configuration|limit": _LESS,
 }
 
 
@@ -106,14 +118,13 @@ def _submit(options: Iterable[str], study: str, rule: str, resources: Mapping[st
 
 
 def _remedy(said: str, study: str, rule: str, resources: Mapping[str, Any]) -> str:
-    for sign, remedy in _REMEDIES.items():
-        if sign in said.lower():
-            return remedy
-    if "node configuration" not in said and "limit" not in said:
-        return "see docs/slurm.md"
+    # The policy's own text names submissions and time among what it may be about.
+    reason = re.sub(r"\(job submit limit.*?\)", "", said.lower())
+    remedy = next((remedy for sign, remedy in _REMEDIES.items() if re.search(sign, reason)), "see docs/slurm.md")
+    minutes = resources.get("runtime")
     asked = f"{resources.get('cpus_per_task', 1)} CPUs, {resources.get('mem_mb')} MB, {resources.get('gpu') or 0} GPUs"
-    asked += f", {resources.get('runtime')} minutes"
-    return f"ask for less in {_place(study, rule)}, now {asked}, or for another slurm_partition in {PROFILE}"
+    asked += f", {minutes} minutes"
+    return remedy.format(place=_place(study, rule), profile=PROFILE, minutes=minutes, asked=asked)
 
 
 def _place(study: str, rule: str) -> str:
