@@ -189,3 +189,10 @@ def test_too_few_groups_for_the_outer_folds():
         assign("d", samples(group=lambda i: f"g{i % 4}"), rule("group", fold=[0, 5]))
     with pytest.raises(UserError, match="2 outer folds need at least 3"):
         assign("d", samples(2), rule("fraction", fold=[0, 2]))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "\udcff", "a\u202eb"])
+def test_names_with_control_characters_are_refused(name):
+    named = [*samples(), Sample(name, (4, 4), never_read), Sample("fine é 名", (4, 4), never_read, None, name)]
+    with pytest.raises(UserError, match=r"^the image or group .* of d has a control character; rename it$"):
+        assign("d", named, rule("fraction"))

@@ -57,8 +57,10 @@ def _digests(files: Sequence[Path], kept: Path) -> list[tuple[str, str]]:
     for file in files:
         state = file.stat()
         sign = [state.st_size, state.st_mtime_ns]
-        before = noted.get(file.as_posix())
-        known[file.as_posix()] = before if before and before[:2] == sign else [*sign, sha256_file(file)]
+        # A name need not be UTF-8, as what is written has to be; preparing refuses that of an image.
+        name = file.as_posix().encode(errors="backslashreplace").decode()
+        before = noted.get(name)
+        known[name] = before if before and before[:2] == sign else [*sign, sha256_file(file)]
     if known != noted:
         # Only saves reading next time: where it cannot be written, all is read again.
         with suppress(OSError):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from softreg.data.base import PARTS, Options, Sample, lines_of
 from softreg.data.tables import as_id
-from softreg.errors import UserError
+from softreg.errors import UserError, is_control, refuse, show
 
 Parts = dict[str, list[Sample]]
 
@@ -26,8 +26,16 @@ GROUP_TRIALS = 200
 def assign(name: str, samples: Sequence[Sample], split: Options) -> tuple[Parts, str]:
     """The samples of each part, in their given order, and the rule in words; ``split`` as in a study.
 
-    Raises :class:`UserError` where the rule lacks a split, group or image that it needs, and for an empty part.
+    Raises :class:`UserError` where the rule lacks a split, group or image that it needs, for an empty part, and for
+    names with control characters or in no Unicode, which no record could hold nor log show.
     """
+    names = {text: None for sample in samples for text in (sample.id, sample.group or "")}
+    wrong = [text for text in names if any(map(is_control, text))]
+    refuse(
+        [f"the image or group {show(text)} of {name} has a control character; rename it" for text in wrong],
+        len(names),
+        "names",
+    )
     rule = _folded if split["fold"] is not None else _RULES[split["rule"]]
     part_of, words = rule(name, samples, split)
     parts: Parts = {part: [sample for sample in samples if part_of.get(sample.id) == part] for part in PARTS}
