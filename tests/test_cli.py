@@ -37,7 +37,7 @@ PATH = "shapes/convnet/l1/seed0"
 #: Arguments → what the sentence must name: the file or key, and what would be accepted or done about it.
 MISTAKES = {
     "check nowhere.yaml": ["nowhere.yaml", "no such file", "tiny.yaml"],
-    "check .": [".: ", "directory", "give the YAML file"],
+    "check .": [".: ", "folder", "give the YAML file"],
     "check torn.yaml": ["torn.yaml", "line 2"],
     "check misspelt.yaml": ["misspelt.yaml", "trainnig", "training"],
     "train tiny.yaml sweep shapes/convnet/l3/seed0": ["tiny.yaml", "shapes/convnet/l3/seed0", PATH],

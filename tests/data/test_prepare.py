@@ -289,8 +289,8 @@ def test_resize_of_several_sizes_needs_a_size(tmp_path, own):
 
 
 def test_more_than_the_disk_holds(tmp_path):
-    options = shapes(tmp_path, size=[1_000_000, 1_000_000])
-    with pytest.raises(UserError, match=r"needs 360000\.0 GB for 90 images"):
+    options = shapes(tmp_path, images=100_000, size=[16384, 16384])
+    with pytest.raises(UserError, match=r"needs 107374\.2 GB for 100000 images"):
         prepare("drawn", options, tmp_path, tmp_path / "out", 1)
 
 

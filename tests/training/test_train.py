@@ -133,8 +133,9 @@ def test_a_diverged_cell_is_a_result_and_the_path_goes_on(tmp_path):
     study = prepared_study(
         tmp_path,
         penalties={"none": {}, "l2": {"lambda": [1e-4, 1e-3], "realisation": "subgradient"}},
-        training={"epochs": 2, "batch_size": 4, "optimizer": "sgd", "lr": 1e20, "schedule": "constant"},
+        training={"epochs": 2, "batch_size": 4, "optimizer": "sgd", "schedule": "constant"},
     )
+    study.training["lr"] = 1e20  # more than a study may ask for
     stages.train(study, sweep_path("l2"))
     for lambda_ in ("1e-4", "1e-3"):
         record = _record(study, sweep_path("l2"), lambda_)
@@ -144,8 +145,8 @@ def test_a_diverged_cell_is_a_result_and_the_path_goes_on(tmp_path):
 
 
 def test_a_cell_that_needs_more_memory_than_there_is_says_so(tmp_path):
-    training = {"epochs": 1, "batch_size": 1, "crop": [4_000_000, 4_000_000], "lr": 1e-3}
-    study = prepared_study(tmp_path, training=training)
+    study = prepared_study(tmp_path, training={"epochs": 1, "batch_size": 1, "lr": 1e-3})
+    study.training["crop"] = [4_000_000, 4_000_000]  # more than a study may ask for, so that no machine has the memory
     stages.train(study, sweep_path())
     record = _record(study, sweep_path(), "1e-4")
     assert record["status"] == "out-of-memory"
