@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from softreg.data import archives
 from softreg.data.base import IGNORE, PARTS
 from softreg.data.datasets import archives_of
-from softreg.data.prepare import class_table, fit_to, prepare
+from softreg.data.prepare import _check_classes, class_table, fit_to, prepare
 from softreg.errors import UserError
 from softreg.study.config import load_study
 
@@ -334,3 +334,8 @@ def test_real_cells(tmp_path):
     published = sum(np.bincount(mask.ravel(), minlength=256) for mask in masks)
     assert found[:3].tolist() == published[[0, 128, 255]].tolist()
     assert found[IGNORE] == 300 * 120 * 120 - sum(mask.size for mask in masks)
+
+
+def test_a_class_of_a_users_own_data_set_has_a_name_that_can_be_printed():
+    with pytest.raises(UserError, match=r'^the class "a\\nb" of `datasets.own` has a control character; rename it$'):
+        _check_classes("own", ["sky", "a\nb"], np.ones((4, 256), np.int64))

@@ -13,6 +13,7 @@ import numpy as np
 from softreg.contract.findings import Finding, held_to
 from softreg.data.base import IGNORE, PARTS, Dataset, Options, Sample
 from softreg.data.own import STATED, flaw
+from softreg.errors import is_control
 
 #: At most so many samples are read, evenly spaced over all.
 READ = 20
@@ -51,7 +52,7 @@ def _declaration(dataset: Dataset, options: Options) -> Iterator[Finding]:
 def _classes(dataset: Dataset, options: Options) -> Iterator[Finding]:
     labels = dataset.labels(options)
     about = f"{len(labels)} classes: 2 to {IGNORE}, each with a name"
-    named = all(isinstance(name, str) and name for name in labels)
+    named = all(isinstance(name, str) and name and not any(map(is_control, name)) for name in labels)
     yield Finding(2 <= len(labels) <= IGNORE and named, about)
     wrong = [name for name, colour in labels.items() if not _is_colour(colour)]
     yield Finding(not wrong, f"colours of three whole numbers from 0 to 255{_but(wrong)}")

@@ -30,7 +30,7 @@ from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.remarks import shared, unlisted
 from softreg.data.sizes import check_space, common_size, padding_told
 from softreg.data.split import Parts, assign
-from softreg.errors import UserError, refuse
+from softreg.errors import UserError, is_control, refuse, show
 from softreg.files import digest, write_json
 
 #: Starting a worker takes about as long as reading this many images.
@@ -267,6 +267,8 @@ def _check_mask(sample: Sample, mask: Array, classes: int) -> None:
 
 
 def _check_classes(name: str, classes: Sequence[str], counts: dict[str, Counts]) -> None:
+    if wrong := [label for label in classes if any(map(is_control, label))]:
+        raise UserError(f"the class {show(wrong[0])} of `datasets.{name}` has a control character; rename it")
     if ignored := [part for part in PARTS if not counts[part][0, : len(classes)].any()]:
         raise UserError(
             f"`datasets.{name}`: every pixel of the {ignored[0]} images is ignored, so that nothing can be scored "
