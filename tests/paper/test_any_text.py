@@ -68,6 +68,15 @@ def test_a_legend_has_all_names_as_they_are():
     assert shown == [*NAMES.values()]
 
 
+def test_powers_of_ten_are_plain_characters():
+    with style.paper("x"):
+        _, ((axis,),) = layout.grid([""], 1.5, "λ", "y")
+        axis.set(xscale="log", xlim=(1e-5, 1e12))
+        layout.show_powers(axis.xaxis)
+        labels = [axis.xaxis.get_major_formatter()(10.0**power) for power in (-5, 0, 12)]
+    assert labels == ["10⁻⁵", "10⁰", "10¹²"]
+
+
 class Tags(HTMLParser):
     """Every element and attribute of a page."""
 
