@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Exit statuses after a signal, as shells count them: 128 + SIGTERM, 128 + SIGINT.
 _INTERRUPTED = 143
 _CTRL_C = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_THE_DISK = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +54,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever reads, such as `head`, has read enough; what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        print(f"softreg: {_told(error)}", file=sys.stderr)
+        return 2
+
+
+def _told(error: OSError) -> str:
+    """A sentence on what the disk, or the folder, does not allow."""
+    place = Path(os.fsdecode(error.filename)) if error.filename else Path.cwd()
+    if error.errno in _FULL:
+        return (
+            f"{place.parent} is on a disk that is full, or the quota is used up ({error.strerror}): nothing of "
+            f"{place.name} was left half-written; make room and run the same command again"
+        )
+    return (
+        f"{place} cannot be read or written ({error.strerror}): let this user read and write {place.parent}, and run "
+        "the same command again"
+    )
 
 
 def _refusal(options: argparse.Namespace, arguments: Sequence[str]) -> Path | None:
@@ -355,17 +377,32 @@ def _write_paper(options: argparse.Namespace) -> None:
     from softreg.running.graph import paper_of
 
     gathered = [mark.name.removeprefix("made-") for mark in folder.glob("made-*")]
+    _demand_scores(folder)
     job = paper_of(options.results, gathered[0] if gathered else "")
-    job.begin()
-    if options.stage != "paper":
-        _write_from_scores(options.results, (options.stage,))
-        return
     # Published scores are another place's: what their paper takes is told by no study's jobs.
-    own = options.results.parent == Path("results")
-    with jobs.timed(options.results.name, "paper", "", job.key) if own else nullcontext():
-        _write_from_scores(options.results, ("tables", "figures", "report"))
-    if gathered:
-        job.end()
+    own = options.results.parent == Path("results") and options.stage == "paper"
+    with job.alone(), jobs.timed(options.results.name, "paper", "", job.key) if own else nullcontext():
+        job.begin()
+        whole = options.stage == "paper"
+        _write_from_scores(options.results, ("tables", "figures", "report") if whole else (options.stage,))
+        if gathered and whole:
+            job.end()
+
+
+def _demand_scores(folder: Path) -> None:
+    """Raise UserError where scores are not those that were gathered, so far as a mark tells: published ones have none.
+
+    They are then gathered again by the next run.
+    """
+    from softreg.files import altered
+
+    for mark in folder.glob("made-*"):
+        if bad := altered(mark, lambda file: True):
+            mark.unlink()
+            raise UserError(
+                f"{bad[0]} is missing or damaged: it is not what was gathered; gather it again by "
+                "`snakemake scores`, or fetch it again from where it is kept"
+            )
 
 
 def _write_from_scores(results: Path, parts: Sequence[str]) -> None:

@@ -1,37 +1,116 @@
-"""Writing files whole, and naming contents by their digest. Imports the standard library only."""
+"""Writing files whole, naming contents by their digest, and telling whether files are still what was written.
+
+Imports the standard library only.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from softreg.errors import UserError
+
+
+class Damaged(UserError, ValueError):
+    """A file that does not hold what was written."""
 
 
 @contextmanager
 def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, synced to disk if ``sync``.
 
-    A reader sees the old file or the new one, never a part; on an error nothing is left behind.
+    A reader sees the old file or the new one, never a part; on an error nothing is left behind, and what a killed
+    writer has left goes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = _temporary(path)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            if sync:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of the disk that does not say where it was, as of a write, the name of ``path``."""
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        if sync:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """An empty file beside ``path``, open and locked as long as its writer lives; the locks of dead ones are gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Unless another writer took it for a dead one's, before it was locked.
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Hold off other processes that make ``place``, as long as this one lives: who comes later waits, and says so.
+
+    It is a lock of the kernel's on a file beside ``place``, which goes with its last holder. On a file system without
+    locks there is none, and that is said.
+    """
+    file = place.with_name(f".{place.name}.lock")
+    with naming(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    handle = _lock(file, place)
+    try:
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(file: Path, place: Path) -> int:
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"{place}: waiting for another process that makes it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            _say(f"{place}: made without a lock ({error.strerror}); let no other process make it now")
+        # Unless its last holder has taken it away meanwhile.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), file.stat()):
+                return handle
+        os.close(handle)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,8 +125,64 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value in a JSON file. Raises Damaged where it holds none."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise Damaged(
+            f"{path} is damaged ({error}); delete it and run the same again, or fetch it again from where it is kept"
+        ) from error
+
+
+def seal(path: Path, value: Mapping[str, Any], files: Iterable[Path]) -> None:
+    """Write ``value`` as JSON, with the size and digest of each of ``files`` under ``files``, and one of all that.
+
+    `sealed` and `altered` hold them to it.
+    """
+    listed = {os.path.relpath(file, path.parent): [file.stat().st_size, sha256_file(file)] for file in files}
+    whole = {**value, "files": listed}
+    write_json(path, whole | {"sha256": digest(whole)})
+
+
+def sealed(path: Path) -> dict[str, Any] | None:
+    """What `seal` has written to ``path``; None where it is no longer that, or not there.
+
+    A JSON object without a digest is taken as it is.
+    """
+    try:
+        value: dict[str, Any] = read_json(path)
+        told = value.pop("sha256", None)
+        return value if told in (None, digest(value)) else None
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def altered(path: Path, reads: Callable[[Path], bool] = lambda file: False, **told: Any) -> list[Path]:
+    """The files that are not what they were when ``path`` was sealed, or ``path`` itself, also if it lacks ``told``.
+
+    Their sizes are compared, and all is read of those that ``reads`` is true for, or that have changed since ``path``
+    did: by the time of the inode, which tells of writing, renaming and copying, and which nobody can set. So what is
+    found to be right is read once, and ``path`` then counts as younger.
+    """
+    value = sealed(path)
+    if value is None or any(value.get(name) != wanted for name, wanted in told.items()):
+        return [path]
+    since = path.stat().st_ctime_ns
+    bad, younger = [], False
+    for name, (size, content) in value.get("files", {}).items():
+        file = path.parent / name
+        try:
+            state = file.stat()
+            changed = state.st_ctime_ns >= since
+            if state.st_size != size or ((changed or reads(file)) and sha256_file(file) != content):
+                bad.append(file)
+            younger |= changed
+        except (FileNotFoundError, NotADirectoryError):
+            bad.append(file)
+    if younger and not bad:
+        with suppress(OSError):
+            os.utime(path)
+    return bad
 
 
 def sha256_file(path: Path) -> str:

@@ -40,12 +40,13 @@ def make(graph, tag):
         job = graph.train(path)
         job.begin()
         lambdas = graph.study.penalties[path.penalty]["lambda"] if path.phase == "sweep" else ["1e-2"]
-        for lambda_, name in ((lambda_, name) for lambda_ in lambdas for name in CELL):
-            write_text(job.makes[0].parent / f"lambda-{lambda_}" / name, f"{tag} {lambda_} {name}")
+        cells = [job.makes[0].parent / f"lambda-{lambda_}" / name for lambda_ in lambdas for name in CELL]
+        for file in cells:
+            write_text(file, f"{tag} {file.parent.name.removeprefix('lambda-')} {file.name}")
         for file in job.makes[1:]:
             write_text(file, tag)
         write_json(job.makes[0], {"cells": [{"lambda": one, "status": "finished", "of": tag} for one in lambdas]})
-        job.end()
+        job.end(also=cells)
     for job in (*map(graph.select, graph.groups), *map(graph.reveal, graph.groups)):
         job.begin()
         write_text(job.makes[0], tag)

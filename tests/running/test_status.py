@@ -13,7 +13,7 @@ import pytest
 from projects import cell_folder, prepared_study, sweep_path
 
 from softreg.files import read_json, write_json, write_text
-from softreg.running import jobs, places, stages
+from softreg.running import jobs, stages
 from softreg.running.graph import Graph
 from softreg.running.jobs import LIVE, file_of, records
 from softreg.running.status import status, text
@@ -174,14 +174,17 @@ def test_the_cells_of_another_version_of_the_study_wait(tmp_path):
 def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path("l1"))
-    file = places.results_folder(study) / NAME.replace("none", "l1") / "path.json"
+    job = Graph(study).train(sweep_path("l1"))
+    file = job.makes[0]
     listed = read_json(file)
     listed["cells"][0] |= {"status": "diverged", "reason": "loss or weights are not finite after epoch 1"}
     write_json(file, listed)
+    job.end()
     assert "1 of 3 cells finished, 1 diverged" in text(status(study))
     assert softreg("status", "tiny.yaml").returncode == 0
     listed["cells"][0] |= {"status": "out-of-memory", "reason": "cannot allocate"}
     write_json(file, listed)
+    job.end()
     told = text(status(study))
     assert "1 of 3 cells finished, 1 out-of-memory" in told
     assert "  sweep/shapes/convnet/l1/seed0 λ=1e-4: out-of-memory: cannot allocate" in told

@@ -1,7 +1,10 @@
 """Score records against torchmetrics and sums by hand, on predictions of a real trained network."""
 
 import io
+import os
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from torchmetrics.classification import MulticlassCalibrationError, MulticlassCo
 from softreg import networks
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
-from softreg.files import read_json, write_json
+from softreg.files import read_json, seal, sealed
 from softreg.running import places, stages
 from softreg.running.graph import Graph
 from softreg.scoring import metrics, records
@@ -191,7 +194,7 @@ def test_a_choice_from_other_networks_is_not_used(tmp_path):
     stages.train(study, sweep_path())
     stages.select(study, sweep_path().group)
     job = Graph(study).select(sweep_path().group)
-    job.mark.write_text("of other networks\n")
+    job.end("of other networks")
     with pytest.raises(UserError, match=r"l1\.csv is not made to the end, or was made under another version"):
         stages.reveal(study, sweep_path().group)
     assert not job.made()
@@ -213,15 +216,52 @@ def test_what_followed_from_a_path_that_is_made_again_is_made_again_too(tmp_path
     assert not any(job.made() for job in (graph.select(group), graph.reveal(group)))
 
 
-def test_weights_that_are_not_those_of_the_record_are_not_scored(tmp_path):
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize(
+    "name", ["lambda-1e-4/weights.safetensors", "lambda-1e-4/history.csv", "val.parquet", "path.json"]
+)
+def test_what_is_damaged_is_trained_or_scored_again(tmp_path, name, marked):
+    """With a file of the same size, under the mark of the job, or where it was cut short."""
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
-    weights = [cell_folder(study, sweep_path(), value) / "weights.safetensors" for value in ("1e-4", "1e-2")]
-    weights[0].write_bytes(weights[1].read_bytes())
-    Graph(study).train(sweep_path()).begin()
-    (weights[0].parents[1] / "val.parquet").unlink()
-    with pytest.raises(UserError, match=r"lambda-1e-4/weights\.safetensors is not the file that"):
+    job = Graph(study).train(sweep_path())
+    file = Path(job.folder, name)
+    kept = file.read_bytes() if name != "lambda-1e-4/history.csv" else None
+    flip(file)
+    if not marked:
+        job.mark.unlink()
+    assert not job.made()
+    stages.train(study, sweep_path())
+    assert job.made()
+    assert kept is None or file.read_bytes() == kept
+
+
+def test_damage_that_no_time_tells_of_is_found_where_the_file_is_read(tmp_path):
+    study = prepared_study(tmp_path)
+    group, job = sweep_path().group, Graph(study).train(sweep_path())
+    stages.train(study, sweep_path())
+    for file, stage in (
+        (job.makes[1], stages.select),
+        (Path(job.folder, "lambda-1e-4/weights.safetensors"), stages.reveal),
+    ):
+        whole = file.read_bytes()
+        flip(file)
+        # The kernel's clock for files ticks every few milliseconds.
+        time.sleep(0.02)
+        os.utime(job.mark)
+        assert job.made()
+        with pytest.raises(UserError, match=rf"{file.name} is damaged: .* run `softreg train .* sweep shapes"):
+            stage(study, group)
         stages.train(study, sweep_path())
+        assert file.read_bytes() == whole
+        stages.select(study, group)
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
 
 
 def test_a_revealed_network_is_not_scored_again(tmp_path, monkeypatch):
@@ -246,7 +286,7 @@ def test_cells_that_did_not_finish_have_no_records(tmp_path):
     study = prepared_study(tmp_path)
     stages.train(study, sweep_path())
     file = cell_folder(study, sweep_path(), "1e-4") / "cell.json"
-    write_json(file, read_json(file) | {"status": "diverged", "weights_sha256": None})
+    seal(file, sealed(file) | {"status": "diverged", "weights_sha256": None}, [])
     Graph(study).train(sweep_path()).begin()
     stages.train(study, sweep_path())
     table = records.read([file.parents[1] / "val.parquet"])

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import pty
 import random
 import signal
 import time
@@ -14,7 +15,7 @@ import torch
 from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
 
-from softreg import networks
+from softreg import cli, networks
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, write_json
@@ -353,14 +354,15 @@ def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_checkpoints_and_leaves_within_ten_seconds(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, number):
     undisturbed = prepared_study(tmp_path, "undisturbed", training={**LONG, "checkpoint_seconds": 600})
     stages.train(undisturbed, sweep_path())
     stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
     process, stderr = _start(stopped, sweep_path())
     with stderr:
         stderr.readline()
-        process.terminate()
+        os.kill(process.pid, number)
         asked = time.monotonic()
         said = stderr.read()
         process.join()
@@ -371,6 +373,20 @@ def test_sigterm_checkpoints_and_leaves_within_ten_seconds(tmp_path):
     assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
     stages.train(stopped, sweep_path())
     assert _weights(stopped, sweep_path(), "1e-2") == _weights(undisturbed, sweep_path(), "1e-2")
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_stops_it_at_a_checkpoint(tmp_path):
+    stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
+    process, terminal = pty.fork()
+    if not process:
+        os._exit(cli.main(["train", "stopped.yaml", "sweep", sweep_path().name]))
+    # Until it trains: the bar counts epochs.
+    while b"epoch" not in os.read(terminal, 1000):
+        pass
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 143
+    assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
 
 
 def test_a_damaged_checkpoint_is_not_trusted(tmp_path):

@@ -8,7 +8,6 @@ whole and verified.
 from __future__ import annotations
 
 import email.utils
-import fcntl
 import http.client
 import os
 import re
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from softreg.data.archives import Archive, ArchiveError, verify
 from softreg.errors import UserError, plain
-from softreg.files import read_json, whole_file, write_json, write_text
+from softreg.files import alone, read_json, whole_file, write_json, write_text
 
 MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
 
@@ -72,7 +71,7 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
     try:
         held = _held_to_record(archive, target)
         if not target.exists():
-            with _alone(target):
+            with alone(target):
                 digest = _obtain(held, target, mirrors)
         else:
             digest = verify(target, held)
@@ -395,7 +394,7 @@ def _blocks(reply: Any) -> Iterator[bytes]:
         raise _SourceError(f"stopped in the middle ({_cause(error)})", temporary=True) from error
 
 
-# -- Reporting and locking -----------------------------------------------------------------------------------
+# -- Reporting -----------------------------------------------------------------------------------------------
 
 
 def _say(message: str) -> None:
@@ -427,22 +426,3 @@ class _Tenths:
             self.shown = self.done // self.step
             share = f"{100 * self.done // self.total} % of {self.total} bytes" if self.total else f"{self.done} bytes"
             _say(f"{self.name}: {share}")
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Hold off other processes that fetch the same target: two that append to one part would spoil it.
-
-    The lock is a file of its own, because the part is renamed while it is held, and it stays behind, because
-    removing it would let a third process in. A file system without locks is used without.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"{target.name}: waiting for another process that fetches it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            _say(f"{target.name}: fetched without a lock ({error.strerror}); let no other process fetch it now")
-        yield

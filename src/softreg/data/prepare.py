@@ -7,6 +7,7 @@ appears whole or not at all.
 
 from __future__ import annotations
 
+import glob
 import math
 import multiprocessing
 import os
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from softreg.data import archives, arrays, datasets
+from softreg.data import archives, datasets
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.remarks import shared, unlisted
 from softreg.data.sizes import check_space, common_size, padding_told
 from softreg.data.split import Parts, assign
 from softreg.errors import UserError, is_control, refuse, show
-from softreg.files import digest, write_json
+from softreg.files import digest, naming, sha256_file, write_json
 
 #: Starting a worker takes about as long as reading this many images.
 IMAGES_PER_WORKER = 32
@@ -77,8 +78,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
     ignored, or a class has no training pixel.
     """
     dataset = datasets.load(options["kind"], options)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+    with _scratch(folder) as scratch:
         root, sources = _extracted(name, dataset, raw, Path(scratch))
         samples = datasets.samples_of(dataset, options, root)
         check_ids(name, samples)
@@ -92,7 +92,7 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         counts, prints = _write_arrays(name, parts, targets, jobs or _cores())
         _check_classes(name, about["classes"], counts)
         about |= _measured(parts, counts, size, len(about["classes"]))
-        about["arrays"] = arrays.digests(whole)
+        about["arrays"] = {name: sha256_file(whole / name) for name in datasets.ARRAYS}
         # In the form in which it has always been taken, so that it stays what it is.
         paired = {part: [about["arrays"][f"{part}/{name}.npy"] for name in ("images", "masks")] for part in PARTS}
         about["content_digest"] = digest([sources, paired, about["ids"], about["groups"]])
@@ -101,6 +101,17 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         _install(whole, folder)
     print(class_table(about))
     return about
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[str]:
+    """A temporary folder beside ``folder``; those of killed processes go, as one at a time prepares a data set."""
+    with naming(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.*/"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            yield scratch
 
 
 def class_table(about: dict[str, Any]) -> str:

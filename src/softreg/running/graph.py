@@ -1,22 +1,25 @@
 """The DAG of a study: its jobs, and the key of all that each is made from. Imports no torch.
 
 A job's key is a digest of what the study says of it, of the code that does it, and of the keys of the jobs before it.
-A job that has done its work leaves a mark beside what it has made: an all but empty file whose name ends in the key. So
-whether a job is done is whether a file of that name is there; times, and what an engine remembers, say nothing.
+A job that has done its work leaves a mark beside what it has made: a small file whose name ends in the key, and which
+lists the digests of all that was made. So whether a job is done is whether a file of that name is there, and what it
+lists is as it was; times, and what an engine remembers, say nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import glob
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 
-from softreg.data.datasets import prepared_folder
+from softreg.data.datasets import ARRAYS, prepared_folder
 from softreg.data.sources import source_state
 from softreg.errors import UserError
-from softreg.files import digest, sha256_file, write_text
+from softreg.files import alone, altered, digest, seal, sealed, sha256_file
 from softreg.running import places
 from softreg.study import keys, matrix
 from softreg.study.cells import choice_file, path_folder
@@ -56,38 +59,81 @@ class Job:
         return Path(f"{self.stem}made-{self.key}")
 
     def made(self) -> bool:
-        """Whether what the job makes is there and was made under its key."""
-        return self.mark.is_file() and all(place.exists() for place in self.makes)
+        """Whether what the job makes is there, as it was made under its key; `altered` reads little of it."""
+        return self.mark.is_file() and not self.damage()
+
+    def damage(self, reads: Callable[[Path], bool] = lambda file: False) -> list[Path]:
+        """What of the job's files is not as it was made; ``reads`` is that of `softreg.files.altered`."""
+        return altered(self.mark, reads, job=self._title)
 
     def begin(self) -> None:
-        """Take away every mark, before anything is changed, and what a killed job has left half-written."""
-        mark = Path(f"{self.stem}made-").name
-        stale = [*self.mark.parent.glob(f"{mark}*"), *self.mark.parent.glob(f".{mark}*.tmp")]
-        for place in self.makes:
-            stale += place.parent.glob(f".{place.name}.*.tmp")
-        if self.command == "train":
-            stale += self.mark.parent.glob("lambda-*/.*.tmp")
-        for file in stale:
+        """Take away every mark, before anything is changed, and what a killed job has left half-written.
+
+        Records that would be gone on from go too, unless a mark says that they are what was written.
+        """
+        marks = [mark for mark in self.mark.parent.glob(f"{glob.escape(self._start)}*") if mark.is_file()]
+        if self.command in ("train", "reveal"):
+            held = [
+                {mark.parent / name for name in told.get("files", {})} - {*altered(mark, is_small)}
+                for mark in marks
+                if (told := sealed(mark))
+            ]
+            marks += [place for place in self.makes if not any(place in files for files in held)]
+        for file in [*marks, *self.mark.parent.glob(f".{glob.escape(self._start)}*.tmp")]:
             file.unlink(missing_ok=True)
 
-    def end(self, told: str = "") -> None:
-        """Leave the mark, once all that the job makes is on disk; it may hold what is ``told``."""
-        write_text(self.mark, (told or f"{self.command} {self.name}".strip()) + "\n")
+    def end(self, told: str = "", also: Iterable[Path] = ()) -> None:
+        """Leave the mark, once all that the job makes is on disk, and ``also``; it may hold what is ``told``."""
+        files = [*also]
+        for place in self.makes:
+            files += filter(Path.is_file, sorted(place.rglob("[!.]*"))) if place.is_dir() else [place]
+        listed = [file for file in files if not file.name.startswith(self._start)]
+        seal(self.mark, {"job": self._title, "told": told}, listed)
 
     def told(self) -> str:
         """What the mark holds."""
-        return self.mark.read_text(encoding="utf-8").strip()
+        return str((sealed(self.mark) or {}).get("told", ""))
 
-    def demand(self, study: Study) -> None:
-        """Raise UserError where what the job makes is missing, or was made under another key."""
-        if self.made():
+    def listed(self) -> list[Path]:
+        """All that the mark lists."""
+        return [self.mark.parent / name for name in (sealed(self.mark) or {}).get("files", {})]
+
+    def demand(self, study: Study, reads: Callable[[Path], bool] = lambda file: is_small(file)) -> None:
+        """Raise UserError where what the job makes is missing, or not what it made under its key.
+
+        By default all is read but weights and arrays. What is damaged is no longer marked as made.
+        """
+        if not (bad := self.damage(reads)):
             return
-        missing = next((place for place in self.makes if not place.exists()), None)
-        other = "is not made to the end, or was made under another version of the study, its data or the code"
-        state = "is missing" if missing else other
+        place = bad[0] if self.mark.is_file() else next((one for one in self.makes if not one.exists()), self.makes[0])
+        if not place.exists():
+            state = "is missing"
+        elif self.mark.is_file():
+            state = "is damaged: it is not what was written"
+            self.begin()
+        else:
+            state = "is not made to the end, or was made under another version of the study, its data or the code"
         words = {"prepare": self.name, "train": self.name.replace("/", " ", 1)}
         command = f"softreg {self.command} {study.file} {words.get(self.command, self.name)}".strip()
-        raise UserError(f"{missing or self.makes[0]} {state}; run `{command}` first, or `snakemake` for all")
+        raise UserError(f"{place} {state}; run `{command}` first, or `snakemake` for all")
+
+    @property
+    def _title(self) -> str:
+        return f"{self.command} {self.name}".strip()
+
+    @property
+    def _start(self) -> str:
+        """How the names of all marks begin."""
+        return Path(f"{self.stem}made-").name
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold off other processes that do this job; see `softreg.files.alone`."""
+        return alone(Path(self.stem.rstrip("/.")))
+
+
+def is_small(file: Path) -> bool:
+    """Whether a file is read whenever it is asked for; weights and arrays are where they are used."""
+    return file.suffix not in (".safetensors", ".npy")
 
 
 class Graph:
@@ -110,7 +156,7 @@ class Graph:
         code = code_fingerprint("softreg.data.prepare", module_of("data.datasets", options["kind"]))
         folder = prepared_folder(self.study, dataset)
         key = _key("prepare", options, code, source_state(options, folder.name))
-        return Job("prepare", dataset, key, str(folder), ("dataset.json",), f"{folder}/")
+        return Job("prepare", dataset, key, str(folder), ("dataset.json", *ARRAYS), f"{folder}/")
 
     def _train(self, path: TrainingPath) -> Job:
         """What trains and scores one path; several may be one job to a scheduler, see `batches`."""
@@ -239,11 +285,11 @@ class Graph:
             job.mark.unlink(missing_ok=True)
 
     def drop_void_marks(self) -> None:
-        """Take away marks of jobs whose results have been deleted, so that whoever looks for marks makes them again."""
+        """Take away marks of jobs whose results are gone or damaged, so that who looks for marks makes them again."""
         for job in self.jobs():
             # In this order: results are there before their mark is.
             if job.mark.is_file() and not job.made():
-                job.mark.unlink(missing_ok=True)
+                job.begin()
 
     @cached_property
     def _selection(self) -> dict[str, object]:

@@ -94,12 +94,16 @@ def begin() -> None:
 def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
     """Run one command's work, with a sign of life in the file `file_of`; ``key`` says what the job was made under.
 
-    SIGTERM ends the work as an exit does, so that the file can say so; training, which takes SIGTERM over, stops at its
-    next step instead.
+    SIGTERM and SIGHUP end the work as an exit does, so that the file can say so; training, which takes them over, stops
+    at its next step instead.
     """
     global _current
     _current = _Sign(file_of(study, command, name), _first_facts(command, name, key))
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = {
+        one: signal.signal(one, _leave)
+        for one in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(one) != signal.SIG_IGN
+    }
     _current.update({})
     _current.thread.start()
     outcome = {"state": "finished"}
@@ -113,7 +117,8 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
         outcome = {"state": "failed", "reason": told.splitlines()[0]}
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, old in before.items():
+            signal.signal(one, old)
         _current.end(outcome)
         _current = None
 

@@ -20,10 +20,9 @@ from typing import Any
 
 from softreg.data.archives import BLOCK, Archive, content_digest, extract
 from softreg.errors import UserError
-from softreg.files import read_json, sha256_file, whole_file, write_json
+from softreg.files import altered, read_json, sha256_file, whole_file, write_json
 from softreg.running.graph import Graph, Job
 
-_CELL = ("cell.json", "weights.safetensors", "history.csv", "layers.csv")
 #: All that an archive may hold, below its folder, by the command of its job: packs may be anybody's.
 _MEMBER = {
     "train": r"path\.json|(val|test|sums)\.parquet|lambda-[^/]+/(cell\.json|weights\.safetensors|\w+\.csv)|made-\w+",
@@ -40,33 +39,36 @@ def pack(graph: Graph) -> None:
     packs = graph.results / "packs"
     jobs = {_name(job): job for job in graph.packed}
     for job in jobs.values():
-        job.demand(graph.study)
+        job.demand(graph.study, lambda file: True)
+    archives = [packs / name for name in jobs]
     graph.pack.begin()
     for name, job in jobs.items():
         if not _is_packed(packs / name, graph.results, job):
             _write(packs / name, graph.results, job)
-    for file in set(packs.rglob("*.zip")) - {packs / name for name in jobs}:
+    for file in set(packs.rglob("*.zip")) - {*archives}:
         file.unlink()
     write_json(packs / "index.json", {name: job.key for name, job in jobs.items()})
-    graph.pack.end()
+    graph.pack.end(also=archives)
     _note(graph, {name: job.key for name, job in jobs.items()})
 
 
 def unpack(graph: Graph) -> int:
     """Make again what ``packs/`` hold; how many archives were unpacked.
 
-    Of packs that were packed here, or have been unpacked, only what is gone, or follows from it. Raises UserError,
-    before anything is written, where an archive is damaged, or what it would overwrite lies in no pack.
+    Of packs that were packed here, or have been unpacked, only what is gone or damaged, or follows from it. Raises
+    UserError, before anything is written, where an archive is damaged, or what it would overwrite lies in no pack.
     """
     index = _index(graph)
-    wanted = {name: key for name, key in index.items() if _marks(graph, name).keys() != {key}}
+    wanted = {name: key for name, key in index.items() if not _stands(graph, name, key)}
     if not waiting(graph):
         current = {_name(job): job.key for job in graph.packed}
         # What is trained here stays; what follows from networks in seconds is as the study has it now.
         wanted = {
             name: key
             for name, key in wanted.items()
-            if not _place(graph, name).exists() or (not name.startswith("train/") and current.get(name) == key)
+            if not _place(graph, name).exists()
+            or _marks(graph, name).keys() == {key}
+            or (not name.startswith("train/") and current.get(name) == key)
         }
     known = _noted(graph)["known"]
     for name, key in wanted.items():
@@ -116,6 +118,12 @@ def _marks(graph: Graph, name: str) -> dict[str, Path]:
     return {mark.name.removeprefix(start.name): mark for mark in start.parent.glob(f"{start.name}*")}
 
 
+def _stands(graph: Graph, name: str, key: str) -> bool:
+    """Whether what an archive holds lies in its place, as it was made."""
+    marks = _marks(graph, name)
+    return marks.keys() == {key} and not altered(marks[key])
+
+
 def _index(graph: Graph) -> dict[str, str]:
     """The key of each archive. Raises UserError where the list is damaged."""
     file = graph.results / "packs" / "index.json"
@@ -142,29 +150,19 @@ def _key_in(file: Path) -> str:
 
 
 def _is_packed(file: Path, results: Path, job: Job) -> bool:
-    """Whether an archive holds what a job has made: under its key, and with the same digests of weights, or scores."""
-    if _key_in(file) != job.key:
+    """Whether an archive is whole and holds what a job has made: with its mark, which lists the digests of all."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            held = archive.read(job.mark.relative_to(results).as_posix())
+            return held == job.mark.read_bytes() and archive.testzip() is None
+    except Exception:
+        # Not there, or whichever of its many errors a damaged file meets.
         return False
-    with zipfile.ZipFile(file) as archive:
-        return all(archive.read(made.relative_to(results).as_posix()) == made.read_bytes() for made in job.makes[:1])
-
-
-def _members(job: Job) -> list[Path]:
-    """What is kept of a job: of a path, the cells that it lists, those that have finished with their networks."""
-    cells = []
-    if job.command == "train":
-        for cell in read_json(job.makes[0])["cells"]:
-            folder = job.makes[0].parent / f"lambda-{cell['lambda']}"
-            cells += [folder / name for name in (_CELL if cell["status"] == "finished" else _CELL[:1])]
-    return [*job.makes, *cells, job.mark]
 
 
 def _write(target: Path, results: Path, job: Job) -> None:
-    members = _members(job)
-    if missing := [file for file in members if not file.is_file()]:
-        raise UserError(f"{missing[0]} is missing; delete {job.mark} and run `snakemake` to the end before you pack")
     with whole_file(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for file in members:
+        for file in (*job.listed(), job.mark):
             _add(archive, file.relative_to(results).as_posix(), file)
 
 

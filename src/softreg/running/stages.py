@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, write_json
 from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
-from softreg.running.graph import Graph, Job, batch_name, together
+from softreg.running.graph import Graph, Job, batch_name, is_small, together
 from softreg.scoring.race import lambdas_of
 from softreg.study.cells import Cell, make_cells, path_folder
 from softreg.study.config import Study
@@ -29,6 +29,7 @@ from softreg.training.stopping import StopRequest
 
 Sweep = dict[TrainingPath, list[Cell]]
 """The paths of a group's sweep, each with its cells."""
+Work = TypeVar("Work")
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,12 +95,14 @@ def fetch(study: Study, kind: str, filename: str) -> None:
 
 def prepare(study: Study, dataset: str, key: str = "") -> None:
     """Prepare one data set of the study."""
-    with _making(study, Graph(study).prepare(dataset), key) as needed:
-        if needed:
+    with _making(study, Graph(study).prepare(dataset), key) as job:
+        if job:
             from softreg.data.prepare import prepare
 
+            job.begin()
             options = study.datasets[dataset]
             prepare(dataset, options, places.raw_folder(options["kind"]), prepared_folder(study, dataset))
+            job.end()
 
 
 def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
@@ -112,47 +115,51 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     graph = Graph(study)
     wanted = [(path, graph.train(path)) for path in paths]
     _check_key(study, key, [job for _, job in wanted])
-    open_ = [(path, job) for path, job in wanted if not job.made()]
-    if not open_:
+    with _open_ones(wanted) as open_:
+        if not open_:
+            return
+        _demand_data(study, graph, paths[0].dataset)
+        if paths[0].phase == "final":
+            graph.select(paths[0].group).demand(study)
+        with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
+            for path, job in wanted:
+                # Others too, where a seed before it in a race has just been trained anew.
+                if not job.made():
+                    _train_path(study, graph, path)
+
+
+@contextmanager
+def _open_ones(wanted: Sequence[tuple[Work, Job]]) -> Iterator[list[tuple[Work, Job]]]:
+    """Those that are not made yet, once no other process is at any of ``wanted``; none comes to them meanwhile.
+
+    All before the first GPU is waited for: who has a GPU waits for no other process.
+    """
+    if all(job.made() for _, job in wanted):
+        yield []
         return
-    _demand_data(study, graph, paths[0].dataset)
-    if paths[0].phase == "final":
-        graph.select(paths[0].group).demand(study)
-    with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
-        for path, job in wanted:
-            if job.made():
-                # Unless a seed before it in a race has just been trained anew.
-                continue
-            for earlier in raced_before(study, path):
-                graph.train(earlier).demand(study)
-            job.begin()
-            graph.outdate(path)
-            _train_path(study, path)
-            job.end()
+    with ExitStack() as held:
+        for job in sorted({job for _, job in wanted}, key=lambda job: job.stem):
+            held.enter_context(job.alone())
+        yield [(work, job) for work, job in wanted if not job.made()]
 
 
 def _demand_data(study: Study, graph: Graph, dataset: str) -> None:
     """Raise UserError where a data set is not prepared, or its arrays have changed since: it is then prepared again."""
-    from softreg.data.arrays import intact
-
-    job = graph.prepare(dataset)
-    job.demand(study)
-    if not intact(prepared_folder(study, dataset)):
-        job.begin()
-        raise UserError(
-            f"{prepared_folder(study, dataset)} is damaged: its arrays are not those that were written; run "
-            f"`softreg prepare {study.file} {dataset}` first, or `snakemake` for all"
-        )
+    graph.prepare(dataset).demand(study, lambda file: True)
 
 
-def _train_path(study: Study, path: TrainingPath) -> None:
+def _train_path(study: Study, graph: Graph, path: TrainingPath) -> None:
+    for earlier in raced_before(study, path):
+        graph.train(earlier).demand(study)
+    job = graph.train(path)
+    job.begin()
+    graph.outdate(path)
     cells = _cells(study, path)
-    waiting = [cell for cell in cells if not cell.settled()]
-    if waiting:
+    if waiting := [cell for cell in cells if not cell.settled(lambda file: True)]:
         _train_cells(study, path, waiting)
-    folder = path_folder(places.results_folder(study), path)
-    write_json(folder / "path.json", {"cells": [_entry(cell) for cell in cells]})
+    write_json(job.makes[0], {"cells": [_entry(cell) for cell in cells]})
     _score(study, path, cells)
+    job.end(also=[file for cell in cells for file in cell.files()])
 
 
 def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
@@ -203,17 +210,14 @@ def _scored(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> list[pa.
 def select(study: Study, group: Group, key: str = "") -> None:
     """Choose λ̂ of one group from the validation scores of its sweep."""
     graph = Graph(study)
-    job = graph.select(group)
-    _check_key(study, key, [job])
-    if job.made():
-        return
-    with jobs.timed(study.name, "select", job.name, job.key):
-        from softreg.scoring.select import select_group
+    with _making(study, graph.select(group), key) as job:
+        if job:
+            from softreg.scoring.select import select_group
 
-        sweep = _verified_sweep(study, graph, group)
-        job.begin()
-        select_group(study, places.results_folder(study), group)
-        job.end(_digest_of(study, sweep))
+            sweep = _verified_sweep(study, graph, group)
+            job.begin()
+            select_group(study, places.results_folder(study), group)
+            job.end(_digest_of(study, sweep))
 
 
 def reveal(study: Study, *groups: Group, key: str = "") -> None:
@@ -227,17 +231,17 @@ def reveal(study: Study, *groups: Group, key: str = "") -> None:
     _check_key(study, key, [job for _, job in wanted])
     for group in groups:
         graph.select(group).demand(study)
-    open_ = [(group, job) for group, job in wanted if not job.made()]
-    if not open_:
-        return
-    with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
-        for dataset in dict.fromkeys(group[0] for group, _ in open_):
-            _demand_data(study, graph, dataset)
-        for group, job in open_:
-            cells = _verified_choice(study, graph, group)
-            job.begin()
-            _reveal(study, group, cells)
-            job.end()
+    with _open_ones(wanted) as open_:
+        if not open_:
+            return
+        with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
+            for dataset in dict.fromkeys(group[0] for group, _ in open_):
+                _demand_data(study, graph, dataset)
+            for group, job in open_:
+                cells = _verified_choice(study, graph, group, lambda file: True)
+                job.begin()
+                _reveal(study, group, cells)
+                job.end()
 
 
 def _reveal(study: Study, group: Group, cells: Sweep) -> None:
@@ -258,17 +262,20 @@ def _reveal(study: Study, group: Group, cells: Sweep) -> None:
     records.write(records.joined(tables, records.SUMS), places.revealed(study, group), records.SUMS, origin)
 
 
-def _verified_sweep(study: Study, graph: Graph, group: Group) -> Sweep:
+def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
     """The cells of a group's sweep, whose networks and scores are those of the study as it is now.
+
+    ``reads`` is that of `softreg.files.altered`.
 
     Raises UserError where one is not; its path is then no longer marked as made.
     """
     from softreg.scoring.origin import current
 
     found = {}
+    graph.prepare(group[0]).demand(study)
     for path in sweep_paths(study, group):
         job = graph.train(path)
-        job.demand(study)
+        job.demand(study, reads)
         cells = _cells(study, path)
         origin = _origin(study, "sweep", path.model, cells)
         scores = path_folder(graph.results, path) / "val.parquet"
@@ -279,11 +286,11 @@ def _verified_sweep(study: Study, graph: Graph, group: Group) -> Sweep:
     return found
 
 
-def _verified_choice(study: Study, graph: Graph, group: Group) -> Sweep:
+def _verified_choice(study: Study, graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
     """As `_verified_sweep`, of which a group's λ̂ must have been chosen; else it is no longer marked as made."""
     job = graph.select(group)
     job.demand(study)
-    sweep = _verified_sweep(study, graph, group)
+    sweep = _verified_sweep(study, graph, group, reads)
     if job.told() != _digest_of(study, sweep):
         job.begin()
         job.demand(study)
@@ -308,14 +315,12 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
         selected = [group for group in graph.groups if graph.select(group).made()]
         return unfinished(gather(study, places.RESULTS, places.DATA, selected))
     try:
-        with _making(study, graph.gather, key) as needed:
-            if needed:
-                for job in (*map(graph.prepare, study.datasets), *map(graph.train, graph.sweep + graph.final)):
-                    job.demand(study)
-                for group in graph.groups:
-                    _verified_choice(study, graph, group)
-                    graph.reveal(group).demand(study)
+        with _making(study, graph.gather, key) as job:
+            if job:
+                _demand_all(study, graph)
+                job.begin()
                 gather(study, places.RESULTS, places.DATA)
+                job.end()
     except Mixed as mixed:
         for job in graph.jobs():
             if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):
@@ -324,17 +329,27 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
     return unfinished(places.results_folder(study) / "scores")
 
 
+def _demand_all(study: Study, graph: Graph) -> None:
+    """Raise UserError unless all that is gathered is what was made of the study as it is now."""
+    for dataset in study.datasets:
+        _demand_data(study, graph, dataset)
+    for path in graph.sweep + graph.final:
+        graph.train(path).demand(study)
+    for group in graph.groups:
+        _verified_choice(study, graph, group)
+        graph.reveal(group).demand(study)
+
+
 @contextmanager
-def _making(study: Study, job: Job, key: str) -> Iterator[bool]:
-    """Whether a short job is needed; if so, it is marked once it has succeeded, with what it took."""
+def _making(study: Study, job: Job, key: str) -> Iterator[Job | None]:
+    """A short job if it is needed, once no other process is at it; what it took is told once it has succeeded."""
     _check_key(study, key, [job])
-    if job.made():
-        yield False
-        return
-    job.begin()
-    with jobs.timed(study.name, job.command, job.name, job.key):
-        yield True
-    job.end()
+    with _open_ones([(None, job)]) as open_:
+        if not open_:
+            yield None
+            return
+        with jobs.timed(study.name, job.command, job.name, job.key):
+            yield job
 
 
 def _check_key(study: Study, key: str, expected: Sequence[Job]) -> None:

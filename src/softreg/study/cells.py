@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from softreg.errors import UserError
-from softreg.files import digest, read_json
+from softreg.files import altered, digest, seal, sealed
 from softreg.study.config import Study
 from softreg.study.keys import path_spec, training_code
 from softreg.study.lambdas import Trial
@@ -17,6 +17,8 @@ from softreg.study.matrix import Group, TrainingPath
 
 #: A status that training again with the same key would only repeat.
 SETTLED = frozenset({"finished", "diverged"})
+PARTS = ("weights.safetensors", "history.csv", "layers.csv")
+"""What a finished cell leaves beside its record."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,26 @@ class Cell:
         return float(self.trial.lambda_)
 
     def record(self) -> dict[str, Any] | None:
-        """The content of ``cell.json`` if it was made under this key, else None."""
-        try:
-            record: dict[str, Any] = read_json(self.folder / "cell.json")
-            return record if record["key"] == self.key else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            # Damaged is as good as missing: it is trained again.
-            return None
+        """The content of ``cell.json`` if it is what was written, under this key; else None: it is trained again."""
+        record = sealed(self.folder / "cell.json")
+        return record if record is not None and record.get("key") == self.key else None
 
-    def settled(self) -> bool:
-        """Whether the cell has ended in a way that stands: its weights, where it has any, are there."""
+    def settled(self, reads: Callable[[Path], bool] = lambda file: False) -> bool:
+        """Whether the cell has ended in a way that stands: its weights, where it has any, are those that were written.
+
+        ``reads`` is that of `softreg.files.altered`.
+        """
         record = self.record()
-        if record is None or record["status"] not in SETTLED:
-            return False
-        return record["status"] == "diverged" or (self.folder / "weights.safetensors").is_file()
+        return record is not None and record["status"] in SETTLED and not altered(self.folder / "cell.json", reads)
+
+    def files(self) -> list[Path]:
+        """What it has left: its record, and what the record lists."""
+        return [self.folder / name for name in ("cell.json", *(self.record() or {}).get("files", {}))]
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Leave the cell's record, once all that it speaks of is on disk."""
+        parts = [self.folder / name for name in PARTS] if record["status"] == "finished" else []
+        seal(self.folder / "cell.json", record, parts)
 
 
 def path_folder(results: Path, path: TrainingPath) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from collections.abc import Sequence
@@ -60,12 +61,11 @@ def save(
         "optimizer": optimizer.state_dict(),
         "others": list(others),
     }
+    content = io.BytesIO()
+    torch.save(state, content)
     with whole_file(file) as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:
-            # torch reports a full disk without its error number.
-            raise OSError(f"{file} cannot be written: {error}") from error
+        # torch's own writing reports a full disk without its error number.
+        temporary.write_bytes(content.getbuffer())
 
 
 def _intact(file: Path) -> bool:

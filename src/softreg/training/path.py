@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from softreg import penalties
 from softreg.errors import UserError
-from softreg.files import read_json, sha256_file, whole_file, write_json
+from softreg.files import read_json, sha256_file, whole_file
 from softreg.networks import probe
 from softreg.networks.cell_network import build_network, sized_by_strength
 from softreg.networks.layers import Layer
@@ -290,7 +290,7 @@ def _write_record(path: TrainingPath, cell: Cell, outcome: _Outcome, device: tor
         **outcome.facts,
         "provenance": provenance(device_name(device)),
     }
-    write_json(cell.folder / "cell.json", record)
+    cell.end(record)
 
 
 def _write_csv(file: Path, rows: list[dict[str, Any]]) -> None:
@@ -306,7 +306,8 @@ def save_weights(model: Segmenter, file: Path, last: Mapping[str, Tensor] | None
     Of an averaged network, ``last`` is the state after the last step, under names that begin with `LAST`.
     """
     with whole_file(file) as temporary:
-        save_file({**_state(model), **(last or {})}, temporary)
+        # Python's own writing tells of a full disk by its error number.
+        temporary.write_bytes(save({**_state(model), **(last or {})}))
 
 
 def _state(model: Segmenter, prefix: str = "") -> dict[str, Tensor]:

@@ -1,13 +1,19 @@
-"""Stopping when the scheduler asks: SIGTERM and SIGINT are noted, and obeyed at the next safe place, or at once."""
+"""Stopping when asked: SIGTERM, SIGINT and, where the terminal closes, SIGHUP are noted.
+
+They are obeyed at the next safe place, or at once.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interrupted(Exception):
@@ -22,7 +28,7 @@ class StopRequest:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Take over SIGTERM and SIGINT meanwhile."""
+        """Take over these signals meanwhile."""
         with _handled_by(self._note):
             yield
 
@@ -33,6 +39,15 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
+        if number == signal.SIGHUP:
+            _leave_terminal()
+
+
+def _leave_terminal() -> None:
+    """Write nowhere from now on what would go to the terminal: it is closed, and writing to it fails."""
+    for stream in (sys.stdout.fileno(), sys.stderr.fileno()):
+        if stat.S_ISCHR(os.fstat(stream).st_mode):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 @contextmanager
@@ -48,7 +63,9 @@ def stopping_at_once(text: str) -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    # What `nohup` has started goes on when the terminal closes.
+    taken = [one for one in _SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield
     finally:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Where prepared data sets lie, relative to the working folder.
 PREPARED = Path("data/prepared")
+ARRAYS = tuple(f"{part}/{name}.npy" for part in ("train", "val", "test") for name in ("images", "masks"))
+"""The arrays of one, by their paths in its folder."""
 
 
 def kinds() -> list[str]:
