@@ -24,7 +24,7 @@ from PIL import Image
 from softreg import __version__
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
-from softreg.files import read_json, write_json, write_text
+from softreg.files import altered, read_json, write_json, write_text
 from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.scoring.race import lambdas_of
@@ -233,8 +233,8 @@ def _note_look(root: Path, scores: Path, seeds: int, partial: bool) -> None:
     """Add to the record of looks, which is kept beside the scores and goes with them."""
     kept = root / "looks.json"
     made = looks.with_one(looks.noted(kept, root / "scores" / "looks.json"), seeds, partial)
-    for file in (kept, scores / "looks.json"):
-        write_json(file, made)
+    looks.keep(kept, made)
+    write_json(scores / "looks.json", made)
 
 
 def _finals(paths: list[_Path]) -> int:
@@ -272,10 +272,16 @@ def _paths(study: Study, root: Path, prepared: dict[str, Path], selection: pd.Da
         cells = make_cells(study, path, lambdas, root, content[path.dataset])
         lr = rates.get(path.group) or next(iter(rates_of(study.penalties[path.penalty])), "")
         place = folds.place_of(study.datasets, path.dataset)
-        found = _Path(path, place, [(cell, cell.record()) for cell in cells], "" if "" in lambdas else lr)
+        found = _Path(path, place, [(cell, _ended(cell)) for cell in cells], "" if "" in lambdas else lr)
         if matrix.is_race(vars(study)) and path.phase == "sweep" and _is_scored(study, root, found):
             scored.add(path)
         yield found
+
+
+def _ended(cell: Cell) -> Facts | None:
+    """What is told of a cell if what is gathered of it, all but its weights, is as it was written."""
+    bad = altered(cell.folder / "cell.json", lambda file: file.suffix == ".csv")
+    return cell.record() if all(file.suffix == ".safetensors" for file in bad) else None
 
 
 def _is_scored(study: Study, root: Path, each: _Path) -> bool:

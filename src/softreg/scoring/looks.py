@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from softreg.files import read_json
+from softreg.files import Damaged, read_json, seal, sealed
 
 SIZE = 0.05
 """Of all looks together."""
@@ -62,9 +62,26 @@ def noted(*files: Path) -> list[Look]:
     """The looks in ``files``, those that there are; of one number of seeds the first."""
     found: dict[int, Look] = {}
     for file in files:
-        for look in read_json(file) if file.is_file() else []:
+        for look in _held(file) if file.is_file() else []:
             found.setdefault(look["seeds"], look)
     return list(found.values())
+
+
+def keep(file: Path, made: Sequence[Look]) -> None:
+    """Write a study's own record of looks, held to a digest."""
+    seal(file, {"looks": made}, [])
+
+
+def _held(file: Path) -> list[Look]:
+    """The looks in a study's own record, or in one that goes with scores, which is a list."""
+    value = read_json(file)
+    if isinstance(value, list):
+        return value
+    told = sealed(file)
+    if told is None:
+        raise Damaged(f"{file} is damaged; delete it and run the same again: the looks that lie with the scores stay")
+    looks: list[Look] = told["looks"]
+    return looks
 
 
 def with_one(before: Sequence[Look], seeds: int, partial: bool) -> list[Look]:
