@@ -99,7 +99,7 @@ def test_what_is_no_seal_is_none(tmp_path, text):
 
 def test_damaged_json_is_told_in_a_sentence(tmp_path):
     (tmp_path / "bad.json").write_bytes(b"\xff{")
-    with pytest.raises(UserError, match=r"bad\.json is damaged .* delete it"):
+    with pytest.raises(UserError, match=r"bad\.json is damaged: .* delete it"):
         read_json(tmp_path / "bad.json")
 
 

@@ -126,11 +126,23 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file. Raises Damaged where it holds none."""
-    try:
+    with reading(path, "JSON"):
         return json.loads(path.read_bytes())
-    except ValueError as error:
+
+
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Raise Damaged where ``path`` does not hold ``what``, whatever error a reader of that form meets."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
+        # Those with a number are the disk's or the folder's.
+        if isinstance(error, Damaged) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise Damaged(
-            f"{path} is damaged ({error}); delete it and run the same again, or fetch it again from where it is kept"
+            f"{path} is damaged: it does not hold {what} ({reason}); delete it and run the same again, or fetch it "
+            "again from where it is kept"
         ) from error
 
 

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from synthetic import score_rows
 
 from softreg.errors import UserError
-from softreg.scoring import metrics, records
+from softreg.scoring import metrics, records, select
 from softreg.study.matrix import TrainingPath
 
 
@@ -82,7 +82,7 @@ def test_without_fold_among_the_keys_counts_of_folds_are_summed():
 
 def test_a_file_without_records_is_named(tmp_path):
     (tmp_path / "val.parquet").write_text("nothing of the kind")
-    with pytest.raises(UserError, match=r"val\.parquet: does not hold score records"):
+    with pytest.raises(UserError, match=r"val\.parquet is damaged: it does not hold score records"):
         records.read([tmp_path / "val.parquet"])
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(rows().drop_columns(["fn"]), tmp_path / "val.parquet")
-    with pytest.raises(UserError, match=r"val\.parquet: does not hold score records .*fn"):
+    with pytest.raises(UserError, match=r"val\.parquet is damaged: it does not hold score records .*fn"):
         records.read([tmp_path / "val.parquet"])
 
 
@@ -105,3 +105,14 @@ def test_sums_are_those_of_the_records(tmp_path):
     for name in ("miou", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll", "images", "seed", "lambda"):
         assert found[name] == expected[name], name
     assert "miou_per_image" not in found
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("read", [lambda file: records.read([file]), select.read_selection])
+def test_a_part_of_a_file_is_told_in_a_sentence(tmp_path, share, read):
+    records.write(rows(), tmp_path / "val.parquet")
+    content = (tmp_path / "val.parquet").read_bytes()
+    (tmp_path / "val.parquet").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=r"val\.parquet is damaged: .*; delete it and run the same again"):
+        read(tmp_path / "val.parquet")
+    assert records.origin(tmp_path / "val.parquet") == {}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from softreg.errors import UserError
-from softreg.files import read_json
+from softreg.files import read_json, reading
 from softreg.paper import folded
 from softreg.paper.looks import Looks
 from softreg.scoring import metrics, records, select
@@ -139,7 +139,9 @@ class Scores:
         return folded.choice(selection) if self.folds else selection
 
     def _parquet(self, name: str) -> pd.DataFrame:
-        frame: pd.DataFrame = pq.read_table(self.folder / f"{name}.parquet").to_pandas()
+        file = self.folder / f"{name}.parquet"
+        with reading(file, "what was gathered"):
+            frame: pd.DataFrame = pq.read_table(file).to_pandas()
         return self._shown(frame) if "penalty" in frame else frame
 
     @cached_property
@@ -196,7 +198,9 @@ class Scores:
     @cached_property
     def timings(self) -> pd.DataFrame:
         """Measured seconds and images a second of each finished cell."""
-        return self._shown(pd.read_csv(self.folder / "timings.csv", dtype={"lambda": str}, keep_default_na=False))
+        file = self.folder / "timings.csv"
+        with reading(file, "timings"):
+            return self._shown(pd.read_csv(file, dtype={"lambda": str}, keep_default_na=False))
 
     def finished(self, phase: str) -> pd.DataFrame:
         """The rows of `cells` of one phase whose training finished."""
@@ -355,7 +359,9 @@ class Scores:
     @cached_property
     def examples(self) -> pa.Table:
         """The example images and their truth, as PNG; columns of `softreg.scoring.gather.EXAMPLES`."""
-        return pq.read_table(self.folder / "examples.parquet")
+        file = self.folder / "examples.parquet"
+        with reading(file, "example images"):
+            return pq.read_table(file)
 
     def predictions(self) -> pd.DataFrame:
         """The stored predictions of the final cells: records.CELL, image, prediction (PNG)."""

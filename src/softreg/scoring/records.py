@@ -18,8 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from softreg.errors import UserError
-from softreg.files import whole_file
+from softreg.files import reading, whole_file
 from softreg.scoring import metrics
 
 if TYPE_CHECKING:
@@ -124,10 +123,10 @@ def origin(path: Path) -> dict[str, Any]:
     """
     try:
         told = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        made_from: dict[str, Any] = json.loads(told.get(_ORIGIN, b"{}"))
+        return made_from
+    except (OSError, ValueError):
         return {}
-    made_from: dict[str, Any] = json.loads(told.get(_ORIGIN, b"{}"))
-    return made_from
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -211,12 +210,8 @@ def total(table: pa.Table) -> dict[str, list[int] | list[float] | int | float]:
 
 
 def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
-    try:
+    with reading(path, "score records"):
         return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise UserError(
-            f"{path}: does not hold score records ({error}); delete it and run `snakemake` again."
-        ) from error
 
 
 def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from softreg.errors import UserError
-from softreg.files import write_text
+from softreg.files import reading, write_text
 from softreg.scoring import records, stats
 from softreg.study import matrix
 from softreg.study.cells import choice_file
@@ -69,7 +69,8 @@ def folds_of(selection: dict[str, object]) -> int:
 def read_selection(path: Path) -> pd.DataFrame:
     """A ``selection.csv``, λ as strings, an empty λ where none could be chosen."""
     text = {**dict.fromkeys(GROUP, str), "lambda": str, "lr": str}
-    frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
+    with reading(path, "a selection"):
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
     # Earlier versions chose no learning rate.
     return frame if "lr" in frame else frame.assign(lr="")
 
