@@ -257,6 +257,19 @@ def test_damage_that_no_time_tells_of_is_found_where_the_file_is_read(tmp_path):
         stages.select(study, group)
 
 
+@pytest.mark.parametrize("name", ["val.parquet", "sums.parquet"])
+def test_a_file_of_scores_that_is_gone_is_made_again_and_the_others_are_what_they_were(tmp_path, name):
+    study = prepared_study(tmp_path)
+    choose_by_hand(study, sweep_path().group, "1e-2")
+    final = TrainingPath("final", *sweep_path().group, 100, None)
+    stages.train(study, final)
+    files = [Path(path_folder(places.results_folder(study), final), each) for each in places.RECORDS["final"]]
+    whole = [file.read_bytes() for file in files]
+    path_folder(places.results_folder(study), final).joinpath(name).unlink()
+    stages.train(study, final)
+    assert [file.read_bytes() for file in files] == whole
+
+
 def flip(file: Path) -> None:
     """Change one bit in the middle of a file."""
     content = bytearray(file.read_bytes())

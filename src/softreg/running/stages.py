@@ -182,7 +182,7 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
 def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
     """Write the score records of a path's finished cells; those of networks that have not changed are kept."""
     from softreg.scoring import records
-    from softreg.scoring.origin import current, still_current
+    from softreg.scoring.origin import current, held_by_all, name_of, networks_of
 
     origin = _origin(study, path.phase, path.model, cells)
     folder = path_folder(places.results_folder(study), path)
@@ -191,9 +191,9 @@ def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
     }
     if all(current(file, origin) for file in files):
         return
-    kept = [still_current(file, origin, schema) for file, schema in files.items()]
-    scored = set.intersection(*(set(table["lambda"].to_pylist()) for table in kept))
-    waiting = [cell for cell in _finished(cells) if cell.lambda_ not in scored]
+    kept = held_by_all(files, origin)
+    scored = set(networks_of(kept[0]))
+    waiting = [cell for cell in _finished(cells) if name_of(cell) not in scored]
     new = _scored(study, path, waiting) if waiting else [schema.empty_table() for schema in files.values()]
     for (file, schema), old, added in zip(files.items(), kept, new, strict=True):
         records.write(records.joined([old, added], schema), file, schema, origin)
@@ -320,7 +320,7 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
                 _demand_all(study, graph)
                 job.begin()
                 gather(study, places.RESULTS, places.DATA)
-                job.end()
+                job.end(also=[graph.results / "selection.csv"])
     except Mixed as mixed:
         for job in graph.jobs():
             if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):

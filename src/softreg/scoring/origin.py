@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ def still_current(file: Path, wanted: Origin, schema: pa.Schema = records.SCHEMA
     kept = {name for name, network in told["networks"].items() if wanted["networks"].get(name) == network}
     table = records.read([file], schema=schema)
     return table.filter(pa.array([name in kept for name in networks_of(table)], pa.bool_()))
+
+
+def held_by_all(files: Mapping[Path, pa.Schema], wanted: Origin) -> list[pa.Table]:
+    """The rows in each file of those networks that all of them hold as `still_current` does."""
+    tables = [still_current(file, wanted, schema) for file, schema in files.items()]
+    names = [list(networks_of(table)) for table in tables]
+    common = set.intersection(*map(set, names))
+    masks = [pa.array([name in common for name in mine], pa.bool_()) for mine in names]
+    return [table.filter(mask) for table, mask in zip(tables, masks, strict=True)]
 
 
 def networks_of(table: pa.Table) -> Iterable[str]:
