@@ -1,8 +1,9 @@
 """What do digests cost? The share of a study's run that is spent on them, and of a status over 10,000 cells.
 
-The run is of generated scenes on the CPU, all stages but the paper in one process; timed are SHA-256 of files and all
-looks at whether files are as they were made. The status is of a finished study whose files are small, as its time does
-not depend on their sizes; "existence" asks only whether they are there.
+The run is of generated scenes on the CPU, all stages but the paper in one process. Timed are SHA-256 of files, and all
+looks at whether files are as they were made; the share is of their sum, which counts what looks read twice. The status
+is of a finished sweep whose files are small, as its time does not depend on their sizes; "by existence" asks only
+whether the marks are there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from softreg.running import graph as graphs
 from softreg.running import places, stages
 from softreg.running.graph import Graph
 from softreg.running.status import status
-from softreg.study.cells import make_cells
+from softreg.study.cells import PARTS, make_cells
 from softreg.study.config import load_study
 
 TURNS = sized(3, 1)
@@ -90,8 +91,9 @@ def fill(made: Graph) -> int:
         lambdas = study.penalties[path.penalty]["lambda"]
         cells = make_cells(study, path, lambdas, made.results, "of nothing")
         for cell in cells:
-            for name in ("weights.safetensors", "history.csv", "layers.csv"):
-                write_text(cell.folder / name, name)
+            cell.folder.mkdir(parents=True)
+            for name in PARTS:
+                cell.folder.joinpath(name).write_text(name)
             cell.end(
                 {"key": cell.key, "status": "finished", "reason": "", "seconds": 1.0, "provenance": {"device": ""}}
             )

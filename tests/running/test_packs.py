@@ -167,6 +167,26 @@ def test_a_folder_that_is_gone_comes_back(first):
     assert content(first) == before
 
 
+@pytest.mark.parametrize("name", ["lambda-1e-4/weights.safetensors", "val.parquet", "path.json"])
+def test_a_damaged_file_comes_back(first, name):
+    packs.pack(first)
+    before = content(first)
+    file = folder_of(first, L1) / name
+    file.write_text(file.read_text().replace("f", "g"))
+    assert packs.unpack(first) == 1
+    assert content(first) == before
+
+
+def test_a_damaged_pack_is_packed_again(first):
+    packs.pack(first)
+    file = first.results / f"packs/train/sweep/{L1.name}.zip"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"first", b"fjrst", 1))
+    first.pack.begin()
+    packs.pack(first)
+    assert file.read_bytes() == whole
+
+
 def test_what_others_led_to_is_not_taken_for_made(first):
     """After an edit that was taken back: λ̂ is selected again, whatever lies there."""
     packs.pack(first)
