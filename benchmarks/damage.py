@@ -5,7 +5,8 @@ finished study has, in five ways, and then all stages once more, three times at 
 the damage. Unseen: no time does, as when a disk fails, and what follows from the file is made again.
 
 "same" ended with the weights and scores of an undisturbed study; "unread" with its scores, and damaged weights that
-nothing has read; "told" with one sentence that repeats; "wrong" with other scores and no word. Stages are run in forked processes.
+nothing has read; "told" with one sentence that repeats; "wrong" with other scores and no word. Stages are run in forked
+processes.
 """
 
 from __future__ import annotations

@@ -303,7 +303,7 @@ def test_cells_that_did_not_finish_have_no_records(tmp_path):
     stages.train(study, sweep_path())
     file = cell_folder(study, sweep_path(), "1e-4") / "cell.json"
     seal(file, sealed(file) | {"status": "diverged", "weights_sha256": None}, [])
-    Graph(study).train(sweep_path()).begin()
+    Graph(study).train(sweep_path()).mark.unlink()
     stages.train(study, sweep_path())
     table = records.read([file.parents[1] / "val.parquet"])
     assert set(table["lambda"].to_pylist()) == {"1e-2"}

@@ -69,17 +69,19 @@ class Job:
     def begin(self) -> None:
         """Take away every mark, before anything is changed, and what a killed job has left half-written.
 
-        Records that would be gone on from go too, unless a mark says that they are what was written.
+        What the marks say is damaged goes too, and so do records that would be gone on from, unless they are whole.
         """
         marks = [mark for mark in self.mark.parent.glob(f"{glob.escape(self._start)}*") if mark.is_file()]
+        held: set[Path] = set()
+        stale = {*marks, *self.mark.parent.glob(f".{glob.escape(self._start)}*.tmp")}
+        for mark in marks:
+            bad = altered(mark, is_small, job=self._title)
+            stale.update(bad)
+            held.update({*_listed(mark)} - {*bad} if mark not in bad else ())
         if self.command in ("train", "reveal"):
-            held = [
-                {mark.parent / name for name in told.get("files", {})} - {*altered(mark, is_small)}
-                for mark in marks
-                if (told := sealed(mark))
-            ]
-            marks += [place for place in self.makes if not any(place in files for files in held)]
-        for file in [*marks, *self.mark.parent.glob(f".{glob.escape(self._start)}*.tmp")]:
+            stale.update({*self.makes} - held)
+        # A mark last: until then, what it lists is known.
+        for file in sorted(stale, key=lambda file: file in marks):
             file.unlink(missing_ok=True)
 
     def end(self, told: str = "", also: Iterable[Path] = ()) -> None:
@@ -96,7 +98,7 @@ class Job:
 
     def listed(self) -> list[Path]:
         """All that the mark lists."""
-        return [self.mark.parent / name for name in (sealed(self.mark) or {}).get("files", {})]
+        return _listed(self.mark)
 
     def demand(self, study: Study, reads: Callable[[Path], bool] = lambda file: is_small(file)) -> None:
         """Raise UserError where what the job makes is missing, or not what it made under its key.
@@ -129,6 +131,10 @@ class Job:
     def alone(self) -> AbstractContextManager[None]:
         """Hold off other processes that do this job; see `softreg.files.alone`."""
         return alone(Path(self.stem.rstrip("/.")))
+
+
+def _listed(mark: Path) -> list[Path]:
+    return [mark.parent / name for name in (sealed(mark) or {}).get("files", {})]
 
 
 def is_small(file: Path) -> bool:

@@ -326,6 +326,7 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
             if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):
                 job.begin()
         raise
+    graph.gather.demand(study)
     return unfinished(places.results_folder(study) / "scores")
 
 
