@@ -5,6 +5,8 @@ import os
 import pty
 import random
 import signal
+import sys
+import termios
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import torch
 from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
 
-from softreg import cli, networks
+from softreg import networks
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
 from softreg.files import read_json, sha256_file, write_json
@@ -380,10 +382,13 @@ def test_a_terminal_that_is_closed_stops_it_at_a_checkpoint(tmp_path):
     stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
     process, terminal = pty.fork()
     if not process:
-        os._exit(cli.main(["train", "stopped.yaml", "sweep", sweep_path().name]))
-    # Until it trains: the bar counts epochs.
-    while b"epoch" not in os.read(terminal, 1000):
-        pass
+        command = ["-m", "softreg.cli", "train", "stopped.yaml", "sweep", sweep_path().name]
+        os.execv(sys.executable, [sys.executable, *command])
+    termios.tcsetwinsize(terminal, (24, 200))
+    said = b""
+    # Until it trains: the bar tells of the first epoch.
+    while b"epoch 1/15" not in said:
+        said += os.read(terminal, 1000)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 143
     assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
