@@ -115,12 +115,15 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
     graph = Graph(study)
     wanted = [(path, graph.train(path)) for path in paths]
     _check_key(study, key, [job for _, job in wanted])
-    with _open_ones(wanted) as open_:
-        if not open_:
-            return
+
+    def check() -> None:
         _demand_data(study, graph, paths[0].dataset)
         if paths[0].phase == "final":
             graph.select(paths[0].group).demand(study)
+
+    with _open_ones(wanted, check) as open_:
+        if not open_:
+            return
         with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
             for path, job in wanted:
                 # Others too, where a seed before it in a race has just been trained anew.
@@ -129,14 +132,18 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
 
 
 @contextmanager
-def _open_ones(wanted: Sequence[tuple[Work, Job]]) -> Iterator[list[tuple[Work, Job]]]:
+def _open_ones(
+    wanted: Sequence[tuple[Work, Job]], check: Callable[[], object] = lambda: None
+) -> Iterator[list[tuple[Work, Job]]]:
     """Those that are not made yet, once no other process is at any of ``wanted``; none comes to them meanwhile.
 
+    If there are any, ``check`` is called before anything is written; it raises what stands against doing them.
     All before the first GPU is waited for: who has a GPU waits for no other process.
     """
     if all(job.made() for _, job in wanted):
         yield []
         return
+    check()
     with ExitStack() as held:
         for job in sorted({job for _, job in wanted}, key=lambda job: job.stem):
             held.enter_context(job.alone())
@@ -210,7 +217,7 @@ def _scored(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> list[pa.
 def select(study: Study, group: Group, key: str = "") -> None:
     """Choose λ̂ of one group from the validation scores of its sweep."""
     graph = Graph(study)
-    with _making(study, graph.select(group), key) as job:
+    with _making(study, graph.select(group), key, lambda: _verified_sweep(study, graph, group)) as job:
         if job:
             from softreg.scoring.select import select_group
 
@@ -231,12 +238,15 @@ def reveal(study: Study, *groups: Group, key: str = "") -> None:
     _check_key(study, key, [job for _, job in wanted])
     for group in groups:
         graph.select(group).demand(study)
-    with _open_ones(wanted) as open_:
+
+    def check() -> None:
+        for dataset in dict.fromkeys(group[0] for group in groups):
+            _demand_data(study, graph, dataset)
+
+    with _open_ones(wanted, check) as open_:
         if not open_:
             return
         with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
-            for dataset in dict.fromkeys(group[0] for group, _ in open_):
-                _demand_data(study, graph, dataset)
             for group, job in open_:
                 cells = _verified_choice(study, graph, group, lambda file: True)
                 job.begin()
@@ -272,10 +282,10 @@ def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[P
     from softreg.scoring.origin import current
 
     found = {}
-    graph.prepare(group[0]).demand(study)
     for path in sweep_paths(study, group):
         job = graph.train(path)
         job.demand(study, reads)
+        graph.prepare(path.dataset).demand(study)
         cells = _cells(study, path)
         origin = _origin(study, "sweep", path.model, cells)
         scores = path_folder(graph.results, path) / "val.parquet"
@@ -315,12 +325,11 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
         selected = [group for group in graph.groups if graph.select(group).made()]
         return unfinished(gather(study, places.RESULTS, places.DATA, selected))
     try:
-        with _making(study, graph.gather, key) as job:
+        with _making(study, graph.gather, key, lambda: _demand_all(study, graph)) as job:
             if job:
-                _demand_all(study, graph)
                 job.begin()
                 gather(study, places.RESULTS, places.DATA)
-                job.end(also=[graph.results / "selection.csv"])
+                job.end()
     except Mixed as mixed:
         for job in graph.jobs():
             if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):
@@ -342,10 +351,10 @@ def _demand_all(study: Study, graph: Graph) -> None:
 
 
 @contextmanager
-def _making(study: Study, job: Job, key: str) -> Iterator[Job | None]:
+def _making(study: Study, job: Job, key: str, check: Callable[[], object] = lambda: None) -> Iterator[Job | None]:
     """A short job if it is needed, once no other process is at it; what it took is told once it has succeeded."""
     _check_key(study, key, [job])
-    with _open_ones([(None, job)]) as open_:
+    with _open_ones([(None, job)], check) as open_:
         if not open_:
             yield None
             return
