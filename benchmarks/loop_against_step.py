@@ -53,7 +53,7 @@ def make_study(steps: int, side: int, gpu: int) -> Study:
         datasets={"shapes": {"images": images * 2, "size": [side, side], "split": {"val": 0.25, "test": 0.25}}},
         models=MODELS,
         penalties={"l1": {"lambda": [1e-5]}},
-        training={"batch_size": BATCH, "lr": 0.01, "checkpoint_seconds": 1e9},
+        training={"batch_size": BATCH, "lr": 0.01, "checkpoint_seconds": 1e6},
         seeds={"tuning": [0], "evaluation": [100]},
         resources={"threads": 1, "gpu": gpu},
     )

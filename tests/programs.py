@@ -154,6 +154,8 @@ def _begin(folder: str, command: Sequence[str], environment: dict[str, str], fil
 
 def _run(folder: str, command: Sequence[str], environment: dict[str, str], streams: Sequence[int]) -> None:
     """The program, with ``streams`` for its standard ones."""
+    # This process was forked from a daemon, which may have no children; a program may.
+    multiprocessing.current_process()._config["daemon"] = False
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

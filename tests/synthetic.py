@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from softreg.data.datasets import prepared_folder
-from softreg.files import write_json, write_text
+from softreg.files import seal, write_json, write_text
 from softreg.scoring import gather, records
 from softreg.scoring.origin import origin_of
 from softreg.scoring.race import lambdas_of
@@ -190,7 +190,7 @@ def make_path(
         value = cell.lambda_
         status = statuses.get((path.penalty, value, path.seed), "finished")
         finished += [value] * (status == "finished")
-        write_json(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status) | {"key": cell.key})
+        seal(folder / f"lambda-{value}" / "cell.json", cell_facts(path, value, status) | {"key": cell.key}, [])
         write_text(folder / f"lambda-{value}" / "history.csv", HISTORY)
         write_text(folder / f"lambda-{value}" / "layers.csv", layer_rows(path, value))
     origin = _origin(study, path, cells)

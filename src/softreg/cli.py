@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"softreg: {error}", file=sys.stderr)
         if refusal:
-            write_text(refusal, str(error))
+            # It saves retries, and no more.
+            with suppress(OSError):
+                write_text(refusal, str(error))
         return 2
     except Interrupted as interrupted:
         text = str(interrupted) or "stopped by a signal; the checkpoint is written, run it again to go on"

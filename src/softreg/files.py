@@ -5,12 +5,14 @@ Imports the standard library only.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import glob
 import hashlib
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,8 +31,8 @@ class Damaged(UserError, ValueError):
 def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success it replaces ``path``, synced to disk if ``sync``.
 
-    A reader sees the old file or the new one, never a part; on an error nothing is left behind, and what a killed
-    writer has left goes.
+    A reader sees the old file or the new one, never a part. On an error nothing is left behind, and temporary files of
+    writers that were killed are removed.
     """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,18 +97,26 @@ def alone(place: Path) -> Iterator[None]:
 def _lock(file: Path, place: Path) -> int:
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        _wait(handle, place)
+        # Unless its last holder has taken it away meanwhile, of which NFS tells as it likes.
+        try:
+            if os.path.samestat(os.fstat(handle), file.stat()):
+                return handle
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+        os.close(handle)
+
+
+def _wait(handle: int, place: Path) -> None:
+    try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"{place}: waiting for another process that makes it")
+            _say(f"{place}: another process is making this; waiting for it to finish")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            _say(f"{place}: made without a lock ({error.strerror}); let no other process make it now")
-        # Unless its last holder has taken it away meanwhile.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), file.stat()):
-                return handle
-        os.close(handle)
+    except OSError as error:
+        _say(f"{place}: made without a lock ({error.strerror}); let no other process make it now")
 
 
 def _say(text: str) -> None:
@@ -157,15 +167,11 @@ def seal(path: Path, value: Mapping[str, Any], files: Iterable[Path]) -> None:
 
 
 def sealed(path: Path) -> dict[str, Any] | None:
-    """What `seal` has written to ``path``; None where it is no longer that, or not there.
-
-    A JSON object without a digest is taken as it is.
-    """
+    """What `seal` has written to ``path``; None where it is no longer that, or not there."""
     try:
         value: dict[str, Any] = read_json(path)
-        told = value.pop("sha256", None)
-        return value if told in (None, digest(value)) else None
-    except (OSError, ValueError, AttributeError, TypeError):
+        return value if value.pop("sha256") == digest(value) and isinstance(value["files"], dict) else None
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return None
 
 
@@ -176,25 +182,34 @@ def altered(path: Path, reads: Callable[[Path], bool] = lambda file: False, **to
     did: by the time of the inode, which tells of writing, renaming and copying, and which nobody can set. So what is
     found to be right is read once, and ``path`` then counts as younger.
     """
-    value = sealed(path)
-    if value is None or any(value.get(name) != wanted for name, wanted in told.items()):
+    since, value = _changed(path), sealed(path)
+    if not since or value is None or any(value.get(name) != wanted for name, wanted in told.items()):
         return [path]
-    since = path.stat().st_ctime_ns
-    bad, younger = [], False
-    for name, (size, content) in value.get("files", {}).items():
+    bad, younger = [], {}
+    for name, (size, content) in value["files"].items():
         file = path.parent / name
-        try:
-            state = file.stat()
-            changed = state.st_ctime_ns >= since
-            if state.st_size != size or ((changed or reads(file)) and sha256_file(file) != content):
-                bad.append(file)
-            younger |= changed
-        except (FileNotFoundError, NotADirectoryError):
+        changed = _changed(file)
+        right = bool(changed) and file.stat().st_size == size
+        if right and (changed >= since or reads(file)):
+            right = sha256_file(file) == content
+        if not right:
             bad.append(file)
-    if younger and not bad:
+        elif changed >= since:
+            younger[file] = changed
+    # What has changed while it was read will be read again.
+    if younger and not bad and all(_changed(file) == then for file, then in younger.items()):
         with suppress(OSError):
             os.utime(path)
     return bad
+
+
+def _changed(file: Path) -> int:
+    """When a regular file was last changed, written or moved, nanoseconds; 0 where there is none."""
+    try:
+        state = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    return state.st_ctime_ns if stat.S_ISREG(state.st_mode) else 0
 
 
 def sha256_file(path: Path) -> str:

@@ -527,7 +527,7 @@ def test_two_processes_fetch_once(server: Loopback, archive: Archive, target: Pa
         assert " % of " in first.stderr.readline()
         with start() as second:
             assert second.stderr is not None
-            assert "waiting for another process" in second.stderr.readline()
+            assert "another process is making this" in second.stderr.readline()
             server.files["v1.zip"].hold_after = None
             server.released.set()
             assert [process.communicate(timeout=60)[0].strip() for process in (first, second)] == [

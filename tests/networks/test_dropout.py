@@ -28,6 +28,12 @@ def test_units_are_dropped_independently_of_their_neighbours():
         assert abs((kept[distance:] * kept[:-distance]).mean()) < 5 * 0.25 / 400_000**0.5
 
 
+def test_in_16_bits_only_the_product_is_rounded():
+    torch.manual_seed(0)
+    found = Dropout(0.1)(torch.full((1000,), 0.7, dtype=torch.bfloat16))
+    assert set(found.tolist()) == {0.0, float((torch.tensor(0.7, dtype=torch.bfloat16).double() / 0.9).bfloat16())}
+
+
 def test_evaluation_and_a_share_of_zero_leave_units_as_they_are():
     units = torch.randn(3, 5)
     assert Dropout(0.0)(units) is units

@@ -22,6 +22,7 @@ from softreg.data import datasets, prepare
 from softreg.data.base import Dataset
 from softreg.errors import UserError
 from softreg.files import read_json
+from softreg.networks.cell_network import build_network
 from softreg.own.classes import classes_of, create, describe, entry_schema, load
 from softreg.own.sources import is_own, slug
 from softreg.penalties.base import Penalty
@@ -30,6 +31,7 @@ from softreg.running.graph import Graph
 from softreg.study.config import load_study
 from softreg.study.fingerprint import code_fingerprint, module_of
 from softreg.study.keys import scoring_key, training_code
+from softreg.study.matrix import TrainingPath
 from softreg.study.schema import filled, study_schema
 
 RIDGE = '''"""A ridge."""
@@ -423,6 +425,15 @@ def test_a_file_is_imported_once_for_all_entries_of_a_study():
     assert [penalties.make(study.penalties[name]).gamma for name in own] == [2.0, 4.0]
     assert networks.build(study.models["net"], classes=2).stride == 4
     assert Path("imports").read_text() == "imported\n"
+
+
+def test_weights_that_are_a_slice_of_others_are_trained_as_weights_of_their_own():
+    sliced = "        self.weight = nn.Parameter(torch.ones(6, 4)[:, :3])\n"
+    write("import torch\n" + NET.replace("super().__init__()\n", "super().__init__()\n" + sliced, 1))
+    study = load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}}))
+    network = build_network(study, TrainingPath("sweep", "shapes", "net", "none", 0), 2, 0.0)
+    assert network.network.weight.shape == (6, 3)
+    assert network.network.weight.is_contiguous()
 
 
 def test_modules_beside_the_file_can_be_imported_and_nothing_is_left_there():

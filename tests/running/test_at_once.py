@@ -26,7 +26,7 @@ def at_once(place: Path, *commands: list[str]) -> list[str]:
             for command, file in zip(commands, files, strict=True)
         ]
         until = time.monotonic() + 60
-        while not all(file.exists() and "waiting for another process" in file.read_text() for file in files):
+        while not all(file.exists() and "another process is making this" in file.read_text() for file in files):
             assert time.monotonic() < until
             time.sleep(0.01)
     for process in running:

@@ -14,7 +14,7 @@ import pytest
 from leases import DEADLINE, Log, until
 from projects import cell_folder, choose_by_hand, prepared_study, sweep_path
 
-from softreg.files import read_json, write_json, write_text
+from softreg.files import read_json, seal, write_json, write_text
 from softreg.running import gpu, places
 from softreg.running.graph import Graph
 from softreg.scoring import records
@@ -161,7 +161,7 @@ def ended(study, status):
     cells = make_cells(study, sweep_path(), ["1e-4", "1e-2"], places.results_folder(study), content)
     for cell in cells:
         record = {"status": status, "reason": "", "key": cell.key, "weights_sha256": None}
-        write_json(cell.folder / "cell.json", record)
+        seal(cell.folder / "cell.json", record, [])
         write_text(cell.folder / "weights.safetensors", "never loaded")
     return cells
 

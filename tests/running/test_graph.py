@@ -29,3 +29,64 @@ def test_what_a_killed_job_has_left_half_written_goes_and_its_neighbours_stay(co
     mine.begin()
     assert not left.exists()
     assert [file for file in kept if not file.exists()] == []
+
+
+@pytest.fixture
+def graph(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Graph(load_study(write_study(tmp_path)))
+
+
+def made(job, *also):
+    """A job that counts as done, its files empty, with ``also`` in its mark."""
+    for place in job.makes:
+        file = place if place.suffix else place / "file"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    job.end(also=also)
+    return job
+
+
+@pytest.mark.parametrize("void", [False, True])
+@pytest.mark.parametrize("command", ["train", "gather", "paper"])
+def test_a_job_takes_away_no_file_but_its_own_whatever_a_mark_lists(graph, command, void):
+    mine = Path("precious.txt")
+    mine.write_text("mine")
+    job = made(next(job for job in graph.jobs() if job.command == command), mine.resolve())
+    mine.write_text("mine, changed")
+    if void:
+        job.void()
+    job.begin()
+    assert mine.read_text() == "mine, changed"
+    assert not job.made()
+
+
+def test_looking_for_damage_takes_away_marks_alone(graph):
+    job = made(graph.paper)
+    report = next(file for file in job.makes if file.suffix == ".html")
+    report.write_text("with a remark")
+    graph.drop_void_marks()
+    assert not job.mark.exists()
+    assert report.read_text() == "with a remark"
+
+
+@pytest.mark.parametrize("void", [False, True])
+def test_what_a_mark_says_is_damaged_is_not_gone_on_from(graph, void):
+    job = made(graph.gather)
+    damaged, *others = job.makes
+    damaged.write_text("other")
+    if void:
+        job.void()
+    job.begin()
+    assert not damaged.exists()
+    assert all(file.exists() for file in others)
+
+
+@pytest.mark.parametrize("gathered", [True, False])
+def test_what_is_trained_again_outdates_the_paper_also_where_its_scores_are_gone(graph, gathered):
+    made(graph.paper)
+    if gathered:
+        made(graph.gather)
+    graph.outdate(graph.final[0])
+    assert not graph.paper.mark.exists()
+    assert not graph.gather.mark.exists()

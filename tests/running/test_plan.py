@@ -12,7 +12,7 @@ from projects import cell_folder, prepared_study, sweep_path, write_study
 
 from softreg.cli import main
 from softreg.errors import UserError
-from softreg.files import read_json, write_json, write_text
+from softreg.files import read_json, seal, write_json, write_text
 from softreg.running import calibrate, places, stages
 from softreg.running.forecast import announce, forecast, span
 from softreg.running.graph import Graph
@@ -38,7 +38,7 @@ def write_cells(study, path, lambdas, seconds, device="CPU here"):
     cells = make_cells(study, path, lambdas, places.results_folder(study), content)
     for cell, value in zip(cells, seconds, strict=True):
         facts = {"key": cell.key, "status": "finished", "reason": "", "seconds": value}
-        write_json(cell.folder / "cell.json", facts | {"provenance": {"device": device}})
+        seal(cell.folder / "cell.json", facts | {"provenance": {"device": device}}, [])
         write_text(cell.folder / "weights.safetensors", "x" * 1000)
     entries = [{"lambda": cell.lambda_, "status": "finished", "reason": "", "key": cell.key} for cell in cells]
     write_json(cells[0].folder.parent / "path.json", {"cells": entries})

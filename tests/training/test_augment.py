@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from softreg.training.augment import augment
+from softreg.training.augment import _cut, _resample, augment
 from softreg.training.objectives import IGNORE
 
 OFF = {"scale": None, "flip": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -51,6 +51,26 @@ def test_what_lies_outside_the_image_is_ignored():
     _, masks = _run({}, (26, 40))
     assert torch.all((masks == IGNORE).sum(dim=(1, 2)) == 26 * 40 - 20 * 30)
     assert set(masks.unique().tolist()) == {0, 1, 2, 3, 4, IGNORE}
+
+
+@pytest.mark.parametrize("crop", [(8, 11), (20, 30), (26, 40), (26, 11)])
+def test_without_a_scale_it_takes_the_windows_and_flips_that_resampling_would(crop):
+    options = {**OFF, "flip": True}
+    draws = torch.rand(50, 7, dtype=torch.float64).unbind(1)
+    images, masks = _batch(count=50)
+    # At scale 1, from corners on whole pixels, resampling falls on the pixels' centres.
+    (height, width), whole = masks.shape[1:], list(draws)
+    for axis, (length, size) in enumerate(zip((height, width), crop, strict=True), start=1):
+        room = length - size
+        whole[axis] = (room * draws[axis]).round() / room if room else draws[axis]
+    expected = _resample(images, masks, crop, {**options, "scale": (1.0, 1.0)}, tuple(whole))
+    found = _cut(images, masks, crop, options, draws)
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-5)
+    assert torch.equal(found[1], expected[1])
+
+
+def test_a_scale_of_one_is_no_scale():
+    assert torch.equal(_run({"scale": [1.0, 1.0]}, (8, 11))[0], _run({}, (8, 11))[0])
 
 
 def test_scale_two_enlarges_each_pixel_to_four():

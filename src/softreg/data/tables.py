@@ -40,18 +40,21 @@ def read_table(table: Path) -> list[Row]:
     """The lines of a table that are not blank. Raises UserError where it has none, or cannot be read."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
+            first = next((line for line in file if line.strip(_BETWEEN + " \r\n")), "")
             file.seek(0)
             reader = csv.reader(file, delimiter=max(_BETWEEN, key=first.count))
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+            read = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read as a CSV file in UTF-8 ({error}); save it as one") from None
+    lines = [(number, cells) for number, cells in read if any(cells)]
     if len(lines) < 2:
         raise UserError(f"{table} names no images: its first line names the columns, and each other line an image")
     (_, names), *others = lines
     columns = [as_column(name) for name in names]
     if twice := [name for name in columns if name and columns.count(name) > 1]:
         raise UserError(f"{table} has two columns {twice[0]}: give each a name of its own")
+    if long := [number for number, cells in others if any(cells[len(columns) :])]:
+        raise UserError(f"{table}, line {long[0]} has more cells than the first line names columns: correct it")
     # A line may be shorter than the first, whose last columns are then empty.
     return [Row(number, dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))) for number, cells in others]
 

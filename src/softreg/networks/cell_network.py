@@ -28,7 +28,11 @@ def build_network(
             f"small_dense starts from random weights, and model {path.model} loads pretrained ones; name other models "
             "under the entry's `models`"
         )
-    return (thin(model, removed) if removed else model).to(memory_format=torch.channels_last)
+    model = (thin(model, removed) if removed else model).to(memory_format=torch.channels_last)
+    for parameter in model.parameters():
+        # A clone is dense: fused optimisers would walk through the memory between the numbers of a slice.
+        parameter.data = parameter.data.clone()
+    return model
 
 
 def sized_by_strength(study: Study, path: TrainingPath) -> bool:

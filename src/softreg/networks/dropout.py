@@ -23,8 +23,10 @@ class Dropout(nn.Module):
         """A tensor of any shape → the same shape."""
         if not (self.training and self.dropped):
             return units
-        factors = (_draws_like(units) >= self.dropped - _LEVELS // 2).to(units.dtype)
-        return units * factors.mul_(_LEVELS / (_LEVELS - self.dropped))
+        kept = _draws_like(units) >= self.dropped - _LEVELS // 2
+        # Not in 16 bits, to which the factor would be rounded.
+        factors = kept.to(torch.promote_types(units.dtype, torch.float32)).mul_(_LEVELS / (_LEVELS - self.dropped))
+        return (units * factors).to(units.dtype)
 
 
 def _draws_like(units: Tensor) -> Tensor:

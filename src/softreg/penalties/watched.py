@@ -18,7 +18,8 @@ def watched(penalty: Penalty, file: Path) -> Penalty:
     """``penalty``, whose methods raise OwnFault where they fail, or give what is no value and no gradient."""
     flaws = {"value": _flaw_of_value, "gradient": _flaw_of_gradient}
     for name in ("value", "gradient", "prox_", "decay_"):
-        setattr(penalty, name, _watched(getattr(penalty, name), flaws.get(name), file))
+        # Also of a frozen dataclass.
+        object.__setattr__(penalty, name, _watched(getattr(penalty, name), flaws.get(name), file))
     return penalty
 
 

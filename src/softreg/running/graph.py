@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
@@ -30,6 +30,8 @@ from softreg.study.matrix import Group, TrainingPath
 
 _LENGTH = 16
 """Hexadecimal digits of a key in a file's name."""
+_VOID = ".void"
+"""How the name of a mark ends that no longer counts."""
 _OF_PATHS = {phase: ("path.json", *names) for phase, names in places.RECORDS.items()}
 """What a training path makes, by its phase."""
 
@@ -69,20 +71,25 @@ class Job:
     def begin(self) -> None:
         """Take away every mark, before anything is changed, and what a killed job has left half-written.
 
-        What the marks say is damaged goes too, and so do records that would be gone on from, unless they are whole.
+        Of its own files, a job that goes on from what is there loses those that a mark says are damaged; one that
+        scores networks, all that no mark says are whole. To be called by the process that holds the job's lock.
         """
-        marks = [mark for mark in self.mark.parent.glob(f"{glob.escape(self._start)}*") if mark.is_file()]
-        held: set[Path] = set()
-        stale = {*marks, *self.mark.parent.glob(f".{glob.escape(self._start)}*.tmp")}
-        for mark in marks:
-            bad = altered(mark, is_small, job=self._title)
-            stale.update(bad)
-            held.update({*_listed(mark)} - {*bad} if mark not in bad else ())
-        if self.command in ("train", "reveal"):
-            stale.update({*self.makes} - held)
+        start = glob.escape(self._start)
+        marks = [*filter(Path.is_file, self.mark.parent.glob(f"{start}*")), *self.mark.parent.glob(f".{start}*{_VOID}")]
+        stale = {*marks, *self.mark.parent.glob(f".{start}*.tmp")}
+        if self.command in ("train", "reveal", "gather"):
+            looks = {mark: altered(mark, is_small, job=self._title) for mark in marks}
+            damaged = {file for bad in looks.values() for file in bad}
+            whole = {file for mark in marks if mark not in damaged for file in _listed(mark)} - damaged
+            stale |= {*self.makes} & damaged if self.command == "gather" else {*self.makes} - whole
         # A mark last: until then, what it lists is known.
         for file in sorted(stale, key=lambda file: file in marks):
             file.unlink(missing_ok=True)
+
+    def void(self) -> None:
+        """Have the job no longer count as done; what its mark says is kept for `begin`."""
+        with suppress(FileNotFoundError):
+            self.mark.replace(self.mark.with_name(f".{self.mark.name}{_VOID}"))
 
     def end(self, told: str = "", also: Iterable[Path] = ()) -> None:
         """Leave the mark, once all that the job makes is on disk, and ``also``; it may hold what is ``told``."""
@@ -112,7 +119,7 @@ class Job:
             state = "is missing"
         elif self.mark.is_file():
             state = "is damaged: it is not what was written"
-            self.begin()
+            self.void()
         else:
             state = "is not made to the end, or was made under another version of the study, its data or the code"
         words = {"prepare": self.name, "train": self.name.replace("/", " ", 1)}
@@ -134,7 +141,7 @@ class Job:
 
 
 def _listed(mark: Path) -> list[Path]:
-    return [mark.parent / name for name in (sealed(mark) or {}).get("files", {})]
+    return [mark.parent / name for name in (sealed(mark) or {"files": {}})["files"]]
 
 
 def is_small(file: Path) -> bool:
@@ -285,7 +292,7 @@ class Graph:
         after = [self.select(path.group), self.reveal(path.group)] if path.phase == "sweep" else []
         later = matrix.sweep_paths(self.study, path.group)
         after += [self.train(each) for each in later if path in matrix.raced_before(self.study, each)]
-        if any((self.results / "scores").glob("made-*")):
+        if any(self.results.glob("scores/made-*")) or any(self.results.glob("tables/made-*")):
             after += [self.gather, self.paper]
         for job in after:
             job.mark.unlink(missing_ok=True)
@@ -295,7 +302,7 @@ class Graph:
         for job in self.jobs():
             # In this order: results are there before their mark is.
             if job.mark.is_file() and not job.made():
-                job.begin()
+                job.void()
 
     @cached_property
     def _selection(self) -> dict[str, object]:

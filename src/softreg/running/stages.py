@@ -290,7 +290,7 @@ def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[P
         origin = _origin(study, "sweep", path.model, cells)
         scores = path_folder(graph.results, path) / "val.parquet"
         if any(cell.record() is None for cell in cells) or not current(scores, origin):
-            job.begin()
+            job.void()
             job.demand(study)
         found[path] = cells
     return found
@@ -302,7 +302,7 @@ def _verified_choice(study: Study, graph: Graph, group: Group, reads: Callable[[
     job.demand(study)
     sweep = _verified_sweep(study, graph, group, reads)
     if job.told() != _digest_of(study, sweep):
-        job.begin()
+        job.void()
         job.demand(study)
     return sweep
 
@@ -333,7 +333,7 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
     except Mixed as mixed:
         for job in graph.jobs():
             if any(place.is_relative_to(job.makes[0].parent) for place in mixed.places):
-                job.begin()
+                job.void()
         raise
     graph.gather.demand(study)
     return unfinished(places.results_folder(study) / "scores")
@@ -343,9 +343,10 @@ def _demand_all(study: Study, graph: Graph) -> None:
     """Raise UserError unless all that is gathered is what was made of the study as it is now."""
     for dataset in study.datasets:
         _demand_data(study, graph, dataset)
-    for path in graph.sweep + graph.final:
+    for path in graph.final:
         graph.train(path).demand(study)
     for group in graph.groups:
+        # The sweep's with it.
         _verified_choice(study, graph, group)
         graph.reveal(group).demand(study)
 

@@ -25,7 +25,7 @@ def augment(
     an image repeats its border and is ignored in the mask.
     """
     draws = torch.rand(len(images), _DRAWS, generator=generator, dtype=torch.float64).unbind(1)
-    move = _resample if options["scale"] else _cut
+    move = _cut if options["scale"] in (None, [1, 1]) else _resample
     images, masks = move(images, masks, crop, options, draws)
     return _jitter(images, options, draws[4:]), masks
 

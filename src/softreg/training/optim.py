@@ -47,11 +47,13 @@ class _Adam(_Eager, torch.optim.Adam):
 
 
 def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
-    """SGD or Adam, as the study's ``training.optimizer`` says; no weight decay."""
+    """SGD or Adam, as the study's ``training.optimizer`` says; no weight decay. Parameters must be dense in memory."""
+    # A fused Adam on a GPU counts its steps there, and to ask for the count would wait for the device in every step.
+    way = {"foreach" if parameters[0].is_cuda else "fused": True}
     if training["optimizer"] == "sgd":
         momentum = training["momentum"]
-        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, fused=True)
-    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), fused=True)
+        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, **way)
+    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), **way)
 
 
 def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:

@@ -4,7 +4,7 @@ import pytest
 import synthetic
 from scipy.stats import ttest_1samp
 
-from softreg.files import read_json, write_json
+from softreg.files import seal, sealed
 from softreg.paper.questions import degeneracy
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
@@ -25,9 +25,9 @@ def gathered(root, edit=lambda facts: None, **changes):
     study = synthetic.make_study(root, **{"penalties": PENALTIES} | changes)
     synthetic.make_results(study, root)
     for file in (root / "results" / "tiny" / "sweep").glob("**/cell.json"):
-        facts = read_json(file)
+        facts = sealed(file)
         edit(facts)
-        write_json(file, facts)
+        seal(file, facts, [])
     synthetic.sign(study, root / "results" / "tiny")
     return Scores(gather(study, root / "results", root / "data"))
 
