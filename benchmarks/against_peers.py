@@ -30,11 +30,13 @@ from softreg.running import places
 from softreg.study.config import Study, load_study
 
 PEERS = Path(__file__).parent / "peers"
-IMAGES, SIDE, EPOCHS, BATCH, LR = sized((300, 64, 6, 16, 0.002), (16, 32, 1, 2, 0.002))
-TURNS, NETWORKS, CORES = sized((3, 4, (1, 2)), (1, 2, (1,)))
+IMAGES, SIDE, EPOCHS, BATCH, LR = sized((300, 64, 4, 16, 0.002), (16, 32, 1, 2, 0.002))
+TURNS, NETWORKS = sized((3, 4), (1, 2))
 ENCODERS = sized(
     {"unet": "tu-tf_efficientnet_lite0", "fpn": "tu-tf_mobilenetv3_small_minimal_100"}, {"fpn": "resnet18"}
 )
+#: Architecture and cores.
+SETTINGS = sized((("fpn", 1), ("unet", 1), ("unet", 2)), (("fpn", 1),))
 LAMBDAS = [10.0**-power for power in range(9, 9 - NETWORKS, -1)]
 
 
@@ -126,7 +128,7 @@ def main() -> None:
     lightning = sys.argv[1] if len(sys.argv) > 1 else sys.executable if find_spec("lightning") else None
     with temporary_project():
         Path("peers").mkdir()
-        rows = [row for name in ENCODERS for cores in CORES for row in compare(name, cores, lightning)]
+        rows = [row for name, cores in SETTINGS for row in compare(name, cores, lightning)]
     header = [
         f"{SIDE} × {SIDE}, batch {BATCH}, {EPOCHS} epochs",
         "s a network",
