@@ -151,7 +151,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise Damaged(
-            f"{path} is damaged: it does not hold {what} ({reason}); delete it and run the same again, or fetch it "
+            f"{path} is damaged: it does not hold {what} ({reason}); delete it and run `snakemake`, or fetch it "
             "again from where it is kept"
         ) from error
 

@@ -70,6 +70,18 @@ def test_looking_for_damage_takes_away_marks_alone(graph):
     assert report.read_text() == "with a remark"
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_scores_are_gathered_again_where_a_network_is_damaged_and_stand_where_it_was_deleted(graph, damaged):
+    path, scores, paper = made(graph.train(graph.final[0])), made(graph.gather), made(graph.paper)
+    if damaged:
+        path.makes[0].write_text("other")
+    else:
+        path.makes[0].unlink()
+    graph.drop_void_marks()
+    assert not path.mark.exists()
+    assert scores.mark.exists() == paper.mark.exists() == (not damaged)
+
+
 @pytest.mark.parametrize("void", [False, True])
 def test_what_a_mark_says_is_damaged_is_not_gone_on_from(graph, void):
     job = made(graph.gather)

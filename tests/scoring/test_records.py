@@ -113,6 +113,6 @@ def test_a_part_of_a_file_is_told_in_a_sentence(tmp_path, share, read):
     records.write(rows(), tmp_path / "val.parquet")
     content = (tmp_path / "val.parquet").read_bytes()
     (tmp_path / "val.parquet").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r"val\.parquet is damaged: .*; delete it and run the same again"):
+    with pytest.raises(UserError, match=r"val\.parquet is damaged: .*; delete it and run `snakemake`"):
         read(tmp_path / "val.parquet")
     assert records.origin(tmp_path / "val.parquet") == {}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from softreg.errors import UserError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,7 +42,9 @@ def held_to(checks: Mapping[str, Callable[..., Iterator[Finding]]], *subject: An
                 found.append(replace(finding, rule=finding.rule or rule))
         except Exception as error:  # Any exception of a stranger's code is a finding, not an end of the check.
             message = (str(error).strip() or "no message").splitlines()[0]
-            found.append(Finding(False, f"raised {type(error).__name__}: {message}", rule=rule))
+            # A sentence of SoftReg's own says whose error it is.
+            told = message if isinstance(error, UserError) else f"raised {type(error).__name__}: {message}"
+            found.append(Finding(False, told, rule=rule))
     return found
 
 

@@ -298,11 +298,18 @@ class Graph:
             job.mark.unlink(missing_ok=True)
 
     def drop_void_marks(self) -> None:
-        """Take away marks of jobs whose results are gone or damaged, so that who looks for marks makes them again."""
+        """Take away marks of jobs whose results are gone or damaged, so that who looks for marks makes them again.
+
+        What scores were gathered from may be gone, to save disk; where it is damaged, they are gathered again.
+        """
         for job in self.jobs():
             # In this order: results are there before their mark is.
-            if job.mark.is_file() and not job.made():
-                job.void()
+            if not job.mark.is_file() or not (bad := job.damage()):
+                continue
+            job.void()
+            if job not in (self.gather, self.paper) and any(file.exists() for file in bad):
+                self.gather.void()
+                self.paper.void()
 
     @cached_property
     def _selection(self) -> dict[str, object]:

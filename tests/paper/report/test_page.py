@@ -152,6 +152,8 @@ def test_coverage_counts_equal_those_of_the_cells(made, parsed):
 def test_each_missing_cell_has_its_reason(made, parsed):
     lost = made.scores.cells[made.scores.cells["status"] != "finished"]
     assert f"Why {len(lost)} cells did not finish" in parsed.text
+    told = f"{len(lost)} of {len(made.scores.cells)} cells did not finish: "
+    assert parsed.text.index(told) < parsed.text.index("All verdicts")
     assert parsed.text.count("the loss was nan at step 40") == (lost["status"] == "diverged").sum()
     assert parsed.text.count("the loss was lost at step 40") == (lost["status"] == "out-of-memory").sum()
 

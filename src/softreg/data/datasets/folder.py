@@ -17,6 +17,8 @@ from softreg.data.decoding import Decoding, Pair
 from softreg.data.tables import Row, as_column, as_id, located, read_table, spelled
 from softreg.errors import UserError, each, few, refuse
 
+#: In these, masks are refused.
+_IMAGES_ALONE = (".jpg", ".jpeg", ".webp")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".npy")
 _GOLDEN = 0.618034  # steps of this share of the colour circle keep any number of hues apart
 
@@ -60,7 +62,7 @@ def _by_name(images: Path, masks: Path) -> list[Pair]:
     image_of, mask_of = _files(images, "images"), _files(masks, "masks")
     if not image_of:
         raise UserError(f"{images} holds no images: accepted are {', '.join(SUFFIXES)}")
-    wanted = f"with one of {', '.join(SUFFIXES)}"
+    wanted = f"with one of {', '.join(suffix for suffix in SUFFIXES if suffix not in _IMAGES_ALONE)}"
     bare = [f"{path} has no mask: expected {masks / name} {wanted}" for name, path in _beyond(image_of, mask_of)]
     loose = [f"{path} is a mask without an image in {images}" for _, path in _beyond(mask_of, image_of)]
     refuse(bare + loose, len(image_of | mask_of), "names")

@@ -40,6 +40,14 @@ def _counted(status: pd.Series[str]) -> dict[str, Any]:
     return {"finished": int((status == "finished").sum()), "of": len(status), "other": others(status)}
 
 
+def holes(scores: Scores) -> str:
+    """Of how many cells of which entries there is no network; empty where all finished."""
+    left = scores.cells[scores.cells["status"] != "finished"]
+    parts = left.groupby("penalty", sort=False)["status"]
+    entries = [f"{scores.label(str(name))} ({others(status)})" for name, status in parts]
+    return f"{len(left)} of {len(scores.cells)} cells did not finish: {', '.join(entries)}" if entries else ""
+
+
 def missing(cells: pd.DataFrame) -> list[dict[str, Any]]:
     """The cells that did not finish, those of one group, λ, status and reason in one row, with their log.
 

@@ -81,6 +81,7 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "tables": {"scores": ("Test scores", tables.MAIN), "secondary": ("Secondary measures", tables.SECONDARY)},
         "rows": list(rows_of(frame)),
         "phases": coverage.phases(scores),
+        "holes": coverage.holes(scores),
         "missing": coverage.missing(scores.cells),
         "cell_count": len(scores.cells),
         "checks": list(rows_of(checks.table(scores))),
