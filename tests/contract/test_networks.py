@@ -153,8 +153,8 @@ def test_each_distinct_network_is_built_once(monkeypatch, capsys):
 
 def test_a_penalty_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = "class Odd(L1):\n    def __init__(self, free: float = 1.0):\n        super().__init__()\n        1 / (free - 3)\n"
-    Path("odd.py").write_text("from softreg.penalties.l1 import L1\n\n\n" + text)
+    begin = "from softreg.penalties.l1 import L1\n\n\nclass Odd(L1):\n    def __init__(self, free: float = 1.0):\n"
+    Path("odd.py").write_text(begin + "        super().__init__()\n        1 / (free - 3)\n")
     odd = {"kind": "odd.py:Odd", "free": 3.0, "lambda": [1e-3]}
     study = load_study(write_study(tmp_path, penalties={"none": {}, "odd": odd}))
     with pytest.raises(UserError, match=r"odd\.py, line 7: ZeroDivisionError"):
