@@ -8,13 +8,12 @@ the wall clock around synchronised steps. Both take turns; the ratio is the medi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from statistics import median
 
 import torch
-from common import GPU, print_table, ratio, sized
+from common import GPU, print_table, ratio, seconds, sized
 from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state, vmap
 
@@ -67,25 +66,13 @@ def at_once(models: list[Segmenter], images: Tensor, masks: Tensor) -> Callable[
     return step
 
 
-def seconds(step: Callable[[], None], device: torch.device) -> float:
-    cuda = device.type == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
-    if cuda:
-        torch.cuda.synchronize()
-    started = clock()
-    step()
-    if cuda:
-        torch.cuda.synchronize()
-    return clock() - started
-
-
 def compare(side: int, count: int, device: torch.device) -> list[str]:
     images = torch.rand(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     masks = torch.randint(4, (BATCH, side, side), device=device).to(torch.uint8)
     ways = [way(make(count, device), images, masks) for way in (by_turns, at_once)]
     for way in ways:
         way()
-    turns, once = zip(*([seconds(way, device) for way in ways] for _ in range(TURNS)), strict=True)
+    turns, once = zip(*([seconds(way, bool(GPU)) for way in ways] for _ in range(TURNS)), strict=True)
     numbers = (1000 * median(turns) / count, 1000 * median(once) / count, ratio(turns, once))
     return [f"{side} × {side}, {count} networks, {device.type}", *(f"{number:.2f}" for number in numbers)]
 

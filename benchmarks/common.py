@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,21 @@ def measure(*command: str | os.PathLike[str]) -> Run:
             output.seek(0)
             sys.exit(f"{' '.join(map(str, command))}\n{output.read()}")
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def seconds(action: Callable[[], None], cuda: bool) -> float:
+    """What an action takes: the process's own CPU time, or on CUDA the wall clock around synchronised work."""
+    if not cuda:
+        started = time.process_time()
+        action()
+        return time.process_time() - started
+    import torch
+
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    action()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:

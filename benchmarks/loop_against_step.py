@@ -11,13 +11,12 @@ CUDA it is the wall clock around synchronised epochs. The ratio is the median ov
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import torch
-from common import GPU, measure, print_table, ratio, sized, temporary_project, write_study
+from common import GPU, measure, print_table, ratio, seconds, sized, temporary_project, write_study
 
 from softreg.networks.randomness import generator
 from softreg.running import places
@@ -101,14 +100,7 @@ def bare_epoch(bench: Bench) -> Callable[[], None]:
 def rate(epoch: Callable[[], None], bench: Bench) -> float:
     """Images/s of one epoch."""
     cuda = bench.train.device.type == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
-    if cuda:
-        torch.cuda.synchronize()
-    started = clock()
-    epoch()
-    if cuda:
-        torch.cuda.synchronize()
-    return bench.steps_per_epoch * bench.batch_size / (clock() - started)
+    return bench.steps_per_epoch * bench.batch_size / seconds(epoch, cuda)
 
 
 def compare(model: str, side: int, gpu: int) -> list[str]:

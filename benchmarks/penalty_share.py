@@ -15,13 +15,12 @@ Run it with names of penalties to measure those alone.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from itertools import product
 from statistics import median
 
 import torch
-from common import GPU, print_table, sized, temporary_project, write_study
+from common import GPU, print_table, seconds, sized, temporary_project, write_study
 
 from softreg import networks, penalties
 from softreg.networks.probe import reached
@@ -86,28 +85,18 @@ class Setting:
         origin = [layer.weight.detach().clone() for layer in self.layers] if penalty.origin == "pretrained" else None
         return RegularisedStep(self.optimizer, Regulariser(penalty, realisation, self.layers, origin), lambda_)
 
-    def seconds(self, action: Callable[[], None]) -> float:
-        if self.device.type == "cpu":
-            started = time.process_time()
-            action()
-            return time.process_time() - started
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        action()
-        torch.cuda.synchronize()
-        return time.perf_counter() - started
-
 
 def measure(study, optimizer: str, device: torch.device, side: int) -> list[list[str]]:
     setting = Setting(study, optimizer, device, side)
+    timed = partial(seconds, cuda=device.type == "cuda")
     updates = setting.updates(study)
     names = ["gradients", *updates, "L1 by autograd"]
     taken: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(TURNS + 1):
-        taken["gradients"].append(setting.seconds(setting.gradients))
+        taken["gradients"].append(timed(setting.gradients))
         for name, update in updates.items():
-            taken[name].append(setting.seconds(lambda update=update: update(LR)))
-        taken["L1 by autograd"].append(setting.seconds(setting.by_autograd))
+            taken[name].append(timed(lambda update=update: update(LR)))
+        taken["L1 by autograd"].append(timed(setting.by_autograd))
     # The first turn of each warms up.
     middle = {name: median(values[1:]) for name, values in taken.items()}
     step = middle.pop("gradients") + (bare := middle.pop(""))

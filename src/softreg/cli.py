@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softreg import __version__
-from softreg.errors import UserError
+from softreg.errors import UserError, each
 from softreg.files import digest, write_text
+from softreg.own.sources import is_own
 from softreg.running import jobs
 from softreg.training.stopping import Interrupted
 
@@ -205,6 +206,7 @@ def _check_study(file: Path) -> None:
     own = [
         line for name, entry in joined(study.datasets).items() if can_look(entry["kind"]) for line in look(name, entry)
     ]
+    _make_own_penalties(study)
     tried = _tried_networks(study)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
         print(f"{study.name} has no penalty of kind none: no differences to it will be shown")
@@ -218,6 +220,14 @@ def _check_study(file: Path) -> None:
     print(f"{budgets(study.penalties)} {race_told(vars(study))}".strip())
     print(checks_told(study.penalties))
     print(_decidable(study), end="")
+
+
+def _make_own_penalties(study: Study) -> None:
+    """Raise UserError for a penalty of the user's own that cannot be made; the schema has looked at SoftReg's."""
+    if own := [entry for entry in study.penalties.values() if is_own(entry["kind"])]:
+        from softreg.penalties import make
+
+        each(make, own, "penalties")
 
 
 def _tried_networks(study: Study) -> list[str]:

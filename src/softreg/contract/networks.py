@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from softreg import networks, penalties
+from softreg import networks
 from softreg.data import datasets
 from softreg.errors import UserError, each
 from softreg.files import digest, read_json
@@ -35,12 +35,11 @@ class _Network:
 
 
 def try_networks(study: Study) -> int:
-    """Make each penalty, and build and run each distinct network of a study; how many networks were.
+    """Build and run each distinct network of a study, and say how many.
 
     On torch's meta device, which computes shapes alone; SoftReg's own networks take every size. Raises UserError for
     those that would fail in training.
     """
-    each(penalties.make, list(study.penalties.values()), "penalties")
     found: dict[str, _Network] = {}
     labels = {name: datasets.load(entry["kind"], entry).labels(entry) for name, entry in study.datasets.items()}
     for dataset, model, penalty in groups(study):
