@@ -96,7 +96,9 @@ FILES = {
             lambda seed: smooth(seed) * (16 * 255 / 4095),
         ),
     ],
-    "arrays of NumPy, `.npy`: bytes": [(stripes(*THREE).astype(np.int64), THREE, lambda s: npy(smooth(s)), smooth)],
+    "arrays of NumPy, `.npy`: images of bytes, masks of integers or booleans": [
+        (stripes(*THREE).astype(np.int64), THREE, lambda s: npy(smooth(s)), smooth)
+    ],
     "arrays of NumPy, `.npy`: images of 0.0 to 1.0": [
         (stripes(*THREE)[..., None], THREE, lambda seed: npy(smooth(seed) / 255), smooth)
     ],
