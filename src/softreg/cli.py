@@ -119,6 +119,10 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
     diff.add_argument("b", type=Path, help="results of the later version")
     diff.set_defaults(run=_diff)
+    merge = commands.add_parser("merge", help=_MERGE, description=_MERGE)
+    merge.add_argument("results", type=Path, nargs="+", help="folders of results, each with its scores/")
+    merge.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder of results")
+    merge.set_defaults(run=_merge)
     for name, text in _PAPER.items():
         paper = commands.add_parser(name, help=text, description=text)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
@@ -127,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _DIFF = "What changed between two versions of a study, with intervals, as Markdown; from their scores alone."
+
+_MERGE = "join the scores of several studies, or of all parts of one"
 
 _PAPER = {
     "tables": "write the tables from existing scores",
@@ -184,7 +190,7 @@ def _new(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int | None:
     target = str(options.study)
-    if target.endswith(".py") or ":" in target:
+    if target.endswith(".py") or ".py:" in target:
         from softreg.contract.check import check_own
 
         return 0 if check_own(target, options.option) else 1
@@ -371,6 +377,12 @@ def _unpack(options: argparse.Namespace) -> None:
         )
     else:
         print(f"{name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from softreg.scoring.merge import merge
+
+    print(f"{merge(options.results, options.to)} is there; softreg paper {options.to} writes its report")
 
 
 def _diff(options: argparse.Namespace) -> None:

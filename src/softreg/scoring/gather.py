@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,9 @@ EXAMPLES = pa.schema(
 
 PERCENTILES = (10, 50, 90)
 
+MOST_FREQUENT = 5
+"""How many values of an item of provenance are kept."""
+
 Facts = dict[str, Any]
 """What a ``cell.json`` says."""
 
@@ -217,7 +220,7 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
     places = {name: folds.place_of(study.datasets, name) for name in study.datasets}
     tables = {name: _joined(name, files, places) for name in ("sweep-val", "final-val", "final-test", "sums")}
     examples = _examples(study, tables["final-test"])
-    tables["final-test"] = _shown(tables["final-test"], examples)
+    tables["final-test"] = shown(tables["final-test"], examples)
     for name, table in tables.items():
         records.write(table, scores / f"{name}.parquet", _schema(name))
     _gather_cells(paths, scores, partial)
@@ -350,21 +353,28 @@ def _schema(name: str) -> pa.Schema:
 
 
 def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
-    """For each data set, the test images at `PERCENTILES` of the score without a penalty: dataset, image, percentile.
+    """`examples_of` each data set."""
+    parts = [examples_of(vars(study), test, dataset) for dataset in folds.joined(study.datasets)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def examples_of(
+    study: Mapping[str, Any], test: pa.Table, dataset: str, at_hand: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The test images of a data set at `PERCENTILES` of the score without a penalty: dataset, image, percentile.
 
     The score is the image's own mIoU, a mean over models and seeds; where the study has no entry of kind none, over all
-    penalties.
+    penalties. Where only some images are ``at_hand``, the nearest of these.
     """
-    plain = [name for name, entry in study.penalties.items() if entry["kind"] == "none"] or list(study.penalties)
+    plain = [name for name, entry in study["penalties"].items() if entry["kind"] == "none"] or list(study["penalties"])
+    mine = test.filter(pc.and_(pc.equal(test["dataset"], dataset), pc.is_in(test["penalty"], pa.array(plain))))
+    scored = pd.DataFrame({"image": mine["image"].to_pylist(), "miou": _image_miou(mine) if len(mine) else []})
+    ranked = scored.groupby("image")["miou"].mean().sort_values(kind="stable").index
+    places = [place for place, image in enumerate(ranked) if at_hand is None or image in at_hand]
     rows = []
-    for dataset in folds.joined(study.datasets):
-        mine = test.filter(pc.and_(pc.equal(test["dataset"], dataset), pc.is_in(test["penalty"], pa.array(plain))))
-        if not len(mine):
-            continue
-        scored = pd.DataFrame({"image": mine["image"].to_pylist(), "miou": _image_miou(mine)})
-        ranked = scored.groupby("image")["miou"].mean().sort_values(kind="stable")
-        places = [round(percentile / 100 * (len(ranked) - 1)) for percentile in PERCENTILES]
-        rows += [(dataset, ranked.index[place], p) for place, p in zip(places, PERCENTILES, strict=True)]
+    for percentile in PERCENTILES if places else ():
+        wanted = round(percentile / 100 * (len(ranked) - 1))
+        rows.append((dataset, ranked[min(places, key=lambda place: abs(place - wanted))], percentile))
     return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
 
 
@@ -374,7 +384,7 @@ def _image_miou(table: pa.Table) -> np.ndarray[Any, Any]:
     return metrics.miou(*counts)
 
 
-def _shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
+def shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
     """``table`` with the predictions of the examples alone."""
     kept = set(examples[["dataset", "image"]].itertuples(index=False, name=None))
     places = zip(table["dataset"].to_pylist(), table["image"].to_pylist(), strict=True)
@@ -449,7 +459,7 @@ def _provenance(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
             seen.setdefault(name, Counter())[str(value)] += 1
     times = sorted(seen.pop("time", {}))
     ends = {"trained from": {times[0]: len(cells)}, "trained until": {times[-1]: len(cells)}} if times else {}
-    return ends | {name: dict(values.most_common(5)) for name, values in sorted(seen.items())}
+    return ends | {name: dict(values.most_common(MOST_FREQUENT)) for name, values in sorted(seen.items())}
 
 
 def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -474,7 +484,7 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
             "images": {split: len(names) for split, names in ids.items()},
             "groups": {split: len({*names} - {None}) for split, names in groups.items()},
         }
-        about[name] = _with_fold(about[name], counts) if name in about else facts | {"name": name} | counts
+        about[name] = with_fold(about[name], counts) if name in about else facts | {"name": name} | counts
         # Of outer folds, each image tests once, and the first fold stands for what all train on.
         for split in ("train", "test") if fold < 1 else ("test",):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
@@ -488,7 +498,7 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
     records.write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
 
 
-def _with_fold(about: Facts, counts: dict[str, dict[str, int]]) -> Facts:
+def with_fold(about: Facts, counts: dict[str, dict[str, int]]) -> Facts:
     """What is told of a data set by its first outer fold, with one fold more, which tests other images and groups."""
     more = "; the other folds alike"
     told = {"split_rule": about["split_rule"].removesuffix(more) + more}

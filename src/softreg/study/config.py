@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from softreg.errors import UserError, nearest, show, suggestion
 from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
-from softreg.study import folder, folds, strict_yaml
+from softreg.study import folder, folds, parts, strict_yaml
 from softreg.study.lambdas import rates_of, spell, trials_of
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
@@ -76,12 +76,13 @@ class Study:
 
 
 def load_study(path: Path) -> Study:
-    """Read, check and complete the study in a YAML file.
+    """Read, check and complete the study in a YAML file; of ``FILE:2/5`` the second of five parts.
 
     Paths inside it are relative to the working directory. Raises UserError for the first problem.
     """
+    file, part = parts.of(path)
     try:
-        raw = _blank_as_empty(_read(path))
+        raw = _blank_as_empty(_read(file))
         validate(raw)
         raw["penalties"] = _by_realisation(raw["penalties"])
         raw["datasets"] = _by_fold(raw)
@@ -89,12 +90,14 @@ def load_study(path: Path) -> Study:
             _check_names(section, raw[section])
             raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
         values = filled(raw, study_schema())
-        name = _name(values, path)
+        name = _name(values, file)
         study = Study(**values | {"file": path, "name": name, "title": " ".join(values["title"].split()) or name})
         _check(study)
     except Violation as problem:
-        raise UserError(f"{path}: {problem}") from None
-    return study
+        raise UserError(f"{file}: {problem}") from None
+    if part is None:
+        return study
+    return replace(study, name=parts.name_of(name, *part), datasets=parts.datasets_of(study.datasets, path, *part))
 
 
 def stride_of(model: Mapping[str, Any]) -> int:

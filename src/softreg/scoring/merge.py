@@ -1,0 +1,233 @@
+"""Join the scores of several studies, or of the parts of one, into one folder of scores. Imports no torch.
+
+They may have been trained on different machines, by different people. A paper over all of them is right only if they
+were trained and scored alike, so all that the studies say has to agree, but for their data sets and models; and no
+network may be in two of them. Where one data set's outer folds are spread over parts, all of them have to be there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from softreg.errors import UserError, show
+from softreg.files import read_json, reading, write_json, write_text
+from softreg.scoring import gather, looks, records
+
+Facts = dict[str, Any]
+
+_SECTIONS = ("datasets", "models")
+"""What each study has its own of; an entry of the same name has to be the same."""
+_FREE = ("name", "title", "resources", "figures", "mirrors", *_SECTIONS)
+"""What changes no score."""
+_PLACE = ["phase", "dataset", "model", "penalty", "lambda", "seed", "fold"]
+_CONTENT = ("content_digest", "classes", "size")
+"""What makes two data sets the same."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The scores of one study or part."""
+
+    folder: Path
+
+    @cached_property
+    def study(self) -> Facts:
+        return self.json("study")
+
+    def json(self, name: str) -> Facts:
+        file = self.folder / f"{name}.json"
+        with reading(file, "what was gathered"):
+            return dict(read_json(file))
+
+    def table(self, name: str) -> pa.Table:
+        file = self.folder / f"{name}.parquet"
+        with reading(file, "what was gathered"):
+            return pq.read_table(file)
+
+    def csv(self, name: str) -> pd.DataFrame:
+        file = self.folder / f"{name}.csv"
+        with reading(file, "what was gathered"):
+            return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def merge(sources: Sequence[Path], to: Path) -> Path:
+    """Write ``to/scores/`` from the scores of the results folders ``sources`` and return it.
+
+    Raises UserError where they do not fit together, or ``to`` holds scores already.
+    """
+    scores = to / "scores"
+    if scores.exists():
+        raise UserError(f"{scores} is there already: name another folder, or delete it")
+    found = [_source(folder) for folder in sources]
+    first = found[0]
+    for other in found[1:]:
+        _demand_alike(first, other)
+    cells = pa.concat_tables([each.table("cells") for each in found])
+    _demand_whole(found, cells.select([*_PLACE]).to_pandas())
+    study = _joined_study(found, to.name)
+    _write_records(found, study, scores)
+    write_json(scores / "datasets.json", _joined_datasets(found))
+    _write_rows(found, cells, scores)
+    write_json(scores / "provenance.json", _joined_provenance([each.json("provenance") for each in found]))
+    looks_of = looks.noted(*(each.folder / "looks.json" for each in found))
+    write_json(scores / "looks.json", looks_of)
+    write_json(scores / "study.json", study)
+    return scores
+
+
+def _source(results: Path) -> _Source:
+    source = _Source(results / "scores")
+    if not (source.folder / "study.json").is_file():
+        raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
+    if source.json("provenance")["partial"]:
+        raise UserError(f"{results}: its scores are partial; finish the study first")
+    return source
+
+
+def _demand_alike(first: _Source, other: _Source) -> None:
+    """Raise UserError for the first thing in which two studies differ that decides scores."""
+    pairs: list[tuple[tuple[str, ...], Any, Any]]
+    pairs = [((key,), first.study[key], other.study[key]) for key in first.study if key not in _FREE]
+    for section in _SECTIONS:
+        one, two = first.study[section], other.study[section]
+        pairs += [((section, name), one[name], two[name]) for name in one if name in two]
+    for where, one, two in pairs:
+        if differs := next(_differences(where, one, two), None):
+            place, a, b = differs
+            raise UserError(
+                f"{other.folder}: {'.'.join(place)} is {show(b)}, and {show(a)} in {first.folder}: what is merged has "
+                "to be of one design"
+            )
+    one, two = first.json("datasets"), other.json("datasets")
+    for name, key in ((name, key) for name in one if name in two for key in _CONTENT):
+        if one[name][key] != two[name][key]:
+            raise UserError(f"{other.folder}: {name} is not the data set of {first.folder}: {key} differs")
+    if (a := first.json("provenance")["softreg"]) != (b := other.json("provenance")["softreg"]):
+        raise UserError(
+            f"{other.folder}: gathered by softreg {b}, and {first.folder} by {a}; gather both by one version"
+        )
+
+
+def _differences(where: tuple[str, ...], one: Any, two: Any) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The places in which two JSON values differ, with what is there; None where a key is lacking."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        for key in dict.fromkeys([*one, *two]):
+            yield from _differences((*where, key), one.get(key), two.get(key))
+    elif one != two:
+        yield where, one, two
+
+
+def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame) -> None:
+    """Raise UserError where a network is in two sources, or an outer fold in none."""
+    twice = cells[cells.duplicated(_PLACE)]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(
+            f"{row['phase']} {row['dataset']}/{row['model']}/{row['penalty']} seed {row['seed']} is in two of the "
+            "folders; name each part once"
+        )
+    folds = found[0].study["evaluation"].get("folds") or 0
+    for (dataset, model), mine in cells.groupby(["dataset", "model"], sort=False)["fold"]:
+        if lacking := sorted({*range(folds)} - {*mine}):
+            raise UserError(
+                f"no folder holds fold {', '.join(map(str, lacking))} of {dataset} and {model}; name all parts"
+            )
+
+
+def _joined_study(found: Sequence[_Source], name: str) -> Facts:
+    study = dict(found[0].study) | {"name": name}
+    study["title"] = "; ".join(dict.fromkeys(each.study["title"] for each in found))
+    for section in _SECTIONS:
+        study[section] = {key: entry for each in reversed(found) for key, entry in each.study[section].items()}
+        order = dict.fromkeys(key for each in found for key in each.study[section])
+        study[section] = {key: study[section][key] for key in order}
+    return study
+
+
+def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
+    """What is told of each data set; of one whose outer folds are spread, with the images of all of them."""
+    about: dict[str, Facts] = {}
+    tested: dict[str, set[int]] = {}
+    for each in found:
+        cells = each.table("cells")
+        for name, facts in each.json("datasets").items():
+            folds = {*cells.filter(pc.field("dataset") == name)["fold"].to_pylist()}
+            if name not in about:
+                about[name] = facts
+            elif folds - tested[name]:
+                about[name] = gather.with_fold(about[name], {key: facts[key] for key in ("images", "groups")})
+            tested.setdefault(name, set()).update(folds)
+    return about
+
+
+def _write_records(found: Sequence[_Source], study: Facts, scores: Path) -> None:
+    for name in ("sweep-val", "final-val", "sums"):
+        schema = records.SUMS if name == "sums" else records.SCHEMA
+        records.write(pa.concat_tables([each.table(name) for each in found]), scores / f"{name}.parquet", schema)
+    test = pa.concat_tables([each.table("final-test") for each in found])
+    pictures = pa.concat_tables([each.table("examples") for each in found])
+    kept = _examples(study, test, pictures)
+    records.write(gather.shown(test, kept), scores / "final-test.parquet")
+    named = pictures.drop_columns("percentile").to_pandas().drop_duplicates(["dataset", "image"])
+    rows = kept.merge(named, on=["dataset", "image"])
+    table = pa.Table.from_pandas(rows, schema=gather.EXAMPLES, preserve_index=False)
+    records.write_parquet(table, scores / "examples.parquet")
+
+
+def _examples(study: Facts, test: pa.Table, pictures: pa.Table) -> pd.DataFrame:
+    """Of each data set and model, the pictured images that are nearest to the percentiles of all.
+
+    Each part has kept pictures of its own images alone.
+    """
+    at_hand = {*zip(pictures["dataset"].to_pylist(), pictures["image"].to_pylist(), strict=True)}
+    predicted = test.filter(pc.is_valid(test["prediction"])).group_by(["dataset", "model", "image"]).aggregate([])
+    rows = []
+    for (dataset, _), mine in predicted.to_pandas().groupby(["dataset", "model"], sort=False):
+        images = {image for image in mine["image"] if (dataset, image) in at_hand}
+        rows.append(gather.examples_of(study, test, str(dataset), images))
+    empty = pd.DataFrame(columns=["dataset", "image", "percentile"])
+    return pd.concat([empty, *rows], ignore_index=True).drop_duplicates(["dataset", "image"])
+
+
+def _write_rows(found: Sequence[_Source], cells: pa.Table, scores: Path) -> None:
+    """What has a row per cell, layer, epoch, image or group; the sweep first, as one study has it."""
+    ordered = {
+        "cells": cells,
+        "layers": pa.concat_tables([each.table("layers") for each in found]),
+        "histories": pa.concat_tables([each.table("histories") for each in found]),
+    }
+    for name, table in ordered.items():
+        sweep = pc.equal(table["phase"], "sweep")
+        joined = pa.concat_tables([table.filter(sweep), table.filter(pc.invert(sweep))]).combine_chunks()
+        records.write_parquet(joined, scores / f"{name}.parquet")
+    images = pa.concat_tables([each.table("images") for each in found]).to_pandas()
+    images = images.drop_duplicates(["dataset", "split", "image"])
+    table = pa.Table.from_pandas(images, schema=gather.IMAGES, preserve_index=False)
+    records.write_parquet(table, scores / "images.parquet")
+    timings = pd.concat([each.csv("timings") for each in found]).sort_values("phase", ascending=False, kind="stable")
+    selection = pd.concat([each.csv("selection") for each in found])
+    for name, rows in (("timings", timings), ("selection", selection)):
+        write_text(scores / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+
+
+def _joined_provenance(found: Sequence[Facts]) -> Facts:
+    """Values and how many cells have each, summed; the earliest and the latest time."""
+    counts: dict[str, Counter[str]] = {}
+    for each in found:
+        for name, values in each["cells"].items():
+            counts.setdefault(name, Counter()).update(values)
+    cells = {name: dict(values.most_common(gather.MOST_FREQUENT)) for name, values in counts.items()}
+    for name, end in (("trained from", min), ("trained until", max)):
+        if name in counts:
+            cells[name] = {end(counts[name]): counts[name].total()}
+    return {**found[0], "cells": cells}

@@ -1,0 +1,189 @@
+"""Scores of parts, merged, are those of the whole study; what does not fit together is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import synthetic
+
+from softreg import cli
+from softreg.errors import UserError
+from softreg.paper.questions import gain
+from softreg.paper.scores import Scores
+from softreg.scoring.gather import gather
+from softreg.scoring.merge import merge
+from softreg.study.config import load_study
+
+FOLDED = {
+    "datasets": {"cells": {"kind": "wbc"}},
+    "models": {"a": {"kind": "convnet"}},
+    "evaluation": {"folds": 3, "corruptions": ["noise", "blur"]},
+}
+
+
+def gathered(study, root):
+    synthetic.make_results(study, root)
+    return gather(study, root / "results", root / "data").parent
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study with three outer folds, gathered whole, and in two parts."""
+    root = tmp_path_factory.mktemp("made")
+    whole = synthetic.make_study(root, name="whole", **FOLDED)
+    gathered(whole, root)
+    for part in (1, 2):
+        gathered(load_study(Path(f"{whole.file}:{part}/2")), root)
+    return root / "results"
+
+
+@pytest.fixture
+def parts(made, tmp_path):
+    """The whole, and its two parts, to be changed at will."""
+    names = ("whole", "whole-part-1-of-2", "whole-part-2-of-2")
+    for name in names:
+        shutil.copytree(made / name / "scores", tmp_path / "made" / name / "scores")
+    whole, *halves = (tmp_path / "made" / name for name in names)
+    return whole, halves
+
+
+def test_merged_parts_are_the_whole_study(parts, tmp_path):
+    whole, halves = parts
+    merged = merge(halves, tmp_path / "whole")
+    for name in ("sweep-val", "final-val", "sums", "cells", "layers", "histories", "images"):
+        tables = [pq.read_table(folder / f"{name}.parquet") for folder in (merged, whole / "scores")]
+        assert tables[0].equals(tables[1]), name
+    for name in ("selection.csv", "study.json", "datasets.json"):
+        assert (merged / name).read_text() == (whole / "scores" / name).read_text(), name
+    tests = [
+        pq.read_table(folder / "final-test.parquet").drop_columns("prediction") for folder in (merged, whole / "scores")
+    ]
+    assert tests[0].equals(tests[1])
+    pd.testing.assert_frame_equal(gain.contrasts(Scores(merged)), gain.contrasts(Scores(whole / "scores")))
+
+
+def test_examples_of_parts_are_the_nearest_to_those_of_the_whole_study(parts, tmp_path):
+    _, halves = parts
+    merged = merge(halves, tmp_path / "whole")
+    kept = pq.read_table(merged / "examples.parquet").to_pandas()
+    test = pq.read_table(merged / "final-test.parquet").to_pandas()
+    assert list(kept["percentile"]) == [10, 50, 90]
+    predicted = test[test["prediction"].notna()]
+    assert set(predicted["image"]) == set(kept["image"])
+    assert len(predicted) == len(kept) * len(test[["penalty", "seed"]].drop_duplicates())
+
+
+def test_a_part_has_some_of_the_folds_and_keys_of_the_whole(parts):
+    _, (first, second) = parts
+    assert (first.name, second.name) == ("whole-part-1-of-2", "whole-part-2-of-2")
+    folds = [set(pq.read_table(half / "scores" / "cells.parquet")["fold"].to_pylist()) for half in (first, second)]
+    assert folds == [{0, 1}, {2}]
+
+
+def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
+    blocks = []
+    for place, (dataset, model) in enumerate((("cells", "a"), ("cells", "b"), ("others", "a"))):
+        sections = FOLDED | {"datasets": {dataset: {"kind": "wbc"}}, "models": {model: {"kind": "convnet"}}}
+        study = synthetic.make_study(tmp_path, name=f"block{place}", **sections)
+        blocks.append(gathered(study, tmp_path / str(place)))
+    scores = Scores(merge(blocks, tmp_path / "all"))
+    assert scores.study["name"] == "all"
+    apart = pd.concat([gain.contrasts(Scores(block / "scores")) for block in blocks], ignore_index=True)
+    keys = ["dataset", "model", "penalty"]
+    together = gain.contrasts(scores).set_index(keys).sort_index()
+    pd.testing.assert_frame_equal(together, apart.set_index(keys).sort_index())
+    assert set(zip(scores.examples["dataset"].to_pylist(), scores.examples["percentile"].to_pylist(), strict=True)) == {
+        (dataset, percentile) for dataset in ("cells", "others") for percentile in (10, 50, 90)
+    }
+
+
+def edit(results, name, change):
+    file = results / "scores" / name
+    value = json.loads(file.read_text())
+    change(value)
+    file.write_text(json.dumps(value))
+
+
+def other_lr(study):
+    study["training"]["lr"] = 0.5
+
+
+def other_lambda(study):
+    study["penalties"]["l1"]["lambda"].append("1")
+
+
+def other_content(datasets):
+    datasets["cells"]["content_digest"] = "1" * 64
+
+
+def partial(provenance):
+    provenance["partial"] = True
+
+
+def other_version(provenance):
+    provenance["softreg"] = "0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("study.json", other_lr, r"training\.lr is 0\.5, and 0\.1 in"),
+        ("study.json", other_lambda, r"penalties\.l1\.lambda is "),
+        ("datasets.json", other_content, "content_digest differs"),
+        ("provenance.json", partial, "its scores are partial"),
+        ("provenance.json", other_version, r"gathered by softreg 0\.0\.1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(parts, tmp_path, name, change, told):
+    first, second = parts[1]
+    edit(second, name, change)
+    with pytest.raises(UserError, match=told):
+        merge([first, second], tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
+
+
+def test_a_part_twice_or_lacking_is_refused(parts, tmp_path, capsys):
+    _, (first, second) = parts
+    with pytest.raises(UserError, match="sweep cells/a/none seed 0 is in two of the folders; name each part once"):
+        merge([first, second, second], tmp_path / "whole")
+    with pytest.raises(UserError, match="no folder holds fold 2 of cells and a; name all parts"):
+        merge([first], tmp_path / "whole")
+    assert cli.main(["merge", str(first), str(tmp_path), "--to", str(tmp_path / "whole")]) == 2
+    assert "holds no scores/study.json" in capsys.readouterr().err
+
+
+def test_scores_that_are_there_are_not_written_over(parts, tmp_path, capsys):
+    whole, halves = parts
+    before = {file: file.read_bytes() for file in (whole / "scores").iterdir()}
+    assert cli.main(["merge", *map(str, halves), "--to", str(whole)]) == 2
+    assert "is there already: name another folder" in capsys.readouterr().err
+    assert before == {file: file.read_bytes() for file in (whole / "scores").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("0/3", "give 1/3 to 3/3"),
+        ("4/3", "give 1/3 to 3/3"),
+        ("1/4", "this one has 3; give 1/3 to 3/3, or fewer parts"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(tmp_path, part, told):
+    study = synthetic.make_study(tmp_path, name="whole", **FOLDED)
+    with pytest.raises(UserError, match=told):
+        load_study(Path(f"{study.file}:{part}"))
+
+
+def test_parts_have_each_data_set_once(tmp_path):
+    sections = FOLDED | {"evaluation": {"folds": 7}}
+    study = synthetic.make_study(tmp_path, name="whole", **sections)
+    for of in range(1, 8):
+        names = [list(load_study(Path(f"{study.file}:{part}/{of}")).datasets) for part in range(1, of + 1)]
+        assert [name for each in names for name in each] == list(study.datasets)
+        assert max(map(len, names)) - min(map(len, names)) <= 1
+    whole = replace(load_study(Path(f"{study.file}:1/1")), name="whole", file=study.file)
+    assert whole == study
