@@ -572,12 +572,12 @@ def _check_role(study: Study, name: str) -> None:
                 "entry check: true"
             )
         return
-    if (trials := len(trials_of(entry))) > 1:
-        raise Violation(f"{where} is a check and has {trials} trials; give it one λ and one learning rate")
+    if (strengths := len(entry["lambda"])) > 1:
+        raise Violation(f"{where} is a check and has {strengths} λ; give it one")
     if reference_of(study.penalties, name) is None:
         raise Violation(
             f"{where} is a check, and no entry of kind none has the same training (but for epochs) to hold it against; "
-            "add one, with one learning rate where the others list several"
+            "add one, or give the check the learning rates that it lists"
         )
     if entry["kind"] != "none":
         _check_placebo(where, entry)
