@@ -21,7 +21,7 @@ from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
 from softreg.study import folder, folds, parts, strict_yaml
-from softreg.study.lambdas import rates_of, spell, trials_of
+from softreg.study.lambdas import rates_of, spell
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
