@@ -1,4 +1,4 @@
-"""The notebook of the docs: its cells run, and its differences are those of the report, which computes them otherwise."""
+"""The notebook of the docs: its cells run, and its differences are those of the report, computed otherwise."""
 
 import json
 from pathlib import Path

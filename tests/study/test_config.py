@@ -700,8 +700,8 @@ def test_a_file_name_that_cannot_name_a_folder(load):
 
 
 def test_a_missing_file_names_those_that_are_there(load):
-    load(LEAST, "here.yaml")
-    with pytest.raises(UserError, match=re.escape("there.yaml: no such file; the studies in . are here.yaml")):
+    load(LEAST, "mine.yaml")
+    with pytest.raises(UserError, match=re.escape("there.yaml: no such file; the studies in . are mine.yaml")):
         load_study(Path("there.yaml"))
 
 
