@@ -13,7 +13,7 @@ from softreg.study.config import load_study
 from softreg.study.schema import study_schema
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "config" / "README.md"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDY, IMAGES, DATA_SETS, RUNNING = (
     (ROOT / "docs" / name).read_text(encoding="utf-8")
