@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs.begin()
     parser, _ = _parser()
     options, words = parser.parse_known_args(arguments)
-    if words and options.run is not _run:
+    if words and options.run not in (_run, _demo):
         parser.error(f"unrecognized arguments: {' '.join(words)}")
     options.words = words
     refusal = _refusal(options, sys.argv[1:] if arguments is None else arguments)
@@ -104,6 +104,8 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     plan = _study_command(commands, "plan", _plan)
     plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
     plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
+    demo = command(commands, "demo", _demo, "What is missing of the workflow and of config/demo.yaml is written first.")
+    demo.usage = "softreg demo [-h] [further words for Snakemake ...]"
     run = _study_command(commands, "run", _run)
     run.usage = "softreg run [-h] [--slurm] study [target] [further words for Snakemake ...]"
     run.add_argument("--slurm", action="store_true", help="on a cluster, as profiles/slurm/config.yaml says")
@@ -268,6 +270,12 @@ def _run(options: argparse.Namespace) -> None:
     from softreg.running.start import start
 
     start(options.study, options.slurm, options.words)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from softreg.running.start import demo
+
+    demo(options.words)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ Run = Callable[[argparse.Namespace], int | None]
 GROUPS = {
     "your commands": {
         "check": "check a study, or a Python file of your own, before anything is trained",
+        "demo": "run the demo study in this folder, which may be empty",
         "new": "write a first file of your own penalty, model or data set",
         "plan": "show what is left of a study and what it will take",
         "run": "run a study from its archives to its report, with Snakemake",
@@ -48,6 +49,7 @@ EXAMPLES = {
         "softreg check config/wbc.yaml",
         "softreg check own/penalties.py:MyPenalty --option p=0.5",
     ],
+    "demo": ["softreg demo", "softreg demo -n                         (only shows what would run)"],
     "new": ["softreg new penalty my-penalty", "softreg new dataset lesions"],
     "plan": ["softreg plan config/wbc.yaml", "softreg plan config/wbc.yaml --calibrate --jobs 8"],
     "run": [

@@ -11,7 +11,27 @@ from pathlib import Path
 from typing import NoReturn
 
 from softreg.errors import UserError
+from softreg.files import project
 from softreg.study.config import load_study
+
+
+def demo(words: Sequence[str]) -> NoReturn:
+    """Write what the working folder lacks of the workflow and the demo study, and start that; ``words`` as of `start`.
+
+    Raises UserError in a folder that holds other things.
+    """
+    here, source = Path.cwd(), project()
+    if not Path("Snakefile").exists() and any(here.iterdir()):
+        raise UserError(f"{here} holds other files and no SoftReg project; run softreg demo in an empty folder")
+    study = Path("config", "demo.yaml")
+    parts = (source / "workflow", source / "profiles")
+    files = [file for part in parts for file in part.rglob("*") if file.is_file()]
+    for file in (source / "Snakefile", source / study, *files):
+        target = here / file.relative_to(source)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    start(study, False, words)
 
 
 def start(study: Path, slurm: bool, words: Sequence[str]) -> NoReturn:

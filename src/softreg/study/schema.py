@@ -10,13 +10,13 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
 
 from softreg.errors import show, suggestion
+from softreg.files import project
 from softreg.study import strict_yaml
 
 
@@ -27,10 +27,8 @@ class Violation(Exception):
 @cache
 def study_schema() -> dict[str, Any]:
     """The JSON schema of a study; shared, so not to be changed."""
-    package = Path(__file__).parents[1]
-    checkout = package.parents[1] / "workflow" / "schemas"
-    folder = checkout if checkout.is_dir() else package
-    schema: dict[str, Any] = strict_yaml.parse((folder / "study.schema.yaml").read_text(encoding="utf-8"))
+    file = project() / "workflow" / "schemas" / "study.schema.yaml"
+    schema: dict[str, Any] = strict_yaml.parse(file.read_text(encoding="utf-8"))
     return schema
 
 
