@@ -84,12 +84,12 @@ def _sentence(error: ValidationError, prefix: tuple[str, ...]) -> str:
     if error.validator == "required":
         key = next(key for key in schema["required"] if key not in instance)
         owner = where or "the study"
-        return f"{owner} has no {key}; give {_accepted(schema['properties'][key])}"
+        return f"{owner} has no {key}; give {accepted(schema['properties'][key])}"
     if "propertyNames" in error.schema_path:
-        return f"{where} has an entry named {show(instance)}; give {_accepted(schema)}"
+        return f"{where} has an entry named {show(instance)}; give {accepted(schema)}"
     if error.validator == "uniqueItems":
         return f"{where} holds {show(first_duplicate(instance))} twice; give each value once"
-    return f"{where} is {show(instance)}; give {_accepted(schema)}"
+    return f"{where} is {show(instance)}; give {accepted(schema)}"
 
 
 def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -> str:
@@ -98,12 +98,12 @@ def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -
     return f"unknown key {full}; {suggestion(key, known, 'keys')}"
 
 
-def _accepted(schema: Mapping[str, Any]) -> str:
+def accepted(schema: Mapping[str, Any]) -> str:
     """What a part of the schema accepts, in words."""
     if "title" in schema:
         return str(schema["title"])
     if "anyOf" in schema:
-        return " or ".join(map(_accepted, schema["anyOf"]))
+        return " or ".join(map(accepted, schema["anyOf"]))
     if "enum" in schema:
         return " or ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:
@@ -114,7 +114,7 @@ def _accepted(schema: Mapping[str, Any]) -> str:
 
 def _accepted_type(kind: str, schema: Mapping[str, Any]) -> str:
     if kind == "array":
-        return f"a list of {_accepted_count(schema)}, each {_accepted(schema['items'])}"
+        return f"a list of {_accepted_count(schema)}, each {accepted(schema['items'])}"
     if kind in ("integer", "number"):
         return _accepted_number("a whole number" if kind == "integer" else "a number", schema)
     return {"boolean": "true or false", "string": "a text", "null": "null"}[kind]
