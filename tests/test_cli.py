@@ -86,7 +86,7 @@ def test_the_examples_of_a_command_can_be_typed(name):
         words = shlex.split(re.sub(r'  +\(.*|eval "\$\(|\)"|> .*', "", example))
         _, further = parser.parse_known_args(words[1:])
         assert words[:2] == ["softreg", name]
-        assert not further or name == "run"
+        assert not further or name in ("demo", "run")
         assert all((ROOT / word).is_file() for word in words if word.startswith("config/"))
 
 
@@ -184,7 +184,7 @@ def test_a_mistake_is_told_in_one_sentence_and_writes_nothing(folder, mistake):
     [
         ("", "the following arguments are required: COMMAND"),
         ("trian tiny.yaml", '"trian" is unknown; did you mean train?'),
-        ("zzz", '"zzz" is unknown; give one of check, new, plan, run, status, '),
+        ("zzz", '"zzz" is unknown; give one of check, demo, new, plan, run, status, '),
         ("train tiny.yaml sweeep x", '"sweeep" is unknown; did you mean sweep?'),
         ("plan tiny.yaml --cores 2", "unrecognized arguments: --cores 2"),
     ],

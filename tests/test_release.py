@@ -38,7 +38,7 @@ def test_workflows_call_what_runs_anywhere_else_too():
         for file in ROOT.glob(".github/workflows/*.yml")
     }
     assert set(runs) == {"ci", "lint", "site"}
-    assert runs["ci"] == [".ci/run"]
+    assert runs["ci"][-1] == ".ci/run"
     makefile = read("Makefile")
     for command in runs["lint"][-1].split(" && "):
         assert f"$(BIN)/{command}\n" in makefile

@@ -98,14 +98,14 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     check.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
     )
+    demo = command(commands, "demo", _demo, "What is missing of the workflow and of config/demo.yaml is written first.")
+    demo.usage = "softreg demo [-h] [further words for Snakemake ...]"
     new = command(commands, "new", _new)
     new.add_argument("noun", choices=("penalty", "model", "dataset"))
     new.add_argument("name", help="what a study will call it, such as my-penalty")
     plan = _study_command(commands, "plan", _plan)
     plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
     plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
-    demo = command(commands, "demo", _demo, "What is missing of the workflow and of config/demo.yaml is written first.")
-    demo.usage = "softreg demo [-h] [further words for Snakemake ...]"
     run = _study_command(commands, "run", _run)
     run.usage = "softreg run [-h] [--slurm] study [target] [further words for Snakemake ...]"
     run.add_argument("--slurm", action="store_true", help="on a cluster, as profiles/slurm/config.yaml says")
