@@ -29,8 +29,10 @@ LANGUAGES = {".smk": "python", ".def": "docker", ".cff": "yaml", ".lock": "text"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """List the pages of the reference."""
-    next(entry["API"] for entry in config.nav or () if "API" in entry).extend(f"api/{name}.md" for name in packages())
+    """List the pages of the reference, and those of docs/ that mkdocs.yml does not place."""
+    assert config.nav is not None
+    new = sorted(page.name for page in DOCS.glob("*.md") if page.name not in str(config.nav))
+    config.nav += [{"More": new}] * bool(new) + [{"API": [f"api/{name}.md" for name in packages()]}]
     return config
 
 
