@@ -73,3 +73,13 @@ def test_what_a_benchmark_file_says_or_that_it_is_gone_makes_nothing_again(copy)
     for file in files[1:]:
         file.unlink()
     assert planned(copy) == {}
+
+
+@pytest.mark.slow
+def test_snakemakes_own_report_needs_no_cores_and_says_what_was_done(copy):
+    words = ("--workflow-profile", "none", "--report", "report.html", "--config", "study=config/tiny.yaml")
+    done = programs.run(copy, "snakemake", *words)
+    assert done.returncode == 0, done.stderr
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    assert "SoftReg trained every data set" in page
+    assert "paired_difference-shapes" in page
