@@ -141,6 +141,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _studies_beside(path: Path) -> str:
+    """The study that may be meant, in the same folder or in config/; or else all in the same folder."""
+    known = {file.stem: file for folder in (Path("config"), path.parent) for file in folder.glob("*.yaml")}
+    if near := nearest(path.stem, known, 1, 0.6):
+        return f"; did you mean {known[near[0]]}?"
     names = sorted(file.name for file in path.parent.glob("*.yaml"))
     if not names:
         return f", and no study in {path.parent}; give the YAML file of a study"
