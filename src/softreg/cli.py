@@ -119,8 +119,16 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
         paper = command(commands, name, _write_paper)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
         paper.set_defaults(stage=name)
+    export = command(commands, "export", _export, _EXPORTS)
+    export.add_argument("form", choices=("tensorboard",))
+    export.add_argument("results", type=Path, help="folder of a study's results")
+    export.add_argument("out", type=Path, help="a new folder")
     command(commands, "completion", _complete).add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser, commands
+
+
+_EXPORTS = """
+tensorboard  the history of each network as a run of TensorBoard"""
 
 
 def _stages(commands: Commands[Parser]) -> None:
@@ -370,6 +378,12 @@ def _unpack(options: argparse.Namespace) -> None:
         )
     else:
         print(f"{name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from softreg.export import tensorboard
+
+    print(tensorboard.export(options.results, options.out))
 
 
 def _diff(options: argparse.Namespace) -> None:

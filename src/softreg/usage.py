@@ -23,6 +23,7 @@ GROUPS = {
         "diff": "show what changed between two versions of a study",
     },
     "to share and keep": {
+        "export": "write a study's results for other programs",
         "pack": "pack a finished study's networks, one archive per job, to version them",
         "unpack": "restore what a study's packs hold",
         "completion": "print a script with which a shell completes these commands",
@@ -58,6 +59,9 @@ EXAMPLES = {
     "status": ["softreg status config/wbc.yaml", "softreg status config/wbc.yaml --watch"],
     "paper": ["softreg paper results/demo", "softreg paper results/published/wbc"],
     "diff": ["softreg diff results/published/wbc results/wbc"],
+    "export": [
+        "softreg export tensorboard results/demo events/demo",
+    ],
     "pack": ["softreg pack config/wbc.yaml"],
     "unpack": ["softreg unpack config/wbc.yaml"],
     "completion": [
