@@ -61,6 +61,7 @@ EXAMPLES = {
     "diff": ["softreg diff results/published/wbc results/wbc"],
     "export": [
         "softreg export tensorboard results/demo events/demo",
+        "softreg export crate results/demo demo.zip",
     ],
     "pack": ["softreg pack config/wbc.yaml"],
     "unpack": ["softreg unpack config/wbc.yaml"],
