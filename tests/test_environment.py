@@ -19,8 +19,9 @@ LOCK = [
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 ]
-EXTRAS = PROJECT["optional-dependencies"]
-DIRECT = [Requirement(text) for text in (*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["site"])]
+DIRECT = [
+    Requirement(text) for part in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for text in part
+]
 PYTHONS = ("3.11", "3.12", "3.13")
 
 

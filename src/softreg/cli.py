@@ -124,8 +124,17 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
         paper = command(commands, name, _write_paper)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
         paper.set_defaults(stage=name)
+    export = command(commands, "export", _export, _EXPORTS)
+    export.add_argument("form", choices=("tensorboard", "crate"))
+    export.add_argument("results", type=Path, help="folder of a study's results")
+    export.add_argument("out", type=Path, help="a new folder; of a crate also a new file whose name ends in .zip")
     command(commands, "completion", _complete).add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return parser, commands
+
+
+_EXPORTS = """
+tensorboard  the history of each network, as a run of TensorBoard
+crate        a finished study with its workflow, as an RO-Crate, for repositories of research data"""
 
 
 def _stages(commands: Commands[Parser]) -> None:
@@ -387,6 +396,15 @@ def _merge(options: argparse.Namespace) -> None:
     from softreg.scoring.merge import merge
 
     print(f"{merge(options.results, options.to)} is there; softreg paper {options.to} writes its report")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from softreg.export import crate, tensorboard
+
+    if options.form == "crate":
+        _demand_scores(options.results / "scores")
+    export = {"crate": crate.export, "tensorboard": tensorboard.export}[options.form]
+    print(export(options.results, options.out))
 
 
 def _diff(options: argparse.Namespace) -> None:

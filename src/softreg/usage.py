@@ -25,6 +25,7 @@ GROUPS = {
     },
     "to share and keep": {
         "merge": "join the scores of several studies, or of all parts of one",
+        "export": "write a study's results for other programs",
         "pack": "pack a finished study's networks, one archive per job, to version them",
         "unpack": "restore what a study's packs hold",
         "completion": "print a script with which a shell completes these commands",
@@ -62,6 +63,10 @@ EXAMPLES = {
     "paper": ["softreg paper results/demo", "softreg paper results/published/wbc"],
     "diff": ["softreg diff results/published/wbc results/wbc"],
     "merge": ["softreg merge results/wbc-part-*-of-5 --to results/wbc"],
+    "export": [
+        "softreg export tensorboard results/demo events/demo",
+        "softreg export crate results/demo demo.zip",
+    ],
     "pack": ["softreg pack config/wbc.yaml"],
     "unpack": ["softreg unpack config/wbc.yaml"],
     "completion": [
