@@ -228,6 +228,10 @@ def test_the_axis_of_curves_is_that_of_the_region_of_choice(scores):
     assert len(marked) >= 3
     assert (marked["val_miou"] - marked["val_se"]).min() - 2 * loaded.rope >= low
     assert (marked["val_miou"] + marked["val_se"]).max() <= high
+    bars = [path.vertices[:, 1] for bar in curve.collections for path in bar.get_paths() if len(path.vertices) == 2]
+    middles = [bar.mean() for bar in bars if np.ptp(bar) > 0]
+    assert len(middles) == 4  # of l1 and l2 at two strengths each
+    assert min(middles) >= low  # a bar without its point would mislead
 
 
 def test_gallery_shows_truth_and_prediction_in_the_palettes_colours(scores):

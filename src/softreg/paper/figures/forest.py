@@ -25,6 +25,8 @@ LINE = 0.135
 """Inches of a line of 8-point type."""
 MOST = 5
 """Panels that stand side by side."""
+_NOISE = 1e-9
+"""Differences that rounding makes."""
 
 
 def paired(scores: Scores, values: pd.DataFrame, limits: dict[str, float] | None = None) -> pd.DataFrame:
@@ -107,8 +109,8 @@ def _draw(scores: Scores, rows: pd.DataFrame, panels: list[tuple[str, list[str]]
 
 def _title(scores: Scores, rows: pd.DataFrame, model: str, quantity: list[str]) -> str:
     own = rows.loc[(rows["model"] == model) & rows["quantity"].isin(quantity), "plain"].dropna()
-    name = style.wrapped("".join(quantity), 14)
-    return f"{name}\n{scores.label(str(scores.reference))}: {own.iloc[0]:.3g}" if len(own) else name
+    name, digits = style.wrapped("".join(quantity), 14), 1 if own.max() >= 1 else 3
+    return f"{name}\n{scores.label(str(scores.reference))}: {own.iloc[0]:.{digits}f}" if len(own) else name
 
 
 def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, quantity: list[str], rope: bool) -> None:
@@ -121,6 +123,8 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, quantity: list[s
         look = style.looks_of(scores)[row.penalty]
         axis.hlines(lines[row.penalty], row.low, row.high, color=look.colour, lw=1)
         axis.plot([row.mean], [lines[row.penalty]], **layout.marks(look) | {"ms": 4})
+    if not (rows[["mean", "low", "high"]].abs() > _NOISE).any(axis=None):
+        axis.set_xlim(-1, 1)  # networks that all predict the same
     axis.locator_params(axis="x", nbins=4)
 
 

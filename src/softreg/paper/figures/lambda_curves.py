@@ -107,8 +107,8 @@ def _draw_panels(scores: Scores, family: _Family, points: pd.DataFrame, models: 
     height = sum(parts.values()) + 0.3 + 0.13 * (layout.lines_in(titles) - 1)
     figure, stacks = layout.grid(titles, height, family.axis, *parts, parts=[*parts.values()], sharex=True, most=2)
     for axes, model in zip(stacks, models, strict=True):
-        _draw_panel(axes, scores, family, points[points["model"] == model])
         axes[0].set_ylim(ends[model])
+        _draw_panel(axes, scores, family, points[points["model"] == model])
     figure.align_ylabels()
     layout.add_legend(figure, _handles(scores, family, points), handlelength=2.2)
     return figure
@@ -201,8 +201,9 @@ def _set_apart(axis: Axes, points: pd.DataFrame) -> NDArray[np.floating[Any]]:
 
 
 def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
-    """One penalty's means, error bars and marks."""
-    layout.draw_line(axis, look, points["x"], points["val_miou"], points["val_se"], ms=2.5)
+    """One penalty's means and marks, and the error bars of what lies on the axis."""
+    error = points["val_se"].where(points["val_miou"] >= axis.get_ylim()[0])
+    layout.draw_line(axis, look, points["x"], points["val_miou"], error, ms=2.5)
     columns = points[["x", "val_miou", "lambda_min", "lambda_1se", "chosen"]]
     for x, y, best, within, chosen in columns.itertuples(index=False, name=None):
         if best or within or chosen:
