@@ -21,7 +21,7 @@ from softreg.paper.figures.layout import Page
 from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 
-LINE = 0.135
+LINE = 0.12
 """Inches of a line of 8-point type."""
 MOST = 5
 """Panels that stand side by side."""
@@ -109,7 +109,7 @@ def _draw(scores: Scores, rows: pd.DataFrame, panels: list[tuple[str, list[str]]
 
 def _title(scores: Scores, rows: pd.DataFrame, model: str, quantity: list[str]) -> str:
     own = rows.loc[(rows["model"] == model) & rows["quantity"].isin(quantity), "plain"].dropna()
-    name, digits = style.wrapped("".join(quantity), 14), 1 if own.max() >= 1 else 3
+    name, digits = style.wrapped("".join(quantity), 14), 3 if 0 < own.max() < 1 else 1
     return f"{name}\n{scores.label(str(scores.reference))}: {own.iloc[0]:.{digits}f}" if len(own) else name
 
 
@@ -125,12 +125,12 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, quantity: list[s
         axis.plot([row.mean], [lines[row.penalty]], **layout.marks(look) | {"ms": 4})
     if not (rows[["mean", "low", "high"]].abs() > _NOISE).any(axis=None):
         axis.set_xlim(-1, 1)  # networks that all predict the same
-    axis.locator_params(axis="x", nbins=4)
+    axis.locator_params(axis="x", nbins=3)
 
 
 def set_lines(axis: Axes, places: Any, labels: Sequence[str]) -> None:
     """The labels of a forest's lines, at their places from the top."""
-    axis.set_yticks(places, labels, linespacing=0.9)
+    axis.set_yticks(places, labels, linespacing=1)
     axis.set_ylim(max(places) + 0.6, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)

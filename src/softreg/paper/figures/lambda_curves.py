@@ -27,7 +27,7 @@ from softreg.scoring import select
 from softreg.study.treatment import CONTROLS
 
 TITLE = "Validation mIoU against λ"
-_MOST = 9
+_MOST = 4
 """Panels that a page can hold."""
 _CURVE, _SLIM = 1.7, 0.4
 """Inches that a panel of scores takes, and a slim one below it."""

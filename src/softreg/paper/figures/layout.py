@@ -240,7 +240,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **
     width, height = figure.get_size_inches()
     columns = style.columns_for([str(each.get_label()) for each in handles], width, room)
     lines = math.ceil(len(handles) / columns) + ("title" in other)
-    figure.set_size_inches(width, height + 0.17 * lines + 0.1)
+    figure.set_size_inches(width, height + 0.185 * lines + 0.1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, **other)
 
 

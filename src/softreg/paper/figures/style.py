@@ -77,7 +77,7 @@ _FORMS: dict[str, tuple[Any, tuple[str, ...]]] = {
 REFERENCE_COLOUR = "#333333"
 
 # Matplotlib places each letter itself: a PDF needs none of a font's tables of layout, which take a fifth of the time.
-subset.Options._drop_tables_default = [*subset.Options._drop_tables_default, "GDEF", "GPOS", "GSUB"]
+subset.Options._drop_tables_default = [*subset.Options._drop_tables_default, "GDEF", "GPOS", "GSUB", "MATH", "kern"]
 
 
 @dataclass(frozen=True)
