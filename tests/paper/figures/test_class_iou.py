@@ -3,9 +3,8 @@ import overlap
 import pandas as pd
 import pytest
 import synthetic
-from scipy.stats import ttest_1samp
 
-from softreg.paper.figures import class_iou
+from softreg.paper.figures import class_iou, style
 from softreg.paper.figures.style import Absent
 from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
@@ -36,36 +35,47 @@ def many(tmp_path_factory):
     return scores_of(root, {"none": {}, **dict.fromkeys(MANY, LAMBDA)}, classes=11), root / "figures"
 
 
-def test_the_map_is_of_paired_differences(many):
+def test_the_rows_are_paired_differences(many):
     scores, folder = many
     (drawn,) = class_iou.draw(scores, folder)
-    numbers = pd.read_csv(folder / f"{drawn.name}.csv").set_index(["penalty", "class"])
+    numbers = pd.read_csv(folder / f"{drawn.name}.csv").set_index(["penalty", "quantity"])
     assert set(numbers.index.get_level_values("penalty")) == set(MANY)
     values = (iou(scores, "mcp") - iou(scores, "none"))[:, 4]
-    interval = ttest_1samp(values, 0).confidence_interval(0.95)
     row = numbers.loc[("mcp", synthetic.CLASSES[4])]
-    assert (row["mean"], row["low"], row["high"]) == pytest.approx((values.mean(), *interval))
+    assert (row["mean"], row["seeds"]) == pytest.approx((values.mean(), 3))
     assert row["plain"] == pytest.approx(iou(scores, "none")[:, 4].mean())
-    assert "minus that of none at the same seed" in drawn.caption
+    assert "less that of none at the same seed" in drawn.caption
+
+
+def test_intervals_are_over_seeds_and_images(many):
+    """The variance of the mean by hand: of seeds, and of leaving out each image in turn, less what they share."""
+    scores, _ = many
+    counts = scores.test_counts("brain", "convnet")
+    parts = {name: np.stack([getattr(counts[name], part)[..., 4] for part in ("tp", "fp", "fn")]) for name in counts}
+    images = parts["none"].shape[2]
+
+    def difference(kept):
+        """(S,) points on some of the images."""
+        each = {name: part[..., kept].sum(axis=2) for name, part in parts.items()}
+        return 100 * (each["mcp"][0] / each["mcp"].sum(axis=0) - each["none"][0] / each["none"].sum(axis=0))
+
+    every = np.arange(images)
+    seeds = difference(every).var(ddof=1) / 3
+    covariance = np.cov([difference(every != out) for out in every], rowvar=False) * (images - 1) ** 2 / images
+    shared = covariance.mean()
+    both = (np.trace(covariance) / 3 - shared) / 2
+    rows = class_iou.numbers(scores, "brain").set_index(["penalty", "quantity"])
+    row = rows.loc[("mcp", synthetic.CLASSES[4])]
+    variance = max(seeds, both) + max(shared, both) - both
+    assert (row["high"] - row["low"]) / 2 > 1.96 * variance**0.5  # Student's t has thicker tails than the normal
+    assert row["low"] < row["mean"] < row["high"]
 
 
 def test_classes_are_sorted_by_the_iou_without_a_penalty(many):
     scores, _ = many
-    numbers = class_iou._numbers(scores, "brain")
+    numbers = class_iou.numbers(scores, "brain")
     order = np.argsort(-iou(scores, "none").mean(axis=0))
-    assert list(numbers["class"].unique()) == [synthetic.CLASSES[place] for place in order]
-
-
-def test_shades_lie_around_zero_and_tell_most_cells_apart():
-    values = pd.DataFrame({"mean": np.linspace(-2, 2, 41)})
-    steps = class_iou._steps(values)
-    assert steps == [-step for step in steps[::-1]]
-    assert 2 * 0.95 <= steps[-1] + steps[4] <= 4
-    colours, norm = class_iou._shading(steps)
-    assert colours(norm(0.0))[:3] == pytest.approx((0.97,) * 3, abs=0.02)  # as good as white
-    red, blue = colours(norm(-9.0)), colours(norm(9.0))
-    assert red[0] > red[2]
-    assert blue[2] > blue[0]
+    assert list(numbers["quantity"].unique()) == [synthetic.CLASSES[place] for place in order]
 
 
 def test_without_a_reference_there_is_nothing_to_compare_with(tmp_path):
@@ -73,15 +83,15 @@ def test_without_a_reference_there_is_nothing_to_compare_with(tmp_path):
     assert entry == Absent(class_iou.TITLE, estimates.NO_REFERENCE)
 
 
-def test_what_a_model_is_not_trained_with_is_crossed_out(tmp_path):
+def test_a_model_has_rows_for_its_own_penalties_alone_and_nothing_overlaps(tmp_path):
     penalties = {"none": {}, **dict.fromkeys(MANY, LAMBDA)}
     for name in MANY[2:]:
         penalties[name] = {**LAMBDA, "models": ["convnet"]}
-    scores = scores_of(tmp_path, penalties, classes=11, models={"convnet": {}, "other": {"kind": "convnet"}})
+    models = {"convnet": {}, "a-rather-long-name": {"kind": "convnet"}}
+    scores = scores_of(tmp_path, penalties, classes=11, models=models)
     with overlap.drawn() as figures:
         class_iou.draw(scores, tmp_path / "figures")
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
-        crosses = {axis.get_title(): axis.lines[-1].get_xdata() for axis in figures[0].axes if axis.get_title()}
-    assert len(crosses["convnet"]) == 0
-    assert set(crosses["other"]) == {place + 0.5 for place in range(2, len(MANY))}
-    assert len(crosses["other"]) == 11 * (len(MANY) - 2)
+        assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
+        rows = [len(axis.get_yticks()) for figure in figures for axis in figure.axes if axis.get_visible()]
+    assert rows == [len(MANY)] * 11 + [2] * 11

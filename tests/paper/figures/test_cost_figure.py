@@ -73,15 +73,12 @@ def test_ratios_of_cells_not_trained_in_turn_are_not_shown(scores, tmp_path):
     assert len(marked) == 1  # L1's
 
 
-def test_without_any_ratio_in_turn_the_caption_says_so(scores, tmp_path):
+def test_without_any_ratio_in_turn_there_is_no_figure(scores, tmp_path):
     folder = tmp_path / "scores"
     shutil.copytree(scores.folder, folder)
-    (drawn,) = cost.draw(measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
-    assert isinstance(drawn, Drawn)
-    assert "n = 3)" in drawn.caption
-    assert "not trained in turn" in drawn.caption
-    with style.paper("bars"):
-        assert len(cost._draw_panels(scores, rows_of(Scores(folder), list(SIZES))).axes) == 2
+    (entry,) = cost.draw(measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
+    assert isinstance(entry, Absent)
+    assert "trained in turn" in entry.reason
 
 
 def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):

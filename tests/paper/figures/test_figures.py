@@ -182,9 +182,9 @@ def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
     points = lambda_curves._points(loaded, "brain", family)
     points["chosen"] &= chosen
     with style.paper("overlap"):
-        figure = lambda_curves._draw_panels(loaded, family, points, layout.panels_of(loaded, points))
+        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"])
         style.lay_out(figure)
-        (curve, kept), (legend,) = figure.axes, figure.legends
+        (curve, *_, kept), (legend,) = figure.axes, figure.legends
         assert overlap.faults(figure) == []
         below, label = legend.get_window_extent(), kept.xaxis.label.get_window_extent()
         assert 0 < label.y0 - below.y1 < 0.2 * figure.dpi
@@ -208,24 +208,30 @@ def test_the_marks_are_those_of_the_rules(tmp_path):
     assert within > best  # else this could not tell the two apart
 
 
-def test_test_scores_are_those_of_the_sweeps_own_cells(scores):
+def test_the_axis_of_curves_is_that_of_the_region_of_choice(scores):
+    """A λ that ruins the networks is beyond the axis, and in the slim panel below it; all that is marked is on it."""
     loaded = Scores(scores)
     family, _ = lambda_curves._families(loaded)
-    points = lambda_curves._points(loaded, "brain", family).set_index(["penalty", "lambda"])
-    sums = loaded.sums.query("phase == 'sweep' and split == 'test' and penalty == 'l2'")
-    assert sorted(set(sums["seed"])) == [0, 1]
-    for value, part in sums.groupby("lambda"):
-        assert points.loc[("l2", value), "test_miou"] == pytest.approx(100 * part["miou"].mean())
-    assert set(points["test_cells"]) == {2}
-
-
-def test_two_penalties_in_a_panel_never_look_alike():
-    looks = style.looks([f"p{place}" for place in range(12)])
-    assert len({(look.colour, look.line) for look in looks.values()}) == 12
-    shares = style.pages(list(looks), style.DISTINCT)
-    assert [len(share) for share in shares] == [6, 6]
-    for share in shares:
-        assert len({looks[name].colour for name in share}) == len(share)
+    points = lambda_curves._points(loaded, "brain", family)
+    with style.paper("region"):
+        ruined = points["lambda"] == "1e-3"
+        points.loc[ruined, "val_miou"] = points["val_miou"].max()
+        assert len(lambda_curves._draw_panels(loaded, family, points, ["convnet"]).axes) == 2
+        points.loc[ruined, "val_miou"] = 3.0
+        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"])
+        curve, whole, _ = figure.axes
+        low, high = curve.get_ylim()
+        assert [axis.get_ylabel() for axis in figure.axes] == ["mIoU (points)", "all", "kept (%)"]
+        assert whole.get_ylim()[0] < 3 < low
+    marked = points[points["lambda_min"] | points["lambda_1se"] | points["chosen"]]
+    marked = marked[marked["val_miou"] > 3]  # without those moved above
+    assert len(marked) >= 3
+    assert (marked["val_miou"] - marked["val_se"]).min() - 2 * loaded.rope >= low
+    assert (marked["val_miou"] + marked["val_se"]).max() <= high
+    bars = [path.vertices[:, 1] for bar in curve.collections for path in bar.get_paths() if len(path.vertices) == 2]
+    middles = [bar.mean() for bar in bars if np.ptp(bar) > 0]
+    assert len(middles) == 4  # of l1 and l2 at two strengths each
+    assert min(middles) >= low  # a bar without its point would mislead
 
 
 def test_gallery_shows_truth_and_prediction_in_the_palettes_colours(scores):
@@ -233,11 +239,21 @@ def test_gallery_shows_truth_and_prediction_in_the_palettes_colours(scores):
     palette = loaded.datasets["brain"]["palette"]
     example = loaded.examples.to_pylist()[0]
     tiles = gallery._tiles(loaded, example, gallery._one_seed_each(loaded, loaded.predictions()), palette)
-    assert [tile.heading for tile in tiles] == ["image", "truth", "none", "l1", "l2"]
+    assert [tile.heading for tile in tiles] == ["image", "truth", "none", "none: errors", "l1", "l2"]
     mask = np.asarray(Image.open(io.BytesIO(example["truth_png"])))
     valid = mask != 255
     assert np.array_equal(tiles[1].pixels[valid], np.array(palette)[mask[valid]])
     assert {tuple(colour) for colour in tiles[1].pixels[~valid]} == {(200, 200, 200), (110, 110, 110)}
+
+
+def test_errors_are_coloured_by_what_the_unpenalised_network_does():
+    truth = np.array([[0, 0, 0, 0, gallery.IGNORE]], np.uint8)
+    none, mine = np.array([[0, 1, 0, 1, 1]], np.uint8), np.array([[0, 1, 1, 0, 1]], np.uint8)
+    (right, both, only, mended, ignored), *_ = gallery._with_errors(mine, truth, none, [[0, 0, 0], [100, 0, 0]])
+    colours = ["#" + bytes(pixel.tolist()).hex() for pixel in (both, only, mended)]
+    assert colours == [*gallery._ERRORS.values()]
+    assert right.tolist() == [round(255 * gallery._PALE)] * 3
+    assert ignored.tolist() in ([200] * 3, [110] * 3)
 
 
 def test_the_gallery_shows_three_percentiles_of_the_first_evaluation_seed(scores, out):

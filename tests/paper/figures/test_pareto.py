@@ -84,3 +84,10 @@ def test_an_unfinished_sweep_is_absent_with_a_reason(tmp_path):
     (entry,) = pareto.draw(loaded, tmp_path)
     assert isinstance(entry, Absent)
     assert "finish the study's sweep" in entry.reason
+
+
+def test_strengths_that_are_single_make_no_front(tmp_path):
+    penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
+    (entry,) = pareto.draw(measured.make_scores(tmp_path, penalties=penalties), tmp_path)
+    assert isinstance(entry, Absent)
+    assert "Each entry has one strength" in entry.reason

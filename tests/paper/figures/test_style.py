@@ -13,10 +13,12 @@ from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, styl
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 
-#: Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291-1298: how full protanopes and deuteranopes see linear RGB.
+#: Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291-1298: how protanopes, deuteranopes and
+#: tritanopes see linear RGB.
 SEEN = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
     "normal": np.eye(3),
 }
 TO_XYZ = np.array(
@@ -34,13 +36,31 @@ def lab(colour, seen):
 
 
 @pytest.mark.parametrize("sight", SEEN)
-def test_the_colour_blind_can_tell_the_palette_apart(sight):
-    looks = style.looks([f"p{place}" for place in range(style.DISTINCT)])
-    seen = [lab(look.colour, SEEN[sight]) for look in looks.values()]
-    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 10  # 2.3 is just noticeable
+def test_the_colour_blind_can_tell_twelve_colours_and_the_grey_apart(sight):
+    looks = style.looks([f"p{place}" for place in range(12)])
+    colours = [style.REFERENCE_COLOUR, *(look.colour for look in looks.values())]
+    assert len(set(colours)) == 13
+    seen = [lab(colour, SEEN[sight]) for colour in colours]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 20  # 2.3 is just noticeable
 
 
-@pytest.mark.parametrize("palette", [None, ["#000000"], ["#000000", "#ff0000", "#00ff00"]])
+def test_each_colour_stands_out_from_paper():
+    """WCAG's contrast against white, from relative luminance."""
+    for colour in style._COLOURS:
+        light = (lab(colour, SEEN["normal"])[0] + 16) / 116
+        assert 1.05 / (light**3 + 0.05) > 1.75
+
+
+def test_twelve_entries_of_a_study_have_a_colour_and_a_marker_of_their_own(tmp_path):
+    kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "mcp", "group_lasso", "l0", "pruning"]
+    penalties = {"none": {}, **{name: {"lambda": [0.1]} for name in kinds}, "l1_again": {"kind": "l1", "lambda": [0.1]}}
+    study = synthetic.make_study(tmp_path, penalties=penalties)
+    synthetic.make_results(study, tmp_path)
+    looks = style.looks_of(Scores(gather(study, tmp_path / "results", tmp_path / "data")))
+    assert len({look.colour for look in looks.values()}) == len({look.marker for look in looks.values()}) == 12
+
+
+@pytest.mark.parametrize("palette", [None, ["#000000"], ["#000000", "#ff0000"], ["#000000", "#ff0000", "#00ff00"]])
 def test_no_two_of_many_penalties_have_one_look(palette):
     looks = style.looks([f"p{place}" for place in range(40)], palette)
     assert len(set(looks.values())) == 40

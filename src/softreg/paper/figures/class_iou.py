@@ -1,31 +1,25 @@
-"""IoU of each class on test as a map of differences to no penalty: a panel a model, a cell a class and penalty."""
+"""IoU of each class on test, less that without a penalty: one figure a data set, a panel a class."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap
-from matplotlib.figure import Figure
 
-from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
+from softreg.paper.figures import forest, layout
+from softreg.paper.figures.layout import Pages
 from softreg.paper.figures.style import Absent, Entries
 from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
 TITLE = "IoU of each class, less that without a penalty"
-_LINE = 0.15
-"""Inches that a class takes."""
-_SHADES = 4
-"""Shades on either side of no difference."""
+_PARTS = ("tp", "fp", "fn")
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
@@ -35,129 +29,71 @@ def draw(scores: Scores, folder: Path) -> Entries:
     return layout.write_datasets(scores, folder, "class_iou", TITLE, partial(_pages, scores))
 
 
-def _pages(scores: Scores, dataset: str) -> Pages:
-    numbers = _numbers(scores, dataset)
-    if numbers.empty:
-        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
-    pages = []
-    most = layout.most_panels(_panel_height(scores, numbers), _below(scores, numbers))
-    for models in style.pages(layout.models_of(scores, numbers), most):
-        shown = numbers[numbers["model"].isin(models)]
-        draw_page = partial(_draw_maps, scores, shown, _steps(numbers))
-        pages.append(Page(shown, draw_page, _caption(scores, shown, dataset), _alt(scores, shown, dataset)))
-    return pages
+def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
+    """Mean difference to no penalty in points with its 95 % interval over seeds and images, as H1 has it.
 
-
-def _numbers(scores: Scores, dataset: str) -> pd.DataFrame:
-    """Mean difference to no penalty in points with its 95 % t-interval over seeds.
-
-    Columns model, penalty, class, mean, low, high, n, and plain, the IoU without a penalty. Classes by that over all
-    models, the highest first; those that no network has on test come last.
+    Columns model, penalty, quantity (the class), mean, low, high, p, seeds, and plain, the IoU without a penalty.
+    Classes by that over all models, the highest first; those that no network has on test come last.
     """
-    points = scores.class_iou[scores.class_iou["dataset"] == dataset]
-    points = points.assign(iou=100 * points["iou"])
-    plain = points[points["penalty"] == scores.reference].rename(columns={"iou": "plain"})
-    places = plain.groupby("class")["plain"].mean().rank(ascending=False, method="first")
-    points = points.assign(place=points["class"].map(places)).sort_values("place", kind="stable")
-    rows = []
-    differences = scores.ordered(estimates.relative(scores, points, ["iou"]))
-    for key, part in differences.groupby(["model", "penalty", "class"], sort=False):
-        interval = stats.mean_interval(part["iou"].to_numpy(), limit=100)
-        rows.append((*key, interval.mean, interval.low, interval.high, interval.n))
-    numbers = pd.DataFrame(rows, columns=["model", "penalty", "class", "mean", "low", "high", "n"])
-    return numbers.merge(plain.groupby(["model", "class"])["plain"].mean().reset_index(), how="left")
+    points = scores.class_iou[scores.class_iou["dataset"] == dataset].rename(columns={"class": "quantity"})
+    points = points.assign(value=100 * points["iou"])[["model", "penalty", "seed", "quantity", "value"]]
+    rows = pd.DataFrame([row for model in scores.study["models"] for row in _of_model(scores, dataset, model)])
+    if rows.empty:
+        return rows
+    places = points[points["penalty"] == scores.reference].groupby("quantity")["value"].mean()
+    order = places.sort_values(ascending=False, kind="stable").index
+    rows = forest.with_plain(scores, rows, points)
+    return rows.sort_values("quantity", key=lambda names: names.map({name: at for at, name in enumerate(order)}))
 
 
-def _below(scores: Scores, numbers: pd.DataFrame) -> float:
-    """Inches below the panels: the penalties' names, upright, and the scale."""
-    return 0.45 + 0.065 * max(len(scores.label(name)) for name in numbers["penalty"].unique())
+def _of_model(scores: Scores, dataset: str, model: str) -> Iterator[dict[str, Any]]:
+    counts = scores.test_counts(dataset, model)
+    for penalty in (name for name in scores.penalties if name in counts):
+        reference = scores.references[penalty]
+        if reference == penalty or reference not in counts:
+            continue
+        both = counts[penalty], counts[reference]
+        seeds = sorted(set(both[0].seeds) & set(both[1].seeds))
+        kept = [[each.seeds.index(seed) for seed in seeds] for each in both]
+        whole = np.array([[getattr(each, part)[at] for each, at in zip(both, kept, strict=True)] for part in _PARTS])
+        units = both[0].folds if scores.folds else scores.units(dataset, both[0].images)
+        whole = stats.by_unit(whole, units)
+        for place, name in enumerate(scores.datasets[dataset]["classes"] if seeds else ()):
+            found = stats.crossed_jackknife(*whole[..., [place]])
+            yield {"model": model, "penalty": penalty, "quantity": name, **_columns(found, bool(scores.folds))}
 
 
-def _panel_height(scores: Scores, numbers: pd.DataFrame) -> float:
-    """Inches of a panel."""
-    titles = 0.13 * layout.lines_in(map(scores.label, numbers["model"].unique()))
-    return max(0.6, _LINE * numbers["class"].nunique()) + titles + 0.1
+def _columns(found: stats.Crossed, folds: bool) -> dict[str, float]:
+    """The difference between the first and the second row of ``found`` as columns, in points."""
+    kept = np.isfinite(found.scores).all(axis=0)
+    found = replace(found, scores=found.scores[:, kept], by_seed=found.by_seed[:, kept], folds=folds)
+    if not kept.any():
+        return estimates.columns_of(estimates.over_seeds([]))
+    return estimates.columns_of(replace(stats.crossed_interval(found, 0, 1), limit=1.0).times(100))
 
 
-def _draw_maps(scores: Scores, numbers: pd.DataFrame, steps: list[float]) -> Figure:
-    """A map for each model, and the scale of all below."""
-    models = layout.models_of(scores, numbers)
-    height = _panel_height(scores, numbers)
-    figure, stacks = layout.grid([*map(scores.label, models)], height, "", sharex=True, sharey=True)
-    figure.set_size_inches(style.PAGE, figure.get_figheight() + _below(scores, numbers))
-    for (axis,), model in zip(stacks, models, strict=True):
-        _draw_map(axis, scores, numbers, model, steps)
-    _draw_scale(figure, steps)
-    return figure
+def _pages(scores: Scores, dataset: str) -> Pages:
+    rows = numbers(scores, dataset)
+    if rows.empty:
+        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
+    return forest.pages(scores, rows, partial(_texts, scores, dataset))
 
 
-def _steps(numbers: pd.DataFrame) -> list[float]:
-    """Where the map's shades change: at round numbers, such that all but a twentieth of the cells lie between."""
-    size = float(numbers["mean"].abs().quantile(0.95))
-    unit = next((unit for unit in (0.05, 0.1, 0.2, 0.5, 1, 2, 5) if (_SHADES + 1) * unit >= size), 10)
-    return [place * unit for place in range(-_SHADES, _SHADES + 1) if place]
-
-
-def _shading(steps: list[float]) -> tuple[ListedColormap, BoundaryNorm]:
-    """Red is worse, blue better; the colour-blind can tell these apart."""
-    colours = ListedColormap(sns.color_palette("RdBu", len(steps) + 1).as_hex())
-    return colours, BoundaryNorm(steps, colours.N, extend="both")
-
-
-def _draw_map(axis: Axes, scores: Scores, numbers: pd.DataFrame, model: str, steps: list[float]) -> None:
-    """A cell for each class and penalty; a dot where the interval leaves out 0, a cross where there is no number."""
-    colours, norm = _shading(steps)
-    mine, classes = numbers[numbers["model"] == model], numbers["class"].unique()
-    penalties = layout.penalties_of(scores, numbers)
-    values, low, high = (
-        mine.pivot(index="class", columns="penalty", values=part).reindex(index=classes, columns=penalties)
-        for part in ("mean", "low", "high")
-    )
-    values = values.set_axis([*map(scores.label, penalties)], axis=1)
-    edges: dict[str, Any] = {"linewidths": 0.5, "linecolor": "white", "xticklabels": True, "yticklabels": True}
-    sns.heatmap(values, ax=axis, cmap=colours, norm=norm, cbar=False, **edges)
-    for there, marker, edge in (((low > 0) | (high < 0), "o", "white"), (values.isna(), "x", "#888888")):
-        y, x = np.nonzero(there)
-        axis.plot(x + 0.5, y + 0.5, marker, ms=3, color="black", mec=edge, mew=0.5)
-    axis.set(xlabel="", ylabel="")
-    axis.tick_params(length=0, rotation=0)
-    axis.tick_params(axis="x", rotation=90)
-
-
-def _draw_scale(figure: Figure, steps: list[float]) -> None:
-    colours, norm = _shading(steps)
-    bar = figure.colorbar(
-        ScalarMappable(norm, colours), ax=figure.axes, location="bottom", aspect=45, shrink=0.8, pad=0.04, ticks=steps
-    )
-    bar.set_ticks(steps, labels=[f"{step:+g}".replace("-", "−") for step in steps])
-    bar.set_label("difference in test IoU (points)")
-    bar.outline.set_linewidth(0.4)
-
-
-def _caption(scores: Scores, numbers: pd.DataFrame, dataset: str) -> str:
-    reference = layout.reference_told(scores, {scores.reference_of(name) for name in numbers["penalty"].unique()})
-    n = layout.span(numbers.loc[numbers["n"] > 0, "n"])
-    text = (
-        f"Test IoU of each class on {scores.label(dataset)} minus that of {reference} at the same seed, by penalty at "
-        f"its λ̂ (mean over evaluation seeds, n = {n}): blue is better, red worse. Crosses: nothing to compare. "
-        f"Classes by their IoU with {scores.label(str(scores.reference))}."
-    )
-    if n != "1":
-        text += (
-            " Dots: the 95 % t-interval over seeds leaves out 0, without adjustment for the number of cells shown, of "
-            "which chance alone marks one in twenty."
-        )
-    return text + layout.lacking(scores, set(numbers["model"]))
-
-
-def _alt(scores: Scores, numbers: pd.DataFrame, dataset: str) -> str:
-    means = numbers.groupby(["penalty", "class"], sort=False, as_index=False)["mean"].mean().dropna()
-    low, high = means.loc[means["mean"].idxmin()], means.loc[means["mean"].idxmax()]
+def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:
+    over = f"{scores.folds} outer folds" if scores.folds else "seeds and images, crossed"
+    caption = (
+        f"Test IoU of each class on {scores.label(dataset)} of each penalty at its λ̂ less that of "
+        f"{layout.told_reference(scores, rows)} at the same seed, in points: mean over evaluation seeds (n = "
+        f"{layout.span(rows.loc[rows['seeds'] > 0, 'seeds'])}) and 95 % interval over {over}, without adjustment for "
+        "the number of rows, of which chance alone puts one in twenty beside 0. Above each panel the IoU without a "
+        "penalty, by which the classes are sorted. An empty row has nothing to compare."
+    ) + layout.lacking(scores, set(rows["model"]))
+    means = rows.groupby(["penalty", "quantity"], sort=False, as_index=False)["mean"].mean().dropna()
     ends = "; ".join(
-        f"{word} {row['mean']:+.1f} ({row['class']}, {scores.label(str(row['penalty']))})"
-        for word, row in (("lowest", low), ("highest", high))
+        f"{word} {row['mean']:+.1f} ({row['quantity']}, {scores.label(str(row['penalty']))})"
+        for word, row in (("lowest", means.loc[means["mean"].idxmin()]), ("highest", means.loc[means["mean"].idxmax()]))
     )
-    return (
-        f"Map of differences in test IoU by class and penalty on {scores.label(dataset)}, in points. Mean over models: "
-        f"{ends}."
+    return caption, (
+        f"Forest plots of differences in test IoU by class and penalty on {scores.label(dataset)}, in points. Mean "
+        f"over models: {ends}."
     )

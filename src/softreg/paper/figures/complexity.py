@@ -19,8 +19,6 @@ from softreg.paper.scores import Scores
 TITLE = "Overfitting against the complexity of drawn scenes"
 TITLE_IMAGES = "Gain against the boundary density of an image"
 MEASURES = {"gap": "train − test mIoU", "test": "test mIoU"}
-MOST_SHARES = 3
-"""Shares of the penalties that a page can hold, each of two rows."""
 MOST_PANELS = 15
 """Panels of single penalties that a page can hold."""
 MOST_FEW = 2
@@ -84,25 +82,19 @@ def _draw_family(scores: Scores, family: pd.Series[float], stem: str, folder: Pa
 def _scene_pages(scores: Scores, points: pd.DataFrame, family: pd.Series[float], model: str) -> Pages:
     if points.empty or points["dataset"].nunique() < 2:
         return f"{scores.label(model)} has no scores on two drawn data sets yet: finish them."
-    pages = []
-    for shares in style.pages(layout.shares_of(scores, points), MOST_SHARES):
-        shown = points[points["penalty"].isin([penalty for share in shares for penalty in share])]
-        texts = _caption(scores, shown, family), _alt(scores, shown)
-        pages.append(Page(shown, partial(_draw_scenes, scores, shown, shares), *texts))
-    return pages
+    texts = _caption(scores, points, family), _alt(scores, points)
+    return [Page(points, partial(_draw_scenes, scores, points), *texts)]
 
 
-def _draw_scenes(scores: Scores, points: pd.DataFrame, shares: list[list[str]]) -> Figure:
-    """Of each share of the penalties two rows: the scores, and what they are relative to no penalty."""
-    rows = [(prefix, share) for share in shares for prefix in ("", "change of ")]
-    panels = [(*row, measure) for row in rows for measure in MEASURES]
-    figure, stacks = layout.grid([""] * len(panels), 1.15 if len(rows) > 4 else 1.4, "", most=2, sharex=True)
+def _draw_scenes(scores: Scores, points: pd.DataFrame) -> Figure:
+    """Two rows: the scores, and what they are relative to no penalty."""
+    panels = [(prefix, measure) for prefix in ("", "change of ") for measure in MEASURES]
+    figure, stacks = layout.grid([""] * len(panels), 1.5, "", most=2, sharex=True)
     levels = points.drop_duplicates("dataset")
-    for (axis,), (prefix, share, measure) in zip(stacks, panels, strict=True):
-        mine = points[(points["quantity"] == f"{prefix}{measure}") & points["penalty"].isin(share)]
+    for (axis,), (prefix, measure) in zip(stacks, panels, strict=True):
         if prefix:
             layout.show_rope(axis, scores)
-        _draw_scene_panel(axis, scores, mine)
+        _draw_scene_panel(axis, scores, points[points["quantity"] == f"{prefix}{measure}"])
         axis.set_ylabel(f"{MEASURES[measure]}\nless unpenalised" if prefix else MEASURES[measure])
         axis.set_xticks(levels["level"], [style.wrapped(scores.label(name), 12) for name in levels["dataset"]])
     layout.add_legend(figure, layout.handles_of(scores, points))

@@ -40,6 +40,11 @@ def _pages(scores: Scores, compared: pd.DataFrame, dataset: str) -> Pages:
         return f"No cell on {label} has finished, so that no time is known: train it first."
     if rows["model"].nunique() < 2:
         return f"One model on {label} shows no growth with the number of weights; the answer has its numbers."
+    if rows["seconds_ratio"].mask(_not_in_turn(rows)).isna().all():
+        return (
+            f"No cells on {label} were trained in turn with the unpenalised ones, so that their times do not tell what "
+            "a penalty costs from what else the machine did."
+        )
     texts = _caption(scores, rows, label), _alt(scores, rows, label)
     return [Page(rows, partial(_draw_panels, scores, rows), *texts)]
 

@@ -1,4 +1,8 @@
-"""Example test images, their truth and what each penalty predicts: one figure for each data set and model."""
+"""Example test images, their truth, and each penalty's prediction with its errors: a figure a data set and model.
+
+Predictions differ in few pixels, so that they are shown pale, and the errors in strong colours: those that the
+unpenalised network makes too, those that it does not make, and those that only it makes.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,15 @@ _MOST = 9
 """How many tiles at most stand side by side."""
 _GAP, _LINE = 0.04, 0.15
 """Inches between tiles, and for a line of text above or beside them."""
+
+_PALE = 0.65
+"""How much white is mixed into a prediction's colours, so that its errors stand out."""
+_ERRORS = {
+    "wrong": "#222222",
+    "wrong only with the penalty": "#d9006c",
+    "wrong only without it": "#0072ff",
+}
+"""Kinds of pixels and their colours: the first is wrong in both, or where there is nothing to compare with."""
 
 Pixels = NDArray[np.uint8]
 
@@ -81,15 +94,28 @@ def _numbers(shown: pd.DataFrame, examples: list[dict[str, Any]]) -> pd.DataFram
 
 
 def _tiles(scores: Scores, example: dict[str, Any], shown: pd.DataFrame, palette: list[list[int]]) -> list[_Tile]:
-    """The image, its truth, and what each penalty predicts."""
-    tiles = [
-        _Tile("image", _decode(example["image_png"])),
-        _Tile("truth", _coloured(_decode(example["truth_png"]), palette)),
-    ]
-    of_image = shown[shown["image"] == example["image"]]
-    for penalty, picture in zip(of_image["penalty"], of_image["prediction"], strict=True):
-        tiles.append(_Tile(scores.label(penalty), _coloured(_decode(picture), palette)))
+    """The image, its truth, what the unpenalised network predicts, and each prediction with its errors."""
+    truth = _decode(example["truth_png"])
+    of_image = shown[shown["image"] == example["image"]].set_index("penalty")["prediction"]
+    predicted = {str(name): _decode(picture) for name, picture in of_image.items()}
+    tiles = [_Tile("image", _decode(example["image_png"])), _Tile("truth", _coloured(truth, palette))]
+    if (plain := scores.reference) in predicted:
+        tiles.append(_Tile(scores.label(str(plain)), _coloured(predicted[str(plain)], palette)))
+    for name, mask in predicted.items():
+        reference = predicted.get(scores.references[name], mask)
+        heading = f"{scores.label(name)}: errors" if name == plain else scores.label(name)
+        tiles.append(_Tile(heading, _with_errors(mask, truth, reference, palette)))
     return tiles
+
+
+def _with_errors(mask: Pixels, truth: Pixels, reference: Pixels, palette: list[list[int]]) -> Pixels:
+    """A prediction (H, W) in pale colours, with `_ERRORS` of it and of the ``reference``."""
+    pixels = np.round(255 * _PALE + (1 - _PALE) * _coloured(mask, palette)).astype(np.uint8)
+    pixels[truth == IGNORE] = _coloured(truth, palette)[truth == IGNORE]
+    wrong, before = ((each != truth) & (truth != IGNORE) for each in (mask, reference))
+    for kind, colour in zip((wrong & before, wrong & ~before, ~wrong & before), _ERRORS.values(), strict=True):
+        pixels[kind] = tuple(bytes.fromhex(colour[1:]))
+    return pixels
 
 
 def _decode(png: bytes) -> Pixels:
@@ -148,7 +174,7 @@ def _legend(about: dict[str, Any]) -> list[Patch]:
         for name, colour in zip(about["classes"], about["palette"], strict=True)
     ]
     ignored = Patch(facecolor="#c8c8c8", edgecolor="#6e6e6e", hatch="/////", linewidth=0.4, label="ignored")
-    return [*patches, ignored]
+    return [*patches, ignored, *(Patch(facecolor=colour, label=kind) for kind, colour in _ERRORS.items())]
 
 
 def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], dataset: str, model: str) -> str:
@@ -161,7 +187,8 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
     text = (
         f"Test images of {scores.label(dataset)} at the {at} percentile of the image's own mIoU {whose} (mean over "
         "models and evaluation seeds), so none was picked by hand; their truth; and the prediction of "
-        f"{scores.label(model)} under each penalty at its λ̂ ({seed})."
+        f"{scores.label(model)} under each penalty at its λ̂ ({seed}), pale, with its errors: black where it is wrong "
+        "(and without a penalty too), red where only it is wrong, blue where only the network without a penalty is."
     )
     asked = {penalty for d, m, penalty in scores.groups if (d, m) == (dataset, model)}
     lacking = [scores.label(name) for name in scores.penalties if name in asked - set(shown["penalty"])]

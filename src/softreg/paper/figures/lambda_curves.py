@@ -1,7 +1,8 @@
 """Validation mIoU against λ: one panel a model, one line a penalty, the λ that each rule would choose marked.
 
-Below each panel, what share of the penalised weights is left. Test scores of the same cells, which were made once λ̂
-stood, are in grey. Comparators and controls, whose strength is a share and no λ, have figures of their own.
+The axis of scores is that of the region of choice; where curves leave it, a slim panel below has all of them. Another
+has the share of the penalised weights that is left. Comparators and controls, whose strength is a share and no λ, have
+figures of their own.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages, Panel
+from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
 from softreg.paper.scores import Scores
 from softreg.scoring import select
 from softreg.study.treatment import CONTROLS
 
 TITLE = "Validation mIoU against λ"
-_MOST = 9
+_MOST = 4
 """Panels that a page can hold."""
-_CURVE, _KEPT = 1.3, 0.37
-"""Inches that a panel of scores takes, and the slim one below it."""
-_SPREAD = 0.022
+_CURVE, _SLIM = 1.7, 0.4
+"""Inches that a panel of scores takes, and a slim one below it."""
+_SPREAD = 0.015
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
-_TEST_COLOUR = "#a6a6a6"
+_LEAST = 2.0
+"""Regions of practical equivalence that the axis reaches below the scores to choose from, at least."""
 _STRENGTHS = {
     "log": "the strength λ of each penalty",
     "linear": "the strength of each comparator or control: the share dropped, smoothed, pruned or removed",
@@ -87,34 +89,42 @@ def _pages(scores: Scores, family: _Family, dataset: str) -> Pages:
     points = _points(scores, dataset, family)
     if _strengths(points).empty:
         return f"No sweep cell with a λ above 0 has a validation score on {scores.label(dataset)} yet."
-    panels = layout.panels_of(scores, points)
-    panels = [panel for panel in panels if set(panel.penalties) & set(family.members)]
     pages = []
-    for some in style.pages(panels, _MOST):
-        shown = layout.shown_in(points, some)
-        caption = _caption(scores, family, shown, dataset) + layout.shares_told(panels)
-        caption += _lacking(scores, family, points)
-        page = partial(_draw_panels, scores, family, shown, some)
+    for models in style.pages(layout.models_of(scores, _strengths(points)), _MOST):
+        shown = points[points["model"].isin(models)]
+        caption = _caption(scores, family, shown, dataset) + _lacking(scores, family, points)
+        page = partial(_draw_panels, scores, family, shown, models)
         pages.append(Page(shown, page, caption, _alt(scores, shown, dataset)))
     return pages
 
 
-def _draw_panels(scores: Scores, family: _Family, points: pd.DataFrame, panels: list[Panel]) -> Figure:
-    """Panels of one model have one scale, as they differ by penalty alone."""
-    titles = [panel.title for panel in panels]
-    height = _CURVE + _KEPT + 0.15 + 0.13 * (layout.lines_in(titles) - 1)
-    labels = family.axis, "mIoU (points)", "kept (%)"
-    figure, stacks = layout.grid(titles, height, *labels, parts=(_CURVE, _KEPT), sharex=True)
-    first: dict[str, Axes] = {}
-    for (curve, kept), panel in zip(stacks, panels, strict=True):
-        if curve is not first.setdefault(panel.model, curve):
-            curve.sharey(first[panel.model])
-        _draw_panel(curve, kept, scores, family, points[panel.rows(points)])
-    for axis in first.values():
-        axis.autoscale(axis="y")
+def _draw_panels(scores: Scores, family: _Family, points: pd.DataFrame, models: list[str]) -> Figure:
+    parts = {"mIoU (points)": _CURVE, "all": _SLIM, "kept (%)": _SLIM}
+    ends = {model: _region(scores, points[points["model"] == model]) for model in models}
+    if all((points.loc[points["model"] == model, "val_miou"] >= low).all() for model, (low, _) in ends.items()):
+        del parts["all"]
+    titles = [*map(scores.label, models)]
+    height = sum(parts.values()) + 0.3 + 0.13 * (layout.lines_in(titles) - 1)
+    figure, stacks = layout.grid(titles, height, family.axis, *parts, parts=[*parts.values()], sharex=True, most=2)
+    for axes, model in zip(stacks, models, strict=True):
+        axes[0].set_ylim(ends[model])
+        _draw_panel(axes, scores, family, points[points["model"] == model])
     figure.align_ylabels()
     layout.add_legend(figure, _handles(scores, family, points), handlelength=2.2)
     return figure
+
+
+def _region(scores: Scores, points: pd.DataFrame) -> tuple[float, float]:
+    """The axis of scores of one model: all that was chosen, or could have been, and no penalty.
+
+    It has half as much room again below these, and `_LEAST` regions of practical equivalence at least.
+    """
+    plain = points["lambda"].astype(float) == 0
+    marked = points[plain | points["lambda_min"] | points["lambda_1se"] | points["chosen"]]
+    least = float((marked["val_miou"] - marked["val_se"].fillna(0)).min())
+    most = float((points["val_miou"] + points["val_se"].fillna(0)).max())
+    low = least - max((most - least) / 2, _LEAST * scores.rope)
+    return low, most + 0.05 * (most - low)
 
 
 def _strengths(points: pd.DataFrame) -> pd.DataFrame:
@@ -126,8 +136,7 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     """The curve's rows for one data set, scores in points (0 to 100).
 
     Beside the columns of `Scores.curves`: ``chosen`` where λ is λ̂; ``lambda_min`` at the λ of the best mean and
-    ``lambda_1se`` at the strongest within one standard error of it; ``test_miou``, the mean over ``test_cells`` of the
-    sweep.
+    ``lambda_1se`` at the strongest within one standard error of it.
     """
     shown = scores.curves["penalty"].isin([*_references(scores, family), *family.members])
     curves = scores.curves[(scores.curves["dataset"] == dataset) & shown].reset_index(drop=True)
@@ -140,7 +149,6 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     curves[["val_miou", "val_se"]] *= 100
     keys = [*select.GROUP, "lambda"]
     points = curves.merge(scores.selection[keys].assign(chosen=True), on=keys, how="left")
-    points = points.merge(_test_scores(scores), on=keys, how="left")
     points["chosen"] = points["chosen"].notna()
     return scores.ordered(points, "lambda").reset_index(drop=True)
 
@@ -151,28 +159,24 @@ def _references(scores: Scores, family: _Family) -> list[str]:
     return [name for name in scores.penalties if name in found]
 
 
-def _test_scores(scores: Scores) -> pd.DataFrame:
-    sums = scores.sums
-    sweep = sums[(sums["phase"] == "sweep") & (sums["split"] == "test") & (sums["corruption"] == "")]
-    grouped = (100 * sweep["miou"]).groupby([sweep[key] for key in (*select.GROUP, "lambda")])
-    return grouped.agg(test_miou="mean", test_cells="size").reset_index()
-
-
-def _draw_panel(curve: Axes, kept: Axes, scores: Scores, family: _Family, points: pd.DataFrame) -> None:
+def _draw_panel(axes: list[Axes], scores: Scores, family: _Family, points: pd.DataFrame) -> None:
+    """Of one model the curves, in slim axes all of them again where there are three axes, and what is kept."""
+    curve, *whole, kept = axes
     grids = [scores.study["penalties"][name]["lambda"] for name in family.members]
     _set_strengths(curve, family, [float(value) for grid in grids for value in grid])
     looks, swept = style.looks_of(scores), _strengths(points)
-    swept = swept.assign(x=_set_apart(curve, swept))
+    swept = swept.assign(x=_set_apart(curve, swept), percent=100 * swept["kept"])
     for name, mine in swept.groupby("penalty", sort=False):
-        look = looks[str(name)]
-        _draw_curve(curve, mine, look)
-        layout.draw_line(kept, look, mine["x"], 100 * mine["kept"], ms=2)
+        _draw_curve(curve, mine, looks[str(name)])
     for name in _references(scores, family):
         _draw_reference(curve, points[points["penalty"] == name], looks[name])
-    kept.set_ylim(-8, 108)
-    kept.set_yticks([0, 100])
+    for axis, values in zip([*whole, kept], ["val_miou", "percent"][-1 - len(whole) :], strict=True):
+        layout.draw_lines(axis, scores, swept, "x", values, lw=0.8)
+        axis.locator_params(axis="y", nbins=2)
+    kept.set(ylim=(-8, 108), yticks=[0, 100])
     curve.locator_params(axis="y", nbins=5)
-    curve.tick_params(axis="x", labelbottom=False)
+    for axis in axes[:-1]:
+        axis.tick_params(axis="x", labelbottom=False)
 
 
 def _set_strengths(axis: Axes, family: _Family, values: list[float]) -> None:
@@ -197,14 +201,14 @@ def _set_apart(axis: Axes, points: pd.DataFrame) -> NDArray[np.floating[Any]]:
 
 
 def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
-    """One penalty's means, error bars, marks and, in grey beneath, test scores."""
-    layout.draw_line(axis, look, points["x"], points["test_miou"], ms=2, color=_TEST_COLOUR, lw=0.7, zorder=1.5)
-    layout.draw_line(axis, look, points["x"], points["val_miou"], points["val_se"], ms=2.5)
+    """One penalty's means and marks, and the error bars of what lies on the axis."""
+    error = points["val_se"].where(points["val_miou"] >= axis.get_ylim()[0])
+    layout.draw_line(axis, look, points["x"], points["val_miou"], error, ms=2.5)
     columns = points[["x", "val_miou", "lambda_min", "lambda_1se", "chosen"]]
     for x, y, best, within, chosen in columns.itertuples(index=False, name=None):
         if best or within or chosen:
             filled = _MARKED["both" if best and within else "lambda_min" if best else "lambda_1se"]
-            shape: dict[str, Any] = {"color": look.colour, "marker": look.marker, "clip_on": False, "zorder": 5}
+            shape: dict[str, Any] = {"color": look.colour, "marker": look.marker, "zorder": 5}
             axis.plot([x], [y], mec="black" if chosen else look.colour, **shape, **_MARK, **filled)
 
 
@@ -220,8 +224,6 @@ def _handles(scores: Scores, family: _Family, points: pd.DataFrame) -> list[Line
     handles = layout.handles_of(scores, swept)
     references = [name for name in _references(scores, family) if name in set(points["penalty"])]
     handles += [layout.handle(looks[name], scores.label(name), marker="", lw=0.8) for name in references]
-    if points["test_miou"].notna().any():
-        handles.append(Line2D([], [], color=_TEST_COLOUR, lw=0.7, label="test"))
     both = swept["lambda_min"] & swept["lambda_1se"]
     marks = [
         ("lambda_min", "#888888", _BEST, swept["lambda_min"] & ~both),
@@ -245,13 +247,12 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
         f"({layout.errors_told(points['seeds'], 'tuning')}). "
         "Large markers: the λ with the best mean (λₘᵢₙ, open) and the strongest λ within one standard error "
         "of it (λ₁ₛₑ, filled; the error of differences paired by seed and fold); half-filled where these are one. "
-        f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). Small panels: the share of the penalised "
+        f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). The axis is that of the region of choice; "
+        "where curves leave it, the slim panel below has all of them. The lowest panel: the share of the penalised "
         f"weights that is not zero.{layout.APART_TOLD}"
     )
     if scores.raced:
         text += " The race dropped λ from seed to seed: those with fewer seeds are means over the first, and unmarked."
-    if points["test_miou"].notna().any():
-        text += " Grey: test mIoU of the same cells (mean), made once λ̂ had been chosen and used for no choice."
     references = [name for name in _references(scores, family) if name in set(points["penalty"])]
     return text + (
         f" Horizontal line{' and band' * (n > 1)}: {layout.listed(scores, references)}." if references else ""

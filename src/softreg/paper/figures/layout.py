@@ -28,6 +28,7 @@ T = TypeVar("T", float, "pd.Series[Any]")
 ROPE_COLOUR = "#dddddd"
 _STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
 """Within a power of ten, the ticks of a logarithmic axis, from the finest on."""
+_DASHES: dict[str, Any] = {"-": "", "--": (3, 1.5), ":": (1, 1.5), "-.": (4, 1.5, 1, 1.5)}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -89,20 +90,7 @@ def write_models(
     return entries
 
 
-# Panels: a model each, or a model with a share of its penalties.
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What one panel shows of a table of points: a model with some penalties."""
-
-    model: str
-    penalties: list[str]
-    title: str
-
-    def rows(self, points: pd.DataFrame) -> pd.Series[bool]:
-        """Which of ``points`` the panel shows."""
-        return (points["model"] == self.model) & points["penalty"].isin(self.penalties)
+# What is shown of a table.
 
 
 def models_of(scores: Scores, points: pd.DataFrame) -> list[str]:
@@ -113,48 +101,6 @@ def models_of(scores: Scores, points: pd.DataFrame) -> list[str]:
 def penalties_of(scores: Scores, points: pd.DataFrame) -> list[str]:
     """The penalties that ``points`` have, in the order to show."""
     return [name for name in scores.penalties if name in set(points["penalty"])]
-
-
-def panels_of(scores: Scores, points: pd.DataFrame) -> list[Panel]:
-    """A panel for each model, or several with a share each of penalties too many for one.
-
-    What is unpenalised stands in each; a model has no panel for a share that it is not trained with.
-    """
-    shares, panels = shares_of(scores, points), []
-    plain = _plain(scores)
-    for model in models_of(scores, points):
-        trained = set(points.loc[points["model"] == model, "penalty"])
-        mine = [share for share in shares if trained & (set(share) - plain)] or shares[:1]
-        for place, share in enumerate(mine, start=1):
-            which = f" ({place} of {len(mine)})" if len(mine) > 1 else ""
-            panels.append(Panel(model, [name for name in share if name in trained], scores.label(model) + which))
-    return panels
-
-
-def shares_of(scores: Scores, points: pd.DataFrame) -> list[list[str]]:
-    """The penalties of ``points`` in shares that one panel can hold, each with what is unpenalised."""
-    shown = penalties_of(scores, points)
-    plain = [name for name in shown if name in _plain(scores)]
-    shares = style.pages([name for name in shown if name not in plain], style.DISTINCT)
-    return [[*plain, *share] for share in shares] or [plain]
-
-
-def _plain(scores: Scores) -> set[str]:
-    return {name for name, kind in scores.kinds.items() if kind == "none"}
-
-
-def shown_in(points: pd.DataFrame, panels: Iterable[Panel]) -> pd.DataFrame:
-    """The rows of ``points`` that at least one of ``panels`` shows."""
-    rows = pd.Series(False, index=points.index)
-    for panel in panels:
-        rows |= panel.rows(points)
-    return points[rows]
-
-
-def shares_told(panels: Sequence[Panel], what: str = "panels") -> str:
-    """The sentence of a caption on models with several panels."""
-    several = len({panel.model for panel in panels}) < len(panels)
-    return f" A model with many penalties has several {what}, each with a share of them." if several else ""
 
 
 # Axes.
@@ -196,7 +142,7 @@ def grid(
             stack[-1].set_xlabel(x)
             stack[-1].tick_params(axis="x", labelbottom=True)
     for stack, title in zip(stacks, titles, strict=False):
-        stack[0].set_title(style.wrapped(title, 26))
+        stack[0].set_title(_titled(title))
     return figure, stacks[: len(titles)]
 
 
@@ -205,9 +151,13 @@ def most_panels(height: float, below: float = 0.7) -> int:
     return 3 * max(1, int((style.TALL - below) / height))
 
 
+def _titled(title: str) -> str:
+    return "\n".join(style.wrapped(line, 26) for line in title.split("\n"))
+
+
 def lines_in(titles: Iterable[str]) -> int:
     """The most lines that one of the titles of panels takes."""
-    return 1 + max(style.wrapped(title, 26).count("\n") for title in titles)
+    return 1 + max(_titled(title).count("\n") for title in titles)
 
 
 def show_rope(axis: Axes, scores: Scores, upright: bool = False) -> None:
@@ -252,6 +202,17 @@ def draw_line(axis: Axes, look: Look, x: Any, y: Any, error: Any = None, **other
     axis.errorbar(x, y, bars, **marks(look) | {"ms": 3, "elinewidth": 0.6} | other)
 
 
+def draw_lines(axis: Axes, scores: Scores, points: pd.DataFrame, x: str, y: str, **other: Any) -> None:
+    """A line without error bars for each penalty of ``points``."""
+    looks = {name: style.looks_of(scores)[name] for name in penalties_of(scores, points)}
+    palette = {name: look.colour for name, look in looks.items()}
+    dashes = {name: _DASHES[look.line] for name, look in looks.items()}
+    both: dict[str, Any] = {"hue": "penalty", "style": "penalty", "palette": palette, "dashes": dashes}
+    labels = {"xlabel": axis.get_xlabel(), "ylabel": axis.get_ylabel()}
+    sns.lineplot(points, x=x, y=y, ax=axis, **both, estimator=None, legend=False, **other)
+    axis.set(**labels)
+
+
 def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
     """How far ``low`` and ``high`` lie from ``mean``, as `draw_line` takes it."""
     return [points["mean"] - points["low"], points["high"] - points["mean"]]
@@ -278,7 +239,8 @@ def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **
     """A legend of ``handles``, each ``room`` inches wide, below the panels, for which the figure becomes taller."""
     width, height = figure.get_size_inches()
     columns = style.columns_for([str(each.get_label()) for each in handles], width, room)
-    figure.set_size_inches(width, height + 0.17 * math.ceil(len(handles) / columns) + 0.1)
+    lines = math.ceil(len(handles) / columns) + ("title" in other)
+    figure.set_size_inches(width, height + 0.185 * lines + 0.1)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, **other)
 
 
@@ -309,6 +271,18 @@ def lacking(scores: Scores, models: Collection[str]) -> str:
     """The sentence on the study's models that are not among ``models``."""
     missing = [name for name in scores.study["models"] if name not in models]
     return f" No finished cells yet, so not shown: {listed(scores, missing)}." if missing else ""
+
+
+def t_told(seeds: pd.Series[Any]) -> str:
+    """What the t-intervals of means over so many evaluation seeds are."""
+    if seeds.max() > 1:
+        return f"95 % t-interval over evaluation seeds, n = {span(seeds)}; test images held fixed"
+    return "one evaluation seed, which gives no interval"
+
+
+def told_reference(scores: Scores, rows: pd.DataFrame) -> str:
+    """`reference_told` of the penalties of ``rows``."""
+    return reference_told(scores, {scores.reference_of(name) for name in rows["penalty"].unique()})
 
 
 def reference_told(scores: Scores, references: Collection[str | None]) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from softreg.paper.figures import layout, style
+from softreg.paper.figures import forest, layout, style
 from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.figures.style import Entries
 from softreg.paper.questions import answer as words
@@ -35,7 +35,8 @@ VERDICTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """How a mean is drawn, by its verdict, and what the legend calls it."""
 _MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}
-ROW, HEAD = 0.23, 0.42
+HEAD = 0.2
+"""Inches of the titles and ticks of a panel."""
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
@@ -54,7 +55,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     points = gain.seed_differences(scores)
     numbers = points[points["dataset"] == dataset].merge(rows, on=["model", "penalty", "reference"])
     pages: list[Page] = []
-    for models in style.pages(layout.models_of(scores, rows), layout.most_panels(_height(rows))):
+    for models in style.pages(layout.models_of(scores, rows), layout.most_panels(_height(scores, rows))):
         shown = numbers[numbers["model"].isin(models)]
         caption = _caption(scores, shown) + (_lacking(scores, dataset, rows) if not pages else "")
         pages.append(Page(shown, partial(_draw_panels, scores, shown, models), caption, _alt(scores, shown)))
@@ -66,18 +67,25 @@ def _contrasts_of(numbers: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(numbers["penalty"], numbers["reference"], strict=True)))
 
 
-def _height(numbers: pd.DataFrame) -> float:
+def _labels(scores: Scores, numbers: pd.DataFrame) -> list[str]:
+    return [_row_label(scores, *pair) for pair in _places(scores, numbers)]
+
+
+def _height(scores: Scores, numbers: pd.DataFrame) -> float:
     """Inches of one panel."""
-    return ROW * len(_contrasts_of(numbers)) + HEAD
+    labels = _labels(scores, numbers)
+    return forest.row_height(labels) * (len(labels) + 0.5) + HEAD
 
 
 def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Figure:
-    titles, height = [*map(scores.label, models)], _height(numbers)
-    figure, stacks = layout.grid(titles, height, "difference (points)", "", sharex=True, sharey=True)
+    titles, height = [*map(scores.label, models)], _height(scores, numbers)
+    figure, stacks = layout.grid(titles, height, "", sharex=True, sharey=True)
+    figure.set_figwidth(style.PAGE)
     places = _places(scores, numbers)
     for (axis,), model in zip(stacks, models, strict=True):
         _draw_panel(axis, scores, numbers[numbers["model"] == model], places)
-    layout.add_legend(figure, _handles(numbers), 0.3, handlelength=1.2)
+    # The title of the legend, which all panels have in common, stands where each would have its label.
+    layout.add_legend(figure, _handles(numbers), 0.3, handlelength=1.2, title="difference in test mIoU (points)")
     return figure
 
 
@@ -99,15 +107,12 @@ def _draw_panel(axis: Axes, scores: Scores, numbers: pd.DataFrame, places: dict[
     for key, part in numbers.groupby(["penalty", "reference"], sort=False):
         pair = cast(tuple[str, str], key)
         look, place, first = looks[pair[0]], places[pair], part.iloc[0]
-        above, below = place - 0.2, place + 0.17
-        axis.plot(part["difference"], [above] * len(part), look.marker, ms=3, mew=0, alpha=0.6, color=look.colour)
+        above, below = place - 0.22, place + 0.12
+        axis.plot(part["difference"], [above] * len(part), look.marker, ms=2.6, mew=0, alpha=0.7, color=look.colour)
         axis.plot([first["low"], first["high"]], [below, below], color="black", lw=0.9, zorder=4)
         axis.plot([first["mean"]], [below], zorder=5, **_MEAN, **VERDICTS[first["word"]][1])
-    axis.set_yticks([*places.values()], [_row_label(scores, *pair) for pair in places], linespacing=0.9)
-    axis.set_ylim(max(places.values()) + 0.6, -0.6)
+    forest.set_lines(axis, [*places.values()], [_row_label(scores, *pair) for pair in places])
     axis.locator_params(axis="x", nbins=5)
-    axis.tick_params(axis="y", length=0)
-    axis.spines["left"].set_visible(False)
 
 
 def _row_label(scores: Scores, penalty: str, reference: str) -> str:

@@ -37,6 +37,8 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     points = points[points["dataset"] == dataset]
     if not (points["kind"] != "none").any():
         return f"No network of the sweep on {label} has been scored on test yet: {scores.finish('sweep')}"
+    if points.groupby(["model", "penalty"]).size().max() < 2:
+        return f"Each entry has one strength on {label}, which makes no front: add strengths to its lambda."
     texts = _caption(scores, points, label), _alt(scores, points, label)
     return [Page(points, partial(_draw_panels, scores, points), *texts)]
 

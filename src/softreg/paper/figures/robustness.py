@@ -1,4 +1,4 @@
-"""Test mIoU under corruptions, against their severity: one figure a data set, a row a model, a line a penalty."""
+"""Test mIoU on corrupted images, less that without a penalty: one figure a data set, a panel a corruption."""
 
 from __future__ import annotations
 
@@ -6,98 +6,53 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages, Panel
+from softreg.paper.figures import forest, layout
+from softreg.paper.figures.layout import Pages
 from softreg.paper.figures.style import Absent, Entries
-from softreg.paper.questions.robustness import NO_CORRUPTION, conditions
+from softreg.paper.questions import estimates
+from softreg.paper.questions.robustness import ALL, NO_CORRUPTION, conditions
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
 from softreg.scoring.select import GROUP
 
-TITLE = "Test mIoU on corrupted images"
-MOST_ROWS = 6
-"""Rows of panels that a page can hold."""
-_ASIDE = 0.07
-"""By how many severities neighbouring penalties are set apart, so that their error bars can be seen."""
+TITLE = "Test mIoU on corrupted images, less that without a penalty"
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     tested = conditions(scores)
-    if tested.empty:
-        return [Absent(TITLE, NO_CORRUPTION)]
+    if tested.empty or scores.reference is None:
+        return [Absent(TITLE, NO_CORRUPTION if tested.empty else estimates.NO_REFERENCE)]
     return layout.write_datasets(scores, folder, "robustness", TITLE, partial(_pages, scores, tested))
 
 
-def points_of(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Mean test mIoU (points) over seeds: model, penalty, corruption, severity, miou, se, seeds.
-
-    Severity 0 are the images as they are, told for each corruption anew.
-    """
+def numbers(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """`forest.paired` of mIoU (points), a mean over severities, for each corruption and for all of them."""
     mine = tested[tested["dataset"] == dataset]
-    plain = mine.assign(severity=0, miou=mine["miou"] + mine["drop"])
-    rows = pd.concat([plain.drop_duplicates([*GROUP, "seed", "corruption"]), mine])
-    means = rows.groupby(["model", "penalty", "corruption", "severity"])["miou"]
-    table = means.agg(miou="mean", se=stats.standard_error, seeds="size").reset_index()
-    return scores.ordered(table).reset_index(drop=True)
+    each = mine.groupby([*GROUP, "seed", "corruption"], sort=False)["miou"].mean().reset_index()
+    every = each.groupby([*GROUP, "seed"], sort=False)["miou"].mean().reset_index().assign(corruption=ALL)
+    values = pd.concat([each, every] if each["corruption"].nunique() > 1 else [each])
+    values = values.drop(columns="dataset").rename(columns={"miou": "value", "corruption": "quantity"})
+    return forest.paired(scores, values, dict.fromkeys(values["quantity"], 100.0))
 
 
 def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
-    points = points_of(scores, tested, dataset)
-    if points.empty:
-        return f"No network was tested on {scores.label(dataset)} yet: {scores.finish('final')}"
-    panels = layout.panels_of(scores, points)
-    pages = []
-    for some in style.pages(panels, MOST_ROWS):
-        shown = layout.shown_in(points, some)
-        caption = _caption(scores, shown, dataset) + layout.shares_told(panels, "rows")
-        pages.append(Page(shown, partial(_draw_panels, scores, shown, some), caption, _alt(scores, shown, dataset)))
-    return pages
+    rows = numbers(scores, tested, dataset)
+    if rows.empty:
+        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
+    return forest.pages(scores, rows, partial(_texts, scores, dataset), rope=True)
 
 
-def _draw_panels(scores: Scores, points: pd.DataFrame, panels: list[Panel]) -> Figure:
-    """A row for each panel, a column for each corruption."""
-    seen = set(points["corruption"])
-    corruptions = [name for name in scores.study["evaluation"]["corruptions"] if name in seen] or sorted(seen)
-    titles = corruptions + [""] * len(corruptions) * (len(panels) - 1)
-    height, columns = 1.2 if len(panels) > 1 else 1.8, len(corruptions)
-    figure, stacks = layout.grid(titles, height, "severity", "", most=columns, sharex=True, sharey="row")
-    for place, (axis,) in enumerate(stacks):
-        panel, corruption = panels[place // columns], corruptions[place % columns]
-        mine = points[panel.rows(points) & (points["corruption"] == corruption)]
-        _draw_panel(axis, scores, mine)
-        if corruption == corruptions[0]:
-            axis.set_ylabel(f"{style.wrapped(panel.title, 14)}\nmIoU")
-    layout.add_legend(figure, layout.handles_of(scores, points))
-    return figure
-
-
-def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
-    groups = points.groupby("penalty", sort=False)
-    for place, (penalty, mine) in enumerate(groups):
-        x = mine["severity"] + _ASIDE * layout.apart(place, len(groups))
-        layout.draw_line(axis, style.looks_of(scores)[str(penalty)], x, mine["miou"], mine["se"])
-    axis.set_xticks(sorted(set(points["severity"])))
-    axis.locator_params(axis="y", nbins=4)
-
-
-def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
-    error = layout.errors_told(points["seeds"], "evaluation")
-    return (
-        f"Test mIoU (points, 0 to 100) on {scores.label(dataset)} against the severity of a corruption of the test "
-        f"images, 0 being the images as they are ({error}; the same images and the same corruption for every network)."
-        f"{layout.APART_TOLD}"
+def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:
+    caption = (
+        f"Test mIoU on corrupted images of {scores.label(dataset)} (a mean over the severities; {ALL}: over the "
+        f"corruptions too) of each penalty at its λ̂ less that of {layout.told_reference(scores, rows)} at the same "
+        f"seed, in points (mean and {layout.t_told(rows['seeds'])}). The mIoU without a penalty stands above each "
+        f"panel. Grey: the region of practical equivalence, ±{scores.rope:g} points."
     )
-
-
-def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
-    ends = points.groupby(["model", "penalty", "corruption"], sort=False)["miou"].agg(["first", "last"])
-    drops = (ends["first"] - ends["last"]).groupby(["model", "penalty"], sort=False).mean().reset_index()
-    listed = "; ".join(f"{scores.label(m)} with {scores.label(p)} {drop:.1f}" for m, p, drop in drops.to_numpy())
-    return (
-        f"Line plots of test mIoU against severity on {scores.label(dataset)}. Points lost at the highest severity, a "
-        f"mean over corruptions: {listed}."
+    means = rows.groupby(["model", "penalty"], sort=False)["mean"].agg(["min", "max"]).reset_index()
+    listed = "; ".join(f"{scores.label(m)}, {scores.label(p)} {a:+.2f} to {b:+.2f}" for m, p, a, b in means.to_numpy())
+    return caption, (
+        f"Forest plots of differences in test mIoU to no penalty under corruption on {scores.label(dataset)}, in "
+        f"points. Least and greatest over corruptions: {listed}."
     )

@@ -1,0 +1,136 @@
+"""Differences to no penalty as forests: a row of panels a model, a panel a quantity, a line a penalty.
+
+What no penalty has itself stands in the title of each panel, so that a difference can be read against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from softreg.paper.figures import layout, style
+from softreg.paper.figures.layout import Page
+from softreg.paper.questions import estimates
+from softreg.paper.scores import Scores
+
+LINE = 0.12
+"""Inches of a line of 8-point type."""
+MOST = 5
+"""Panels that stand side by side."""
+_NOISE = 1e-9
+"""Differences that rounding makes."""
+
+
+def paired(scores: Scores, values: pd.DataFrame, limits: dict[str, float] | None = None) -> pd.DataFrame:
+    """Mean difference to no penalty with its 95 % t-interval over seeds: model, penalty, quantity, mean, low, high, …
+
+    ``values`` has columns model, penalty, seed, quantity and value; ``limits`` are the most that a difference in a
+    quantity can be, either way. The last column, plain, is the mean without a penalty.
+    """
+    differences = scores.ordered(estimates.relative(scores, values, ["value"]))
+    rows = [
+        dict(zip(("model", "penalty", "quantity"), key, strict=True))
+        | estimates.columns_of(estimates.over_seeds(part.to_numpy(), (limits or {}).get(str(key[-1]), math.inf)))
+        for key, part in differences.groupby(["model", "penalty", "quantity"], sort=False)["value"]
+    ]
+    return with_plain(scores, pd.DataFrame(rows), values)
+
+
+def with_plain(scores: Scores, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` with plain, the mean of ``values`` over the seeds of the study's unpenalised entry."""
+    if rows.empty:
+        return rows
+    own = values[values["penalty"] == scores.reference].groupby(["model", "quantity"])["value"].mean()
+    return rows.merge(own.rename("plain").reset_index(), how="left")
+
+
+def pages(
+    scores: Scores,
+    rows: pd.DataFrame,
+    texts: Callable[[pd.DataFrame], tuple[str, str]],
+    rope: bool = False,
+    unit: bool = True,
+) -> list[Page]:
+    """The pages that show ``rows``, in their order, with ``texts`` (caption, text for those who do not see) of each.
+
+    With ``rope``, panels show the region of practical equivalence; with one ``unit``, those of a model one scale.
+    """
+    quantities = list(dict.fromkeys(rows["quantity"]))
+    parts = style.pages(quantities, MOST)
+    panels = [(model, part) for model in layout.models_of(scores, rows) for part in parts]
+    found = []
+    for some in style.pages(panels, max(1, int((style.TALL - 0.6) / _height(scores, rows)))):
+        shown = pd.concat([rows[(rows["model"] == m) & rows["quantity"].isin(part)] for m, part in some])
+        found.append(Page(shown, partial(_draw, scores, shown, some, rope, unit), *texts(shown)))
+    return found
+
+
+def _height(scores: Scores, rows: pd.DataFrame) -> float:
+    """Inches of a row of panels, with its titles and ticks."""
+    return row_height(_labels(scores, rows)) * rows["penalty"].nunique() + 0.5
+
+
+def row_height(labels: Sequence[str]) -> float:
+    """Inches of a line of a forest with these labels."""
+    return LINE * (1 + max(label.count("\n") for label in labels)) + 0.03
+
+
+def _labels(scores: Scores, rows: pd.DataFrame) -> list[str]:
+    return [style.wrapped(scores.label(name), 20) for name in layout.penalties_of(scores, rows)]
+
+
+def _draw(scores: Scores, rows: pd.DataFrame, panels: list[tuple[str, list[str]]], rope: bool, unit: bool) -> Figure:
+    columns = max(len(part) for _, part in panels)
+    cells = [(model, part[place : place + 1]) for model, part in panels for place in range(columns)]
+    titles = [_title(scores, rows, model, each) for model, each in cells]
+    figure, stacks = layout.grid(titles, 1, "", most=columns, sharex="row" if unit else False, sharey="row")
+    of_models = {model: rows[rows["model"] == model] for model, _ in panels}
+    heights = [_height(scores, of_models[model]) for model, _ in panels]
+    figure.set_size_inches(style.PAGE, sum(heights) + 0.2)
+    cast(GridSpec, figure.axes[0].get_gridspec()).set_height_ratios(heights)
+    for place, ((axis,), (model, each)) in enumerate(zip(stacks, cells, strict=True)):
+        mine = of_models[model]
+        axis.set_visible(bool(each))
+        set_lines(axis, np.arange(mine["penalty"].nunique()), _labels(scores, mine))
+        _draw_panel(axis, scores, mine, each, rope)
+        if place % columns == 0:
+            axis.set_ylabel(style.wrapped(scores.label(model), 14))
+    figure.supxlabel(f"difference to {scores.label(str(scores.reference))}", fontsize="medium")
+    return figure
+
+
+def _title(scores: Scores, rows: pd.DataFrame, model: str, quantity: list[str]) -> str:
+    own = rows.loc[(rows["model"] == model) & rows["quantity"].isin(quantity), "plain"].dropna()
+    name, digits = style.wrapped("".join(quantity), 14), 3 if 0 < own.max() < 1 else 1
+    return f"{name}\n{scores.label(str(scores.reference))}: {own.iloc[0]:.{digits}f}" if len(own) else name
+
+
+def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, quantity: list[str], rope: bool) -> None:
+    """The lines of one quantity among ``rows``, all those of a model."""
+    if rope:
+        layout.show_rope(axis, scores, upright=True)
+    axis.axvline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
+    lines = {name: place for place, name in enumerate(layout.penalties_of(scores, rows))}
+    for row in estimates.rows_of(rows[rows["quantity"].isin(quantity)]):
+        look = style.looks_of(scores)[row.penalty]
+        axis.hlines(lines[row.penalty], row.low, row.high, color=look.colour, lw=1)
+        axis.plot([row.mean], [lines[row.penalty]], **layout.marks(look) | {"ms": 4})
+    if not (rows[["mean", "low", "high"]].abs() > _NOISE).any(axis=None):
+        axis.set_xlim(-1, 1)  # networks that all predict the same
+    axis.locator_params(axis="x", nbins=3)
+
+
+def set_lines(axis: Axes, places: Any, labels: Sequence[str]) -> None:
+    """The labels of a forest's lines, at their places from the top."""
+    axis.set_yticks(places, labels, linespacing=1)
+    axis.set_ylim(max(places) + 0.6, -0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)

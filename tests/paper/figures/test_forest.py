@@ -1,0 +1,41 @@
+import pandas as pd
+import pytest
+import synthetic
+
+from softreg.paper.figures import forest, style
+from softreg.paper.scores import Scores
+from softreg.scoring.gather import gather
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    study = synthetic.make_study(root, models={"a": {"kind": "convnet"}, "b": {"kind": "convnet"}})
+    synthetic.make_results(study, root)
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+def values(**rows):
+    """Rows of model a, quantity mIoU: each penalty's values of seeds 0, 1 and so on."""
+    frame = [("a", name, seed, "mIoU", each) for name, row in rows.items() for seed, each in enumerate(row)]
+    return pd.DataFrame(frame, columns=["model", "penalty", "seed", "quantity", "value"])
+
+
+def test_differences_are_paired_and_cut_at_their_limit(scores):
+    """By hand: differences 1, 2 and 3 have mean 2 and standard error 1/√3; t(2) at 97.5 % is 4.3027."""
+    rows = forest.paired(scores, values(none=[70, 60, 50], l1=[71, 62, 53], l2=[70, 60, 50]), {"mIoU": 4.0})
+    l1, l2 = rows.set_index("penalty").loc["l1"], rows.set_index("penalty").loc["l2"]
+    assert (l1["mean"], l1["seeds"], l1["plain"]) == (2, 3, 60)
+    assert (l1["low"], l1["high"]) == pytest.approx((2 - 4.3027 / 3**0.5, 4.0), abs=1e-4)
+    assert (l2["mean"], l2["low"], l2["high"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-14])
+def test_what_does_not_differ_has_an_axis_of_whole_numbers(scores, noise):
+    rows = forest.paired(scores, values(none=[70, 60, 50], l1=[70 + noise, 60, 50]))
+    (page,) = forest.pages(scores, rows, lambda _: ("", ""))
+    with style.paper("same"):
+        (axis,) = page.draw().axes
+        assert axis.get_xlim() == (-1, 1)
+        assert axis.get_title() == "mIoU\nnone: 60.0"
+        assert [label.get_text() for label in axis.get_yticklabels()] == ["l1"]
