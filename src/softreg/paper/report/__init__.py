@@ -45,10 +45,10 @@ def write_report(scores: Scores, out: Path) -> None:
 def metrics(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer]) -> dict[str, Any]:
     """The numbers of the main table by data set, model and penalty, null where undefined; verdicts by question.
 
-    ``test_miou``, ``low`` and ``high`` are in points (0 to 100); ``verdicts`` counts how often each word occurs.
+    Names end in their unit; points are 0 to 100. ``verdicts`` counts how often each word occurs.
     """
-    names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES]
-    names += ["exact_zeros", "nonzero_weights", "macs_nonzero", "finished", "expected"]
+    names = ["lambda", "test_miou_points", "low_points", "high_points", *tables.DIFFERENCE, "seeds"]
+    names += [*tables.MEASURES.values(), "exact_zeros_share", "nonzero_weights", "macs_nonzero", "finished", "expected"]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})
