@@ -200,7 +200,7 @@ def test_contrasts_are_told_in_three_forms(scores, tmp_path):
     assert frame[["penalty", "reference", "n_seeds"]].to_numpy().tolist() == [["l1", "none", 2], ["l2", "none", 3]]
     text = (tmp_path / "tables" / "contrasts.md").read_text()
     row = frame.iloc[1]
-    assert f"| l2 − none\\* | +{row['difference']:.2f} [" in text
+    assert f"| l2 − none\\* | +{row['difference_points']:.2f} [" in text
     assert f"| 3 × 6 | {row['word']} |" in text
     assert r"l2 $-$ none\textsuperscript{*} & +" in (tmp_path / "tables" / "contrasts_table.tex").read_text()
 

@@ -26,6 +26,12 @@ MEASURES = {name: f"{name}_points" for name in ("miou_per_image", "dice", "bound
 MEASURES["nll"] = "nll_nats"
 """Secondary measures, each a mean over the evaluation seeds, and what their columns are called; points are 0 to 100."""
 
+_POINTS = ["difference", "mean", "low", "high", "low90", "high90", "se", "detectable", "test_miou", "val_miou"]
+_POINTS += ["val", "val_slope", "val_low", "val_high"]
+"""Columns of tables that are points of mIoU (0 to 100), as their names in CSV say."""
+_MIXED = ("H5", "H7")
+"""Tables of ratios, and of points and nats, whose column ``quantity`` says which."""
+
 DIFFERENCE = ["difference_points", "difference_low_points", "difference_high_points", "verdict"]
 
 CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
@@ -388,7 +394,8 @@ def write_tables(scores: Scores, out: Path) -> None:
     numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
-        write_text(out / "tables" / f"{name}.csv", typeset.csv(table))
+        named = {} if name in _MIXED else {each: f"{each}_points" for each in _POINTS}
+        write_text(out / "tables" / f"{name}.csv", typeset.csv(table.rename(columns=named)))
     blocks = {
         "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
         "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],

@@ -15,7 +15,7 @@ import synthetic
 
 from softreg.paper import tables
 from softreg.paper.figures.style import looks_of
-from softreg.paper.report import charts, page, points
+from softreg.paper.report import about, charts, page, points
 from softreg.paper.report.cells import rounded, table
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
@@ -224,6 +224,22 @@ def test_training_of_a_pair_has_what_its_penalty_overrides(data):
         for penalty in ("l1", "soft")
     }
     assert rates == {"l1": "0.1", "soft": "0.05"}
+
+
+def test_of_a_study_only_the_keys_that_acted_are_told():
+    objective = {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
+    given = {"epochs": 10, "objective": objective, "optimizer": "adam", "momentum": 0.9, "betas": [0.9, 0.999]}
+    given |= {"warmup_epochs": 0, "augmentation": {"scale": None, "flip": True, "brightness": 0}}
+    assert about.training(given | {"checkpoint_seconds": 60}) == [
+        ("epochs", "10"),
+        ("objective", "kind cross_entropy"),
+        ("optimizer", "adam"),
+        ("betas", "0.9, 0.999"),
+        ("augmentation", "flip yes"),
+    ]
+    assert about.plain(objective | {"kind": "focal_dice"}) == "kind focal_dice; gamma 2.0"
+    assert about.plain({"kind": "smooth_l1", "lambda": ["1e-4"], "beta": 0.5}) == "kind smooth_l1; λ 1e-4; beta 0.5"
+    assert about.plain({"kind": "none", "lambda": ["0"], "realisation": "proximal", "weights": "all"}) == "kind none"
 
 
 def test_charts_have_the_colours_of_the_figures(made):

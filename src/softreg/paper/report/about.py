@@ -14,10 +14,9 @@ _WORDS = {"lr": "learning rate", "lambda": "λ", "mem_mb": "memory (MB)"}
 
 
 def plain(value: Any) -> str:
-    """A value of a study in words; of a block of keys, what has no value is left out."""
+    """A value of a study in words; of a block of keys, those that acted."""
     if isinstance(value, dict):
-        said = {name: inner for name, inner in value.items() if inner not in (None, {}, "")}
-        return "; ".join(f"{_word(name)} {plain(inner)}" for name, inner in said.items())
+        return "; ".join(f"{_word(name)} {plain(inner)}" for name, inner in acted(value).items())
     if isinstance(value, list):
         return ", ".join(map(plain, value))
     if value is None:
@@ -26,8 +25,26 @@ def plain(value: Any) -> str:
 
 
 def training(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """Options of training, each with its value; without what changes no result."""
-    return [(_word(name), plain(value)) for name, value in options.items() if name != "checkpoint_seconds"]
+    """Options of training that acted, each with its value."""
+    return [(_word(name), plain(value)) for name, value in acted(options).items()]
+
+
+def acted(options: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a block that changed a result, as a study has every key with its default.
+
+    Left out is what has no value, and what only another choice in the same block would read, such as a focal loss's
+    gamma. How images were split is told with the data.
+    """
+    kind, idle = str(options.get("kind")), {"checkpoint_seconds", "split"}
+    if "optimizer" in options:
+        idle.add("betas" if options["optimizer"] == "sgd" else "momentum")
+    if "class_weights" in options:
+        idle |= {name for name, of in (("beta", "smooth_l1"), ("gamma", "focal")) if of not in kind}
+    if kind == "none":
+        idle |= {"lambda", "realisation", "weights"}
+    off = {"warmup_epochs", "scale", "flip", "brightness", "contrast", "saturation"}
+    idle |= {name for name in off & set(options) if not options[name]}
+    return {name: value for name, value in options.items() if name not in idle and value not in (None, {}, "")}
 
 
 def _word(name: str) -> str:
