@@ -89,12 +89,11 @@ def test_the_page_forbids_itself_the_network(parsed):
 
 
 def test_verdicts_are_counted_by_word_within_a_question_and_never_over_them(parsed):
-    said_of = {"equivalent": " within ROPE", "undecided": " at this n", "not answerable": " by this design"}
     for answer in studies.answers():
         at = parsed.text.index(f"{answer.question} {answer.key}")
         told = parsed.text[at : parsed.text.index("How it is answered", at)]
         for word, count in Counter(verdict.word for verdict in answer.verdicts).items():
-            assert f"{count} {word}{said_of.get(word, '')}" in told
+            assert f"{count} {word}" in told
     assert "All verdicts" not in parsed.text
     assert parsed.text.count("soft gains 0.1 points [−0.1, 0.9] on brain; n = 3 seeds.") == 2
 

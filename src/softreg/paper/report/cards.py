@@ -11,17 +11,6 @@ from urllib.parse import quote
 from softreg.files import read_json
 from softreg.paper.questions.answer import Answer, word_counts
 
-MEANINGS = {
-    "supported": "supported",
-    "contradicted": "contradicted",
-    "equivalent": "equivalent within ROPE",
-    "undecided": "undecided at this n",
-    "not answerable": "not answerable by this design",
-    "not answered: predicts one class": "not answered: predicts one class",
-    "not answered: as grey levels alone": "not answered: as grey levels alone",
-}
-"""Each word of a verdict as the page says it."""
-
 _SAFE = " !$()*+,-./:;=?@[]_`{|}~"
 """What a data address may hold as it is, and needs no escape in HTML either."""
 
@@ -30,8 +19,8 @@ def arranged(answers: Sequence[Answer], folder: Path, dataset: str) -> dict[str,
     """The entries of figures.json in ``folder`` by their place on the page, each drawn one in one place.
 
     ``first`` is the forest plot of ``dataset``, None where there is none; ``cards`` have each answer with its
-    ``figures``; ``further`` are those of no question, ``absent`` those that were not drawn. A drawn one has ``source``,
-    a data address.
+    ``figures``, and whether ``first`` is of it; ``further`` are those of no question, ``absent`` those that were not
+    drawn. A drawn one has ``source``, a data address.
     """
     entries = read_json(folder / "figures.json")
     drawn = [entry | {"source": _source(folder / entry["name"])} for entry in entries if "name" in entry]
@@ -41,7 +30,8 @@ def arranged(answers: Sequence[Answer], folder: Path, dataset: str) -> dict[str,
     for answer in answers:
         mine = [entry for entry in rest if _shows(entry, answer)]
         rest = [entry for entry in rest if entry not in mine]
-        cards.append({"answer": answer, "counts": counts(answer), "figures": mine})
+        of_first = first is not None and _shows(first, answer)
+        cards.append({"answer": answer, "counts": counts(answer), "figures": mine, "of_first": of_first})
     absent = [entry for entry in entries if "name" not in entry]
     return {"first": first, "cards": cards, "further": rest, "absent": absent}
 

@@ -54,7 +54,8 @@ def _data(scores: Scores) -> list[Item]:
 def _finished(scores: Scores) -> Item:
     text = coverage.holes(scores)
     if scores.provenance["partial"]:
-        return Item(False, f"Partial report. {text}. Numbers may change; do not cite them.", section="coverage")
+        told = f"Partial report. {f'{text}. ' if text else ''}Numbers may change; do not cite them."
+        return Item(False, told, section="coverage")
     return Item(not text, f"{text or f'All {len(scores.cells)} cells finished'}.", section="coverage")
 
 

@@ -77,7 +77,6 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "penalties": scores.penalties,
         "rope": scores.rope,
         "looks": scores.looks.plan(),
-        "words": cards.MEANINGS,
         "caption": tables.caption(scores, frame),
         "main": tables.MAIN,
         "secondary": tables.SECONDARY,
