@@ -9,7 +9,7 @@ import synthetic
 from softreg.errors import UserError
 from softreg.scoring import records
 from softreg.scoring.race import lambdas_of
-from softreg.scoring.select import choices, choose, curve, select_group
+from softreg.scoring.select import choices, choose, curve, read_selection, select_group
 from softreg.study import matrix
 
 
@@ -187,3 +187,11 @@ def test_a_group_that_was_not_selected_is_named(tiny):
         lambdas_of(study, path, results)
     with pytest.raises(UserError, match=r"brain/convnet/l2\.csv: not there"):
         choices(results, matrix.groups(study))
+
+
+def test_a_selection_in_shares_of_an_earlier_version_is_refused(tmp_path):
+    file = tmp_path / "selection.csv"
+    head = "dataset,model,penalty,lambda,lr,val_miou,val_se,n,expected,at_edge,rule,scorer"
+    file.write_text(f"{head}\nbrain,convnet,l1,1e-4,,0.7,0.1,2,2,False,best,holdout\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"selection.csv .*'val_miou_points' not found.*run `snakemake`"):
+        read_selection(file)
