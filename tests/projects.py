@@ -50,7 +50,7 @@ def choose_by_hand(study: Study, group: Group, lambda_: str) -> None:
     file = choice_file(places.results_folder(study), group)
     write_text(
         file,
-        "dataset,model,penalty,lambda,lr,val_miou,val_se,n,expected,at_edge,rule,scorer\n"
+        "dataset,model,penalty,lambda,lr,val_miou_points,val_se_points,n,expected,at_edge,rule,scorer\n"
         f"{','.join(group)},{lambda_},,0.5,,1,1,True,best,holdout\n",
     )
     sweep = {path: stages._cells(study, path) for path in sweep_paths(study, group)}

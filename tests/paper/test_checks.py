@@ -63,9 +63,10 @@ def test_the_report_shows_checks_in_its_diagnosis(scores, tmp_path):
     write_json(tmp_path / "figures" / "figures.json", [])
     write_report(scores, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    table = page.partition('id="checks-table"')[2].partition("</table>")[0]
-    assert "placebo" in table
-    assert "l1 at λ = 1e-12" in table
+    told = page.partition('id="diagnosis"')[2].partition("</section>")[0]
+    row = checks.table(scores).set_index("penalty").loc["placebo"]
+    assert f"placebo (l1 at λ = 1e-12): {row['difference']:+.2f} [".replace("-", "−").replace("1e−12", "1e-12") in told
+    assert page.count("placebo (l1") == 1
 
 
 @pytest.mark.parametrize(

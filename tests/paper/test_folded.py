@@ -87,11 +87,22 @@ def test_a_seed_without_one_folds_network_is_left_out(scores):
 def test_the_folds_choices_are_told_as_one():
     chosen = ["1e-3", "1e-4", "1e-4", "1e-3", "1e-5"]
     rows = [("a", "m", "p", each, 0.5, 0.1, 2, 2, each == "1e-5", fold) for fold, each in enumerate(chosen)]
-    names = ["dataset", "model", "penalty", "lambda", "val_miou", "val_se", "n", "expected", "at_edge", "fold"]
+    names = [
+        "dataset",
+        "model",
+        "penalty",
+        "lambda",
+        "val_miou_points",
+        "val_se_points",
+        "n",
+        "expected",
+        "at_edge",
+        "fold",
+    ]
     (row,) = folded.choice(pd.DataFrame(rows, columns=names)).to_dict("records")
     assert (row["lambda"], row["chosen"]) == ("1e-3", "1e-3, 1e-4, 1e-4, 1e-3, 1e-5")
     assert (row["n"], row["expected"], row["at_edge"]) == (10, 10, True)
-    assert np.isnan(row["val_se"])
+    assert np.isnan(row["val_se_points"])
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import synthetic
 from softreg.files import read_json
 from softreg.paper.figures import write_figures
 from softreg.paper.report import write_report
-from softreg.paper.report.about import hint
+from softreg.paper.report.about import doubts, edges
 from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
 from softreg.scoring.gather import gather
@@ -55,7 +55,7 @@ def test_coverage_statuses_and_reasons_are_told(made):
 
 def test_caveats_citation_and_versions_are_told(made):
     _, _, page = made
-    assert page.count("a smoke test, never a ranking") == 2
+    assert page.count("a smoke test, never a ranking") == 1
     for part in ("A. Author (2018) &amp; others", "CC0", "2.15.0", "CPU, 2 cores", "c" * 40, "snakemake paper"):
         assert part in page
 
@@ -63,20 +63,24 @@ def test_caveats_citation_and_versions_are_told(made):
 @pytest.mark.parametrize(
     ("lambda_", "at_edge", "n", "said"),
     [
-        ("1e-4", False, 2, ""),
-        ("1e-5", True, 2, "λ̂ is the smallest of the grid: extend the grid down"),
+        ("1e-4", False, 2, []),
+        ("1e-5", True, 2, ["λ̂ is the smallest of the grid, so extend the grid down"]),
         (
             "1e-3",
             True,
             1,
-            "λ̂ is the largest of the grid: extend the grid up; rests on 1 of 2 cells: every λ lacks some",
+            [
+                "λ̂ is the largest of the grid, so extend the grid up",
+                "λ̂ rests on 1 of 2 cells, as every λ lacks some",
+            ],
         ),
-        ("", False, 0, "no cell finished, so no λ could be chosen"),
+        ("", False, 0, ["no cell finished, so no λ could be chosen"]),
     ],
 )
 def test_a_doubtful_choice_of_lambda_gets_a_hint(lambda_, at_edge, n, said):
     row = {"lambda": lambda_, "at_edge": at_edge, "n": n, "expected": 2}
-    assert hint(row, ["1e-5", "1e-4", "1e-3"]) == said
+    entry = {"lambda": ["1e-5", "1e-4", "1e-3"], "training": {}}
+    assert edges(row, entry) + doubts(row, entry) == said
 
 
 def test_metrics_are_the_numbers_of_the_table(made):
@@ -86,17 +90,19 @@ def test_metrics_are_the_numbers_of_the_table(made):
     assert metrics["partial"] is False
     for row in main_frame(Scores(scores)).to_dict("records"):
         entry = metrics["datasets"]["brain"]["convnet"][row["penalty"]]
-        assert entry["test_miou"] == pytest.approx(row["test_miou"])
+        assert entry["test_miou_points"] == pytest.approx(row["test_miou_points"])
         assert (entry["finished"], entry["expected"]) == (row["finished"], row["expected"])
 
 
 def test_a_partial_report_says_so_and_why_figures_are_missing(tmp_path):
     _, page = report(tmp_path, partial=True)
-    assert "<b>Partial report.</b>" in page
+    assert "Partial report. 23 of 23 cells did not finish" in page
     assert "<b>0 of 14</b> cells finished, 14 not run" in page
     assert "Why 23 cells did not finish" in page
     assert "was not drawn. No sweep cell with a λ above 0 has a validation score on brain yet." in page
-    assert read_json(tmp_path / "out" / "metrics.json")["datasets"]["brain"]["convnet"]["l1"]["test_miou"] is None
+    assert (
+        read_json(tmp_path / "out" / "metrics.json")["datasets"]["brain"]["convnet"]["l1"]["test_miou_points"] is None
+    )
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def test_what_is_chosen_has_all_seeds_whatever_was_dropped(tmp_path):
     write_scores(tmp_path, third, {"1e-6": 140, "1e-5": 100})
     row = select_group(study, tmp_path, GROUP).iloc[0]
     assert (row["lambda"], row["n"], row["expected"]) == ("1e-6", 3, 3)
-    assert row["val_miou"] == pytest.approx((0.92 + 0.11 + 0.14) / 3)
+    assert row["val_miou_points"] == pytest.approx((92 + 11 + 14) / 3)
 
 
 def test_what_has_diverged_loses_and_is_not_made_up_for(tmp_path):

@@ -9,7 +9,7 @@ import synthetic
 from softreg.errors import UserError
 from softreg.scoring import records
 from softreg.scoring.race import lambdas_of
-from softreg.scoring.select import choices, choose, curve, select_group
+from softreg.scoring.select import choices, choose, curve, read_selection, select_group
 from softreg.study import matrix
 
 
@@ -97,8 +97,8 @@ def test_selection_finds_the_known_best_and_its_numbers(tiny):
         tp, fp, fn = (np.sum([row[name] for row in rows], axis=0) for name in ("tp", "fp", "fn"))
         scores.append(np.mean(tp / (tp + fp + fn)))
     chosen = selection.iloc[1]
-    assert chosen["val_miou"] == pytest.approx(np.mean(scores), abs=1e-12)
-    assert chosen["val_se"] == pytest.approx(abs(scores[0] - scores[1]) / 2, abs=1e-12)
+    assert chosen["val_miou_points"] == pytest.approx(100 * np.mean(scores), abs=1e-10)
+    assert chosen["val_se_points"] == pytest.approx(50 * abs(scores[0] - scores[1]), abs=1e-10)
 
 
 def test_no_test_score_moves_the_selection(tiny):
@@ -132,7 +132,7 @@ def test_where_every_lambda_lacks_a_seed_the_rest_decides_and_it_shows(tmp_path)
     synthetic.make_results(study, tmp_path, statuses={("l1", value, 1): "failed" for value in synthetic.GRID})
     row = listed(study, tmp_path / "results" / "tiny").set_index("penalty").loc["l1"]
     assert (row["lambda"], row["n"], row["expected"]) == ("1e-4", 1, 2)
-    assert np.isnan(row["val_se"])
+    assert np.isnan(row["val_se_points"])
 
 
 def test_a_group_without_any_score_gets_none(tmp_path):
@@ -161,7 +161,7 @@ def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
                     totals += [cell["tp"], cell["fp"], cell["fn"]]
         by_seed.append(np.mean(totals[0] / totals.sum(0)))
     assert (row["n"], row["expected"], row["scorer"]) == (6, 6, "kfold")
-    assert row["val_miou"] == pytest.approx(np.mean(by_seed), abs=1e-12)
+    assert row["val_miou_points"] == pytest.approx(100 * np.mean(by_seed), abs=1e-10)
 
 
 def test_a_seed_that_lacks_a_fold_has_no_score(tmp_path):
@@ -187,3 +187,11 @@ def test_a_group_that_was_not_selected_is_named(tiny):
         lambdas_of(study, path, results)
     with pytest.raises(UserError, match=r"brain/convnet/l2\.csv: not there"):
         choices(results, matrix.groups(study))
+
+
+def test_a_selection_in_shares_of_an_earlier_version_is_refused(tmp_path):
+    file = tmp_path / "selection.csv"
+    head = "dataset,model,penalty,lambda,lr,val_miou,val_se,n,expected,at_edge,rule,scorer"
+    file.write_text(f"{head}\nbrain,convnet,l1,1e-4,,0.7,0.1,2,2,False,best,holdout\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"selection.csv .*'val_miou_points' not found.*run `snakemake`"):
+        read_selection(file)

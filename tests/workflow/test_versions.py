@@ -181,9 +181,9 @@ def test_an_experiment_changes_one_key_of_the_study(copy):
     assert ran(output)["train_paths"] == 2
     after = yaml.safe_load((copy / "config/tiny.yaml").read_text())
     assert after == {**STUDY, "penalties": {"none": {}, "l1": {"lambda": ["1e-4"]}}}
-    shown = run(copy, "dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", "Experiment|.*test_miou|.*lambda")
+    shown = run(copy, "dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", "Experiment|.*test_miou_points|.*lambda")
     assert "weak" in shown
-    assert "datasets.shapes.convnet.l1.test_miou" in shown.splitlines()[0]
+    assert "datasets.shapes.convnet.l1.test_miou_points" in shown.splitlines()[0]
     assert "penalties.l1.lambda" in run(copy, "dvc", "params", "diff")
     page = run(copy, "dvc", "plots", "diff", "HEAD").split("file://")[1].splitlines()[0]
     assert "validation curves" in Path(page).read_text()

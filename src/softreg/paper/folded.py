@@ -34,8 +34,8 @@ def summed(sums: pa.Table) -> pa.Table:
 def choice(selection: pd.DataFrame) -> pd.DataFrame:
     """The λ̂ of all folds of a group in one row: the one chosen most often, of several the strongest.
 
-    ``val_miou`` is the mean over folds, ``val_se`` nan, as folds share images; n and expected are sums; at_edge says
-    whether any λ̂ lies at an end of its grid; ``chosen`` lists those of all folds.
+    ``val_miou_points`` is the mean over folds, ``val_se_points`` nan, as folds share images; n and expected are sums;
+    at_edge says whether any λ̂ lies at an end of its grid; ``chosen`` lists those of all folds.
     """
     columns = [name for name in selection.columns if name != "fold"]
     rows = []
@@ -44,7 +44,8 @@ def choice(selection: pd.DataFrame) -> pd.DataFrame:
         row = part.iloc[0][columns].to_dict() | {"lambda": most_often(told), "chosen": ", ".join(told)}
         if "lr" in columns:
             row["lr"] = most_often(part["lr"].tolist())
-        row |= {"val_miou": part["val_miou"].mean(), "val_se": np.nan, "at_edge": bool(part["at_edge"].any())}
+        row |= {"val_miou_points": part["val_miou_points"].mean(), "val_se_points": np.nan}
+        row["at_edge"] = bool(part["at_edge"].any())
         rows.append(row | {name: int(part[name].sum()) for name in ("n", "expected")})
     return pd.DataFrame(rows, columns=[*columns, "chosen"])
 

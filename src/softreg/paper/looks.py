@@ -34,11 +34,8 @@ class Looks:
         """The looks that were not planned."""
         return [look for look in self.made if look["seeds"] not in self.planned]
 
-    def told(self) -> str:
-        """What is to be said of the plan, and of looks that were not planned; "" of a single one, as planned."""
-        return " ".join(filter(None, [self._plan(), self._departures()]))
-
-    def _plan(self) -> str:
+    def plan(self) -> str:
+        """The looks that are planned; "" of a single one."""
         if len(self.planned) < 2:
             return ""
         numbers = listed(self.planned)
@@ -47,7 +44,8 @@ class Looks:
             f"{self.interval} intervals, which keeps {SIZE:g} over all of them. This is a look at {self.now}."
         )
 
-    def _departures(self) -> str:
+    def departures(self) -> str:
+        """What looks that were not planned do to the verdicts; "" where there are none."""
         if not (others := self.unplanned):
             return ""
         at = listed([f"{look['seeds']} (partial)" if look["partial"] else look["seeds"] for look in others])

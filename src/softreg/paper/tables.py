@@ -13,6 +13,7 @@ import pandas as pd
 
 from softreg.files import write_text
 from softreg.paper import checks, convergence, folded, typeset
+from softreg.paper.questions import answer as words
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
@@ -21,8 +22,17 @@ from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import Trial
 
-MEASURES = ["miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
-"""Secondary measures, each a mean over the evaluation seeds."""
+MEASURES = {name: f"{name}_points" for name in ("miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece")}
+MEASURES["nll"] = "nll_nats"
+"""Secondary measures, each a mean over the evaluation seeds, and what their columns are called; points are 0 to 100."""
+
+_POINTS = ["difference", "mean", "low", "high", "low90", "high90", "se", "detectable", "test_miou", "val_miou"]
+_POINTS += ["val", "val_slope", "val_low", "val_high"]
+"""Columns of tables that are points of mIoU (0 to 100), as their names in CSV say."""
+_MIXED = ("H5", "H7")
+"""Tables of ratios, and of points and nats, whose column ``quantity`` says which."""
+
+DIFFERENCE = ["difference_points", "difference_low_points", "difference_high_points", "verdict"]
 
 CONTRAST_HEADINGS = ["Model", "Contrast", "Difference [95 % CI]", "p (Holm)", "p (signs)", "p (equiv.)", "n", "Verdict"]
 QUESTION_HEADINGS = ["Data set", "Model", "Subject", "Verdict", "In numbers"]
@@ -48,6 +58,16 @@ def interval(
 def difference(row: Any) -> str:
     """The columns difference, low and high of a row, in points."""
     return "–" if math.isnan(row.difference) else interval(row.difference, row.low, row.high, signed)
+
+
+def _to_none(row: Any) -> str:
+    ends = row.difference_points, row.difference_low_points, row.difference_high_points
+    return "–" if math.isnan(ends[0]) else interval(*ends, signed)
+
+
+def _is_shown(row: Any) -> bool:
+    """Whether an entry is shown to differ from none."""
+    return row.verdict in (words.SUPPORTED, words.CONTRADICTED)
 
 
 def share(value: float) -> str:
@@ -77,30 +97,41 @@ def others(status: pd.Series[str]) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, the text of a row of `main_frame`, and the number that it is sorted by in the report."""
+    """A column: its heading, the text of a row of `main_frame`, and the number that it is sorted by in the report.
+
+    ``shown`` says whether a row's text is set in bold.
+    """
 
     heading: str
     text: Callable[[Any], str]
     number: Callable[[Any], float]
+    shown: Callable[[Any], bool] = lambda row: False
 
 
-def _measured(heading: str, name: str, factor: float, digits: int) -> Column:
-    def value(row: Any) -> float:
-        return float(factor * getattr(row, name))
+def _measured(heading: str, name: str, digits: int = 2) -> Column:
+    return Column(heading, lambda row: number(getattr(row, name), digits), lambda row: float(getattr(row, name)))
 
-    return Column(heading, lambda row: number(value(row), digits), value)
+
+def against_none(word: str) -> str:
+    """A verdict on "the difference to none is above 0" as it stands beside that difference."""
+    told = {words.SUPPORTED: "above none", words.CONTRADICTED: "below none"}
+    return told.get(word, word.removeprefix("not answered: "))
 
 
 MAIN = [
-    Column("Test mIoU [95 % CI]", lambda row: interval(row.test_miou, row.low, row.high), lambda row: row.test_miou),
-    Column("First in", lambda row: share(row.first), lambda row: row.first),
+    Column(
+        "Test mIoU [95 % CI]",
+        lambda row: interval(row.test_miou_points, row.low_points, row.high_points),
+        lambda row: row.test_miou_points,
+    ),
+    Column("Difference to none [95 % CI]", _to_none, lambda row: row.difference_points, _is_shown),
+    Column("Verdict", lambda row: against_none(row.verdict) or "–", lambda row: row.difference_points),
+    Column("λ̂", lambda row: _chosen(row.lambda_, row.lr), lambda row: float(row.lambda_ or "nan")),
     Column(
         "Non-zero weights",
-        lambda row: weights(row.nonzero_weights, row.exact_zeros),
+        lambda row: weights(row.nonzero_weights, row.exact_zeros_share),
         lambda row: row.nonzero_weights,
     ),
-    Column("λ̂", lambda row: _chosen(row.lambda_, row.lr), lambda row: float(row.lambda_ or "nan")),
-    _measured("s per cell", "seconds", 1, 1),
     Column(
         "Finished",
         lambda row: (
@@ -110,12 +141,14 @@ MAIN = [
     ),
 ]
 SECONDARY = [
-    _measured("mIoU per image", "miou_per_image", 100, 2),
-    _measured("Dice", "dice", 100, 2),
-    _measured("Boundary IoU", "boundary_iou", 100, 2),
-    _measured("Pixel accuracy", "pixel_accuracy", 100, 2),
-    _measured("ECE", "ece", 100, 2),
-    _measured("NLL (nats)", "nll", 1, 3),
+    _measured("mIoU per image", "miou_per_image_points"),
+    _measured("Dice", "dice_points"),
+    _measured("Boundary IoU", "boundary_iou_points"),
+    _measured("Pixel accuracy", "pixel_accuracy_points"),
+    _measured("ECE", "ece_points"),
+    _measured("NLL (nats)", "nll_nats", 3),
+    Column("First in", lambda row: share(row.first_share), lambda row: row.first_share),
+    _measured("s per cell", "seconds", 1),
 ]
 
 
@@ -129,15 +162,15 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     (`premise.ONE_CLASS`), and of grey images that of a table from grey level to class (`premise.LOOKUP`): the test
     mIoU, and nan for what they do not have.
 
-    Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou, low, high
-    (in points, 0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a score), images
-    (of test), groups (that these come in, or their number where each is its own), best (not to be told from the best
-    mean of its data set and model), first (share of bootstrap resamples of images × seeds in which it has the best mean
-    of its data set and model), learnt (whether it is above the better of these; where not, it is neither best nor
-    first), the secondary measures (0 to 1; nll in nats), exact_zeros (share of the penalised weights), nonzero_weights
-    (of all layers, penalised or not), macs_nonzero (multiply-adds for one image with a weight that is not zero; both
-    means), seconds (of training a cell, mean), finished, expected (cells), other ("1 diverged"), cells (their folders),
-    and what to call the first three: dataset_label, model_label, penalty_label.
+    Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou_points,
+    low_points, high_points (0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a
+    score), images (of test), groups (that these come in, or their number where each is its own), `DIFFERENCE` (to none,
+    with its interval, and H1's verdict; nan and empty of none itself), first_share (of bootstrap resamples of
+    images × seeds, those in which it has the best mean of its data set and model), learnt (whether it is above the
+    better of these; where not, it is not first), the secondary measures (see `MEASURES`), exact_zeros_share (of the
+    penalised weights), nonzero_weights (of all layers, penalised or not), macs_nonzero (multiply-adds for one image
+    with a weight that is not zero; both means), seconds (of training a cell, mean), finished, expected (cells), other
+    ("1 diverged"), cells (their folders), and what to call the first three: dataset_label, model_label, penalty_label.
     """
     final = [frame[frame["phase"] == "final"] for frame in (scores.cells, scores.timings, scores.weights)]
     parts = [(dict(list(frame.groupby(GROUP))), frame.iloc[:0]) for frame in (scores.final_test, *final)]
@@ -151,7 +184,10 @@ def main_frame(scores: Scores) -> pd.DataFrame:
             row |= _row(group, rates.get(group, ""), sample, *(each.get(group, none) for each, none in parts))
             rows.append(row | _learnt(scores, group))
         rows += _constant(scores, place)
-    frame = pd.DataFrame(rows)
+    differences = gain.to_none(scores)[[*GROUP, "difference", "low", "high", "word"]]
+    differences.columns = pd.Index([*GROUP, *DIFFERENCE])
+    frame = pd.DataFrame(rows).merge(differences, on=GROUP, how="left")
+    frame["verdict"] = frame["verdict"].astype(object).fillna("")
     labels = {label: frame[name].map(scores.label) for name, label in _LABELS.items()}
     return frame.assign(**labels)
 
@@ -160,18 +196,18 @@ def _learnt(scores: Scores, group: tuple[str, ...]) -> dict[str, Any]:
     """Whether an entry has learnt; one that has not has no rank."""
     if group not in premise.unlearnt(scores):
         return {"learnt": True}
-    return {"learnt": False, "best": False, "first": math.nan}
+    return {"learnt": False, "first_share": math.nan}
 
 
 def _constant(scores: Scores, place: tuple[str, ...]) -> list[dict[str, Any]]:
     """The rows of what asks nothing of an image but its grey levels, of a data set and model that has scores."""
     frame = premise.table(scores)
     known = frame[(frame["dataset"] == place[0]) & (frame["model"] == place[1])]
-    counted = {"seeds": 0, "images": 0, "groups": 0, "finished": 0, "expected": 0, "best": False, "learnt": False}
+    counted = {"seeds": 0, "images": 0, "groups": 0, "finished": 0, "expected": 0, "learnt": False}
     told = {"lambda": "", "lr": "", "other": "", "cells": ""}
     found = zip(premise.RIVALS, known[["constant", "lookup"]].head(1).to_numpy().ravel(), strict=False)
     return [
-        told | dict(zip(GROUP, (*place, name), strict=True)) | counted | {"test_miou": value}
+        told | dict(zip(GROUP, (*place, name), strict=True)) | counted | {"test_miou_points": value}
         for name, value in found
         if not math.isnan(value)
     ]
@@ -195,8 +231,8 @@ def _row(
         "lambda": chosen,
         "lr": lr,
         **_miou(sample, group[2]),
-        **{name: tests[name].astype(float).mean() for name in MEASURES},
-        "exact_zeros": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
+        **{told: (1 if name == "nll" else 100) * tests[name].astype(float).mean() for name, told in MEASURES.items()},
+        "exact_zeros_share": (finished["exact_zeros"] / finished["penalised"].where(finished["penalised"] > 0)).mean(),
         "nonzero_weights": counts["nonzero"].mean(),
         "macs_nonzero": finished["macs_nonzero"].mean(),
         "seconds": timings["seconds"].mean(),
@@ -208,20 +244,13 @@ def _row(
 
 
 def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
-    """Test mIoU with its interval, and whether it ties with the best of the data set and model."""
-    nan = math.nan
+    """Test mIoU with its interval, and how often it is the best of the data set and model."""
+    names = ["test_miou_points", "low_points", "high_points", "first_share"]
     if sample is None or penalty not in sample.penalties:
-        none = {"test_miou": nan, "low": nan, "high": nan, "seeds": 0, "images": 0, "groups": 0}
-        return none | {"best": False, "first": nan}
+        return dict.fromkeys(names, math.nan) | {"seeds": 0, "images": 0, "groups": 0}
     found = sample.estimate(penalty).score_interval(100)
-    gap = sample.estimate(penalty, sample.best).interval()
-    return {
-        **{"test_miou": found.mean, "low": found.low, "high": found.high},
-        **{"seeds": found.n, "images": sample.images, "groups": sample.crossed.units},
-        # Without an interval (one seed) nothing is called the best, nor a tie.
-        "best": bool(gap.low <= 0 <= gap.high),
-        "first": sample.first[penalty],
-    }
+    counts = {"seeds": found.n, "images": sample.images, "groups": sample.crossed.units}
+    return dict(zip(names, (found.mean, found.low, found.high, sample.first[penalty]), strict=True)) | counts
 
 
 def caption(scores: Scores, frame: pd.DataFrame) -> str:
@@ -232,12 +261,10 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     text = (
         f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
-        "of zeros among the penalised ones. s per cell: seconds of training, as measured. One class: predicting the "
-        f"most frequent class of the test images everywhere.{_looked_up(frame)}{_unlearnt(frame)}"
+        "of zeros among the penalised ones. One class: predicting the most frequent class of the test images "
+        f"everywhere.{_looked_up(frame)}"
     )
-    text += _averaging(scores, frame)
-    holes = int((frame["expected"] - frame["finished"]).sum())
-    return text + (f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else "")
+    return text + _averaging(scores, frame)
 
 
 def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
@@ -263,13 +290,15 @@ def _looked_up(frame: pd.DataFrame) -> str:
     return " Grey levels: giving each grey level the class that most of its training pixels are of."
 
 
-def _unlearnt(frame: pd.DataFrame) -> str:
-    """How many entries of the main table do not beat these, and what that means for them."""
+def _doubts(frame: pd.DataFrame) -> str:
+    """What the report says in its diagnosis, for a table that stands alone: what has not learnt, and lost cells."""
+    holes = int((frame["expected"] - frame["finished"]).sum())
+    lost = f" {holes} of {int(frame['expected'].sum())} cells did not finish." if holes else ""
     count = int((~frame["learnt"].astype(bool) & ~frame["penalty"].isin(premise.RIVALS)).sum())
     if not count:
-        return ""
+        return lost
     entries = "1 entry is" if count == 1 else f"{count} entries are"
-    return f" {entries} not above that, by the 95 % interval of the difference, and so without verdict and rank."
+    return f" {entries} not above that, by the 95 % interval of the difference, and so without verdict.{lost}"
 
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
@@ -278,10 +307,9 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     if n == 1 and not scores.folds:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (
-        f"mean over {most}{plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. Bold: the "
-        "best mean of a data set and model, and all that tie with it, as the 95 % interval of their paired difference "
-        "to it, not corrected for multiple comparisons, includes 0. First in: share of 10,000 bootstrap resamples of "
-        "images × seeds in which the mean is the best."
+        f"mean over {most}{plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. "
+        "Difference to none: paired by seed and image, with the verdict of H1; bold where it is shown to be above or "
+        "below 0, by Holm's p too."
     )
 
 
@@ -332,8 +360,9 @@ def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
         "over seeds, on these images alone. p (equiv.): that the difference is beyond "
         f"±{scores.rope:g} points, by two one-sided tests, adjusted like p (Holm). The verdict is on the claim that "
         f"the difference is above 0: equivalent where p (equiv.) is below {scores.looks.level:.3g}, else by the "
-        f"{scores.looks.interval} interval shown together with p (Holm), which has to be below it too."
-    )
+        f"{scores.looks.interval} interval shown together with p (Holm), which has to be below it too. "
+        f"{scores.looks.departures()}"
+    ).strip()
 
 
 def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
@@ -365,7 +394,8 @@ def write_tables(scores: Scores, out: Path) -> None:
     numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
-        write_text(out / "tables" / f"{name}.csv", typeset.csv(table))
+        named = {} if name in _MIXED else {each: f"{each}_points" for each in _POINTS}
+        write_text(out / "tables" / f"{name}.csv", typeset.csv(table.rename(columns=named)))
     blocks = {
         "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
         "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],
@@ -376,9 +406,11 @@ def write_tables(scores: Scores, out: Path) -> None:
 
 
 def _main_block(scores: Scores, rows: pd.DataFrame) -> Block:
-    best = frozenset((place, 2) for place, best in enumerate(rows["best"]) if best)
+    bold = frozenset(
+        (at, 2 + column) for at, row in enumerate(rows_of(rows)) for column, each in enumerate(MAIN) if each.shown(row)
+    )
     headings = ["Model", "Penalty", *(column.heading for column in MAIN)]
-    return _block(scores, rows, caption(scores, rows), headings, "llrrrrrl", shown_rows(rows), best)
+    return _block(scores, rows, caption(scores, rows) + _doubts(rows), headings, "nnrrnrrn", shown_rows(rows), bold)
 
 
 def _contrast_block(scores: Scores, rows: pd.DataFrame) -> Block:

@@ -75,7 +75,7 @@ def csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 
-_WIDTHS = {"n": r"0.115\linewidth", "p": r"0.48\linewidth"}
+_WIDTHS = {"n": r"0.105\linewidth", "p": r"0.48\linewidth"}
 """Of columns whose text is broken into lines."""
 
 _DOCUMENT = r"""\documentclass[9pt]{extarticle}
@@ -141,7 +141,7 @@ _GREEK = (
 
 
 def _latex(blocks: Sequence[Block], nothing: str) -> str:
-    parts = ["% Needs the packages array, booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{4pt}"]
+    parts = ["% Needs the packages array, booktabs and longtable.", r"{\footnotesize\setlength{\tabcolsep}{3pt}"]
     parts += [] if blocks else [_tex(nothing)]
     for block in blocks:
         about = _tex(f"{block.heading}. {block.caption} {block.note}".strip())

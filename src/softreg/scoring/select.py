@@ -23,7 +23,7 @@ from softreg.study.lambdas import Trial
 from softreg.study.matrix import Group
 
 GROUP = ["dataset", "model", "penalty"]
-COLUMNS = [*GROUP, "lambda", "lr", "val_miou", "val_se", "n", "expected", "at_edge", "rule", "scorer"]
+COLUMNS = [*GROUP, "lambda", "lr", "val_miou_points", "val_se_points", "n", "expected", "at_edge", "rule", "scorer"]
 
 
 def choices(results: Path, groups: Iterable[Group]) -> pd.DataFrame:
@@ -45,9 +45,9 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
     any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds, among equals the strongest;
     ``one_se``: see `one_se`. Where the entry lists learning rates, all this is of pairs of λ and learning rate.
 
-    Columns: dataset, model, penalty, lambda, lr (empty where there is none to choose), val_miou (0 to 1), val_se, n and
-    expected (cells with a score at λ̂, and cells it should have), at_edge (λ̂ is an end of its grid, other than 0: extend
-    the grid), rule, scorer.
+    Columns: dataset, model, penalty, lambda, lr (empty where there is none to choose), val_miou_points (0 to 100),
+    val_se_points, n and expected (cells with a score at λ̂, and cells it should have), at_edge (λ̂ is an end of its grid,
+    other than 0: extend the grid), rule, scorer.
     Raises `UserError` where the scores of a path are not there.
     """
     table = records.read(_validation_files(study, results, group), columns=SCORED)
@@ -70,7 +70,11 @@ def read_selection(path: Path) -> pd.DataFrame:
     """A ``selection.csv``, λ as strings, an empty λ where none could be chosen."""
     text = {**dict.fromkeys(GROUP, str), "lambda": str, "lr": str}
     with reading(path, "a selection"):
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"val_miou": [""], "val_se": [""]})
+        empty = {"val_miou_points": [""], "val_se_points": [""]}
+        # A file of an earlier version, in shares, lacks these columns.
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty).astype(
+            dict.fromkeys(empty, float)
+        )
     # Earlier versions chose no learning rate.
     return frame if "lr" in frame else frame.assign(lr="")
 
@@ -146,7 +150,8 @@ def _row(study: Study, group: Group, table: pa.Table) -> dict[str, object]:
         cells = records.to_cells(table, ["lambda", "seed", "fold"])
         chosen = choose(curves, cells, study.selection["rule"])
         trial = Trial.named(str(chosen["lambda"]))
-        row |= {"lambda": trial.lambda_, "lr": trial.lr, "val_miou": chosen["val_miou"], "val_se": chosen["val_se"]}
+        row |= {"lambda": trial.lambda_, "lr": trial.lr}
+        row |= {f"{name}_points": 100 * chosen[name] for name in ("val_miou", "val_se")}
         row |= {"n": folds * int(chosen["seeds"]), "at_edge": _at_edge(trial.lambda_, grid)}
     return row
 

@@ -196,7 +196,6 @@ def test_means_and_seeds_behind_them(scores):
     by_hand = dict(zip(seeds, 100 * metrics.miou(*counts), strict=True))
     assert sample.by_seed("l1").dropna().to_dict() == pytest.approx(by_hand)
     assert sample.estimate("l1").seeds == 5
-    assert sample.best == scores.final_test.query("model == 'convnet'").groupby("penalty")["miou"].mean().idxmax()
     points = gain.seed_differences(scores).query("penalty == 'soft' and reference == 'l1' and model == 'convnet'")
     assert points["difference"].mean() == pytest.approx(row_of(scores, "soft", "l1")["difference"])
 
@@ -334,12 +333,3 @@ def test_who_is_first_needs_two_seeds_that_all_have():
     hits, wrong = np.full((2, 3, 4, 2), 5), np.full((2, 3, 4, 2), 1)
     hits[0, :2] = wrong[0, :2] = 0
     assert all(math.isnan(value) for value in sample_of((hits, wrong)).first.values())
-
-
-def test_the_best_has_two_seeds_where_any_has():
-    hits, wrong = np.full((2, 3, 4, 2), 50), np.full((2, 3, 4, 2), 10)
-    hits[1, 0], hits[1, 1:], wrong[1, 1:] = 90, 0, 0  # one finished seed, the highest
-    sample = sample_of((hits, wrong))
-    assert sample.seeds == [0, 1, 2]
-    assert sample.best == "a"
-    assert sample_of((hits[:, :1], wrong[:, :1])).best == "b"

@@ -85,9 +85,10 @@ def _answer(number: int, places: list[tuple[str, str]], words: list[str]) -> Ans
 
 def write_figures(folder: Path) -> None:
     """Figures of two data sets, a gallery, and one that could not be drawn."""
-    names = ["lambda_curves-brain", "lambda_curves-shapes", "reliability-brain", "gallery-brain-convnet"]
+    names = ["paired_difference-shapes", "lambda_curves-brain", "lambda_curves-shapes", "reliability-brain"]
+    names.append("gallery-brain-convnet")
     drawn = [Drawn(name, 6.75, f"Title of {name}", f"Caption of {name}.", f"Alternative to {name}.") for name in names]
-    for place, name in enumerate(names[:3]):
+    for place, name in enumerate(names[:4]):
         write_text(folder / f"{name}.svg", SVG.format(place + 1))
     (folder / "gallery-brain-convnet.png").write_bytes(base64.b64decode(PNG))
     entries = [*drawn, Absent("Ranks", "It needs two data sets.")]

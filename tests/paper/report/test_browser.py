@@ -143,10 +143,10 @@ def test_text_filters_rows_and_reset_brings_all_back(page, made):
 
 def test_a_column_is_sorted_by_its_numbers(page, made):
     def told():
-        return [row[5] for row in shown_rows(page, "scores") if row[2] != "one class"]
+        return [row[7] for row in shown_rows(page, "scores") if row[2] != "one class"]
 
     before = told()
-    heading = "#scores-table thead th:nth-child(6)"
+    heading = "#scores-table thead th:nth-child(8)"
     press(page, f"{heading} button")
     numbers = made.frame["nonzero_weights"].dropna()
     assert numbers.max() > 999 > numbers.min()  # so that the order of the texts, "1.0 k" before "697", is another
@@ -322,10 +322,48 @@ def test_a_heading_that_a_link_leads_to_is_not_covered(page):
     assert page.execute_script(script) >= 0
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_screen_has_the_answer_the_forest_and_the_head_of_the_table(page, scheme):
+    size(page, 1280, 800)
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    try:
+        script = "return [...arguments].map(css => document.querySelector(css).getBoundingClientRect().bottom)"
+        places = page.execute_script(script, ".answer", "main img", "#diagnosis > summary", "#scores-table thead")
+        assert all(0 < place <= 800 for place in places), places
+        colour, paper = (
+            page.execute_script(f"return getComputedStyle(document.body).{name}")
+            for name in ("color", "backgroundColor")
+        )
+        light = [sum(map(int, each[4:-1].split(","))) for each in (colour, paper)]
+        assert (light[0] < light[1]) is (scheme == "light")
+        picture = page.execute_script("return getComputedStyle(document.querySelector('main img')).backgroundColor")
+        assert picture == "rgb(255, 255, 255)"
+    finally:
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_navigation_stays_on_top_and_takes_one_line(page, width):
+    size(page, width, 800)
+    page.execute_script("scrollTo(0, 3000)")
+    assert until(page, lambda _: page.execute_script("return scrollY > 1000"))
+    box = element(page, "nav").rect
+    script = "return document.querySelector('nav').getBoundingClientRect().top"
+    assert page.execute_script(script) == 0
+    assert box["height"] < 45
+
+
+def test_every_chart_is_drawn_without_scrolling(page):
+    until(page, lambda _: len(page.find_elements(By.CSS_SELECTOR, ".panel .vega svg")) == 20)
+    assert page.execute_script("return scrollY") == 0
+
+
 def test_the_first_stop_of_the_keyboard_skips_to_the_answers(page):
     ActionChains(page).send_keys(Keys.TAB).perform()
     link = page.switch_to.active_element
-    assert link.text == "Skip to the answers"
+    assert link.text == "Skip to the answer"
     assert link.rect["x"] >= 0
     link.send_keys(Keys.ENTER)
     until(page, lambda _: page.switch_to.active_element.get_attribute("id") == "main")

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -14,8 +15,7 @@ import synthetic
 
 from softreg.paper import tables
 from softreg.paper.figures.style import looks_of
-from softreg.paper.questions.answer import WORDS
-from softreg.paper.report import charts, page, points
+from softreg.paper.report import about, charts, page, points
 from softreg.paper.report.cells import rounded, table
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
@@ -73,10 +73,12 @@ def test_every_tag_is_closed_and_every_name_in_the_page_leads_somewhere(parsed):
 
 
 def test_nothing_is_loaded_from_elsewhere(parsed):
-    names = ("src", "href", "action", "srcset")
-    addresses = [value for _, attributes in parsed.tags for name, value in attributes.items() if name in names]
-    assert addresses
-    assert all(address.startswith(("#", "data:image/")) for address in addresses)
+    sources = [
+        attributes[name] for _, attributes in parsed.tags for name in ("src", "action", "srcset") if name in attributes
+    ]
+    assert sources
+    assert all(address.startswith("data:image/") for address in sources)
+    assert all(a["href"].startswith(("#", "tables/", "figures/")) for _, a in parsed.tags if "href" in a)
     assert not [tag for tag, attributes in parsed.tags if tag in ("link", "iframe") or "onclick" in attributes]
 
 
@@ -86,12 +88,13 @@ def test_the_page_forbids_itself_the_network(parsed):
     assert "eval" not in policy
 
 
-def test_verdicts_are_counted_by_word(parsed):
-    counts = pd.Series([verdict.word for answer in studies.answers() for verdict in answer.verdicts]).value_counts()
-    said_of = {"equivalent": " within ROPE", "undecided": " at this n", "not answerable": " by this design"}
-    assert set(counts.index) == set(WORDS)
-    for word, said in ((word, said_of.get(word, "")) for word in WORDS):
-        assert f"{counts[word]} {word}{said}" in parsed.text
+def test_verdicts_are_counted_by_word_within_a_question_and_never_over_them(parsed):
+    for answer in studies.answers():
+        at = parsed.text.index(f"{answer.question} {answer.key}")
+        told = parsed.text[at : parsed.text.index("How it is answered", at)]
+        for word, count in Counter(verdict.word for verdict in answer.verdicts).items():
+            assert f"{count} {word}" in told
+    assert "All verdicts" not in parsed.text
     assert parsed.text.count("soft gains 0.1 points [−0.1, 0.9] on brain; n = 3 seeds.") == 2
 
 
@@ -123,20 +126,36 @@ def test_backticks_become_code_and_nothing_else_becomes_markup():
     assert page._marked("add `kind: <b>` & `x` to it") == "add <code>kind: &lt;b&gt;</code> &amp; <code>x</code> to it"
 
 
-def test_figures_stand_under_the_first_question_that_names_them(parsed):
-    order = ["H1. Does question 1", "Title of lambda_curves-brain", "Further figures", "Title of reliability-brain"]
-    section = parsed.text[parsed.text.index("H1. Does question 1") :]
-    places = [section.index(text) for text in [*order, "Not drawn", "It needs two data sets."]]
+def test_figures_are_with_the_first_question_that_names_them_and_the_forest_comes_first(parsed):
+    order = ["Title of paired_difference-shapes", "Test scores", "Does question 1", "Title of lambda_curves-brain"]
+    order += ["Does question 2", "Further figures", "Title of reliability-brain", "It needs two data sets."]
+    places = [parsed.text.index(text) for text in order]
     assert places == sorted(places)
-    assert section.count("Caption of lambda_curves-brain.") == 1
+    for name in ("paired_difference-shapes", "lambda_curves-brain"):
+        assert parsed.text.count(f"Caption of {name}.") == 1
+
+
+def test_pictures_are_there_without_scrolling(html, parsed):
+    assert not [tag for tag, attributes in parsed.tags if attributes.get("loading")]
+    assert "IntersectionObserver" not in re.sub(r"<script>\(\(\)=>.*", "", html, flags=re.S)
+
+
+def test_files_are_linked_beside_tables_and_figures(parsed):
+    links = {attributes["href"] for tag, attributes in parsed.tags if tag == "a"}
+    assert {
+        "tables/main.csv",
+        "tables/H1.csv",
+        "tables/convergence.csv",
+        "figures/paired_difference-shapes.pdf",
+    } <= links
 
 
 def test_a_drawing_is_embedded_as_it_is(parsed):
     sources = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
-    assert [unquote(source.partition(",")[2]) for source in sources[:3]] == [
-        studies.SVG.format(place) for place in (1, 2, 3)
+    assert [unquote(source.partition(",")[2]) for source in sources[:4]] == [
+        studies.SVG.format(place) for place in (1, 2, 3, 4)
     ]
-    assert sources[3].startswith("data:image/png;base64,")
+    assert sources[4].startswith("data:image/png;base64,")
 
 
 def test_coverage_counts_equal_those_of_the_cells(made, parsed):
@@ -153,7 +172,8 @@ def test_each_missing_cell_has_its_reason(made, parsed):
     lost = made.scores.cells[made.scores.cells["status"] != "finished"]
     assert f"Why {len(lost)} cells did not finish" in parsed.text
     told = f"{len(lost)} of {len(made.scores.cells)} cells did not finish: "
-    assert parsed.text.index(told) < parsed.text.index("All verdicts")
+    assert parsed.text.count(told) == 1
+    assert parsed.text.index(told) < parsed.text.index("Test scores")
     assert parsed.text.count("the loss was nan at step 40") == (lost["status"] == "diverged").sum()
     assert parsed.text.count("the loss was lost at step 40") == (lost["status"] == "out-of-memory").sum()
 
@@ -203,6 +223,22 @@ def test_training_of_a_pair_has_what_its_penalty_overrides(data):
         for penalty in ("l1", "soft")
     }
     assert rates == {"l1": "0.1", "soft": "0.05"}
+
+
+def test_of_a_study_only_the_keys_that_acted_are_told():
+    objective = {"kind": "cross_entropy", "beta": 0.5, "gamma": 2.0, "class_weights": None}
+    given = {"epochs": 10, "objective": objective, "optimizer": "adam", "momentum": 0.9, "betas": [0.9, 0.999]}
+    given |= {"warmup_epochs": 0, "augmentation": {"scale": None, "flip": True, "brightness": 0}}
+    assert about.training(given | {"checkpoint_seconds": 60}) == [
+        ("epochs", "10"),
+        ("objective", "kind cross_entropy"),
+        ("optimizer", "adam"),
+        ("betas", "0.9, 0.999"),
+        ("augmentation", "flip yes"),
+    ]
+    assert about.plain(objective | {"kind": "focal_dice"}) == "kind focal_dice; gamma 2.0"
+    assert about.plain({"kind": "smooth_l1", "lambda": ["1e-4"], "beta": 0.5}) == "kind smooth_l1; λ 1e-4; beta 0.5"
+    assert about.plain({"kind": "none", "lambda": ["0"], "realisation": "proximal", "weights": "all"}) == "kind none"
 
 
 def test_charts_have_the_colours_of_the_figures(made):

@@ -5,7 +5,8 @@ figure, table and verdict cannot differ. It imports no torch. What a study canno
 
 To add a question, write a module that has
 
-- ``HEAD``, an `Answer` with its key, and with estimand, statistic and interval in words;
+- ``HEAD``, an `Answer` with its key, a question that a newcomer understands, what "supported" claims, and estimand,
+  statistic and interval in words;
 - functions that return tables, one row for each thing estimated; `estimates` has what questions share: differences to
   the reference, estimates over seeds or over seeds and images, p values adjusted by Holm, and the words for numbers;
   every word of a verdict passes `answer.judge`, which refuses it without its premise (`premise`, seeds, precision);

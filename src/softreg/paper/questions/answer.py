@@ -107,6 +107,7 @@ class Answer:
     ``summary`` is one or two sentences over all ``verdicts``. ``numbers`` are the rows behind them, one table;
     ``figures`` the stems of the figures that show them (a figure ``stem-…`` belongs to ``stem``). Where the study lacks
     what the question needs, ``absent`` says so in one sentence that names what to add, and the rest is empty.
+    ``claim`` is what "supported" says, to follow "that".
     """
 
     key: str
@@ -119,6 +120,7 @@ class Answer:
     numbers: pd.DataFrame = field(default_factory=pd.DataFrame)
     figures: Sequence[str] = ()
     absent: str = ""
+    claim: str = ""
 
 
 def word_counts(words: Iterable[str]) -> list[tuple[str, int]]:

@@ -54,7 +54,8 @@ BINS = 5
 
 HEAD = Answer(
     key="H4",
-    question="Does the penalty overfit on complex scenes?",
+    question="Does a penalty overfit on complex scenes?",
+    claim="it overfits more, or gains less, where scenes are more complex",
     estimand="By how much a penalty changes the gap between training and test mIoU, relative to no penalty, from the "
     "least to the most complex drawn scenes; and, without a causal reading, how its gain in the mIoU of a test image "
     "goes with that image's boundary density and number of classes.",

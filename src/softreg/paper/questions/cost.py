@@ -41,7 +41,8 @@ _KEYS = ["phase", *records.CELL]
 
 HEAD = Answer(
     key="H5",
-    question="Is a penalty costly in high dimension?",
+    question="What does a penalty cost in time and memory?",
+    claim="its cost relative to none grows with the number of weights",
     estimand="Seconds per training step and peak memory of each penalty at its λ̂ over those without one, for the same "
     "data set, model, evaluation seed, update rule and device; and the slope of that ratio's logarithm on the "
     "logarithm of the number of penalised weights, over a study's models. Claim: the slope is above 0. A slope within "

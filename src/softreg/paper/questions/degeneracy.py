@@ -39,7 +39,8 @@ from softreg.study.lambdas import rates_of
 
 HEAD = Answer(
     key="H2",
-    question="Are penalties that are one at the size of a network's weights one in practice, at matching strengths?",
+    question="Do smooth L1 and L2, or soft and L1, differ in practice?",
+    claim="the two are one in practice",
     estimand="Mean difference in validation mIoU (points, 0 to 100) between two entries at matching strengths, over "
     "training runs like those drawn, on these validation images, within one data set and model, at each strength.",
     statistic="Mean paired difference over tuning seeds at each matching strength, by two one-sided t-tests against "

@@ -34,8 +34,8 @@ Table = NDArray[np.int64]
 
 HEAD = Answer(
     key="H1",
-    question="Does a penalty at its chosen λ̂ improve test mIoU over none, and the article's soft over L1, L2 and "
-    "decay?",
+    question="Does a penalty help?",
+    claim="its test mIoU is above that of the entry beside it",
     estimand="Mean difference in test mIoU (points, 0 to 100) between two entries of the study, each at its λ̂, over "
     "training runs and test images like those drawn, within one data set and model.",
     statistic="Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is "
@@ -98,14 +98,6 @@ class Resampled:
     def over_units(self) -> stats.Crossed:
         """`crossed`, less one unit in turn also where that leaves out outer folds."""
         return stats.crossed_jackknife(*self.counts) if self.crossed.folds else self.crossed
-
-    @cached_property
-    def best(self) -> str:
-        """The penalty of the highest mean test mIoU, each over the seeds that it has; of those with two, if any has."""
-        scores = self.crossed.scores
-        several = (~np.isnan(scores)).sum(axis=1) > 1
-        means = np.nanmean(scores, axis=1)
-        return self.penalties[int(np.where(several | ~several.any(), means, -np.inf).argmax())]
 
     @cached_property
     def first(self) -> dict[str, float]:
@@ -197,6 +189,12 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     frame = judged_words(scores, frame, family, scores.rope, "n_seeds", scores.looks.level).reindex(columns=COLUMNS)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
+
+
+def to_none(scores: Scores) -> pd.DataFrame:
+    """The rows of `contrasts` against an unpenalised entry."""
+    frame = contrasts(scores)
+    return frame[frame["reference"].map(scores.kinds) == "none"]
 
 
 def _contrast(sample: Resampled, penalty: str, reference: str, level: float) -> dict[str, Any]:
@@ -300,7 +298,7 @@ def answer(scores: Scores) -> Answer:
         names = {"dataset": over_these.HERE, "model": over_these.MODELS_HERE, "role": "mean over these"}
         kept = here.drop(columns=["primary", "n_datasets", "n_pairs"]).assign(**names)
         numbers = pd.concat([numbers, kept], ignore_index=True)
-    parts = scores.looks.told(), _counted(scores, frame), _pooled_summary(scores, over_all)
+    parts = scores.looks.plan(), _counted(scores, frame), _pooled_summary(scores, over_all)
     summary = " ".join(filter(None, parts))
     head = replace(HEAD, interval=BY_FOLD) if scores.folds else HEAD
     return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))

@@ -58,7 +58,8 @@ CONTRASTS = ((KFOLD, GRID), (ONE_SE, GRID), (RANDOM_ALL, GRID), (RANDOM_ALL, RAN
 
 HEAD = Answer(
     key="H6",
-    question="What does the way of choosing λ lose, at equal budgets?",
+    question="How much does the choice of λ lose?",
+    claim="what is lost is below what matters",
     estimand="Test mIoU (points) lost by choosing λ on validation scores instead of test scores: that of the λ whose "
     "test mIoU is best on the other tuning seeds, less that of the λ chosen, both of a network of a seed that neither "
     "choice has seen. The first is a choice by few seeds too, so this is no bound on what is lost to the λ that is "

@@ -19,7 +19,8 @@ CORRUPTED, MISLABELLED = ", corruptions", ", label noise"
 
 HEAD = Answer(
     key="H7",
-    question="Does the penalty make networks robust, and is their confidence right?",
+    question="Does a penalty make networks robust, and their confidence right?",
+    claim="it is better than none there",
     estimand="What a penalty changes, relative to none: in mIoU on corrupted test images, and in what corruption costs "
     "of it; in its gain of test mIoU when training images are mislabelled; and in expected calibration error (ECE) and "
     "negative log likelihood (NLL) a pixel.",

@@ -60,7 +60,8 @@ COMPARED = [*KEYS, *OF_POINT, *OF_VERSUS, "difference", "low", "high", "n"]
 
 HEAD = Answer(
     key="H3",
-    question="Does the penalty give sparser weights at equal accuracy?",
+    question="Does a penalty give sparser networks at equal accuracy?",
+    claim="it is as accurate as none, and no control is with as few weights",
     estimand="Of each penalty's swept strengths, the one with the fewest non-zero weights (over all layers) whose mean "
     f"validation mIoU is at most {MARGIN:g} point below that without a penalty: its share of the weights, and its test "
     "mIoU minus that without a penalty, and minus that of each control (pruning, a small dense network) just below and "

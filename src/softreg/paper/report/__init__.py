@@ -1,13 +1,14 @@
 """The report of a study: one HTML file without need of a network, and metrics.json; from scores alone.
 
-`page` puts it together. `cards` (answers and figures), `coverage` and `about` work out what its parts tell, `charts`
-(with `points`) and `cells` what its script draws and opens.
+`page` puts it together. `headline` writes the sentence that it begins with, `diagnosis` the box beside the first
+figure; `cards` (answers and figures), `coverage` and `about` work out what its other parts tell, `charts` (with
+`points`) and `cells` what its script draws and opens.
 
 - A question needs nothing here: its card is made of its `Answer`.
-- A column of a table of results is one entry of `MAIN` or `SECONDARY` in `softreg.paper.tables`; another table is one
-  more entry of ``tables`` in `page`.
-- A section is a ``<section>`` in one of the templates (answers.html, explore.html, diagnosis.html, figures.html,
-  study.html, in the order of template.html), a link to it in template.html, and what it tells in ``_told`` of `page`.
+- A column of a table of results is one entry of `MAIN` or `SECONDARY` in `softreg.paper.tables`.
+- A doubt about a study is one function of `diagnosis`, and is told nowhere else.
+- A section is a ``<section>`` in one of the templates (in the order of template.html), and what it tells in ``_told``
+  of `page`.
 - What a reader can press, filter or sort is in report.js, what it looks like in style.css.
 """
 
@@ -45,10 +46,10 @@ def write_report(scores: Scores, out: Path) -> None:
 def metrics(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer]) -> dict[str, Any]:
     """The numbers of the main table by data set, model and penalty, null where undefined; verdicts by question.
 
-    ``test_miou``, ``low`` and ``high`` are in points (0 to 100); ``verdicts`` counts how often each word occurs.
+    Names end in their unit; points are 0 to 100. ``verdicts`` counts how often each word occurs.
     """
-    names = ["lambda", "test_miou", "low", "high", "seeds", *tables.MEASURES]
-    names += ["exact_zeros", "nonzero_weights", "macs_nonzero", "finished", "expected"]
+    names = ["lambda", "test_miou_points", "low_points", "high_points", *tables.DIFFERENCE, "seeds"]
+    names += [*tables.MEASURES.values(), "exact_zeros_share", "nonzero_weights", "macs_nonzero", "finished", "expected"]
     nested: dict[str, Any] = {}
     for row in frame.to_dict("records"):
         of_model = nested.setdefault(row["dataset"], {}).setdefault(row["model"], {})

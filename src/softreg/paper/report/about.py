@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from softreg.paper import checks, tables
@@ -15,10 +14,9 @@ _WORDS = {"lr": "learning rate", "lambda": "λ", "mem_mb": "memory (MB)"}
 
 
 def plain(value: Any) -> str:
-    """A value of a study in words; of a block of keys, what has no value is left out."""
+    """A value of a study in words; of a block of keys, those that acted."""
     if isinstance(value, dict):
-        said = {name: inner for name, inner in value.items() if inner not in (None, {}, "")}
-        return "; ".join(f"{_word(name)} {plain(inner)}" for name, inner in said.items())
+        return "; ".join(f"{_word(name)} {plain(inner)}" for name, inner in acted(value).items())
     if isinstance(value, list):
         return ", ".join(map(plain, value))
     if value is None:
@@ -27,8 +25,26 @@ def plain(value: Any) -> str:
 
 
 def training(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """Options of training, each with its value; without what changes no result."""
-    return [(_word(name), plain(value)) for name, value in options.items() if name != "checkpoint_seconds"]
+    """Options of training that acted, each with its value."""
+    return [(_word(name), plain(value)) for name, value in acted(options).items()]
+
+
+def acted(options: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a block that changed a result, as a study has every key with its default.
+
+    Left out is what has no value, and what only another choice in the same block would read, such as a focal loss's
+    gamma. How images were split is told with the data.
+    """
+    kind, idle = str(options.get("kind")), {"checkpoint_seconds", "split"}
+    if "optimizer" in options:
+        idle.add("betas" if options["optimizer"] == "sgd" else "momentum")
+    if "class_weights" in options:
+        idle |= {name for name, of in (("beta", "smooth_l1"), ("gamma", "focal")) if of not in kind}
+    if kind == "none":
+        idle |= {"lambda", "realisation", "weights"}
+    off = {"warmup_epochs", "scale", "flip", "brightness", "contrast", "saturation"}
+    idle |= {name for name in off & set(options) if not options[name]}
+    return {name: value for name, value in options.items() if name not in idle and value not in (None, {}, "")}
 
 
 def _word(name: str) -> str:
@@ -37,7 +53,7 @@ def _word(name: str) -> str:
 
 
 def selection(scores: Scores) -> list[dict[Any, Any]]:
-    """λ̂ of each group, with a hint where it lies at an end of its grid or rests on too few cells.
+    """λ̂ of each group with its validation score.
 
     ``weakest`` is what the weakest λ differs from no penalty, where the grid has several.
     """
@@ -46,11 +62,11 @@ def selection(scores: Scores) -> list[dict[Any, Any]]:
     for row in scores.selection.to_dict("records"):
         entry = scores.study["penalties"][row["penalty"]]
         grid, rates = entry["lambda"], rates_of(entry)
-        mean, error = (tables.number(100 * row[name], 2) for name in ("val_miou", "val_se"))
-        told = {"score": mean if error == "–" else f"{mean} ± {error}", "hint": hint(row, grid, rates)}
+        mean, error = (tables.number(row[f"{name}_points"], 2) for name in ("val_miou", "val_se"))
         tried = f"{_range(grid)}; learning rate {_range(rates)}" if rates else _range(grid)
         group = tuple(row[name] for name in GROUP)
-        rows.append(row | told | {"grid": tried, "weakest": weakest.get(group, "–")})
+        told = {"score": mean if error == "–" else f"{mean} ± {error}", "grid": tried}
+        rows.append(row | told | {"weakest": weakest.get(group, "–")})
     return rows
 
 
@@ -58,24 +74,30 @@ def _range(grid: list[str]) -> str:
     return grid[0] if len(grid) == 1 else f"{grid[0]} to {grid[-1]}, {len(grid)} values"
 
 
-def hint(row: dict[Any, Any], grid: list[str], rates: Sequence[str] = ()) -> str:
-    """What to do about a doubtful λ̂, a row of the selection; empty where there is nothing to doubt."""
-    if not row["lambda"]:
-        return "no cell finished, so no λ could be chosen"
-    hints = []
+def edges(row: dict[Any, Any], entry: dict[str, Any]) -> list[str]:
+    """At which ends of what was tried a choice is, a row of the selection; ``entry`` is that of its penalty."""
+    grid, rates, found = entry["lambda"], rates_of(entry), []
     if row["at_edge"]:
         end, way = ("smallest", "down") if row["lambda"] == grid[0] else ("largest", "up")
-        hints.append(f"λ̂ is the {end} of the grid: extend the grid {way}")
-    if row["lambda"] == "0" and len(grid) > 1:
-        hints.append("no penalty (λ = 0) was best")
+        found.append(f"λ̂ is the {end} of the grid, so extend the grid {way}")
     if len(rates) > 1 and row["lr"] in (rates[0], rates[-1]):
         end, way = ("smallest", "down") if row["lr"] == rates[0] else ("largest", "up")
-        hints.append(f"the learning rate is the {end} tried: extend the list {way}")
+        found.append(f"the learning rate is the {end} tried, so extend the list {way}")
+    return found
+
+
+def doubts(row: dict[Any, Any], entry: dict[str, Any]) -> list[str]:
+    """What else is doubtful of a choice, a row of the selection."""
+    if not row["lambda"]:
+        return ["no cell finished, so no λ could be chosen"]
+    found = []
+    if row["lambda"] == "0" and len(entry["lambda"]) > 1:
+        found.append("no penalty (λ = 0) was best")
     if len(set(row.get("chosen", "").split(", "))) > 1:
-        hints.append(f"chosen most often; the outer folds chose {row['chosen']}")
+        found.append(f"λ̂ is the one chosen most often, as the outer folds chose {row['chosen']}")
     if row["n"] < row["expected"]:
-        hints.append(f"rests on {row['n']} of {row['expected']} cells: every λ lacks some")
-    return "; ".join(hints)
+        found.append(f"λ̂ rests on {row['n']} of {row['expected']} cells, as every λ lacks some")
+    return found
 
 
 def provenance(recorded: dict[str, dict[str, int]]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The answers to the questions as the page shows them first, and the drawn figures in the order of the questions."""
+"""The drawn figures: the one that the page begins with, those of each question, and the others."""
 
 from __future__ import annotations
 
@@ -11,49 +11,34 @@ from urllib.parse import quote
 from softreg.files import read_json
 from softreg.paper.questions.answer import Answer, word_counts
 
-MEANINGS = {
-    "supported": "supported",
-    "contradicted": "contradicted",
-    "equivalent": "equivalent within ROPE",
-    "undecided": "undecided at this n",
-    "not answerable": "not answerable by this design",
-    "not answered: predicts one class": "not answered: predicts one class",
-    "not answered: as grey levels alone": "not answered: as grey levels alone",
-}
-"""Each word of a verdict as the page says it."""
-
 _SAFE = " !$()*+,-./:;=?@[]_`{|}~"
 """What a data address may hold as it is, and needs no escape in HTML either."""
 
 
-def cards(answers: Sequence[Answer], folder: Path) -> list[dict[str, Any]]:
-    """One card for each answer, with the figures in ``folder`` (entries of its figures.json) that show it."""
-    figures = read_json(folder / "figures.json")
-    return [
-        {"answer": each, "counts": counts(each), "figures": [entry for entry in figures if _shows(entry, each)]}
-        for each in answers
-    ]
+def arranged(answers: Sequence[Answer], folder: Path, dataset: str) -> dict[str, Any]:
+    """The entries of figures.json in ``folder`` by their place on the page, each drawn one in one place.
 
-
-def counts(*answers: Answer) -> list[tuple[str, int]]:
-    """How often each word stands among the verdicts of ``answers``."""
-    return word_counts(verdict.word for answer in answers for verdict in answer.verdicts)
-
-
-def figures(answers: Sequence[Answer], folder: Path) -> list[dict[str, Any]]:
-    """The figures listed in ``folder``, under the first question that names each; then the others; then the absent.
-
-    Each part has ``title`` and ``figures``: what `softreg.paper.figures` says of each, with ``source``, a data address,
-    for those that were drawn.
+    ``first`` is the forest plot of ``dataset``, None where there is none; ``cards`` have each answer with its
+    ``figures``, and whether ``first`` is of it; ``further`` are those of no question, ``absent`` those that were not
+    drawn. A drawn one has ``source``, a data address.
     """
     entries = read_json(folder / "figures.json")
     drawn = [entry | {"source": _source(folder / entry["name"])} for entry in entries if "name" in entry]
-    parts: list[tuple[str, list[Any]]] = []
+    forests = [f"paired_difference-{dataset}", f"paired_difference-{dataset}-1"]
+    first = next((entry for entry in drawn if entry["name"] in forests), None)
+    rest, cards = [entry for entry in drawn if entry is not first], []
     for answer in answers:
-        parts.append((f"{answer.key}. {answer.question}", [entry for entry in drawn if _shows(entry, answer)]))
-        drawn = [entry for entry in drawn if not _shows(entry, answer)]
-    parts += [("Further figures", drawn), ("Not drawn", [entry for entry in entries if "name" not in entry])]
-    return [{"title": title, "figures": mine} for title, mine in parts if mine]
+        mine = [entry for entry in rest if _shows(entry, answer)]
+        rest = [entry for entry in rest if entry not in mine]
+        of_first = first is not None and _shows(first, answer)
+        cards.append({"answer": answer, "counts": counts(answer), "figures": mine, "of_first": of_first})
+    absent = [entry for entry in entries if "name" not in entry]
+    return {"first": first, "cards": cards, "further": rest, "absent": absent}
+
+
+def counts(answer: Answer) -> list[tuple[str, int]]:
+    """How often each word is among the verdicts of ``answer``."""
+    return word_counts(verdict.word for verdict in answer.verdicts)
 
 
 def _shows(entry: dict[str, Any], answer: Answer) -> bool:

@@ -14,14 +14,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from softreg.paper import checks, convergence, tables
+from softreg.paper import convergence, tables
 from softreg.paper.questions.answer import Answer
 from softreg.paper.questions.estimates import number, plural, rows_of
-from softreg.paper.report import about, cards, cells, coverage
+from softreg.paper.report import about, cards, cells, coverage, diagnosis
+from softreg.paper.report.headline import headline, highest_place
 from softreg.paper.scores import Scores
 from softreg.study.lambdas import budgets
 from softreg.study.matrix import race_told
-from softreg.study.roles import NO_CHECKS
 
 _HERE = Path(__file__).parent
 
@@ -61,35 +61,30 @@ def _environment(scores: Scores) -> Environment:
     )
     filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
     environment.filters |= filters | {"plain": about.plain, "training": about.training}
-    environment.filters |= {"fixed": tables.number, "sloped": _sloped, "differing": tables.difference}
+    environment.filters |= {"fixed": tables.number, "sloped": _sloped}
     environment.globals["label"] = scores.label
     return environment
 
 
 def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures: Path) -> dict[str, Any]:
     """What the templates tell in words, tables and pictures."""
-    return {
+    items = diagnosis.items(scores)
+    return cards.arranged(found, figures, highest_place(scores)) | {
         "study": scores.study,
-        "partial": scores.provenance["partial"],
+        "headline": headline(scores),
+        "diagnosis": items,
+        "doubts": sum(not item.well for item in items),
         "penalties": scores.penalties,
         "rope": scores.rope,
-        "looks": scores.looks.told(),
-        "cards": cards.cards(found, figures),
-        "counts": cards.counts(*found),
-        "words": cards.MEANINGS,
+        "looks": scores.looks.plan(),
         "caption": tables.caption(scores, frame),
-        "tables": {"scores": ("Test scores", tables.MAIN), "secondary": ("Secondary measures", tables.SECONDARY)},
+        "main": tables.MAIN,
+        "secondary": tables.SECONDARY,
         "rows": list(rows_of(frame)),
         "phases": coverage.phases(scores),
-        "holes": coverage.holes(scores),
         "missing": coverage.missing(scores.cells),
         "cell_count": len(scores.cells),
-        "checks": list(rows_of(checks.table(scores))),
-        "check_entries": {row.penalty: row.what for row in rows_of(checks.table(scores))},
-        "no_checks": NO_CHECKS,
         "convergence": list(rows_of(convergence.table(scores))),
-        "convergence_summary": convergence.summary(scores),
-        "figures": cards.figures(found, figures),
         "selection": about.selection(scores),
         "budgets": f"{budgets(scores.study['penalties'])} {race_told(scores.study)}".strip(),
         "raced": scores.raced,

@@ -202,14 +202,9 @@
     show(group, Math.max(0, group.findIndex((at) => cells[at].lambda === lambda)));
   }
 
-  function drawWhenSeen() {
-    const seen = new IntersectionObserver((entries) => {
-      for (const entry of entries.filter((each) => each.isIntersecting)) {
-        seen.unobserve(entry.target);
-        draw(entry.target);
-      }
-    }, { rootMargin: "400px" });
-    for (const place of document.querySelectorAll(".panel .vega")) seen.observe(place);
+  /** Every chart, one after another, so that none is blank in a picture of the page. */
+  async function drawAll() {
+    for (const place of document.querySelectorAll(".panel .vega")) await draw(place);
   }
 
   // The dialog of a cell
@@ -384,5 +379,5 @@
   fillOnce("cells", () => cells.map(cellRow));
   fillOnce("numbers", () => Object.entries(points).flatMap(([name, rows]) => rows.map((point) => pointRow(data.charts[name].title, point))));
   applyFilters();
-  drawWhenSeen();
+  drawAll();
 })();

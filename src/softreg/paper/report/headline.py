@@ -1,0 +1,131 @@
+"""The sentence that a report begins with: whether a penalty is shown to help, and the number behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from softreg.paper.questions import gain, premise
+from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
+from softreg.paper.questions.estimates import plural, rows_of, signed
+from softreg.paper.scores import Scores
+from softreg.paper.tables import against_none
+from softreg.study.treatment import CONTROLS
+
+
+def differences(scores: Scores) -> pd.DataFrame:
+    """The differences of penalties to none, rows of `gain.contrasts` with ``learnt``: without controls, as pruning."""
+    frame = gain.to_none(scores)
+    frame = frame[~frame["penalty"].map(scores.kinds).isin(CONTROLS)]
+    pairs = (
+        (row, premise.lacking(scores, [row.dataset], row.model, (row.penalty, row.reference))) for row in rows_of(frame)
+    )
+    return frame.assign(learnt=[lacking is None for _, lacking in pairs])
+
+
+def highest(rows: pd.DataFrame) -> Any:
+    """The row of the highest difference: of those shown to be above 0, else of networks that have learnt, else any."""
+    kept = rows.assign(shown=rows["word"] == SUPPORTED)
+    best = kept.sort_values(["shown", "learnt", "difference"], kind="stable").tail(1)
+    return next(rows_of(best), None)
+
+
+def highest_place(scores: Scores) -> str:
+    """The data set that the headline's number is of, or the study's first."""
+    best = highest(differences(scores))
+    return str(best.dataset if best else next(iter(scores.study["datasets"])))
+
+
+def headline(scores: Scores) -> str:
+    """What the differences to none say together, whatever state the study is in."""
+    rows = differences(scores)
+    if (best := highest(rows)) is None:
+        return _nothing(scores)
+    return f"{_lead(scores, rows)}: the highest difference is {_number(scores, best)}.{_beside(scores, rows)}"
+
+
+def _nothing(scores: Scores) -> str:
+    """What is said without any difference."""
+    if any(_asked(scores)):
+        return f"No penalty can be compared with none yet: {scores.finish('final')}"
+    return (
+        "No penalty can be compared with none: the study trains no penalty beside an unpenalised entry (kind none) of "
+        "the same update rule."
+    )
+
+
+def _asked(scores: Scores) -> list[tuple[str, ...]]:
+    """The differences that the study asks for: data set, model, penalty."""
+    kinds, groups = scores.kinds, set(scores.groups)
+    return [
+        group
+        for group in scores.groups
+        if kinds[group[2]] not in ("none", *CONTROLS) and (*group[:2], scores.references[group[2]]) in groups
+    ]
+
+
+def _lead(scores: Scores, rows: pd.DataFrame) -> str:
+    """The answer in words, to go before the highest difference."""
+    if not rows["learnt"].any():
+        return (
+            "Nothing is shown of any penalty, as every difference to none is of a network that does no better than one "
+            "class everywhere or a table from grey level to class"
+        )
+    up, down, same = ((rows["word"] == word).sum() for word in (SUPPORTED, CONTRADICTED, EQUIVALENT))
+    below = f"{down} of {plural(len(rows), 'difference')} to none {_are(down)} shown to be below 0"
+    if up:
+        also = f" and {down} below" if down else ""
+        return f"{up} of {plural(len(rows), 'difference')} to none {_are(up)} shown to be above 0{also}"
+    if down:
+        return f"No penalty is shown to help, and {below}"
+    if (rows["word"] == NOT_ANSWERABLE).all():
+        return f"No penalty is shown to help{_impossible(scores, rows)}"
+    within = f"of {plural(len(rows), 'difference')} to none {_are(same)} shown to be too small to matter"
+    return f"No penalty is shown to help{f', and {same} {within} (within ±{scores.rope:g} points)' if same else ''}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _impossible(scores: Scores, rows: pd.DataFrame) -> str:
+    """Why no verdict was possible, to follow "shown to help"; empty where intervals are just wide."""
+    if (seeds := int(rows["n_seeds"].max())) < FEWEST_SEEDS:
+        return f", nor could be with {plural(seeds, 'evaluation seed')}, where a verdict needs {FEWEST_SEEDS}"
+    subjects = {scores.single_subject(name) for name in rows["dataset"]}
+    return "" if "" in subjects else f", nor could be, as all test images show {' or '.join(sorted(subjects))}"
+
+
+def _number(scores: Scores, row: Any) -> str:
+    """A difference with its interval, of what, and its verdict."""
+    ends = "" if math.isnan(row.low) else f" [{scores.looks.interval} CI {signed(row.low)}, {signed(row.high)}]"
+    place = _place(scores, (row.dataset, row.model))
+    verdict = "" if row.word == SUPPORTED else f", {against_none(row.word)}"
+    return f"{signed(row.difference)} points of test mIoU{ends}, {scores.label(row.penalty)}{place}{verdict}"
+
+
+def _place(scores: Scores, place: Sequence[str]) -> str:
+    """The data set and the model, as far as the study has several."""
+    parts = zip(("datasets", "models"), place, strict=True)
+    told = [scores.label(name) for part, name in parts if len(scores.study[part]) > 1]
+    return f" on {' with '.join(told)}" if told else ""
+
+
+def _beside(scores: Scores, rows: pd.DataFrame) -> str:
+    """Further sentences: what is not judged, what is missing, and the verdicts over data sets."""
+    unlearnt = int((~rows["learnt"]).sum()) if rows["learnt"].any() else 0
+    missing = len(_asked(scores)) - len(rows)
+    pooled = gain.pooled(scores)
+    pooled = pooled[pooled["word"].notna() & (pooled["word"] != NOT_ANSWERABLE)]
+    text = f" {unlearnt} of {len(rows)} cannot be judged, as a network in them has not learnt." if unlearnt else ""
+    text += f" {missing} more {'has' if missing == 1 else 'have'} no pair of finished networks." if missing else ""
+    if (best := next(rows_of(pooled.sort_values("difference").tail(1)), None)) is not None:
+        told = f"{signed(best.difference)} points [95 % CI {signed(best.low)}, {signed(best.high)}]"
+        text += (
+            f" Over {best.datasets:g} data sets the highest mean difference is {told}, {scores.label(best.penalty)}, "
+        )
+        text += f"{against_none(best.word)}."
+    return text
