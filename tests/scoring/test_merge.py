@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import synthetic
 
 from softreg import cli
 from softreg.errors import UserError
+from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
@@ -99,6 +101,16 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
     assert set(zip(scores.examples["dataset"].to_pylist(), scores.examples["percentile"].to_pylist(), strict=True)) == {
         (dataset, percentile) for dataset in ("cells", "others") for percentile in (10, 50, 90)
     }
+
+
+def test_a_gallery_shows_the_examples_of_its_model_alone(parts, tmp_path):
+    scores = Scores(merge(parts[1], tmp_path / "whole"))
+    other = scores.examples.to_pylist()[0] | {"image": "of another model"}
+    table = pa.Table.from_pylist([other], scores.examples.schema)
+    vars(scores)["examples"] = pa.concat_tables([scores.examples, table])
+    (page,) = gallery._pages(scores, scores.predictions(), "cells", "a", "a")
+    assert sorted(set(page.numbers["percentile"])) == [10, 50, 90]
+    assert page.alt.startswith("3 test images (percentiles 10, 50, 90)")
 
 
 def edit(results, name, change):

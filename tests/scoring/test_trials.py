@@ -6,7 +6,7 @@ from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file
 
 from softreg.files import read_json
-from softreg.paper.report.about import selection
+from softreg.paper.report.about import edges, selection
 from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
 from softreg.running import stages
@@ -127,4 +127,5 @@ def test_the_pair_that_scores_best_is_chosen_trained_and_shown(done):
     assert frame.loc["l1", "cells"].endswith(f"/lambda-{chosen.loc['l1', 'lambda']}@{lr}")
     told = {row["penalty"]: row for row in selection(scores)}
     assert told["l1"]["grid"] == "0 to 1e-4, 2 values; learning rate 1e-6 to 1e-2, 2 values"
-    assert "the learning rate is the" in told["l1"]["hint"]
+    row = scores.selection.set_index("penalty").loc["l1"].to_dict()
+    assert "the learning rate is the" in " ".join(edges(row, scores.study["penalties"]["l1"]))

@@ -61,7 +61,7 @@ def pages(
 ) -> list[Page]:
     """The pages that show ``rows``, in their order, with ``texts`` (caption, text for those who do not see) of each.
 
-    With ``rope``, panels show the region of practical equivalence; with one ``unit``, those of a model one scale.
+    With ``rope``, panels show the region of practical equivalence; with one ``unit``, which is points, those of a model one scale.
     """
     quantities = list(dict.fromkeys(rows["quantity"]))
     parts = style.pages(quantities, MOST)
@@ -103,7 +103,8 @@ def _draw(scores: Scores, rows: pd.DataFrame, panels: list[tuple[str, list[str]]
         _draw_panel(axis, scores, mine, each, rope)
         if place % columns == 0:
             axis.set_ylabel(style.wrapped(scores.label(model), 14))
-    figure.supxlabel(f"difference to {scores.label(str(scores.reference))}", fontsize="medium")
+    points = " (points)" if unit else ""
+    figure.supxlabel(f"difference to {scores.label(str(scores.reference))}{points}", fontsize="medium")
     return figure
 
 

@@ -60,7 +60,9 @@ def draw(scores: Scores, folder: Path) -> Entries:
 def _pages(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, of: str) -> Pages:
     mine = predictions[(predictions["dataset"] == dataset) & (predictions["model"] == model)]
     shown = _one_seed_each(scores, mine)
-    examples = [row for row in scores.examples.to_pylist() if row["dataset"] == dataset]
+    # Merged studies have examples of their own for each model.
+    predicted = set(shown["image"])
+    examples = [row for row in scores.examples.to_pylist() if row["dataset"] == dataset and row["image"] in predicted]
     if shown.empty or not examples:
         return f"No final cell of {of} has stored predictions yet."
     examples.sort(key=lambda example: int(example["percentile"]))

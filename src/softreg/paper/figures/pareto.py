@@ -45,7 +45,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
 
 def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
     models = layout.models_of(scores, points)
-    labels = "non-zero weights (share of all)", "test mIoU"
+    labels = "non-zero weights (share of all)", "test mIoU (points)"
     figure, stacks = layout.grid([*map(scores.label, models)], 1.95, *labels, most=2)
     for (axis,), model in zip(stacks, models, strict=True):
         _draw_panel(axis, scores, points[points["model"] == model])
