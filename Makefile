@@ -1,5 +1,6 @@
 # make demo: install, run the default study, say where the report is.   make test: install, run the tests.
 # make paper: install, write tables, figures and report of each study that has scores here, published or not.
+# make site: install, build the pages, the published reports and an API reference as a website.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ STUDY ?= config/demo.yaml
 SCORED = $(dir $(wildcard results/published/*/scores results/*/scores))
 REPORT = results/$(basename $(notdir $(STUDY)))/report.html
 
-.PHONY: demo paper test lint install
+.PHONY: demo paper site test lint install
 
 demo: install
 	@$(BIN)/snakemake --quiet rules host --config study=$(STUDY)
@@ -15,6 +16,11 @@ demo: install
 
 paper: install
 	@for study in $(SCORED); do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
+
+site: install
+	@for study in $(dir $(wildcard results/published/*/scores)); do $(BIN)/softreg paper $$study || exit; done
+	$(BIN)/mkdocs build --strict
+	@echo "The site is in _site/index.html"
 
 test: install
 	$(BIN)/pytest --numprocesses auto

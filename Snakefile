@@ -21,6 +21,10 @@ min_version("9.27")
 container: "softreg.sif"
 
 
+# The first page of `snakemake --report`.
+report: "workflow/report/workflow.rst"
+
+
 if unknown := set(config) - {"study"}:
     raise WorkflowError(f"--config {min(unknown)}: unknown; give study=FILE")
 

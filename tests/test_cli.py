@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from projects import write_study
 
-from softreg import __version__
+from softreg import __version__, cli, usage
 from softreg.cli import main
 from softreg.errors import UserError
 from softreg.running import jobs, stages
 from softreg.study.config import load_study
 
+ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("softreg")
-COMMANDS = (
-    "check",
-    "new",
-    "plan",
-    "status",
-    "fetch",
-    "prepare",
-    "train",
-    "select",
-    "gather",
-    "tables",
-    "figures",
-    "report",
-    "paper",
-)
 PATH = "shapes/convnet/l1/seed0"
 #: Arguments → what the sentence must name: the file or key, and what would be accepted or done about it.
 MISTAKES = {
     "check nowhere.yaml": ["nowhere.yaml", "no such file", "tiny.yaml"],
+    "check tinny.yaml": ["tinny.yaml", "no such file; did you mean tiny.yaml?"],
+    "run tinny": ["tinny", "no such file; did you mean tiny.yaml?"],
     "check .": [".: ", "folder", "give the YAML file"],
     "check torn.yaml": ["torn.yaml", "line 2"],
     "check misspelt.yaml": ["misspelt.yaml", "trainnig", "training"],
@@ -71,10 +62,86 @@ def softreg(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, *arguments], cwd=folder, check=False, capture_output=True, text=True)
 
 
-def test_help_names_every_command(tmp_path):
+def test_help_lists_every_command_once_in_its_group(tmp_path):
     done = softreg(tmp_path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [command for command in COMMANDS if f"\n    {command} " not in done.stdout] == []
+    listed = re.findall(r"^    (\w+) +\w", done.stdout, re.MULTILINE)
+    _, commands = cli._parser()
+    assert sorted(listed) == sorted(commands.choices)
+    yours, snakemakes = (done.stdout.index(f"\n    {name} ") for name in ("run", "train"))
+    assert yours < done.stdout.index("what Snakemake calls") < snakemakes
+
+
+def test_help_imports_no_numbers_and_no_torch(tmp_path):
+    code = "import sys; from softreg.cli import _parser; _parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "numpy", "pandas", "yaml", "shtab"} & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("name", usage.EXAMPLES)
+def test_the_examples_of_a_command_can_be_typed(name):
+    parser, commands = cli._parser()
+    assert all(example in commands.choices[name].format_help() for example in usage.EXAMPLES[name])
+    for example in usage.EXAMPLES[name]:
+        words = shlex.split(re.sub(r'  +\(.*|eval "\$\(|\)"|> .*', "", example))
+        _, further = parser.parse_known_args(words[1:])
+        assert words[:2] == ["softreg", name]
+        assert not further or name in ("demo", "run")
+        assert all((ROOT / word).is_file() for word in words if word.startswith("config/"))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert [word for word in ("status", "watch", "calibrate", "sweep") if word not in script] == []
+
+
+def test_bash_completes_commands_and_files(folder, capsys):
+    main(["completion", "bash"])
+    script = folder / "softreg.bash"
+    script.write_text(capsys.readouterr().out)
+
+    def completed(*words):
+        told = f"source {script}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_softreg; "
+        ask = ["bash", "-c", told + 'printf "%s\\n" "${COMPREPLY[@]}"']
+        return subprocess.run(ask, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("softreg", "sta") == ["status"]
+    assert completed("softreg", "status", "tin") == ["tiny.yaml"]
+    assert completed("softreg", "status", "tiny.yaml", "--w") == ["--watch"]
+
+
+@pytest.mark.parametrize(
+    ("given", "started"),
+    [
+        ([], ["--cores", "all"]),
+        (["partial", "--cores", "2", "-n"], ["--cores", "all", "partial", "--cores", "2", "-n"]),
+        (["--slurm", "--jobs", "7"], ["--profile", "profiles/slurm", "--jobs", "7"]),
+    ],
+)
+def test_run_becomes_snakemake_and_shows_the_line(folder, given, started, monkeypatch, capsys):
+    became = []
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(os, "execv", lambda program, words: became.append((program, words)))
+    main(["run", "tiny.yaml", *given])
+    words = ["snakemake", *started, "--config", "study=tiny.yaml"]
+    assert became == [(str(COMMAND.with_name("snakemake")), words)]
+    assert capsys.readouterr().err == f"{' '.join(words)}\n"
+
+
+@pytest.mark.slow
+def test_run_hands_words_on_to_the_real_snakemake(folder):
+    done = softreg(folder, "run", "tiny.yaml", "--version")
+    assert (done.returncode, done.stdout) == (0, f"{version('snakemake')}\n")
+
+
+def test_run_without_snakemake_says_so(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(folder))
+    assert main(["run", "tiny.yaml"]) == 2
+    assert "snakemake is not installed" in capsys.readouterr().err
 
 
 def test_version(tmp_path):
@@ -112,12 +179,23 @@ def test_a_mistake_is_told_in_one_sentence_and_writes_nothing(folder, mistake):
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("arguments", ["", "trian tiny.yaml", "train tiny.yaml sweeep x"])
-def test_wrong_arguments_show_the_usage(folder, arguments):
-    done = softreg(folder, *arguments.split())
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: softreg")
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("trian tiny.yaml", '"trian" is unknown; did you mean train?'),
+        ("zzz", '"zzz" is unknown; give one of check, demo, new, plan, run, status, '),
+        ("train tiny.yaml sweeep x", '"sweeep" is unknown; did you mean sweep?'),
+        ("plan tiny.yaml --cores 2", "unrecognized arguments: --cores 2"),
+    ],
+)
+def test_wrong_arguments_show_the_usage_and_what_was_meant(arguments, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments.split())
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: softreg")
+    assert told in shown.err
 
 
 def test_what_has_not_been_trained_is_not_selected_from(folder):

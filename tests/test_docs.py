@@ -13,9 +13,12 @@ from softreg.study.config import load_study
 from softreg.study.schema import study_schema
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "config" / "README.md"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-STUDY = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+STUDY, IMAGES, DATA_SETS, RUNNING = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for name in ("study.md", "own-images.md", "data-sets.md", "running.md")
+)
 
 
 def blocks(text, language):
@@ -54,6 +57,26 @@ def test_there_are_studies_to_load():
     assert len(whole_studies()) >= 2
 
 
+def test_the_readme_is_short_and_names_the_six_words_before_it_uses_them():
+    before, after = README.split("## Six words")
+    assert len(README.splitlines()) <= 150
+    for word in ("study", "cell", "path", "sweep", "selection, λ̂", "final"):
+        assert f"| {word} |" in after
+        assert not re.search(rf"\b{word}\b", before)
+
+
+def test_own_data_of_the_readme_has_seeds_enough_for_an_answer():
+    (study,) = (yaml.safe_load(block) for block in blocks(README, "yaml"))
+    # Ten evaluation seeds are what the published studies have, and what `check` asks of a claim.
+    assert len(study["seeds"]["evaluation"]) >= 10
+
+
+def test_no_page_leaves_an_address_to_be_filled_in():
+    files = [*PAGES, ROOT / "CITATION.cff", ROOT / "pyproject.toml", *ROOT.glob(".github/**/*.*")]
+    left = re.compile(r"\bADDRESS\b|<owner>|example\.(com|org)")
+    assert [file.name for file in files if left.search(file.read_text("utf-8"))] == []
+
+
 def test_study_page_names_every_key():
     missing = {key for key in keys_of(study_schema()) if not re.search(rf"(`|\b){key}(`|:)", STUDY)}
     assert missing == set()
@@ -70,21 +93,21 @@ def test_study_page_shows_the_defaults(tmp_path):
     assert full == load_study(tmp_path / "study.yaml").to_dict()
 
 
-def test_fragments_of_the_readme_fit_a_folder_data_set():
+def test_fragments_on_own_images_fit_a_folder_data_set():
     definition = study_schema()["$defs"]["dataset_folder"]
-    fragments = [yaml.safe_load(block) for block in blocks(README, "yaml") if not re.search("^models:", block, re.M)]
+    fragments = [yaml.safe_load(block) for block in blocks(IMAGES, "yaml")]
     assert len(fragments) == 2
     for fragment in fragments:
         assert not list(Draft202012Validator(definition).iter_errors({"classes": ["a", "b"], **fragment}))
 
 
-@pytest.mark.parametrize("page", [README, STUDY], ids=["README", "study"])
+@pytest.mark.parametrize("page", [DATA_SETS, STUDY], ids=["data-sets", "study"])
 def test_every_data_set_is_named(page):
     assert [kind for kind in datasets.kinds() if f"`{kind}`" not in page] == []
 
 
 def test_licences_are_those_of_the_data_sets():
-    cells = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| ([^|]*) \|", README, re.MULTILINE))
+    cells = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| ([^|]*) \|", DATA_SETS, re.MULTILINE))
     for kind in set(datasets.kinds()) - {"folder"}:
         terms, *_ = re.split(r"; | \(", cells[kind])
         assert terms in datasets.load(kind).licence, kind
@@ -102,7 +125,7 @@ def test_every_softreg_command_exists(capsys):
 def test_every_snakemake_target_exists():
     rules = re.findall(r"^rule (\w+):", "".join(file.read_text("utf-8") for file in snakefiles()), re.MULTILINE)
     named = {target for line in lines("bash") for target in re.findall(r"\bsnakemake (?:-n )?([a-z]\w*)\b", line)}
-    named |= set(re.findall(r"^\| `(\w+)` \|", README.split("| target |")[1].split("\n\n")[0], re.MULTILINE))
+    named |= set(re.findall(r"^\| `(\w+)` \|", RUNNING.split("| target |")[1].split("\n\n")[0], re.MULTILINE))
     assert named >= {"all", "data", "sweep", "scores", "paper", "partial"}
     assert named <= set(rules)
 

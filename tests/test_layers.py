@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(softreg.__file__).parent
 LINT = Path(sys.executable).with_name("lint-imports")
 #: Packages that load no torch when they are imported, but for the modules that are all about it.
-LIGHT = ("own", "study", "data", "scoring", "paper", "running")
+LIGHT = ("own", "study", "data", "scoring", "paper", "running", "export")
 HEAVY = {
     "softreg.running.stopwatch",
     "softreg.scoring.boundary",

@@ -6,7 +6,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from softreg.files import digest, write_text
 from softreg.own.sources import is_own
 from softreg.running import jobs
 from softreg.training.stopping import Interrupted
+from softreg.usage import Commands, MainParser, Parser, Run, command, completion, main_parser
 
 if TYPE_CHECKING:
     from softreg.study.config import Study
@@ -31,7 +32,11 @@ _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 1 where a user's file breaks its contract, 2 for bad input."""
     jobs.begin()
-    options = _parser().parse_args(arguments)
+    parser, _ = _parser()
+    options, words = parser.parse_known_args(arguments)
+    if words and options.run not in (_run, _demo):
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
+    options.words = words
     refusal = _refusal(options, sys.argv[1:] if arguments is None else arguments)
     try:
         if refusal and refusal.is_file():
@@ -87,59 +92,66 @@ def _refusal(options: argparse.Namespace, arguments: Sequence[str]) -> Path | No
     return Path(folder, digest(list(arguments))) if folder and getattr(options, "key", "") else None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="softreg", description="Benchmark weight regularisation for segmentation.")
-    parser.add_argument("--version", action="version", version=f"softreg {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    check = _study_command(commands, "check", "validate a study, or a Python file of your own", _check)
+def _parser() -> tuple[MainParser, Commands[Parser]]:
+    parser, commands = main_parser(__version__)
+    check = _study_command(commands, "check", _check)
     check.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
     )
-    _new_command(commands)
-    plan = _study_command(commands, "plan", "tell what is left of a study and what it will take", _plan)
+    demo = command(commands, "demo", _demo, "What is missing of the workflow and of config/demo.yaml is written first.")
+    demo.usage = "softreg demo [-h] [further words for Snakemake ...]"
+    new = command(commands, "new", _new)
+    new.add_argument("noun", choices=("penalty", "model", "dataset"))
+    new.add_argument("name", help="what a study will call it, such as my-penalty")
+    plan = _study_command(commands, "plan", _plan)
     plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
     plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
-    status = _study_command(commands, "status", "tell what of a study runs, waits and has failed", _status)
+    run = _study_command(commands, "run", _run)
+    run.usage = "softreg run [-h] [--slurm] study [target] [further words for Snakemake ...]"
+    run.add_argument("--slurm", action="store_true", help="on a cluster, as profiles/slurm/config.yaml says")
+    status = _study_command(commands, "status", _status)
     status.add_argument("--watch", action="store_true", help="again every few seconds, until nothing runs")
-    _study_command(commands, "fetch", "fetch one archive of a data set", _fetch, "kind", "archive")
-    prepare = _study_command(commands, "prepare", "turn a data set's archives into arrays", _prepare, "dataset")
-    train = _study_command(commands, "train", "train and score paths: all λ of one penalty and seed", _train, "phase")
+    _stages(commands)
+    _study_command(commands, "pack", _pack)
+    _study_command(commands, "unpack", _unpack)
+    diff = command(commands, "diff", _diff, "As Markdown, with intervals, from their scores alone.")
+    diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
+    diff.add_argument("b", type=Path, help="results of the later version")
+    merge = command(commands, "merge", _merge, "All that they say has to agree, but for data sets and models.")
+    merge.add_argument("results", type=Path, nargs="+", help="folders of results, each with its scores/")
+    merge.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder of results")
+    for name in ("paper", "tables", "figures", "report"):
+        paper = command(commands, name, _write_paper)
+        paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
+        paper.set_defaults(stage=name)
+    export = command(commands, "export", _export, _EXPORTS)
+    export.add_argument("form", choices=("tensorboard", "crate"))
+    export.add_argument("results", type=Path, help="folder of a study's results")
+    export.add_argument("out", type=Path, help="a new folder; of a crate also a new file whose name ends in .zip")
+    command(commands, "completion", _complete).add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return parser, commands
+
+
+_EXPORTS = """
+tensorboard  the history of each network, as a run of TensorBoard
+crate        a finished study with its workflow, as an RO-Crate, for repositories of research data"""
+
+
+def _stages(commands: Commands[Parser]) -> None:
+    """The commands that Snakemake's rules call."""
+    _study_command(commands, "fetch", _fetch, "kind", "archive")
+    prepare = _study_command(commands, "prepare", _prepare, "dataset")
+    train = _study_command(commands, "train", _train, "phase")
     train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
-    reveal = _study_command(commands, "reveal", "score groups' sweeps on test, once λ̂ is selected", _reveal)
+    reveal = _study_command(commands, "reveal", _reveal)
     reveal.add_argument("groups", nargs="+", metavar="group", help=_HELP["group"])
-    select = _study_command(commands, "select", "choose λ̂ from validation scores", _select)
+    select = _study_command(commands, "select", _select)
     select.add_argument("group", nargs="?", help=f"{_HELP['group']}; without it, all groups")
-    gather = _study_command(commands, "gather", "collect the score records of a study", _gather)
+    gather = _study_command(commands, "gather", _gather)
     for stage in (prepare, train, reveal, select, gather):
         stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
-    _study_command(commands, "pack", "pack a finished study's networks, one archive a job, to version them", _pack)
-    _study_command(commands, "unpack", "make again what a study's packs hold", _unpack)
-    diff = commands.add_parser("diff", help="what changed between two versions of a study", description=_DIFF)
-    diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
-    diff.add_argument("b", type=Path, help="results of the later version")
-    diff.set_defaults(run=_diff)
-    merge = commands.add_parser("merge", help=_MERGE, description=_MERGE)
-    merge.add_argument("results", type=Path, nargs="+", help="folders of results, each with its scores/")
-    merge.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder of results")
-    merge.set_defaults(run=_merge)
-    for name, text in _PAPER.items():
-        paper = commands.add_parser(name, help=text, description=text)
-        paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
-        paper.set_defaults(run=_write_paper, stage=name)
-    return parser
 
-
-_DIFF = "What changed between two versions of a study, with intervals, as Markdown; from their scores alone."
-
-_MERGE = "join the scores of several studies, or of all parts of one"
-
-_PAPER = {
-    "tables": "write the tables from existing scores",
-    "figures": "draw the figures from existing scores",
-    "report": "write report.html and metrics.json from existing scores, tables and figures",
-    "paper": "all three: tables, figures and report; never trains anything",
-}
 
 _HELP = {
     "kind": "kind of data set, such as camvid",
@@ -152,18 +164,11 @@ _HELP = {
 _CHOICES = {"phase": ("sweep", "final")}
 
 
-def _study_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    text: str,
-    run: Callable[[argparse.Namespace], int | None],
-    *positions: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=text, description=text)
+def _study_command(commands: Commands[Parser], name: str, run: Run, *positions: str) -> Parser:
+    parser = command(commands, name, run)
     parser.add_argument("study", type=Path, help="a study's YAML file")
     for position in positions:
         parser.add_argument(position, help=_HELP[position], choices=_CHOICES.get(position))
-    parser.set_defaults(run=run)
     return parser
 
 
@@ -174,12 +179,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _new_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    text = "write a first file of your own penalty, model or data set"
-    parser = commands.add_parser("new", help=text, description=text)
-    parser.add_argument("noun", choices=("penalty", "model", "dataset"))
-    parser.add_argument("name", help="what a study will call it, such as my-penalty")
-    parser.set_defaults(run=_new)
+def _complete(options: argparse.Namespace) -> None:
+    print(completion(*_parser(), options.shell))
 
 
 def _new(options: argparse.Namespace) -> None:
@@ -275,6 +276,18 @@ def _say_waiting_packs(study: Study) -> None:
 
     if waiting := packs.waiting(Graph(study)):
         print(f"softreg: {waiting}", file=sys.stderr)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from softreg.running.start import start
+
+    start(options.study, options.slurm, options.words)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from softreg.running.start import demo
+
+    demo(options.words)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -383,6 +396,15 @@ def _merge(options: argparse.Namespace) -> None:
     from softreg.scoring.merge import merge
 
     print(f"{merge(options.results, options.to)} is there; softreg paper {options.to} writes its report")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from softreg.export import crate, tensorboard
+
+    if options.form == "crate":
+        _demand_scores(options.results / "scores")
+    export = {"crate": crate.export, "tensorboard": tensorboard.export}[options.form]
+    print(export(options.results, options.out))
 
 
 def _diff(options: argparse.Namespace) -> None:

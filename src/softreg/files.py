@@ -212,6 +212,13 @@ def _changed(file: Path) -> int:
     return state.st_ctime_ns if stat.S_ISREG(state.st_mode) else 0
 
 
+def project() -> Path:
+    """The folder of Snakefile, ``workflow/`` and ``profiles/``: the checkout, or what an installed package carries."""
+    package = Path(__file__).parent
+    checkout = package.parents[1]
+    return checkout if (checkout / "workflow").is_dir() else package / "project"
+
+
 def sha256_file(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:

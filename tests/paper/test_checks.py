@@ -13,7 +13,9 @@ from softreg.paper.scores import Scores
 from softreg.paper.tables import write_tables
 from softreg.scoring import records
 from softreg.scoring.gather import gather
+from softreg.study import roles
 from softreg.study.keys import group_spec
+from softreg.study.lambdas import trials_of
 
 SEEDS = [100, 101, 102, 103, 104, 105]
 ENTRIES = {
@@ -103,7 +105,7 @@ def placebo(**changes):
     ("changes", "said"),
     [
         ({"l1": {"training": {"epochs": 20}}}, "penalties.l1.training.epochs: entries that are compared"),
-        (placebo(**{"lambda": [1e-12, 1e-11]}), "2 trials"),
+        (placebo(**{"lambda": [1e-12, 1e-11]}), "is a check and has 2 λ; give it one"),
         (placebo(training={"lr": 0.5}), "no entry of kind none has the same training"),
         (placebo(**{"lambda": [1e-3]}), "its λ is 1e-3; give one that does nothing, at most 1e-9"),
         (placebo(training={"epochs": 20}), "penalties.placebo.training.epochs: a placebo trains as long as the others"),
@@ -116,6 +118,13 @@ def placebo(**changes):
 def test_what_cannot_be_a_check_is_refused(tmp_path, changes, said):
     with pytest.raises(UserError, match=said):
         synthetic.make_study(tmp_path, penalties=ENTRIES | changes)
+
+
+def test_a_placebo_chooses_its_rate_as_none_does(tmp_path):
+    rates = {"training": {"lr": [0.05, 0.1]}}
+    study = synthetic.make_study(tmp_path, penalties={"none": rates, **placebo(**rates)})
+    assert roles.reference_of(study.penalties, "placebo") == "none"
+    assert len(trials_of(study.penalties["placebo"])) == 2
 
 
 def test_an_entry_that_becomes_a_check_keeps_its_networks(tmp_path):

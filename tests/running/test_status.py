@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, choose_by_hand, prepared_study, sweep_path
 
 from softreg.files import read_json, write_json, write_text
 from softreg.running import jobs, stages
@@ -189,6 +190,29 @@ def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     assert "1 of 3 cells finished, 1 out-of-memory" in told
     assert "  sweep/shapes/convnet/l1/seed0 λ=1e-4: out-of-memory: cannot allocate" in told
     assert softreg("status", "tiny.yaml").returncode == 1
+
+
+def test_a_damaged_path_is_told_as_such_and_one_that_is_gone_waits(tmp_path):
+    study = prepared_study(tmp_path)
+    stages.train(study, sweep_path("l1"))
+    (file,) = Graph(study).train(sweep_path("l1")).makes[1:]
+    file.write_bytes(file.read_bytes() + b"0")
+    told = "sweep: 0 of 2 paths finished, 1 damaged (the next run makes them again), 1 waiting; "
+    assert told in text(status(study))
+    # As Snakemake's start finds it.
+    Graph(study).drop_void_marks()
+    assert told in text(status(study))
+    file.unlink()
+    assert "sweep: 0 of 2 paths finished, 2 waiting; " in text(status(study))
+
+
+def test_a_final_path_without_a_choice_has_not_finished(tmp_path):
+    study = prepared_study(tmp_path)
+    choose_by_hand(study, ("shapes", "convnet", "l1"), "")
+    stages.train(study, final := replace(sweep_path("l1", 100), phase="final"))
+    assert Graph(study).train(final).made()
+    # The cells are those of penalty none, of two seeds.
+    assert "final: 0 of 4 paths finished, 1 without a λ̂ to train, 3 waiting; 0 of 2 cells" in text(status(study))
 
 
 def log_of(study):

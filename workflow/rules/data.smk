@@ -18,7 +18,8 @@ rule prepare_dataset:
         "logs/data/prepare/{dataset}-{digest}-{key}.log",
     wildcard_constraints:
         digest="[0-9a-f]{12}",
-    threads: workflow.cores or 1
+    # workflow.cores would demand --cores where nothing runs, as for --report.
+    threads: workflow._cores or 1
     resources:
         **stages.NO_GPU,
     shell:

@@ -6,6 +6,8 @@ rule train_paths:
         f"{RESULTS}/{{phase}}/{{path}}/made-{{key}}",
     log:
         f"{LOGS}/train/{{phase}}/{{path}}-{{key}}.log",
+    benchmark:
+        f"{LOGS}/train/{{phase}}/{{path}}-{{key}}.tsv"
     priority: lambda wildcards: stages.seed_priority(STUDY, path_of(wildcards))
     threads: STUDY.resources["threads"]
     resources:

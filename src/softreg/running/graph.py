@@ -68,6 +68,11 @@ class Job:
         """What of the job's files is not as it was made; ``reads`` is that of `softreg.files.altered`."""
         return altered(self.mark, reads, job=self._title)
 
+    def damaged(self) -> bool:
+        """Whether a file that it made under its key is there and is no longer what was made; that it is gone is not."""
+        marks = filter(Path.is_file, (self.mark, self._void_mark))
+        return any(file.exists() for mark in marks for file in altered(mark, job=self._title))
+
     def begin(self) -> None:
         """Take away every mark, before anything is changed, and what a killed job has left half-written.
 
@@ -89,7 +94,7 @@ class Job:
     def void(self) -> None:
         """Have the job no longer count as done; what its mark says is kept for `begin`."""
         with suppress(FileNotFoundError):
-            self.mark.replace(self.mark.with_name(f".{self.mark.name}{_VOID}"))
+            self.mark.replace(self._void_mark)
 
     def end(self, told: str = "", also: Iterable[Path] = ()) -> None:
         """Leave the mark, once all that the job makes is on disk, and ``also``; it may hold what is ``told``."""
@@ -125,6 +130,10 @@ class Job:
         words = {"prepare": self.name, "train": self.name.replace("/", " ", 1)}
         command = f"softreg {self.command} {study.file} {words.get(self.command, self.name)}".strip()
         raise UserError(f"{place} {state}; run `{command}` first, or `snakemake` for all")
+
+    @property
+    def _void_mark(self) -> Path:
+        return self.mark.with_name(f".{self.mark.name}{_VOID}")
 
     @property
     def _title(self) -> str:

@@ -20,6 +20,7 @@ from softreg.running.plan import Plan, allowed, plan
 from softreg.running.survey import PathState
 from softreg.study.cells import path_folder
 from softreg.study.config import Study
+from softreg.study.matrix import TrainingPath
 
 _SHOWN = 20
 """Lines at most of what runs, of what was stopped, and of what failed."""
@@ -133,21 +134,33 @@ def _summary(seen: Status) -> str:
 def _phase(seen: Status, phase: str) -> str:
     """How many paths and cells of a phase are in which state."""
     states = [state for state in seen.planned.survey.paths if state.path.phase == phase]
-    batches = seen.planned.survey.graph.batches
-    jobs_of = {state.path: batch_name(batches[state.path]) for state in states}
-    open_ = {state.path for state in states if not state.made}
-    busy = {path for path in open_ if jobs_of[path] in {record["name"] for record in seen.running}}
-    dead = {path for path in open_ if jobs_of[path] in {record["name"] for record in seen.failed}} - busy
-    stopped = {state.path for state, _ in seen.stopped} & open_ - dead
-    waiting = open_ - busy - dead - stopped
-    parts = {"running": busy, "failed": dead, "stopped": stopped, "waiting": waiting}
-    paths = [f"{len(part)} {name}" for name, part in parts.items() if part]
     ended = Counter(ended["status"] for state in states for ended in state.ended.values())
     cells = sum(len(state.open) + len(state.ended) for state in states)
-    told = ", ".join([f"{len(states) - len(open_)} of {len(states)} paths finished", *paths])
+    finished = sum(state.made and bool(state.ended) for state in states)
+    paths = [f"{len(part)} {name}" for name, part in _parts(seen, states).items() if part]
     others = [f"{ended.pop('finished', 0)} of {cells} cells finished"]
     others += [f"{count} {name}" for name, count in sorted(ended.items())]
-    return f"{phase}: {told}; {', '.join(others)}"
+    return f"{phase}: {', '.join([f'{finished} of {len(states)} paths finished', *paths])}; {', '.join(others)}"
+
+
+def _parts(seen: Status, states: Sequence[PathState]) -> dict[str, set[TrainingPath]]:
+    """The paths of a phase that have not finished, by what has become of them."""
+    batches = seen.planned.survey.graph.batches
+    open_ = {state.path: batch_name(batches[state.path]) for state in states if not state.made}
+    running, failed = ({record["name"] for record in records} for records in (seen.running, seen.failed))
+    parts = {
+        "running": {path for path, job in open_.items() if job in running},
+        "failed": {path for path, job in open_.items() if job in failed},
+        "damaged (the next run makes them again)": {state.path for state in states if state.damaged},
+        "stopped": {state.path for state, _ in seen.stopped},
+        "waiting": set(open_),
+    }
+    left = set(open_)
+    for name, part in parts.items():
+        parts[name] = part & left
+        left -= part
+    # A group whose every network of the sweep came to nothing.
+    return {"without a λ̂ to train": {state.path for state in states if state.made and not state.ended}, **parts}
 
 
 def _listed(head: str, lines: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from softreg.study.matrix import Group, TrainingPath, networks_of, raced_before
 
 @dataclass(frozen=True)
 class PathState:
-    """How far a path is: whether it is made, with its scores, and its cells.
+    """How far a path is: whether it is made, with its scores, or was and is damaged, and its cells.
 
     ``open`` are the λ left to train, "" for one that is not chosen yet; ``ended`` the other cells, with their status
     and reason.
@@ -29,6 +29,7 @@ class PathState:
     made: bool
     open: tuple[str, ...]
     ended: dict[str, dict[str, Any]]
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def _state(graph: Graph, path: TrainingPath, content: str, selected: frozenset[G
     if job.makes[0].parent.is_dir():
         cells = make_cells(graph.study, path, lambdas, graph.results, content)
         ended = {cell.lambda_: record for cell in cells if (record := _settled(cell))}
-    return PathState(path, False, tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended), ended)
+    left = tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended)
+    return PathState(path, False, left, ended, job.damaged())
 
 
 def _listed(file: Path) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
 from softreg.study import folder, folds, parts, strict_yaml
-from softreg.study.lambdas import rates_of, spell, trials_of
+from softreg.study.lambdas import rates_of, spell
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
 
@@ -141,6 +141,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _studies_beside(path: Path) -> str:
+    """The study that may be meant, in the same folder or in config/; or else all in the same folder."""
+    known = {file.stem: file for folder in (Path("config"), path.parent) for file in folder.glob("*.yaml")}
+    if near := nearest(path.stem, known, 1, 0.6):
+        return f"; did you mean {known[near[0]]}?"
     names = sorted(file.name for file in path.parent.glob("*.yaml"))
     if not names:
         return f", and no study in {path.parent}; give the YAML file of a study"
@@ -572,12 +576,12 @@ def _check_role(study: Study, name: str) -> None:
                 "entry check: true"
             )
         return
-    if (trials := len(trials_of(entry))) > 1:
-        raise Violation(f"{where} is a check and has {trials} trials; give it one λ and one learning rate")
+    if (strengths := len(entry["lambda"])) > 1:
+        raise Violation(f"{where} is a check and has {strengths} λ; give it one")
     if reference_of(study.penalties, name) is None:
         raise Violation(
             f"{where} is a check, and no entry of kind none has the same training (but for epochs) to hold it against; "
-            "add one, with one learning rate where the others list several"
+            "add one, or give the check the learning rates that it lists"
         )
     if entry["kind"] != "none":
         _check_placebo(where, entry)

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
 
 from softreg.errors import show, suggestion
+from softreg.files import project
 from softreg.study import strict_yaml
 
 
@@ -27,10 +27,8 @@ class Violation(Exception):
 @cache
 def study_schema() -> dict[str, Any]:
     """The JSON schema of a study; shared, so not to be changed."""
-    package = Path(__file__).parents[1]
-    checkout = package.parents[1] / "workflow" / "schemas"
-    folder = checkout if checkout.is_dir() else package
-    schema: dict[str, Any] = strict_yaml.parse((folder / "study.schema.yaml").read_text(encoding="utf-8"))
+    file = project() / "workflow" / "schemas" / "study.schema.yaml"
+    schema: dict[str, Any] = strict_yaml.parse(file.read_text(encoding="utf-8"))
     return schema
 
 
@@ -86,12 +84,12 @@ def _sentence(error: ValidationError, prefix: tuple[str, ...]) -> str:
     if error.validator == "required":
         key = next(key for key in schema["required"] if key not in instance)
         owner = where or "the study"
-        return f"{owner} has no {key}; give {_accepted(schema['properties'][key])}"
+        return f"{owner} has no {key}; give {accepted(schema['properties'][key])}"
     if "propertyNames" in error.schema_path:
-        return f"{where} has an entry named {show(instance)}; give {_accepted(schema)}"
+        return f"{where} has an entry named {show(instance)}; give {accepted(schema)}"
     if error.validator == "uniqueItems":
         return f"{where} holds {show(first_duplicate(instance))} twice; give each value once"
-    return f"{where} is {show(instance)}; give {_accepted(schema)}"
+    return f"{where} is {show(instance)}; give {accepted(schema)}"
 
 
 def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -> str:
@@ -100,12 +98,12 @@ def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -
     return f"unknown key {full}; {suggestion(key, known, 'keys')}"
 
 
-def _accepted(schema: Mapping[str, Any]) -> str:
+def accepted(schema: Mapping[str, Any]) -> str:
     """What a part of the schema accepts, in words."""
     if "title" in schema:
         return str(schema["title"])
     if "anyOf" in schema:
-        return " or ".join(map(_accepted, schema["anyOf"]))
+        return " or ".join(map(accepted, schema["anyOf"]))
     if "enum" in schema:
         return " or ".join("null" if value is None else str(value) for value in schema["enum"])
     if "const" in schema:
@@ -116,7 +114,7 @@ def _accepted(schema: Mapping[str, Any]) -> str:
 
 def _accepted_type(kind: str, schema: Mapping[str, Any]) -> str:
     if kind == "array":
-        return f"a list of {_accepted_count(schema)}, each {_accepted(schema['items'])}"
+        return f"a list of {_accepted_count(schema)}, each {accepted(schema['items'])}"
     if kind in ("integer", "number"):
         return _accepted_number("a whole number" if kind == "integer" else "a number", schema)
     return {"boolean": "true or false", "string": "a text", "null": "null"}[kind]

@@ -276,6 +276,9 @@ def distinct_tests(scores: Scores) -> pd.DataFrame:
 
 def answer(scores: Scores) -> Answer:
     """The answer to H1; see `softreg.paper.questions`."""
+    # It is made from what is here.
+    from softreg.paper.questions import over_these
+
     frame, over_all = contrasts(scores), pooled(scores)
     if frame.empty:
         return replace(HEAD, absent=_absent(scores))
@@ -284,10 +287,19 @@ def answer(scores: Scores) -> Answer:
         Verdict(ALL_DATASETS, ALL_MODELS, _subject(scores, r), r.word, _pooled_sentence(scores, r))
         for r in rows_of(over_all[over_all["word"].notna()])
     ]
+    here = over_these.table(scores)
+    verdicts += [
+        Verdict(over_these.HERE, over_these.MODELS_HERE, _subject(scores, r), r.word, over_these.sentence(scores, r))
+        for r in rows_of(here)
+    ]
     numbers = frame.assign(role=np.where(frame["primary"], "primary", "secondary"))
     if len(over_all):
         names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "over data sets; rank descriptive"}
         numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
+    if len(here):
+        names = {"dataset": over_these.HERE, "model": over_these.MODELS_HERE, "role": "mean over these"}
+        kept = here.drop(columns=["primary", "n_datasets", "n_pairs"]).assign(**names)
+        numbers = pd.concat([numbers, kept], ignore_index=True)
     parts = scores.looks.told(), _counted(scores, frame), _pooled_summary(scores, over_all)
     summary = " ".join(filter(None, parts))
     head = replace(HEAD, interval=BY_FOLD) if scores.folds else HEAD

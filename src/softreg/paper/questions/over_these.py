@@ -1,0 +1,109 @@
+"""H1 over all data sets and models of a study, held fixed: what penalties do on these on average, and on no others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from softreg.paper.questions import answer as words
+from softreg.paper.questions import gain, premise
+from softreg.paper.questions.complexity import label_noise_pairs
+from softreg.paper.questions.estimates import adjusted_words, plural, row_of, signed
+from softreg.paper.scores import Scores
+from softreg.scoring import stats
+from softreg.scoring.stats import Estimate
+
+HERE, MODELS_HERE = "the data sets here", "their models"
+"""In the place of names, where a verdict is a mean over those of the study; no entry can have such a name."""
+
+COLUMNS = ["penalty", "reference", "primary", "n_datasets", "n_pairs", "difference", "low", "high", "low90", "high90"]
+COLUMNS += ["p", "p_holm", "p_equivalence", "p_equivalence_holm", "word", "why"]
+
+
+def table(scores: Scores) -> pd.DataFrame:
+    """A row for each contrast that all pairs of data set and model have, where there are two or more: `COLUMNS`.
+
+    The difference, in points of test mIoU, is the mean over data sets of the mean over their models. Its interval
+    speaks of other training runs, and of other images of these data sets; with outer folds also of other splits, and of
+    choosing λ again. Of one data set, what its models share (folds, images) is kept together; data sets are
+    independent. One of twins but for their label noise, which have the same test images, is left out.
+    """
+    twins = [noisy for _, noisy in label_noise_pairs(scores)]
+    samples = {place: each for place, each in gain.resampled(scores).items() if place[0] not in twins}
+    places = list(samples)
+    if len(places) < 2 or any(scores.single_subject(dataset) for dataset, _ in places):
+        return pd.DataFrame(columns=COLUMNS)
+    shared = [
+        each for each in gain.pairs(scores, *places[0]) if all(each in gain.pairs(scores, *one) for one in places)
+    ]
+    level = scores.looks.level
+    rows = []
+    for penalty, reference, primary in shared:
+        if estimates := _by_dataset(samples, penalty, reference):
+            row = row_of(mean_of(estimates).times(100), level)
+            names = {"penalty": penalty, "reference": reference, "primary": primary}
+            counts = {"n_datasets": len(estimates), "n_pairs": len(places)}
+            rows.append(names | counts | {"difference": row.pop("mean")} | row)
+    frame = adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
+    if frame.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    judged = [_judged(scores, places, row, len(samples[places[0]].seeds)) for row in frame.itertuples()]
+    frame = frame.assign(word=[each.word for each in judged], why=[each.why for each in judged])
+    return frame.reindex(columns=COLUMNS)
+
+
+def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, reference: str) -> list[Estimate]:
+    """The mean difference over the models of each data set; none where a pair lacks a side of it."""
+    found = []
+    for dataset in dict.fromkeys(dataset for dataset, _ in samples):
+        mine = [sample for (name, _), sample in samples.items() if name == dataset]
+        if any({penalty, reference} - {*sample.penalties} for sample in mine):
+            return []
+        found.append(_over_models(mine, penalty, reference))
+    return found
+
+
+def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> Estimate:
+    """Of the networks of one data set: differences averaged over models by seed, the units of images being the same."""
+    seeds = set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in samples))
+    differences, without = [], []
+    for each in samples:
+        kept = np.isin(each.seeds, sorted(seeds))
+        treated, plain = each.penalties.index(penalty), each.penalties.index(reference)
+        differences.append((each.crossed.scores[treated] - each.crossed.scores[plain])[kept])
+        without.append((each.crossed.by_seed[treated] - each.crossed.by_seed[plain])[kept])
+    joined = replace(
+        samples[0].crossed, scores=np.mean(differences, axis=0)[None], by_seed=np.mean(without, axis=0)[None]
+    )
+    return replace(stats.crossed_interval(joined, 0), limit=1.0)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """The mean of independent estimates, each of the same weight, with Satterthwaite's degrees of freedom (1946)."""
+    variances = np.array([each.se**2 for each in estimates])
+    freedom = np.array([each.df for each in estimates])
+    df = float(variances.sum() ** 2 / (variances**2 / freedom).sum())
+    mean, se = float(np.mean([each.mean for each in estimates])), float(np.sqrt(variances.sum())) / len(estimates)
+    seeds, units = min(each.seeds for each in estimates), sum(each.units for each in estimates)
+    return Estimate(mean, se, df, seeds, units, estimates[0].limit)
+
+
+def sentence(scores: Scores, row: Any) -> str:
+    """A row of `table` in words."""
+    text = (
+        f"Over the {plural(row.n_datasets, 'data set')} here and their models ({row.n_pairs} pairs), "
+        f"{scores.label(row.penalty)} less {scores.label(row.reference)}: {signed(row.difference)} points "
+        f"({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)}; adjusted by Holm p "
+        f"{gain.p_text(row.p_holm)}, of equivalence p {gain.p_text(row.p_equivalence_holm)})"
+    )
+    return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
+
+
+def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any, seeds: int) -> words.Judgement:
+    pair = row.penalty, row.reference
+    lacking = (premise.lacking(scores, [dataset], model, pair) for dataset, model in places)
+    return words.judge(row.word, seeds, (row.high90 - row.low90) / 2, scores.rope, next(filter(None, lacking), None))

@@ -1,0 +1,100 @@
+"""H1 over the data sets and models of a study: against sums by hand, and by how often it holds the truth."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import synthetic
+from scipy import stats as scipy_stats
+
+from softreg.paper.questions import gain, over_these
+from softreg.paper.scores import Scores
+from softreg.scoring.gather import gather
+from softreg.scoring.stats import Estimate
+
+SECTIONS = {
+    "models": {"a": {"kind": "convnet"}, "b": {"kind": "convnet"}},
+    "seeds": {"tuning": [0, 1], "evaluation": [100, 101, 102, 103, 104]},
+}
+FOLDED = SECTIONS | {
+    "datasets": {"cells": {"kind": "wbc"}, "others": {"kind": "wbc"}},
+    "evaluation": {"folds": 3},
+}
+
+
+def scores_of(root, **sections):
+    study = synthetic.make_study(root, **sections)
+    synthetic.make_results(study, root)
+    return Scores(gather(study, root / "results", root / "data"))
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    return scores_of(tmp_path_factory.mktemp("folded"), **FOLDED)
+
+
+def miou(rows):
+    tp, fp, fn = (np.stack(rows[name].to_list()).sum(0) for name in ("tp", "fp", "fn"))
+    return 100 * np.mean(tp / (tp + fp + fn))
+
+
+def mean_over_models(test, dataset, folds):
+    """Of l1 less none: by hand, over the images of some folds."""
+    rows = test[(test["dataset"] == dataset) & test["fold"].isin(folds)]
+    by_seed = {key: miou(part) for key, part in rows.groupby(["model", "seed", "penalty"])}
+    differences = [value - by_seed[*key[:2], "none"] for key, value in by_seed.items() if key[2] == "l1"]
+    return np.mean(differences)
+
+
+def test_the_mean_and_its_interval_are_those_by_hand(folded):
+    test = pq.read_table(folded.folder / "final-test.parquet").to_pandas()
+    means, variances = [], []
+    for dataset in ("cells", "others"):
+        means.append(mean_over_models(test, dataset, {0, 1, 2}))
+        without = np.array([mean_over_models(test, dataset, {0, 1, 2} - {fold}) for fold in range(3)])
+        variances.append(2 / 3 * ((without - without.mean()) ** 2).sum())
+    df = sum(variances) ** 2 / sum(variance**2 / 2 for variance in variances)
+    half = scipy_stats.t.ppf(0.975, df) * np.sqrt(sum(variances)) / 2
+    row = over_these.table(folded).set_index(["penalty", "reference"]).loc["l1", "none"]
+    assert row["difference"] == pytest.approx(np.mean(means))
+    assert (row["low"], row["high"]) == pytest.approx((np.mean(means) - half, np.mean(means) + half))
+    assert (row["n_datasets"], row["n_pairs"]) == (2, 4)
+
+
+def test_the_answer_tells_of_it_and_its_numbers_have_it(folded):
+    answer = gain.answer(folded)
+    told = [verdict for verdict in answer.verdicts if verdict.dataset == over_these.HERE]
+    assert len(told) == 2
+    assert "Over the 2 data sets here and their models (4 pairs), l1 less none" in told[0].sentence
+    assert list(answer.numbers["role"]).count("mean over these") == 2
+
+
+def test_models_of_one_data_set_are_not_independent(tmp_path):
+    one = scores_of(tmp_path, **FOLDED | {"datasets": {"cells": {"kind": "wbc"}}})
+    row = over_these.table(one).set_index("penalty").loc["l1"]
+    pairs = gain.contrasts(one).set_index(["penalty", "model"]).loc["l1"]
+    assert row["difference"] == pytest.approx(pairs["difference"].mean())
+    assert row["n_datasets"] == 1
+    half = scipy_stats.t.ppf(0.975, 2)
+    errors = (pairs["high"] - pairs["low"]) / 2 / half
+    assert (row["high"] - row["low"]) / 2 / half <= errors.mean() + 1e-9
+
+
+def test_without_folds_seeds_and_images_are_crossed(tmp_path):
+    sections = SECTIONS | {"datasets": {"cells": {"kind": "wbc"}}, "models": {"a": {"kind": "convnet"}}}
+    crossed = scores_of(tmp_path, **sections)
+    assert over_these.table(crossed).empty
+    sample = gain.resampled(crossed)["cells", "a"]
+    twice = over_these._over_models([sample, sample], "l1", "none").times(100)
+    alone = sample.estimate("l1", "none")
+    assert (twice.mean, twice.se, twice.df) == pytest.approx((alone.mean, alone.se, alone.df))
+
+
+def test_a_mean_of_independent_estimates_holds_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        samples = [random.normal(0, sd, 5) for sd in (1, 2, 4)]
+        parts = [Estimate(x.mean(), x.std(ddof=1) / np.sqrt(5), 4, 5, 5) for x in samples]
+        interval = over_these.mean_of(parts).interval()
+        held += interval.low <= 0 <= interval.high
+    assert 0.93 <= held / 2000 <= 0.975
