@@ -29,7 +29,7 @@ def write_project(folder: Path) -> None:
         source, target = CHECKOUT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-    stages = (folder / "dvc.yaml").read_text(encoding="utf-8").replace("demo", "many").replace("-brain", "-shapes")
+    stages = (folder / "dvc.yaml").read_text(encoding="utf-8").replace("demo", "many").replace("-scenes", "-shapes")
     (folder / "dvc.yaml").write_text(stages, encoding="utf-8")
     (folder / STUDY).parent.mkdir()
     entries = "".join(f"  {name}: {{{OPTIONS.get(name, '')}lambda: {GRID}}}\n" for name in PENALTIES)

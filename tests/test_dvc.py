@@ -12,7 +12,7 @@ FILE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STUDIES = FILE["vars"][0]["studies"]
 STAGES = {name: stage.get("do", stage) for name, stage in FILE["stages"].items()}
 CODE = {
-    "data": ["softreg.data.prepare", "softreg.data.datasets.brain"],
+    "data": ["softreg.data.prepare", "softreg.data.datasets.shapes"],
     "benchmark": [
         "softreg.training.path",
         "softreg.scoring.evaluate",

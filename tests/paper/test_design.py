@@ -126,11 +126,10 @@ def test_a_study_without_scores_goes_by_published_variances(tmp_path):
     assert "published variances" in design.told(study, NOWHERE)
 
 
-def test_groups_are_what_counts():
+def test_groups_are_what_counts(tmp_path):
     camvid = load_study(ROOT / "config" / "camvid.yaml")
     assert "10 seeds × 13 groups of test images" in reasons(camvid)["H1"]
-    demo = load_study(ROOT / "config" / "demo.yaml")
-    brain = replace(demo, seeds={"tuning": [*range(5)], "evaluation": [*range(100, 110)]})
+    brain = synthetic.make_study(tmp_path, seeds={"tuning": [*range(5)], "evaluation": [*range(100, 110)]})
     assert words(brain)["H1"] == words(brain)["H4"] == "not answerable"
     assert "5 groups of them are needed, and those of brain are of 1 group" in reasons(brain)["H1"]
 

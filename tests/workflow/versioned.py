@@ -45,7 +45,7 @@ def make_project(folder: Path) -> Path:
         else:
             shutil.copy(source, target)
     text = (folder / "dvc.yaml").read_text(encoding="utf-8")
-    for demo, tiny in (("demo", "tiny"), ("lambda_curves-brain", "lambda_curves-shapes")):
+    for demo, tiny in (("demo", "tiny"), ("lambda_curves-scenes", "lambda_curves-shapes")):
         assert demo in text
         text = text.replace(demo, tiny)
     (folder / "dvc.yaml").write_text(text, encoding="utf-8")
