@@ -61,7 +61,8 @@ def pages(
 ) -> list[Page]:
     """The pages that show ``rows``, in their order, with ``texts`` (caption, text for those who do not see) of each.
 
-    With ``rope``, panels show the region of practical equivalence; with one ``unit``, which is points, those of a model one scale.
+    With ``rope``, panels show the region of practical equivalence; with one ``unit``, which is points, those of a model
+    one scale.
     """
     quantities = list(dict.fromkeys(rows["quantity"]))
     parts = style.pages(quantities, MOST)
