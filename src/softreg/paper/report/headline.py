@@ -44,7 +44,13 @@ def headline(scores: Scores) -> str:
     rows = differences(scores)
     if (best := highest(rows)) is None:
         return _nothing(scores)
-    return f"{_lead(scores, rows)}: the highest difference is {_number(scores, best)}.{_beside(scores, rows)}"
+    return f"{_lead(scores, rows)}: the highest {_of(rows, best)} is {_number(scores, best)}.{_beside(scores, rows)}"
+
+
+def _of(rows: pd.DataFrame, best: Any) -> str:
+    """Among what ``best`` is the highest: others may lie higher that are not shown, or of what has not learnt."""
+    judged = " that can be judged" if rows["learnt"].any() and not rows["learnt"].all() else ""
+    return "shown" if best.shown else f"difference{judged}"
 
 
 def _nothing(scores: Scores) -> str:
@@ -119,7 +125,8 @@ def _beside(scores: Scores, rows: pd.DataFrame) -> str:
     unlearnt = int((~rows["learnt"]).sum()) if rows["learnt"].any() else 0
     missing = len(_asked(scores)) - len(rows)
     pooled = gain.pooled(scores)
-    pooled = pooled[pooled["word"].notna() & (pooled["word"] != NOT_ANSWERABLE)]
+    controls = pooled["penalty"].map(scores.kinds).isin(CONTROLS)
+    pooled = pooled[pooled["word"].notna() & (pooled["word"] != NOT_ANSWERABLE) & ~controls]
     text = f" {unlearnt} of {len(rows)} cannot be judged, as a network in them has not learnt." if unlearnt else ""
     text += f" {missing} more {'has' if missing == 1 else 'have'} no pair of finished networks." if missing else ""
     if (best := next(rows_of(pooled.sort_values("difference").tail(1)), None)) is not None:
