@@ -16,6 +16,7 @@ from softreg.errors import UserError
 from softreg.files import write_json
 from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
+from softreg.paper.report import headline
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 from softreg.scoring.merge import merge
@@ -116,6 +117,8 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
         blocks.append(gathered(study, tmp_path / str(place)))
     scores = Scores(merge(blocks, tmp_path / "all"))
     assert scores.study["name"] == "all"
+    # No study asked for the other data set with b.
+    assert len(headline.headline(scores).split(". ")) == 1
     apart = pd.concat([gain.contrasts(Scores(block / "scores")) for block in blocks], ignore_index=True)
     keys = ["dataset", "model", "penalty"]
     together = gain.contrasts(scores).set_index(keys).sort_index()
