@@ -85,9 +85,12 @@ def test_merged_parts_are_the_whole_study(parts, tmp_path):
     pd.testing.assert_frame_equal(gain.contrasts(Scores(merged)), gain.contrasts(Scores(whole / "scores")))
 
 
-def test_in_any_order_parts_tell_the_same_of_a_data_set(parts, tmp_path):
+def test_in_any_order_and_in_this_folder_parts_tell_the_same(parts, tmp_path, monkeypatch):
     whole, (first, second) = parts
-    merged = merge([second, first], tmp_path / "whole")
+    (tmp_path / "whole").mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    merged = merge([second, first], Path())
+    assert json.loads((merged / "study.json").read_text())["name"] == "whole"
     assert (merged / "datasets.json").read_text() == (whole / "scores" / "datasets.json").read_text()
 
 

@@ -89,7 +89,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
         _demand_alike(first, other)
     cells, test = _tables(found, "cells"), _tables(found, "final-test")
     _demand_whole(found, cells.select([*_PLACE]).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
-    study = _joined_study(found, to.name)
+    study = _joined_study(found, to.resolve().name)
     _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
     _write_rows(found, cells, scores)
