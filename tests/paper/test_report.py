@@ -83,6 +83,21 @@ def test_a_doubtful_choice_of_lambda_gets_a_hint(lambda_, at_edge, n, said):
     assert edges(row, entry) + doubts(row, entry) == said
 
 
+@pytest.mark.parametrize(
+    ("chosen", "ends"),
+    [
+        ("1e-5, 1e-4, 1e-4", ["smallest"]),
+        ("1e-4, 1e-3, 1e-5", ["smallest", "largest"]),
+        ("1e-4, 1e-4, 1e-3", ["largest"]),
+    ],
+)
+def test_of_outer_folds_the_end_is_that_which_a_fold_chose(chosen, ends):
+    """λ̂ is told as the one chosen most often, which may lie within the grid."""
+    entry = {"lambda": ["1e-5", "1e-4", "1e-3"], "training": {}}
+    said = edges({"lambda": "1e-4", "chosen": chosen, "at_edge": True, "n": 3, "expected": 3}, entry)
+    assert [text.removeprefix("λ̂ is the ").split()[0] for text in said] == ends
+
+
 def test_metrics_are_the_numbers_of_the_table(made):
     out, scores, _ = made
     metrics = read_json(out / "metrics.json")

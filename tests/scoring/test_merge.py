@@ -13,8 +13,10 @@ import synthetic
 
 from softreg import cli
 from softreg.errors import UserError
+from softreg.files import write_json
 from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
+from softreg.paper.report import headline
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 from softreg.scoring.merge import merge
@@ -29,7 +31,22 @@ FOLDED = {
 
 def gathered(study, root):
     synthetic.make_results(study, root)
-    return gather(study, root / "results", root / "data").parent
+    results = gather(study, root / "results", root / "data").parent
+    # As with real data: the digest of what is prepared is of a split, so it is another for each fold.
+    fold = pq.read_table(results / "scores" / "cells.parquet")["fold"].to_pylist()
+    edit(
+        results,
+        "datasets.json",
+        lambda datasets: [each.update(content_digest=f"{min(fold)}" * 64) for each in datasets.values()],
+    )
+    return results
+
+
+def edit(results, name, change):
+    file = results / "scores" / name
+    value = json.loads(file.read_text())
+    change(value)
+    write_json(file, value)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +85,15 @@ def test_merged_parts_are_the_whole_study(parts, tmp_path):
     pd.testing.assert_frame_equal(gain.contrasts(Scores(merged)), gain.contrasts(Scores(whole / "scores")))
 
 
+def test_in_any_order_and_in_this_folder_parts_tell_the_same(parts, tmp_path, monkeypatch):
+    whole, (first, second) = parts
+    (tmp_path / "whole").mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    merged = merge([second, first], Path())
+    assert json.loads((merged / "study.json").read_text())["name"] == "whole"
+    assert (merged / "datasets.json").read_text() == (whole / "scores" / "datasets.json").read_text()
+
+
 def test_examples_of_parts_are_the_nearest_to_those_of_the_whole_study(parts, tmp_path):
     _, halves = parts
     merged = merge(halves, tmp_path / "whole")
@@ -94,6 +120,8 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
         blocks.append(gathered(study, tmp_path / str(place)))
     scores = Scores(merge(blocks, tmp_path / "all"))
     assert scores.study["name"] == "all"
+    # No study asked for the other data set with b.
+    assert len(headline.headline(scores).split(". ")) == 1
     apart = pd.concat([gain.contrasts(Scores(block / "scores")) for block in blocks], ignore_index=True)
     keys = ["dataset", "model", "penalty"]
     together = gain.contrasts(scores).set_index(keys).sort_index()
@@ -113,13 +141,6 @@ def test_a_gallery_shows_the_examples_of_its_model_alone(parts, tmp_path):
     assert page.alt.startswith("3 test images (percentiles 10, 50, 90)")
 
 
-def edit(results, name, change):
-    file = results / "scores" / name
-    value = json.loads(file.read_text())
-    change(value)
-    file.write_text(json.dumps(value))
-
-
 def other_lr(study):
     study["training"]["lr"] = 0.5
 
@@ -128,8 +149,16 @@ def other_lambda(study):
     study["penalties"]["l1"]["lambda"].append("1")
 
 
-def other_content(datasets):
-    datasets["cells"]["content_digest"] = "1" * 64
+def on_a_gpu(study):
+    study["resources"]["gpu"] = 1
+
+
+def lacking(study):
+    del study["statistics"]
+
+
+def other_classes(datasets):
+    datasets["cells"]["classes"].reverse()
 
 
 def partial(provenance):
@@ -145,7 +174,9 @@ def other_version(provenance):
     [
         ("study.json", other_lr, r"training\.lr is 0\.5, and 0\.1 in"),
         ("study.json", other_lambda, r"penalties\.l1\.lambda is "),
-        ("datasets.json", other_content, "content_digest differs"),
+        ("study.json", on_a_gpu, r"resources\.gpu is 1, and 0 in"),
+        ("study.json", lacking, r"statistics is null, and "),
+        ("datasets.json", other_classes, "cells is not the data set of .*: classes differs"),
         ("provenance.json", partial, "its scores are partial"),
         ("provenance.json", other_version, r"gathered by softreg 0\.0\.1"),
     ],
@@ -156,6 +187,32 @@ def test_what_does_not_fit_together_is_refused(parts, tmp_path, name, change, to
     with pytest.raises(UserError, match=told):
         merge([first, second], tmp_path / "whole")
     assert not (tmp_path / "whole").exists()
+
+
+@pytest.mark.parametrize("place", ["first", "others"])
+def test_each_two_folders_are_compared_and_of_one_fold_the_content_too(parts, tmp_path, place):
+    """The third folder has the second one's data set under another content."""
+    study = synthetic.make_study(tmp_path, name="elsewhere", **FOLDED | {"datasets": {"elsewhere": {"kind": "wbc"}}})
+    alone = [gathered(study, tmp_path)] if place == "others" else []
+    whole = parts[0]
+    edit(whole, "datasets.json", lambda datasets: datasets["cells"].update(content_digest="1" * 64))
+    with pytest.raises(UserError, match=r"cells is not the data set of .*: content_digest of fold 0 differs"):
+        merge([*alone, parts[1][0], whole], tmp_path / "merged")
+
+
+def test_an_image_that_two_folds_test_and_columns_of_another_version_are_refused(parts, tmp_path):
+    _, (first, second) = parts
+    file = second / "scores" / "final-test.parquet"
+    kept = pq.read_table(file)
+    names = pa.array([name.replace("fold2", "fold1") for name in kept["image"].to_pylist()])
+    pq.write_table(kept.set_column(kept.column_names.index("image"), "image", names), file)
+    with pytest.raises(UserError, match="cells: test000-fold1 is tested in two folds"):
+        merge([first, second], tmp_path / "merged")
+    pq.write_table(kept, file)
+    table = second / "scores" / "selection.csv"
+    table.write_text(table.read_text().replace("val_miou_points", "val_miou"))
+    with pytest.raises(UserError, match=r"selection\.csv has other columns than in "):
+        merge([first, second], tmp_path / "merged")
 
 
 def test_a_part_twice_or_lacking_is_refused(parts, tmp_path, capsys):

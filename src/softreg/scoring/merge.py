@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,8 @@ Facts = dict[str, Any]
 _SECTIONS = ("datasets", "models")
 """What each study has its own of; an entry of the same name has to be the same."""
 _FREE = ("name", "title", "resources", "figures", "mirrors", *_SECTIONS)
-"""What changes no score."""
+"""What changes no score; of ``resources`` all but ``gpu``, by which networks train in another precision."""
 _PLACE = ["phase", "dataset", "model", "penalty", "lambda", "seed", "fold"]
-_CONTENT = ("content_digest", "classes", "size")
-"""What makes two data sets the same."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,23 @@ class _Source:
         file = self.folder / f"{name}.json"
         with reading(file, "what was gathered"):
             return dict(read_json(file))
+
+    @cached_property
+    def folds(self) -> dict[str, set[int]]:
+        """Of each data set, the outer folds that are here."""
+        cells = self.table("cells").select(["dataset", "fold"]).to_pandas()
+        return {str(name): {*mine} for name, mine in cells.groupby("dataset")["fold"]}
+
+    @cached_property
+    def contents(self) -> dict[tuple[str, str], Any]:
+        """By data set and what it is, what makes it the same as another."""
+        found: dict[tuple[str, str], Any] = {}
+        for name, about in self.json("datasets").items():
+            found |= {(name, key): about[key] for key in ("classes", "size")}
+            # It is of a split, so another for each outer fold; what is told is that of the first one here.
+            first = min(self.folds[name])
+            found[name, f"content_digest{f' of fold {first}' if first >= 0 else ''}"] = about["content_digest"]
+        return found
 
     def table(self, name: str) -> pa.Table:
         file = self.folder / f"{name}.parquet"
@@ -69,13 +85,12 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     if scores.exists():
         raise UserError(f"{scores} is there already: name another folder, or delete it")
     found = [_source(folder) for folder in sources]
-    first = found[0]
-    for other in found[1:]:
+    for first, other in combinations(found, 2):
         _demand_alike(first, other)
-    cells = pa.concat_tables([each.table("cells") for each in found])
-    _demand_whole(found, cells.select([*_PLACE]).to_pandas())
-    study = _joined_study(found, to.name)
-    _write_records(found, study, scores)
+    cells, test = _tables(found, "cells"), _tables(found, "final-test")
+    _demand_whole(found, cells.select([*_PLACE]).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
+    study = _joined_study(found, to.resolve().name)
+    _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
     _write_rows(found, cells, scores)
     write_json(scores / "provenance.json", _joined_provenance([each.json("provenance") for each in found]))
@@ -96,8 +111,11 @@ def _source(results: Path) -> _Source:
 
 def _demand_alike(first: _Source, other: _Source) -> None:
     """Raise UserError for the first thing in which two studies differ that decides scores."""
-    pairs: list[tuple[tuple[str, ...], Any, Any]]
-    pairs = [((key,), first.study[key], other.study[key]) for key in first.study if key not in _FREE]
+    if (a := first.json("provenance")["softreg"]) != (b := other.json("provenance")["softreg"]):
+        raise UserError(
+            f"{other.folder}: gathered by softreg {b}, and {first.folder} by {a}; gather both by one version"
+        )
+    pairs: list[tuple[tuple[str, ...], Any, Any]] = [((), _design(first.study), _design(other.study))]
     for section in _SECTIONS:
         one, two = first.study[section], other.study[section]
         pairs += [((section, name), one[name], two[name]) for name in one if name in two]
@@ -108,14 +126,15 @@ def _demand_alike(first: _Source, other: _Source) -> None:
                 f"{other.folder}: {'.'.join(place)} is {show(b)}, and {show(a)} in {first.folder}: what is merged has "
                 "to be of one design"
             )
-    one, two = first.json("datasets"), other.json("datasets")
-    for name, key in ((name, key) for name in one if name in two for key in _CONTENT):
-        if one[name][key] != two[name][key]:
+    for (name, key), content in first.contents.items():
+        if other.contents.get((name, key), content) != content:
             raise UserError(f"{other.folder}: {name} is not the data set of {first.folder}: {key} differs")
-    if (a := first.json("provenance")["softreg"]) != (b := other.json("provenance")["softreg"]):
-        raise UserError(
-            f"{other.folder}: gathered by softreg {b}, and {first.folder} by {a}; gather both by one version"
-        )
+
+
+def _design(study: Facts) -> Facts:
+    """What has to be the same in all studies, beside data sets and models that two of them have."""
+    kept = {key: value for key, value in study.items() if key not in _FREE}
+    return kept | {"resources": {"gpu": study["resources"]["gpu"]}}
 
 
 def _differences(where: tuple[str, ...], one: Any, two: Any) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
@@ -127,8 +146,29 @@ def _differences(where: tuple[str, ...], one: Any, two: Any) -> Iterator[tuple[t
         yield where, one, two
 
 
-def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame) -> None:
-    """Raise UserError where a network is in two sources, or an outer fold in none."""
+def _tables(found: Sequence[_Source], name: str) -> pa.Table:
+    """The rows of all sources; raises UserError where one has other columns, as of another version."""
+    tables = [each.table(name) for each in found]
+    _demand_columns(found, f"{name}.parquet", [table.schema for table in tables])
+    return pa.concat_tables(tables)
+
+
+def _rows(found: Sequence[_Source], name: str) -> pd.DataFrame:
+    """As `_tables`, of a CSV file."""
+    frames = [each.csv(name) for each in found]
+    _demand_columns(found, f"{name}.csv", [list(frame) for frame in frames])
+    return pd.concat(frames)
+
+
+def _demand_columns(found: Sequence[_Source], file: str, columns: Sequence[Any]) -> None:
+    if other := next((each for each, mine in zip(found, columns, strict=True) if mine != columns[0]), None):
+        raise UserError(
+            f"{other.folder / file} has other columns than in {found[0].folder}; gather both by one version"
+        )
+
+
+def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame, tests: pd.DataFrame) -> None:
+    """Raise UserError where a network is in two sources, an outer fold in none, or an image tested in two folds."""
     twice = cells[cells.duplicated(_PLACE)]
     if len(twice):
         row = twice.iloc[0]
@@ -142,6 +182,9 @@ def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame) -> None:
             raise UserError(
                 f"no folder holds fold {', '.join(map(str, lacking))} of {dataset} and {model}; name all parts"
             )
+    tests = tests.drop_duplicates()
+    for _, row in tests[tests.duplicated(["dataset", "image"])].iterrows():
+        raise UserError(f"{row['dataset']}: {row['image']} is tested in two folds; the parts have not the same images")
 
 
 def _joined_study(found: Sequence[_Source], name: str) -> Facts:
@@ -157,25 +200,25 @@ def _joined_study(found: Sequence[_Source], name: str) -> Facts:
 def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
     """What is told of each data set; of one whose outer folds are spread, with the images of all of them."""
     about: dict[str, Facts] = {}
-    tested: dict[str, set[int]] = {}
-    for each in found:
-        cells = each.table("cells")
-        for name, facts in each.json("datasets").items():
-            folds = {*cells.filter(pc.field("dataset") == name)["fold"].to_pylist()}
+    for name in dict.fromkeys(name for each in found for name in each.json("datasets")):
+        holders = [each for each in found if name in each.folds]
+        tested: set[int] = set()
+        # The first fold's is what is told of all.
+        for each in sorted(holders, key=lambda each: (min(each.folds[name]), -len(each.folds[name]))):
+            facts = each.json("datasets")[name]
             if name not in about:
                 about[name] = facts
-            elif folds - tested[name]:
+            elif each.folds[name] - tested:
                 about[name] = gather.with_fold(about[name], {key: facts[key] for key in ("images", "groups")})
-            tested.setdefault(name, set()).update(folds)
+            tested |= each.folds[name]
     return about
 
 
-def _write_records(found: Sequence[_Source], study: Facts, scores: Path) -> None:
+def _write_records(found: Sequence[_Source], study: Facts, test: pa.Table, scores: Path) -> None:
     for name in ("sweep-val", "final-val", "sums"):
         schema = records.SUMS if name == "sums" else records.SCHEMA
-        records.write(pa.concat_tables([each.table(name) for each in found]), scores / f"{name}.parquet", schema)
-    test = pa.concat_tables([each.table("final-test") for each in found])
-    pictures = pa.concat_tables([each.table("examples") for each in found])
+        records.write(_tables(found, name), scores / f"{name}.parquet", schema)
+    pictures = _tables(found, "examples")
     kept = _examples(study, test, pictures)
     records.write(gather.shown(test, kept), scores / "final-test.parquet")
     named = pictures.drop_columns("percentile").to_pandas().drop_duplicates(["dataset", "image"])
@@ -201,22 +244,16 @@ def _examples(study: Facts, test: pa.Table, pictures: pa.Table) -> pd.DataFrame:
 
 def _write_rows(found: Sequence[_Source], cells: pa.Table, scores: Path) -> None:
     """What has a row per cell, layer, epoch, image or group; the sweep first, as one study has it."""
-    ordered = {
-        "cells": cells,
-        "layers": pa.concat_tables([each.table("layers") for each in found]),
-        "histories": pa.concat_tables([each.table("histories") for each in found]),
-    }
+    ordered = {"cells": cells, "layers": _tables(found, "layers"), "histories": _tables(found, "histories")}
     for name, table in ordered.items():
         sweep = pc.equal(table["phase"], "sweep")
         joined = pa.concat_tables([table.filter(sweep), table.filter(pc.invert(sweep))]).combine_chunks()
         records.write_parquet(joined, scores / f"{name}.parquet")
-    images = pa.concat_tables([each.table("images") for each in found]).to_pandas()
-    images = images.drop_duplicates(["dataset", "split", "image"])
+    images = _tables(found, "images").to_pandas().drop_duplicates(["dataset", "split", "image"])
     table = pa.Table.from_pandas(images, schema=gather.IMAGES, preserve_index=False)
     records.write_parquet(table, scores / "images.parquet")
-    timings = pd.concat([each.csv("timings") for each in found]).sort_values("phase", ascending=False, kind="stable")
-    selection = pd.concat([each.csv("selection") for each in found])
-    for name, rows in (("timings", timings), ("selection", selection)):
+    timings = _rows(found, "timings").sort_values("phase", ascending=False, kind="stable")
+    for name, rows in (("timings", timings), ("selection", _rows(found, "selection"))):
         write_text(scores / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
 
 

@@ -39,3 +39,18 @@ def test_what_does_not_differ_has_an_axis_of_whole_numbers(scores, noise):
         assert axis.get_xlim() == (-1, 1)
         assert axis.get_title() == "mIoU\nnone: 60.0"
         assert [label.get_text() for label in axis.get_yticklabels()] == ["l1"]
+
+
+def test_a_level_and_the_axis_are_of_the_entry_that_a_penalty_is_compared_with(scores, monkeypatch):
+    references = {"none": "none", "none-adam": "none-adam", "l1": "none", "l2": "none-adam"}
+    monkeypatch.setattr(Scores, "references", references)
+    monkeypatch.setattr(Scores, "reference_of", lambda _, name: references[name])
+    two = values(**{"none": [70, 60], "none-adam": [90, 80]})
+    rows = pd.DataFrame({"model": "a", "penalty": ["l1", "l2"], "quantity": "mIoU", "mean": 1.0, "low": 0.5, "high": 2})
+    rows = forest.with_plain(scores, rows, two)
+    assert rows["plain"].tolist() == [65, 85]
+    (page,) = forest.pages(scores, rows, lambda _: ("", ""))
+    with style.paper("several"):
+        figure = page.draw()
+        assert figure.axes[0].get_title() == "mIoU\nnone: 65.0\nnone-adam: 85.0"
+        assert figure.get_supxlabel() == "difference to the unpenalised entry of the same update rule (points)"

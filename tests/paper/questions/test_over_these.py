@@ -1,5 +1,7 @@
 """H1 over the data sets and models of a study: against sums by hand, and by how often it holds the truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -98,3 +100,31 @@ def test_a_mean_of_independent_estimates_holds_the_truth_as_often_as_it_says():
         interval = over_these.mean_of(parts).interval()
         held += interval.low <= 0 <= interval.high
     assert 0.93 <= held / 2000 <= 0.975
+
+
+def test_the_seeds_are_those_that_all_sides_share(tmp_path):
+    """Five are planned, but one network of l1 has diverged: four are too few for a verdict, in each data set."""
+    study = synthetic.make_study(tmp_path, **FOLDED)
+    synthetic.make_results(study, tmp_path, statuses={("l1", "1e-4", 104): "diverged"})
+    rows = over_these.table(Scores(gather(study, tmp_path / "results", tmp_path / "data"))).set_index("penalty")
+    assert rows.loc["l1", "word"] == "not answerable"
+    assert "4 evaluation seeds" in rows.loc["l1", "why"]
+    assert rows.loc["l2", "word"] != "not answerable"
+
+
+def test_without_a_seed_that_models_share_there_is_no_mean(folded):
+    sample = gain.resampled(folded)["cells", "a"]
+    scores = sample.crossed.scores.copy()
+    scores[:, 1:] = np.nan
+    others = sample.crossed.scores.copy()
+    others[:, 0] = np.nan
+    samples = {
+        ("cells", name): replace(sample, crossed=replace(sample.crossed, scores=kept))
+        for name, kept in (("a", scores), ("b", others))
+    }
+    assert over_these._by_dataset(samples, "l1", "none") == []
+
+
+def test_a_mean_without_spread_is_certain():
+    interval = over_these.mean_of([Estimate(0.0, 0.0, 4, 5, 5), Estimate(0.0, 0.0, 4, 5, 5)]).interval()
+    assert (interval.low, interval.high) == (0, 0)

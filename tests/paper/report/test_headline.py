@@ -36,7 +36,7 @@ def test_nothing_decided(made, monkeypatch):
 def test_what_helps_is_counted_and_its_number_is_that_of_one_that_is_shown(made, monkeypatch):
     rows = [("l1", "unet", 2.0, OPEN), ("soft", "unet", 1.2, UP), ("l2", "unet", 0.9, UP), ("l2", "convnet", -1, DOWN)]
     text = told(made, monkeypatch, *rows)
-    assert text.startswith("2 of 4 differences to none are shown to be above 0 and 1 below: the highest difference is ")
+    assert text.startswith("2 of 4 differences to none are shown to be above 0 and 1 below: the highest shown is ")
     assert "+1.20 points of test mIoU [95 % CI +0.70, +1.70], soft (article) on brain with U-Net" in text
 
 
@@ -48,7 +48,7 @@ def test_what_helps_is_counted_and_its_number_is_that_of_one_that_is_shown(made,
             [SAME, SAME],
             "No penalty is shown to help, and 2 of 2 differences to none are shown to be too small to matter",
         ),
-        ([UP], "1 of 1 difference to none is shown to be above 0: the highest"),
+        ([UP], "1 of 1 difference to none is shown to be above 0: the highest shown is +0.10"),
     ],
 )
 def test_what_hurts_or_does_not_matter_is_counted(made, monkeypatch, words, begins):
@@ -62,10 +62,18 @@ def test_too_few_seeds_are_said(made, monkeypatch):
 
 def test_networks_below_the_trivial_baseline_show_nothing(made, monkeypatch):
     rows = [("l1", "unet", 3.0, ONE_CLASS), ("l2", "unet", -0.1, OPEN)]
-    assert "highest difference is −0.10 points" in told(made, monkeypatch, *rows)
+    assert "highest difference that can be judged is −0.10 points" in told(made, monkeypatch, *rows)
     assert told(made, monkeypatch, *rows).endswith(" 1 of 2 cannot be judged, as a network in them has not learnt.")
     alone = told(made, monkeypatch, *rows[:1])
     assert alone.startswith("Nothing is shown of any penalty, as every difference to none is of a network that does no")
+
+
+def test_over_data_sets_it_names_no_control(made, monkeypatch):
+    means = pd.DataFrame({"penalty": ["pruning", "l1"], "difference": [3.0, 1.0], "low": 0.5, "high": 4.0})
+    monkeypatch.setattr(gain, "pooled", lambda _: means.assign(word=UP, datasets=5))
+    monkeypatch.setattr(type(made.scores), "kinds", {"pruning": "pruning", "l1": "l1", "none": "none"})
+    text = told(made, monkeypatch, ("l1", "unet", 0.3, OPEN))
+    assert "Over 5 data sets the highest mean difference is +1.00 points" in text
 
 
 def test_one_image_subject_shows_nothing_of_others(made, monkeypatch):
@@ -112,7 +120,7 @@ def test_its_number_is_the_mean_over_paired_seeds(studied):
     gaps = [miou["l1", seed] - miou["none", seed] for seed in (100, 102, 103, 104, 105)]
     assert np.mean(gaps) > 5
     text = headline.headline(studied)
-    assert text.startswith("1 of 1 difference to none is shown to be above 0: the highest difference is ")
+    assert text.startswith("1 of 1 difference to none is shown to be above 0: the highest shown is ")
     assert f"is +{np.mean(gaps):.2f} points of test mIoU [95 % CI +" in text
     assert text.endswith(", l1. 1 more has no pair of finished networks.")
 
@@ -141,6 +149,22 @@ def test_the_diagnosis_names_each_doubt_once_and_doubts_first(studied):
     assert "No placebo and no longer training was run." in texts
     assert any(item.well and item.text.startswith("All networks beat") for item in found)
     assert any(item.well and item.text == "No look at the results was unplanned." for item in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["as none, within ±0.5 points"], "1 check shown to be as none."),
+        (["undecided: more seeds or images would tell"] * 2, "2 of 2 checks are not shown to be as none."),
+    ],
+)
+def test_of_checks_it_says_what_was_run(studied, monkeypatch, words, said):
+    """A study with a placebo alone has shown nothing of longer training."""
+    row = {"dataset": "rings", "model": "convnet", "penalty": "l1", "what": "l1 at λ = 1e-12"}
+    rows = [row | {"difference": 0.1, "low": 0.0, "high": 0.2, "seeds": 5, "told": word} for word in words]
+    monkeypatch.setattr(diagnosis.checks, "table", lambda _: pd.DataFrame(rows))
+    item = diagnosis._checks(studied)
+    assert (item.text, item.well) == (said, words[0].startswith("as "))
 
 
 def test_a_study_that_has_not_run_is_in_doubt_of_all(tmp_path):

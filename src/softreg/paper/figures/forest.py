@@ -33,7 +33,7 @@ def paired(scores: Scores, values: pd.DataFrame, limits: dict[str, float] | None
     """Mean difference to no penalty with its 95 % t-interval over seeds: model, penalty, quantity, mean, low, high, …
 
     ``values`` has columns model, penalty, seed, quantity and value; ``limits`` are the most that a difference in a
-    quantity can be, either way. The last column, plain, is the mean without a penalty.
+    quantity can be, either way. The last column, plain, is the mean of the entry that it is compared with.
     """
     differences = scores.ordered(estimates.relative(scores, values, ["value"]))
     rows = [
@@ -45,11 +45,14 @@ def paired(scores: Scores, values: pd.DataFrame, limits: dict[str, float] | None
 
 
 def with_plain(scores: Scores, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    """``rows`` with plain, the mean of ``values`` over the seeds of the study's unpenalised entry."""
+    """``rows`` with plain, the mean of ``values`` over seeds of the unpenalised entry that each is compared with."""
     if rows.empty:
         return rows
-    own = values[values["penalty"] == scores.reference].groupby(["model", "quantity"])["value"].mean()
-    return rows.merge(own.rename("plain").reset_index(), how="left")
+    renamed = values.rename(columns={"penalty": "reference", "value": "plain"})
+    own = renamed.groupby(["model", "reference", "quantity"])["plain"].mean().reset_index()
+    return (
+        rows.assign(reference=rows["penalty"].map(scores.references)).merge(own, how="left").drop(columns="reference")
+    )
 
 
 def pages(
@@ -105,14 +108,16 @@ def _draw(scores: Scores, rows: pd.DataFrame, panels: list[tuple[str, list[str]]
         if place % columns == 0:
             axis.set_ylabel(style.wrapped(scores.label(model), 14))
     points = " (points)" if unit else ""
-    figure.supxlabel(f"difference to {scores.label(str(scores.reference))}{points}", fontsize="medium")
+    figure.supxlabel(f"difference to {layout.told_reference(scores, rows)}{points}", fontsize="medium")
     return figure
 
 
 def _title(scores: Scores, rows: pd.DataFrame, model: str, quantity: list[str]) -> str:
-    own = rows.loc[(rows["model"] == model) & rows["quantity"].isin(quantity), "plain"].dropna()
-    name, digits = style.wrapped("".join(quantity), 14), 3 if 0 < own.max() < 1 else 1
-    return f"{name}\n{scores.label(str(scores.reference))}: {own.iloc[0]:.{digits}f}" if len(own) else name
+    mine = rows[(rows["model"] == model) & rows["quantity"].isin(quantity)].dropna(subset="plain")
+    own = dict(zip(mine["penalty"].map(scores.references), mine["plain"], strict=True))
+    digits = 3 if 0 < max(own.values(), default=0) < 1 else 1
+    told = [f"{scores.label(name)}: {value:.{digits}f}" for name, value in own.items()]
+    return "\n".join([style.wrapped("".join(quantity), 14), *told])
 
 
 def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, quantity: list[str], rope: bool) -> None:

@@ -51,28 +51,35 @@ def table(scores: Scores) -> pd.DataFrame:
     frame = adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
     if frame.empty:
         return pd.DataFrame(columns=COLUMNS)
-    judged = [_judged(scores, places, row, len(samples[places[0]].seeds)) for row in frame.itertuples()]
+    judged = [_judged(scores, places, row) for row in frame.itertuples()]
     frame = frame.assign(word=[each.word for each in judged], why=[each.why for each in judged])
     return frame.reindex(columns=COLUMNS)
 
 
 def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, reference: str) -> list[Estimate]:
-    """The mean difference over the models of each data set; none where a pair lacks a side of it."""
+    """The mean difference over the models of each data set; none where a pair lacks a side, or models share no seed."""
     found = []
     for dataset in dict.fromkeys(dataset for dataset, _ in samples):
         mine = [sample for (name, _), sample in samples.items() if name == dataset]
         if any({penalty, reference} - {*sample.penalties} for sample in mine):
             return []
+        if not _shared(mine, penalty, reference):
+            return []
         found.append(_over_models(mine, penalty, reference))
     return found
 
 
+def _shared(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> list[int]:
+    """The seeds in which all have both sides."""
+    return sorted(set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in samples)))
+
+
 def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> Estimate:
     """Of the networks of one data set: differences averaged over models by seed, the units of images being the same."""
-    seeds = set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in samples))
+    seeds = _shared(samples, penalty, reference)
     differences, without = [], []
     for each in samples:
-        kept = np.isin(each.seeds, sorted(seeds))
+        kept = np.isin(each.seeds, seeds)
         treated, plain = each.penalties.index(penalty), each.penalties.index(reference)
         differences.append((each.crossed.scores[treated] - each.crossed.scores[plain])[kept])
         without.append((each.crossed.by_seed[treated] - each.crossed.by_seed[plain])[kept])
@@ -86,7 +93,8 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of independent estimates, each of the same weight, with Satterthwaite's degrees of freedom (1946)."""
     variances = np.array([each.se**2 for each in estimates])
     freedom = np.array([each.df for each in estimates])
-    df = float(variances.sum() ** 2 / (variances**2 / freedom).sum())
+    # Without any spread, as of a penalty whose λ̂ is 0, any would do.
+    df = float(variances.sum() ** 2 / (variances**2 / freedom).sum()) if variances.any() else float(freedom.min())
     mean, se = float(np.mean([each.mean for each in estimates])), float(np.sqrt(variances.sum())) / len(estimates)
     seeds, units = min(each.seeds for each in estimates), sum(each.units for each in estimates)
     return Estimate(mean, se, df, seeds, units, estimates[0].limit)
@@ -103,7 +111,9 @@ def sentence(scores: Scores, row: Any) -> str:
     return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
 
 
-def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any, seeds: int) -> words.Judgement:
+def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:
     pair = row.penalty, row.reference
     lacking = (premise.lacking(scores, [dataset], model, pair) for dataset, model in places)
-    return words.judge(row.word, seeds, (row.high90 - row.low90) / 2, scores.rope, next(filter(None, lacking), None))
+    return words.judge(
+        row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, next(filter(None, lacking), None)
+    )

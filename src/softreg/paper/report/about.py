@@ -75,11 +75,15 @@ def _range(grid: list[str]) -> str:
 
 
 def edges(row: dict[Any, Any], entry: dict[str, Any]) -> list[str]:
-    """At which ends of what was tried a choice is, a row of the selection; ``entry`` is that of its penalty."""
+    """At which ends of what was tried a choice is, a row of the selection; ``entry`` is that of its penalty.
+
+    Of outer folds, the choice of any.
+    """
     grid, rates, found = entry["lambda"], rates_of(entry), []
-    if row["at_edge"]:
-        end, way = ("smallest", "down") if row["lambda"] == grid[0] else ("largest", "up")
-        found.append(f"λ̂ is the {end} of the grid, so extend the grid {way}")
+    chosen = row.get("chosen", row["lambda"]).split(", ")
+    for value, end, way in ((grid[0], "smallest", "down"), (grid[-1], "largest", "up")):
+        if row["at_edge"] and value in chosen and float(value):
+            found.append(f"λ̂ is the {end} of the grid, so extend the grid {way}")
     if len(rates) > 1 and row["lr"] in (rates[0], rates[-1]):
         end, way = ("smallest", "down") if row["lr"] == rates[0] else ("largest", "up")
         found.append(f"the learning rate is the {end} tried, so extend the list {way}")

@@ -115,8 +115,8 @@ def _checks(scores: Scores) -> Item:
     if not rows:
         return Item(False, "No placebo and no longer training was run.", (NO_CHECKS,))
     odd = sum(not row.told.startswith("as ") for row in rows)
-    text = f"{odd} of {plural(len(rows), 'check')} (placebo, longer training) {'is' if odd == 1 else 'are'} not as none"
-    return Item(not odd, f"{text}." if odd else "Placebo and longer training are as none.", told)
+    text = f"{odd} of {plural(len(rows), 'check')} {'is' if odd == 1 else 'are'} not shown to be as none."
+    return Item(not odd, text if odd else f"{plural(len(rows), 'check')} shown to be as none.", told)
 
 
 def _convergence(scores: Scores) -> Item:

@@ -13,6 +13,7 @@ from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEED
 from softreg.paper.questions.estimates import plural, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.tables import against_none
+from softreg.scoring.select import GROUP
 from softreg.study.treatment import CONTROLS
 
 
@@ -44,7 +45,13 @@ def headline(scores: Scores) -> str:
     rows = differences(scores)
     if (best := highest(rows)) is None:
         return _nothing(scores)
-    return f"{_lead(scores, rows)}: the highest difference is {_number(scores, best)}.{_beside(scores, rows)}"
+    return f"{_lead(scores, rows)}: the highest {_of(rows, best)} is {_number(scores, best)}.{_beside(scores, rows)}"
+
+
+def _of(rows: pd.DataFrame, best: Any) -> str:
+    """Among what ``best`` is the highest: others may lie higher that are not shown, or of what has not learnt."""
+    judged = " that can be judged" if rows["learnt"].any() and not rows["learnt"].all() else ""
+    return "shown" if best.shown else f"difference{judged}"
 
 
 def _nothing(scores: Scores) -> str:
@@ -58,12 +65,17 @@ def _nothing(scores: Scores) -> str:
 
 
 def _asked(scores: Scores) -> list[tuple[str, ...]]:
-    """The differences that the study asks for: data set, model, penalty."""
-    kinds, groups = scores.kinds, set(scores.groups)
+    """The differences that the study asks for: data set, model, penalty.
+
+    Merged studies may have trained no network of one's data set with another's model.
+    """
+    kinds, groups = scores.kinds, {*scores.cells[GROUP].itertuples(index=False, name=None)}
     return [
         group
         for group in scores.groups
-        if kinds[group[2]] not in ("none", *CONTROLS) and (*group[:2], scores.references[group[2]]) in groups
+        if group in groups
+        and kinds[group[2]] not in ("none", *CONTROLS)
+        and (*group[:2], scores.references[group[2]]) in groups
     ]
 
 
@@ -119,7 +131,8 @@ def _beside(scores: Scores, rows: pd.DataFrame) -> str:
     unlearnt = int((~rows["learnt"]).sum()) if rows["learnt"].any() else 0
     missing = len(_asked(scores)) - len(rows)
     pooled = gain.pooled(scores)
-    pooled = pooled[pooled["word"].notna() & (pooled["word"] != NOT_ANSWERABLE)]
+    controls = pooled["penalty"].map(scores.kinds).isin(CONTROLS)
+    pooled = pooled[pooled["word"].notna() & (pooled["word"] != NOT_ANSWERABLE) & ~controls]
     text = f" {unlearnt} of {len(rows)} cannot be judged, as a network in them has not learnt." if unlearnt else ""
     text += f" {missing} more {'has' if missing == 1 else 'have'} no pair of finished networks." if missing else ""
     if (best := next(rows_of(pooled.sort_values("difference").tail(1)), None)) is not None:
