@@ -63,7 +63,8 @@ def _learnt(scores: Scores) -> Item:
     found, every = premise.unlearnt(scores), len(premise.table(scores))
     trivial = "predicting one class everywhere, or a table from grey level to class"
     if not found:
-        return Item(bool(every), f"{'All networks of the final beat' if every else 'No network is tested yet against'} {trivial}.")
+        beaten = "All networks of the final beat" if every else "No network is tested yet against"
+        return Item(bool(every), f"{beaten} {trivial}.")
     text = f"{len(found)} of {every} entries have not learnt: their networks do not beat {trivial}."
     return Item(False, text, tuple(judged.why for judged in found.values()), "results")
 
