@@ -186,7 +186,7 @@ def test_an_image_of_another_size_than_its_sample_says(tmp_path, own):
     options, written = own
     for name, upright in zip(("images", "masks"), written["3"], strict=True):
         (tmp_path / name / "3.png").write_bytes(turned_behind_its_pixels(upright))
-    with pytest.raises(UserError, match="3 is 16 × 24 pixels, and 24 × 16 by its header: save it again"):
+    with pytest.raises(UserError, match="3 is 16 × 24 pixels, and 24 × 16 by its header: save it anew"):
         prepare("mine", options(), tmp_path, tmp_path / "out", 1)
 
 

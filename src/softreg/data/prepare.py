@@ -266,7 +266,7 @@ def _check_size(sample: Sample, mask: Array) -> None:
         (height, width), (told_height, told_width) = mask.shape, sample.size
         raise UserError(
             f"the image {sample.id} is {height} × {width} pixels, and {told_height} × {told_width} by its header: "
-            "save it again, upright"
+            "save it anew, upright"
         )
 
 
