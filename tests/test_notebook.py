@@ -46,4 +46,4 @@ def test_the_readme_names_the_largest_difference_of_a_penalty():
     largest = table.loc[table["difference"].idxmax()]
     told = "{:+.2f} points (95 % interval {:+.2f} to {:+.2f})".format(*largest[["difference", "low", "high"]])
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"{told.replace('-', '−')}, of {largest['penalty']} in the U-Net" in readme
+    assert f"{told.replace('-', '−')}, that of {largest['penalty']} in the U-Net" in readme

@@ -77,7 +77,7 @@ FILES = {
     "masks of 1 and 2, with 0 and 255 where nobody looked": [(png(stripes(0, 1, 2, 255)), [255, 0, 1, 255])],
     "masks painted in colours, white where nobody looked": [(TWO_PAINTED, [0, 1, 255])],
     "the same, with white and grey": [(png(colours(BLUE, GREEN, WHITE, GREY)), [0, 1, 255, 255])],
-    "masks whose file has a palette, numbered alike in all, as of Pascal VOC": [(voc(0, 1, 2, 255), [0, 1, 2, 255])],
+    "masks whose files have a palette, numbered alike in all, as in Pascal VOC": [(voc(0, 1, 2, 255), [0, 1, 2, 255])],
     "masks in GIF, grey": [((".gif", encoded(stripes(200, 0), "GIF")), [1, 0])],
     "masks in GIF, in colours": [
         ((".gif", encoded(stripes(0, 1), "GIF", palette=[*colour, *other, *[0] * 762])), classes)

@@ -107,7 +107,7 @@ def test_what_a_small_study_lacks_is_named(tmp_path):
     assert "1 model, where a slope needs 3" in found["H5"]
     assert "2 tuning seeds" in found["H6"]
     alone = replace(study, penalties={"l1": study.penalties["l1"]})
-    assert "add `none:`" in reasons(alone)["H1"]
+    assert "no entry of kind none has the same `training`" in reasons(alone)["H1"]
 
 
 def test_a_study_without_scores_goes_by_published_variances(tmp_path):

@@ -98,7 +98,7 @@ def test_one_seed_has_no_interval(tmp_path):
     frame = differences(open_scores(a), open_scores(b))
     assert np.isnan(frame["low"]).all()
     assert pd.notna(frame["difference"]).all()
-    assert "not told: one seed" in diff(a, b)
+    assert "not known: one seed" in diff(a, b)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

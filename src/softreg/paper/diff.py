@@ -157,7 +157,7 @@ def _word(row: Any) -> str:
     if row.pairing == SAME:
         return "none"
     if np.isnan(row.low):
-        return "not told: one seed, or images of one subject"
+        return "not known: one seed, or images of one subject"
     if row.low > 0:
         return "higher"
-    return "lower" if row.high < 0 else "not told apart"
+    return "lower" if row.high < 0 else "no difference shown"

@@ -203,7 +203,7 @@ def _refuse_unknown(graph: Graph, name: str, known: list[str]) -> None:
     place, marked = _place(graph, name), _marks(graph, name).keys()
     if name.startswith("train/") and place.exists() and not (marked and marked <= set(known)):
         raise UserError(
-            f"{place} has been made here and lies in no pack, and unpacking would overwrite it; move "
+            f"{place} has been made here and is in no pack, and unpacking would overwrite it; move "
             f"{graph.results / 'sweep'} and {graph.results / 'final'} elsewhere, or, to keep what is there, go back to "
             "the commit that it was made under"
         )

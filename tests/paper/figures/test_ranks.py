@@ -49,7 +49,7 @@ def test_too_few_to_rank_are_told(tmp_path, changes, told):
     (entry,) = ranks.draw(scores_of(tmp_path, **changes), tmp_path)
     assert isinstance(entry, Absent)
     assert told in entry.reason
-    assert "add data sets or penalties to the study" in entry.reason
+    assert "add data sets or penalties, or wait for the cells" in entry.reason
 
 
 def test_a_hole_costs_as_little_as_it_can():

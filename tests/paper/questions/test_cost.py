@@ -175,7 +175,7 @@ def test_times_of_blocks_have_no_interval_and_no_slope_but_memory_has(scores, tm
     assert rows[["seconds_low", "seconds_high", "seconds_confidence"]].isna().all(axis=None)
     assert rows[["seconds_ratio", "memory_low"]].notna().all(axis=None)
     assert (rows["seconds_n"] == 5).all()
-    assert answer.summary.count("No time ratio can be trusted: as far as their times tell, cells with a penalty") == 1
+    assert answer.summary.count("No time ratio can be trusted: by their recorded times, cells with a penalty") == 1
     assert "train them in turn, see config/cost.yaml." in answer.summary
     assert "is least with" not in answer.summary
     assert "Peak memory is most with l1, large on brain" in answer.summary
@@ -186,7 +186,7 @@ def test_times_of_blocks_have_no_interval_and_no_slope_but_memory_has(scores, tm
 def test_without_memory_times_of_blocks_leave_no_slope_and_the_answer_says_why(scores, tmp_path):
     answer = cost.answer(altered(scores, tmp_path, lambda row: in_blocks(row) | {"peak_memory": ""}))
     assert not answer.verdicts
-    assert answer.absent.startswith("Whether the relative cost grows with the number of weights is not known: as far")
+    assert answer.absent.startswith("Whether the relative cost grows with the number of weights is not known: by their")
     assert "trained at other times than those without, so that" in answer.absent
 
 
@@ -208,7 +208,7 @@ def test_the_summary_names_ratios_in_turn_alone(scores, tmp_path):
     told = answer.summary.split("Peak memory")[0]
     assert "is least with l2, " in told
     assert "most with soft, tiny on brain: 1.89" in told  # l1's are 2.8 to 5.5
-    assert "3 of 9 time ratios have no interval and are left out: as far as" in told
+    assert "3 of 9 time ratios have no interval and are left out: by their" in told
     seconds = {verdict.subject for verdict in answer.verdicts if "seconds" in verdict.subject}
     assert seconds == {"l2, seconds per step", "soft, seconds per step"}
 

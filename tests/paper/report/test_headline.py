@@ -143,12 +143,12 @@ def test_the_diagnosis_names_each_doubt_once_and_doubts_first(studied):
     assert [item.well for item in found] == sorted(item.well for item in found)
     texts = [item.text for item in found if not item.well]
     assert "7 of 29 cells did not finish: l1 (1 diverged), l2 (6 diverged)." in texts
-    assert "1 of 4 λ̂ are at an end of the grid, so that a better one may lie beyond." in texts
-    edges = items(studied)["1 of 4 λ̂ are at an end of the grid, so that a better one may lie beyond."].details
+    assert "1 of 4 λ̂ are at an end of the grid, so that a better one may be beyond it." in texts
+    edges = items(studied)["1 of 4 λ̂ are at an end of the grid, so that a better one may be beyond it."].details
     assert edges == ("λ̂ is the largest of the grid, so extend the grid up: l1.",)
     assert "No placebo and no longer training was run." in texts
-    assert any(item.well and item.text.startswith("All networks beat") for item in found)
-    assert any(item.well and item.text == "No look at the results was unplanned." for item in found)
+    assert any(item.well and item.text.startswith("All networks of the final beat") for item in found)
+    assert any(item.well and item.text == "All looks at the results were planned." for item in found)
 
 
 @pytest.mark.parametrize(

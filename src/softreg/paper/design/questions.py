@@ -19,7 +19,7 @@ ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
 OUTER_FOLDS = "with outer folds, the images that one fold's λ is chosen on test another's"
 RACED = "the race (`search: halving`) drops most strengths after the first seeds; `search: grid` keeps all"
 
-NO_REFERENCE = "no entry has an unpenalised one of its update rule: add `none:`"
+NO_REFERENCE = "no entry of kind none has the same `training` (optimiser, learning rates, schedule): add one"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _degeneracy(design: Design) -> tuple[str, str]:
 
 def _sparsity(design: Design) -> tuple[str, str]:
     if not design.subjects or not design.referenced:
-        return NOT_ANSWERABLE, "needs a penalty and an unpenalised entry of its update rule"
+        return NOT_ANSWERABLE, "needs a penalty and an entry of kind none with the same `training`"
     if why := _unjudged(design):
         return NOT_ANSWERABLE, why
     lacks = [_few(design.tuning, "tuning")]

@@ -184,7 +184,7 @@ def _images_caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     return (
         f"Gain of a penalty over the unpenalised entry of the same update rule in the mIoU of single test images of "
         f"{scores.label(dataset)}, in points, a mean over evaluation seeds (n = {seeds}), in bins of equally "
-        f"many images ({images} each) by the boundary density of their true masks, whose mean is told below. {bars} "
+        f"many images ({images} each) by the boundary density of their true masks, whose mean is shown below. {bars} "
         f"Grey: the region of practical equivalence, ±{scores.rope:g} points. This is an association: images differ in "
         "more than complexity."
     )

@@ -126,8 +126,8 @@ def _caption(scores: Scores, rows: pd.DataFrame, label: str) -> str:
         text += " The small dense network, of another size at each strength, is left out."
     if _not_in_turn(rows).any():
         text += (
-            " Ratios of cells that, as far as their times tell, were not trained in turn with the unpenalised ones are "
-            "not shown: what else the machine did then is not told apart from the penalty."
+            " Ratios of cells that, by their recorded times, were not trained in turn with the unpenalised ones are "
+            "not shown: what else the machine did cannot be separated from the penalty."
         )
     devices = sorted({device for devices in rows["device"] for device in str(devices).split("; ")})
     text += f" Times are as the cells recorded them on {'; '.join(devices)}, noisy where a machine is shared."

@@ -33,7 +33,7 @@ def draw(scores: Scores, folder: Path) -> Entries:
     if sets < _FEWEST_SETS or penalties < _FEWEST_PENALTIES:
         sentence = (
             f"Ranks need at least {_FEWEST_PENALTIES} penalties with a test score on each of at least {_FEWEST_SETS} "
-            f"data sets; there are {penalties} on {sets}: add data sets or penalties to the study, or await its cells."
+            f"data sets; there are {penalties} on {sets}: add data sets or penalties, or wait for the cells."
         )
         return [Absent(TITLE, sentence)]
     ranks = stats.ranks(table)

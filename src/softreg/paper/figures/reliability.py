@@ -45,7 +45,7 @@ def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:
         f"Expected calibration error (ECE: how far confidence is from accuracy, in points) and negative log likelihood "
         f"(NLL, in nats a pixel) on the test images of {scores.label(dataset)}, of each penalty at its λ̂ less that of "
         f"{layout.told_reference(scores, rows)} at the same seed (mean and {layout.t_told(rows['seeds'])}). Less is "
-        "better. The values without a penalty stand above each panel."
+        "better. The values without a penalty are above each panel."
     )
     listed = "; ".join(
         f"{scores.label(row.model)}, {scores.label(row.penalty)} {row.quantity} {row.mean:+.3f}"

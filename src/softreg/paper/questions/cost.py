@@ -51,7 +51,7 @@ HEAD = Answer(
     interval="Of a ratio, the sign test's interval between order statistics over seeds, of at least 95 % from 6 seeds "
     "on and the whole range with fewer; of a slope, the 95 % t-interval over models, of models − 2 degrees of freedom. "
     "Where, in the order in which cells ended, the two sides alternate less often than there are pairs, what else the "
-    "machine did is not told apart from the penalty: such a ratio of times has no interval and enters no slope.",
+    "machine did cannot be separated from the penalty: such a ratio of times has no interval and enters no slope.",
 )
 
 
@@ -270,8 +270,8 @@ def _why_no_interval(known: pd.DataFrame) -> str:
     if known.loc[known["seconds_low"].isna(), "seconds_n"].max() < 2:
         return "one evaluation seed has no interval; add seeds"
     return (
-        "as far as their times tell, cells with a penalty were trained at other times than those without, so that "
-        "what else the machine did then is not told apart from the penalty; train them in turn, see config/cost.yaml"
+        "by their recorded times, cells with a penalty were trained at other times than those without, so that "
+        "what else the machine did cannot be separated from the penalty; train them in turn, see config/cost.yaml"
     )
 
 
@@ -282,7 +282,7 @@ def _no_slope(compared: pd.DataFrame) -> str:
     why = f"is not known: {_why_no_interval(known)}."
     if most < FEWEST_SIZES:
         why = (
-            f"can be told only where a penalty is trained on models of at least {FEWEST_SIZES} different sizes, and "
+            f"can be shown only where a penalty is trained on models of at least {FEWEST_SIZES} different sizes, and "
             f"here the most is {most}: add models, such as smp encoders of other sizes."
         )
     return f"Whether the relative cost grows with the number of weights {why}"

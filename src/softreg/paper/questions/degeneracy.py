@@ -270,5 +270,5 @@ def _summary(found: pd.DataFrame, verdicts: list[Verdict]) -> str:
     if len(identity):
         text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."
     if NOT_ANSWERABLE in words and n.max() < FEWEST_SEEDS:
-        text += " So few seeds show what is exact or gross, and cannot tell a small difference."
+        text += " So few seeds show only what is exact or large, and no small difference."
     return text

@@ -35,7 +35,7 @@ Table = NDArray[np.int64]
 HEAD = Answer(
     key="H1",
     question="Does a penalty help?",
-    claim="its test mIoU is above that of the entry beside it",
+    claim="its test mIoU is above that of none, or of the penalty that it is compared with",
     estimand="Mean difference in test mIoU (points, 0 to 100) between two entries of the study, each at its λ̂, over "
     "training runs and test images like those drawn, within one data set and model.",
     statistic="Mean paired difference over evaluation seeds, the counts summed over all test images before a ratio is "
@@ -45,7 +45,7 @@ HEAD = Answer(
     interval="95 % interval over seeds and images, crossed: seeds (training runs) and test images, or the groups that "
     "they come in (patients, videos, blocks), are the units of resampling, paired by both; the variance is that "
     "between seeds and that of leaving out each image or group in turn (jackknife), with t of Satterthwaite's degrees "
-    "of freedom. λ̂ is held fixed: it is for networks at the λ̂ chosen here, not for choosing it anew.",
+    "of freedom. λ̂ is held fixed: it is for networks at the λ̂ chosen here, not for choosing it again.",
 )
 
 BY_FOLD = (

@@ -80,7 +80,7 @@ RATES = (
     "Where an entry lists learning rates, the scores of the sweep are those at the chosen rate, by which no choice "
     "of λ can be replayed; no other entry has two values of λ with all their scores."
 )
-NO_TEST = "The networks of the sweep have no test scores yet, which are made once λ̂ stands: "
+NO_TEST = "The networks of the sweep have no test scores yet, which are made once λ̂ is chosen: "
 ONE_LAMBDA = "No penalty has two values of λ with all their scores: give one a grid, `lambda: [1e-5, 1e-4, 1e-3]`."
 NO_FOLDS = "K-fold is not compared, as λ was scored by hold-out: set `selection: {scorer: kfold}` in the study."
 

@@ -68,7 +68,7 @@ HEAD = Answer(
     "just above it in non-zero weights. Zero is what is exactly 0 in the network that is scored; less than "
     f"{FEWER:.0%} of the weights does not count as sparser.",
     statistic="Mean difference in test mIoU, in points, paired by tuning seed, each seed at the strengths that the "
-    "other seeds' scores and weights choose; the strength and share of weights told are those of all seeds. The Pareto "
+    "other seeds' scores and weights choose; the strength and share of weights shown are of all seeds. The Pareto "
     "front of mean test mIoU against non-zero weights is descriptive.",
     interval="95 % t-interval over held-out tuning seeds, whose variance is widened for the seeds that the choices "
     "share, as by a correlation of 1/12 (Nadeau and Bengio 2003), on the same test images; not adjusted for the "

@@ -63,7 +63,8 @@ def _learnt(scores: Scores) -> Item:
     found, every = premise.unlearnt(scores), len(premise.table(scores))
     trivial = "predicting one class everywhere, or a table from grey level to class"
     if not found:
-        return Item(bool(every), f"{'All networks beat' if every else 'No network is tested yet against'} {trivial}.")
+        beaten = "All networks of the final beat" if every else "No network is tested yet against"
+        return Item(bool(every), f"{beaten} {trivial}.")
     text = f"{len(found)} of {every} entries have not learnt: their networks do not beat {trivial}."
     return Item(False, text, tuple(judged.why for judged in found.values()), "results")
 
@@ -77,7 +78,7 @@ def _edges(scores: Scores) -> Item:
         text = (
             f"{count} of {chosen} λ̂ are at an end of the grid" if count else "A learning rate is at an end of its list"
         )
-        return Item(False, f"{text}, so that a better one may lie beyond.", edges, "selection")
+        return Item(False, f"{text}, so that a better one may be beyond it.", edges, "selection")
     return Item(
         bool(chosen), "No λ̂ is at an end of its grid." if chosen else "No λ has been chosen yet.", (), "selection"
     )
@@ -127,4 +128,4 @@ def _convergence(scores: Scores) -> Item:
 
 def _looks(scores: Scores) -> Item:
     text = scores.looks.departures()
-    return Item(not text, text or "No look at the results was unplanned.")
+    return Item(not text, text or "All looks at the results were planned.")
