@@ -17,10 +17,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -47,6 +49,9 @@ _IMPORTED = [
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_IMPORTED)
 
+#: Who starts a process also reads the status of those that have ended, and a status can be read once: one at a time.
+_ONE = threading.Lock()
+
 #: The variable that holds the folder of programs that fork, for those who shall start them rather than the real ones.
 FORKS = "SOFTREG_FORKS"
 _CLIENT = """#!{python} -IS
@@ -71,7 +76,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="softreg-run-") as scratch:
         files = (f"{scratch}/out", f"{scratch}/err")
         process = start(folder, *command, environment=environment, files=files)
-        process.join()
+        wait([process.sentinel])
+        with _ONE:
+            process.join()
         out, err = (Path(file).read_text(encoding="utf-8") for file in files)
     assert process.exitcode is not None
     return subprocess.CompletedProcess(command, process.exitcode, out, err)
@@ -89,7 +96,8 @@ def start(
     process = _CONTEXT.Process(target=_begin, args=arguments)
     # Else a failed test would leave it behind, and pytest would wait for it.
     process.daemon = True
-    process.start()
+    with _ONE:
+        process.start()
     return process
 
 
