@@ -10,12 +10,13 @@ import pandas as pd
 
 from softreg.errors import UserError
 from softreg.export import demand_library, demand_new
+from softreg.scoring import records
 from softreg.study.lambdas import Trial
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-_NETWORK = ["phase", "dataset", "model", "penalty", "lambda", "seed", "fold"]
+_NETWORK = ["phase", *records.CELL]
 
 
 def export(results: Path, out: Path) -> str:

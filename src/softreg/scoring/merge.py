@@ -30,7 +30,7 @@ _SECTIONS = ("datasets", "models")
 """What each study has its own of; an entry of the same name has to be the same."""
 _FREE = ("name", "title", "resources", "figures", "mirrors", *_SECTIONS)
 """What changes no score; of ``resources`` all but ``gpu``, by which networks train in another precision."""
-_PLACE = ["phase", "dataset", "model", "penalty", "lambda", "seed", "fold"]
+_PLACE = ["phase", *records.CELL]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
     cells, test = _tables(found, "cells"), _tables(found, "final-test")
-    _demand_whole(found, cells.select([*_PLACE]).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
+    _demand_whole(found, cells.select(_PLACE).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
     study = _joined_study(found, to.resolve().name)
     _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
@@ -191,9 +191,8 @@ def _joined_study(found: Sequence[_Source], name: str) -> Facts:
     study = dict(found[0].study) | {"name": name}
     study["title"] = "; ".join(dict.fromkeys(each.study["title"] for each in found))
     for section in _SECTIONS:
-        study[section] = {key: entry for each in reversed(found) for key, entry in each.study[section].items()}
-        order = dict.fromkeys(key for each in found for key in each.study[section])
-        study[section] = {key: study[section][key] for key in order}
+        # Entries of one name are the same in all.
+        study[section] = {key: entry for each in found for key, entry in each.study[section].items()}
     return study
 
 

@@ -33,7 +33,7 @@ def test_differences_are_paired_and_cut_at_their_limit(scores):
 @pytest.mark.parametrize("noise", [0.0, 1e-14])
 def test_what_does_not_differ_has_an_axis_of_whole_numbers(scores, noise):
     rows = forest.paired(scores, values(none=[70, 60, 50], l1=[70 + noise, 60, 50]))
-    (page,) = forest.pages(scores, rows, lambda _: ("", ""))
+    (page,) = forest.pages(scores, "cells", rows, lambda *_: ("", ""))
     with style.paper("same"):
         (axis,) = page.draw().axes
         assert axis.get_xlim() == (-1, 1)
@@ -49,7 +49,7 @@ def test_a_level_and_the_axis_are_of_the_entry_that_a_penalty_is_compared_with(s
     rows = pd.DataFrame({"model": "a", "penalty": ["l1", "l2"], "quantity": "mIoU", "mean": 1.0, "low": 0.5, "high": 2})
     rows = forest.with_plain(scores, rows, two)
     assert rows["plain"].tolist() == [65, 85]
-    (page,) = forest.pages(scores, rows, lambda _: ("", ""))
+    (page,) = forest.pages(scores, "cells", rows, lambda *_: ("", ""))
     with style.paper("several"):
         figure = page.draw()
         assert figure.axes[0].get_title() == "mIoU\nnone: 65.0\nnone-adam: 85.0"

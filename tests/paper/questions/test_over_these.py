@@ -86,7 +86,7 @@ def test_without_folds_seeds_and_images_are_crossed(tmp_path):
     crossed = scores_of(tmp_path, **sections)
     assert over_these.table(crossed).empty
     sample = gain.resampled(crossed)["cells", "a"]
-    twice = over_these._over_models([sample, sample], "l1", "none").times(100)
+    twice = over_these._over_models([sample, sample], "l1", "none", sample.seeds).times(100)
     alone = sample.estimate("l1", "none")
     assert (twice.mean, twice.se, twice.df) == pytest.approx((alone.mean, alone.se, alone.df))
 

@@ -73,10 +73,7 @@ def _columns(found: stats.Crossed, folds: bool) -> dict[str, float]:
 
 
 def _pages(scores: Scores, dataset: str) -> Pages:
-    rows = numbers(scores, dataset)
-    if rows.empty:
-        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
-    return forest.pages(scores, rows, partial(_texts, scores, dataset))
+    return forest.pages(scores, dataset, numbers(scores, dataset), _texts)
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page
+from softreg.paper.figures.layout import Page, Pages
 from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 
@@ -57,23 +57,26 @@ def with_plain(scores: Scores, rows: pd.DataFrame, values: pd.DataFrame) -> pd.D
 
 def pages(
     scores: Scores,
+    dataset: str,
     rows: pd.DataFrame,
-    texts: Callable[[pd.DataFrame], tuple[str, str]],
+    texts: Callable[[Scores, str, pd.DataFrame], tuple[str, str]],
     rope: bool = False,
     unit: bool = True,
-) -> list[Page]:
+) -> Pages:
     """The pages that show ``rows``, in their order, with ``texts`` (caption, text for those who do not see) of each.
 
     With ``rope``, panels show the region of practical equivalence; with one ``unit``, which is points, those of a model
     one scale.
     """
+    if rows.empty:
+        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
     quantities = list(dict.fromkeys(rows["quantity"]))
     parts = style.pages(quantities, MOST)
     panels = [(model, part) for model in layout.models_of(scores, rows) for part in parts]
     found = []
     for some in style.pages(panels, max(1, int((style.TALL - 0.6) / _height(scores, rows)))):
         shown = pd.concat([rows[(rows["model"] == m) & rows["quantity"].isin(part)] for m, part in some])
-        found.append(Page(shown, partial(_draw, scores, shown, some, rope, unit), *texts(shown)))
+        found.append(Page(shown, partial(_draw, scores, shown, some, rope, unit), *texts(scores, dataset, shown)))
     return found
 
 

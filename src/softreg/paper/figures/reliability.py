@@ -34,10 +34,7 @@ def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
 
 
 def _pages(scores: Scores, dataset: str) -> Pages:
-    rows = numbers(scores, dataset)
-    if rows.empty:
-        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
-    return forest.pages(scores, rows, partial(_texts, scores, dataset), unit=False)
+    return forest.pages(scores, dataset, numbers(scores, dataset), _texts, unit=False)
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

@@ -37,10 +37,7 @@ def numbers(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
-    rows = numbers(scores, tested, dataset)
-    if rows.empty:
-        return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
-    return forest.pages(scores, rows, partial(_texts, scores, dataset), rope=True)
+    return forest.pages(scores, dataset, numbers(scores, tested, dataset), _texts, rope=True)
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

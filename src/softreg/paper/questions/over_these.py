@@ -37,9 +37,8 @@ def table(scores: Scores) -> pd.DataFrame:
     places = list(samples)
     if len(places) < 2 or any(scores.single_subject(dataset) for dataset, _ in places):
         return pd.DataFrame(columns=COLUMNS)
-    shared = [
-        each for each in gain.pairs(scores, *places[0]) if all(each in gain.pairs(scores, *one) for one in places)
-    ]
+    first, *others = (gain.pairs(scores, *place) for place in places)
+    shared = [each for each in first if all(each in other for other in others)]
     level = scores.looks.level
     rows = []
     for penalty, reference, primary in shared:
@@ -63,9 +62,9 @@ def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, re
         mine = [sample for (name, _), sample in samples.items() if name == dataset]
         if any({penalty, reference} - {*sample.penalties} for sample in mine):
             return []
-        if not _shared(mine, penalty, reference):
+        if not (seeds := _shared(mine, penalty, reference)):
             return []
-        found.append(_over_models(mine, penalty, reference))
+        found.append(_over_models(mine, penalty, reference, seeds))
     return found
 
 
@@ -74,9 +73,8 @@ def _shared(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> 
     return sorted(set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in samples)))
 
 
-def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> Estimate:
+def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str, seeds: Sequence[int]) -> Estimate:
     """Of the networks of one data set: differences averaged over models by seed, the units of images being the same."""
-    seeds = _shared(samples, penalty, reference)
     differences, without = [], []
     for each in samples:
         kept = np.isin(each.seeds, seeds)
