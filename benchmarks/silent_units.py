@@ -18,7 +18,6 @@ and test mIoU less that of `none` by seed, with its standard error. Only `undo` 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +118,6 @@ def make_study() -> Study:
         training=TRAINING,
         seeds={"tuning": list(range(SEEDS)), "evaluation": [1000]},
         resources={"threads": 1, "gpu": 0},
-        mirrors=[os.environ["SOFTREG_MIRRORS"]] if "SOFTREG_MIRRORS" in os.environ else [],
     )
     study = load_study(file)
     for archive in places.archive_files(study, DATASET):
