@@ -1,5 +1,5 @@
 # One study, from its archives to its report: snakemake [target] --config study=config/NAME.yaml
-# Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished), pack (for DVC).
+# Targets: all (the default), data, sweep, scores, paper (never trains), partial (whatever has finished).
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from softreg.errors import UserError
-from softreg.running import forecast, gpu, packs, places, slurm, stages
+from softreg.running import forecast, gpu, places, slurm, stages
 from softreg.running.graph import Graph
 from softreg.running.plan import allowed
 from softreg.study.config import load_study
@@ -61,9 +61,6 @@ if STUDY.resources["gpu"] and workflow.nodes is None:
     GPU_JOBS = gpu.share_out(workflow.global_resources.get("gpu").value)
     workflow.register_resource("gpu", GPU_JOBS)
 
-if waiting := packs.waiting(GRAPH):
-    logger.warning(waiting)
-
 
 RESULTS = GRAPH.results.as_posix()
 LOGS = f"logs/{STUDY.name}"
@@ -81,17 +78,10 @@ wildcard_constraints:
     key="[0-9a-f]{16}",
 
 
-# What may be asked for while a study's networks wait in packs: of all else, Snakemake cannot tell what is current.
-NEED_NO_NETWORKS = {"data", "paper", "partial", "write_paper"}
-
-
 # Only now are targets and jobs known. Not run by the jobs that a cluster starts, which read this file again.
 onstart:
     jobs = list(workflow.dag.needrun_jobs())
-    targets = set(workflow.dag_settings.targets)
     trains = any(job.rule.name == "train_paths" for job in jobs)
-    if waiting and (trains or not targets or targets - NEED_NO_NETWORKS):
-        raise WorkflowError(waiting)
     if workflow.executor_plugin.name == "slurm":
         asked = [(job.rule.name, job.resources) for job in jobs if not job.is_local]
         try:
@@ -121,7 +111,6 @@ localrules:
     select_lambda,
     gather_scores,
     write_paper,
-    pack,
 
 
 rule all:
@@ -150,4 +139,3 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/reveal.smk"
 include: "workflow/rules/paper.smk"
-include: "workflow/rules/pack.smk"

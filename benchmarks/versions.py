@@ -1,4 +1,4 @@
-"""A study of 300 networks under Git and DVC: seconds, files and bytes to record, push, pull and unpack it.
+"""A study of 300 networks under Git and DVC: seconds, files and bytes to record, push and pull it.
 
 The networks are real ones of convnet (88,416 weights), trained for one epoch on 16 × 16 images, as their number and
 size is what counts. The store is a folder on the same disk. Then the clone is asked whether anything is left to do.
@@ -68,12 +68,11 @@ def main() -> None:
             # What follows takes minutes however small the study is, and other tests do each step of it.
             print_table(["what", "s"], [["nothing made yet: snakemake -n", seconds("snakemake", "-n", *study)]])
             return
-        rows = [[f"train {cells} cells, score, report and pack", seconds("snakemake", "--cores", "2", "pack", *study)]]
+        rows = [[f"train {cells} cells, score and report", seconds("snakemake", "--cores", "2", *study)]]
         results = Path("results/many")
         rows[0] += size(results)
         rows.append(["no-op check: snakemake -n", seconds("snakemake", "-n", *study), "", ""])
         rows.append(["no-op run: snakemake", seconds("snakemake", "--cores", "2", *study), "", ""])
-        rows.append(["pack with nothing changed", seconds("softreg", "pack", STUDY), *size(results / "packs")])
         rows.append(["dvc repro, which records it", seconds("dvc", "repro"), "", ""])
         rows.append(["dvc status", seconds("dvc", "status"), "", ""])
         git("add", "--all")
@@ -82,9 +81,8 @@ def main() -> None:
         rows.append(["dvc push with nothing new", seconds("dvc", "push"), "", ""])
         git("clone", "--quiet", str(project), str(other))
         os.chdir(other)
-        rows.append(["dvc pull into a clone", seconds("dvc", "pull"), "", ""])
-        rows.append(["softreg unpack", seconds("softreg", "unpack", STUDY), *size(results / "sweep")])
-        rows.append(["no-op check in the clone", seconds("snakemake", "-n", "pack", *study), "", ""])
+        rows.append(["dvc pull into a clone", seconds("dvc", "pull"), *size(results)])
+        rows.append(["no-op check in the clone", seconds("snakemake", "-n", *study), "", ""])
         os.chdir(folder)
     print_table(["what", "s", "files", "MB"], rows)
 

@@ -36,7 +36,6 @@ _IMPORTED = [
     "softreg.running.forecast",
     "softreg.running.slurm",
     "softreg.running.stages",
-    "softreg.running.packs",
     "softreg.training.path",
     "softreg.scoring.evaluate",
     "softreg.scoring.gather",

@@ -112,8 +112,6 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     status = _study_command(commands, "status", _status)
     status.add_argument("--watch", action="store_true", help="again every few seconds, until nothing runs")
     _stages(commands)
-    _study_command(commands, "pack", _pack)
-    _study_command(commands, "unpack", _unpack)
     diff = command(commands, "diff", _diff, "As Markdown, with intervals, from their scores alone.")
     diff.add_argument("a", type=Path, help="results of the earlier version, with its scores/")
     diff.add_argument("b", type=Path, help="results of the later version")
@@ -265,17 +263,7 @@ def _plan(options: argparse.Namespace) -> None:
         # What this machine allows at most: with --jobs, a plan may be for another.
         here = allowed(study)
         calibrate(study, min(options.jobs or here, here))
-    _say_waiting_packs(study)
     print(forecast(plan(study), options.jobs), _decidable(study), sep="\n", end="")
-
-
-def _say_waiting_packs(study: Study) -> None:
-    """Warn that what the packs hold counts as not made."""
-    from softreg.running import packs
-    from softreg.running.graph import Graph
-
-    if waiting := packs.waiting(Graph(study)):
-        print(f"softreg: {waiting}", file=sys.stderr)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -295,7 +283,6 @@ def _status(options: argparse.Namespace) -> int:
     from softreg.study.config import load_study
 
     study = load_study(options.study)
-    _say_waiting_packs(study)
     try:
         seen = watch(study) if options.watch else status(study)
     except KeyboardInterrupt:
@@ -363,33 +350,6 @@ def _gather(options: argparse.Namespace) -> None:
 
     if told := stages.gather(load_study(options.study), options.partial, options.key):
         print(told)
-
-
-def _pack(options: argparse.Namespace) -> None:
-    from softreg.running import packs
-    from softreg.running.graph import Graph
-    from softreg.study.config import load_study
-
-    packs.pack(Graph(load_study(options.study)))
-
-
-def _unpack(options: argparse.Namespace) -> None:
-    from softreg.running import packs
-    from softreg.running.graph import Graph
-    from softreg.study.config import load_study
-
-    graph = Graph(load_study(options.study))
-    name = graph.study.name
-    if count := packs.unpack(graph):
-        print(f"{name}: {count} archives unpacked")
-    elif count := packs.differing(graph):
-        print(
-            f"{name} has nothing to unpack, though {count} paths are not as in its packs: they have been trained "
-            f"again here, or their training has begun. To restore the packs', move their folders out of "
-            f"{graph.results / 'sweep'} and {graph.results / 'final'} and run this again"
-        )
-    else:
-        print(f"{name} has nothing to unpack; packs that it has elsewhere are fetched by `dvc pull`")
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -26,8 +26,6 @@ GROUPS = {
     "to share and keep": {
         "merge": "join the scores of several studies, or of all parts of one",
         "export": "write a study's results for other programs",
-        "pack": "pack a finished study's networks, one archive per job, to version them",
-        "unpack": "restore what a study's packs hold",
         "completion": "print a script with which a shell completes these commands",
     },
     "parts of paper": {
@@ -67,8 +65,6 @@ EXAMPLES = {
         "softreg export tensorboard results/demo events/demo",
         "softreg export crate results/demo demo.zip",
     ],
-    "pack": ["softreg pack config/wbc.yaml"],
-    "unpack": ["softreg unpack config/wbc.yaml"],
     "completion": [
         'eval "$(softreg completion bash)"       (in ~/.bashrc)',
         "softreg completion zsh > ~/.zfunc/_softreg",

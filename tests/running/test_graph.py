@@ -19,11 +19,11 @@ def left_half_written(file: Path) -> Path:
     return temporary
 
 
-@pytest.mark.parametrize("command", ["prepare", "train", "select", "reveal", "gather", "paper", "pack"])
+@pytest.mark.parametrize("command", ["prepare", "train", "select", "reveal", "gather", "paper"])
 def test_what_a_killed_job_has_left_half_written_goes_and_its_neighbours_stay(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     graph = Graph(load_study(write_study(tmp_path)))
-    mine, *others = (job for job in (*graph.jobs(), graph.pack) if job.command == command)
+    mine, *others = (job for job in graph.jobs() if job.command == command)
     left = left_half_written(mine.mark)
     kept = [left_half_written(job.mark) for job in others]
     mine.begin()

@@ -77,7 +77,7 @@ def published(once):
 
 @pytest.fixture(scope="session")
 def fetched(once, published):
-    """A fresh clone of the published study, with all results fetched and none unpacked."""
+    """A fresh clone of the published study, with all results fetched."""
     return once("fetched", lambda folder: versioned.clone(published, folder / "project")) / "project"
 
 

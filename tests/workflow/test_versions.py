@@ -11,6 +11,7 @@ import yaml
 from versioned import (
     BIN,
     STUDY,
+    clone,
     commit,
     files_of,
     is_clean,
@@ -31,7 +32,7 @@ CELLS = (f"{RESULTS}/sweep", f"{RESULTS}/final")
 
 @pytest.fixture
 def copy(cloned):
-    """A fresh clone, with all results fetched and none unpacked."""
+    """A fresh clone, with all results fetched."""
     return cloned
 
 
@@ -41,26 +42,18 @@ def test_dvc_runs_a_study_to_its_end(published):
     assert ran(output)["train_paths"] == 4
 
 
-def empty_tables(folder):
-    for name in files_of(folder, f"{RESULTS}/tables"):
-        if "made-" not in name:
-            (folder / name).write_bytes(b"")
-
-
 def weights(folder):
     return {
         name: content for name, content in files_of(folder, *CELLS).items() if name.endswith("/weights.safetensors")
     }
 
 
-def test_a_reader_rebuilds_the_paper_and_trains_nothing(published, copy):
-    empty_tables(copy)
-    (copy / RESULTS / "metrics.json").unlink()
-    run(copy, "make", "--old-file=install", f"BIN={BIN}", "paper")
-    assert files_of(copy, f"{RESULTS}/tables") == files_of(published, f"{RESULTS}/tables")
-    assert is_clean(copy)
-    assert weights(copy) == {}
-    assert not (copy / "logs/tiny/train").exists()
+def test_a_reader_rebuilds_the_paper_from_the_scores_alone(published, tmp_path):
+    other = clone(published, tmp_path / "other", f"{RESULTS}/scores")
+    run(other, "make", "--old-file=install", f"BIN={BIN}", "paper")
+    assert files_of(other, f"{RESULTS}/tables") == files_of(published, f"{RESULTS}/tables")
+    assert weights(other) == {}
+    assert not (other / "logs/tiny/train").exists()
 
 
 def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_results_back(published, copy):
@@ -86,19 +79,16 @@ def test_one_more_lambda_trains_that_one_only_and_an_older_commit_has_its_result
     assert is_clean(copy)
     for place in (f"{RESULTS}/tables", f"{RESULTS}/scores"):
         assert files_of(copy, place) == files_of(published, place)
-    run(copy, "softreg", "unpack", "config/tiny.yaml")
     assert nothing_to_do(copy)
-    old = {name: content for name, content in files_of(copy, *CELLS).items() if name in before}
-    assert old == before
+    assert files_of(copy, *CELLS) == before
 
 
 def test_dvc_and_snakemake_agree_in_either_order(copy):
     assert stages(run(copy, "dvc", "repro")) == []
-    run(copy, "softreg", "unpack", "config/tiny.yaml")
     assert nothing_to_do(copy)
     assert is_clean(copy)
     write_study(copy, title="Another title")
-    assert ran(snakemake(copy, "pack")) == {"gather_scores": 1, "write_paper": 1, "pack": 1}
+    assert ran(snakemake(copy)) == {"gather_scores": 1, "write_paper": 1, "all": 1}
     assert not is_clean(copy)
     # Not told of it, DVC runs its commands, which find nothing to do but the report.
     output = run(copy, "dvc", "repro")
@@ -114,64 +104,45 @@ def test_dvc_and_snakemake_agree_in_either_order(copy):
     assert stages(run(copy, "dvc", "repro")) == []
 
 
-def test_what_is_not_unpacked_is_not_trained_again(copy):
-    write_study(copy, title="Another title", seeds={"tuning": [0], "evaluation": [100, 101]})
-    output = snakemake(copy, check=False)
-    (said,) = {line for line in output.splitlines() if "softreg unpack config/tiny.yaml" in line}
-    assert "results/tiny/packs holds networks that are not unpacked" in said
-    assert "Traceback" not in output
-    assert ran(output) == {}
-    output = snakemake(copy, "data", "scores", check=False)
-    assert "holds networks that are not unpacked" in output
-    assert weights(copy) == {}
-
-
 def test_a_run_that_was_interrupted_goes_on(copy, monkeypatch):
-    """DVC unpacks first, which must not bring back what is being made again."""
-    run(copy, "softreg", "unpack", "config/tiny.yaml")
+    """DVC, which is not told of it, does not bring back what was there before."""
+    before = weights(copy)
     write_study(copy, seeds={"tuning": [0], "evaluation": [100, 101, 102]})
     monkeypatch.chdir(copy)
     graph = Graph(load_study(Path("config/tiny.yaml")))
-    marks = [graph.train(path).mark.as_posix() for path in graph.final if path.penalty == "none"]
-    snakemake(copy, marks[1])
-    (copy / marks[0]).unlink()
-    assert "1 paths are not as in its packs" in run(copy, "softreg", "unpack", "config/tiny.yaml")
-    assert not (copy / marks[0]).exists()
-    assert "path.json is missing; run `softreg train" in run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
-    planned = snakemake(copy, "--dry-run", "pack")
-    assert [f"output: {mark}\n" in planned for mark in marks] == [True, False, True]
+    first, *others = (graph.train(path).mark.as_posix() for path in graph.final if path.seed != 100)
+    snakemake(copy, first)
+    made = weights(copy)
+    assert len(made) == len(before) + 1
+    assert ran(run(copy, "dvc", "repro"))["train_paths"] == len(others) == 3
+    after = weights(copy)
+    assert {name: after[name] for name in made} == made
+    assert before.items() <= made.items()
+    assert is_clean(copy)
+
+
+def test_an_edit_that_is_taken_back_has_its_networks_back(copy):
+    before = files_of(copy, *CELLS, f"{RESULTS}/selection", f"{RESULTS}/scores")
     write_study(copy, training={**STUDY["training"], "lr": 2e-3})
-    refused = run(copy, "softreg", "pack", "config/tiny.yaml", check=False)
-    assert "was made under another version of the study" in refused
-
-
-def test_an_edit_that_is_taken_back_leaves_no_lambda_behind(copy):
-    """Networks that went with it come back from the packs, and λ̂ is what they lead to."""
-    run(copy, "softreg", "unpack", "config/tiny.yaml")
-    before = weights(copy)
-    chosen = copy / RESULTS / "selection/shapes/convnet/l1.csv"
-    text = chosen.read_text()
-    # As other networks might have led to.
-    chosen.write_text(text.replace(",1e-2,", ",1e-4,"))
-    assert chosen.read_text() != text
-    (mark,) = chosen.parent.glob("l1.made-*")
-    mark.rename(mark.with_name("l1.made-0123456789abcdef"))
-    for phase in ("sweep", "final"):
-        shutil.rmtree(copy / RESULTS / phase)
-    run(copy, "softreg", "unpack", "config/tiny.yaml")
-    assert chosen.read_text() == text
+    snakemake(copy, "scores")
+    assert set(weights(copy).values()).isdisjoint(before.values())
+    write_study(copy)
+    assert "unsaved" in run(copy, "dvc", "checkout", check=False)
+    run(copy, "dvc", "checkout", "--force")
+    assert files_of(copy, *CELLS, f"{RESULTS}/selection", f"{RESULTS}/scores") == before
+    assert is_clean(copy)
     assert nothing_to_do(copy)
-    assert weights(copy) == before
 
 
-def test_a_figure_is_drawn_again_in_a_clone_that_has_unpacked_nothing(copy):
+def test_a_figure_is_drawn_again_and_nothing_is_trained(copy):
+    before = files_of(copy, *CELLS)
     with (copy / "src/softreg/paper/figures/style.py").open("a") as file:
         file.write("# Other colours.\n")
     output = run(copy, "dvc", "repro")
     assert stages(output) == ["paper@tiny"]
     assert ran(output) == {"write_paper": 1}
     assert is_clean(copy)
-    assert weights(copy) == {}
+    assert files_of(copy, *CELLS) == before
 
 
 def test_an_experiment_changes_one_key_of_the_study(copy):
@@ -225,7 +196,6 @@ def test_results_travel_over_ssh(published, tmp_path, ssh_server):
     commit(project, "Results are kept on a server")
     run(project, "dvc", "push")
     other = tmp_path / "other"
-    run(project, "git", "clone", "--quiet", str(project), str(other))
-    run(other, "dvc", "pull", "--quiet")
+    clone(project, other)
     assert is_clean(other)
-    assert files_of(other, f"{RESULTS}/packs") == files_of(published, f"{RESULTS}/packs")
+    assert files_of(other, *CELLS) == files_of(published, *CELLS)

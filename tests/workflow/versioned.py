@@ -87,13 +87,13 @@ def commit(folder: Path, message: str) -> None:
     run(folder, "git", "commit", "--quiet", "--message", message)
 
 
-def clone(project: Path, folder: Path) -> Path:
-    """A fresh clone with what DVC has of it; the store lies beside the clone, as it does beside the project."""
+def clone(project: Path, folder: Path, *places: str) -> Path:
+    """A fresh clone with what DVC has of it, or of ``places`` alone; the store is beside it, as beside the project."""
     run(project, "git", "clone", "--quiet", str(project), str(folder))
     store = folder.parent / "softreg-store"
     if not store.exists():
         store.symlink_to(project.parent / "softreg-store")
-    run(folder, "dvc", "pull", "--quiet")
+    run(folder, "dvc", "pull", "--quiet", *places)
     return folder
 
 
@@ -114,10 +114,10 @@ def is_clean(folder: Path) -> bool:
 
 def nothing_to_do(folder: Path) -> bool:
     """Whether Snakemake finds nothing to make."""
-    return "Nothing to be done" in snakemake(folder, "--dry-run", "pack")
+    return "Nothing to be done" in snakemake(folder, "--dry-run")
 
 
 def files_of(folder: Path, *places: str) -> dict[str, bytes]:
-    """The content of all files below ``places``, by their path."""
-    found = [file for place in places for file in sorted((folder / place).rglob("*")) if file.is_file()]
+    """The content of all files below ``places`` but Snakemake's notes, by their path."""
+    found = [file for place in places for file in sorted((folder / place).rglob("[!.]*")) if file.is_file()]
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in found}

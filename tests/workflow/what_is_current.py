@@ -129,9 +129,7 @@ def copies(project: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     # As `cp -r`: files come in any order, and have the time of their copy.
     shutil.copytree(project, plain, copy_function=shutil.copy, symlinks=True)
     yield "cp -r", plain
-    pulled = clone(project, folder / "pulled")
-    run(pulled, "softreg", "unpack", "config/tiny.yaml")
-    yield "clone and pull", pulled
+    yield "clone and pull", clone(project, folder / "pulled")
 
 
 def compare(folders: dict[str, Path], edits: dict[str, dict[str, object]], told: Callable[[str], None]) -> None:

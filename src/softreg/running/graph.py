@@ -224,21 +224,6 @@ class Graph:
         return paper_of(self.results, self.gather.key)
 
     @cached_property
-    def packed(self) -> list[Job]:
-        """The jobs whose work is packed, see `softreg.running.packs`."""
-        return [
-            *map(self.train, self.sweep + self.final),
-            *map(self.select, self.groups),
-            *map(self.reveal, self.groups),
-        ]
-
-    @cached_property
-    def pack(self) -> Job:
-        """The job that packs what has been made."""
-        folder = self.results / "packs"
-        return Job("pack", "", _key("pack", self.paper.key), str(folder), ("index.json",), f"{folder}/")
-
-    @cached_property
     def groups(self) -> list[Group]:
         """Every data set × model × penalty."""
         return matrix.groups(self.study)
