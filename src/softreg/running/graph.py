@@ -108,10 +108,6 @@ class Job:
         """What the mark holds."""
         return str((sealed(self.mark) or {}).get("told", ""))
 
-    def listed(self) -> list[Path]:
-        """All that the mark lists."""
-        return _listed(self.mark)
-
     def demand(self, study: Study, reads: Callable[[Path], bool] = lambda file: is_small(file)) -> None:
         """Raise UserError where what the job makes is missing, or not what it made under its key.
 
