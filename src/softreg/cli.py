@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refusal = _refusal(options, sys.argv[1:] if arguments is None else arguments)
     try:
         if refusal and refusal.is_file():
-            raise UserError(refusal.read_text(encoding="utf-8"))
+            raise UserError(*refusal.read_text(encoding="utf-8").splitlines())
         code = options.run(options) or 0
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"softreg: {error}", file=sys.stderr)
+        print(*(f"softreg: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         if refusal:
             # It saves retries, and no more.
             with suppress(OSError):
