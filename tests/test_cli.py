@@ -250,6 +250,13 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_traceback(folder
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_each_fault_of_a_study_is_a_line(tmp_path, capsys):
+    file = write_study(tmp_path, title=1, mirrors=2)
+    assert main(["check", str(file)]) == 2
+    told = [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"softreg: {file}: title is 1", f"softreg: {file}: mirrors is 2"]
+
+
 def test_a_retry_repeats_a_refusal_without_trying_and_the_next_run_tries(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     study = load_study(write_study(tmp_path, datasets={"shapes": {"images": 9, "size": [16, 24], "classes": 2}}))
