@@ -115,8 +115,8 @@ def test_bash_completes_commands_and_files(folder, capsys):
 @pytest.mark.parametrize(
     ("given", "started"),
     [
-        ([], ["--cores", "all"]),
-        (["partial", "--cores", "2", "-n"], ["--cores", "all", "partial", "--cores", "2", "-n"]),
+        ([], []),
+        (["partial", "--cores", "2", "-n"], ["partial", "--cores", "2", "-n"]),
         (["--slurm", "--jobs", "7"], ["--profile", "profiles/slurm", "--jobs", "7"]),
     ],
 )
