@@ -221,8 +221,26 @@ def test_a_part_twice_or_lacking_is_refused(parts, tmp_path, capsys):
         merge([first, second, second], tmp_path / "whole")
     with pytest.raises(UserError, match="no folder holds fold 2 of cells and a; name all parts"):
         merge([first], tmp_path / "whole")
+    assert "not among the folders: whole-part-2-of-2\n" in capsys.readouterr().err
     assert cli.main(["merge", str(first), str(tmp_path), "--to", str(tmp_path / "whole")]) == 2
     assert "holds no scores/study.json" in capsys.readouterr().err
+    assert cli.main(["merge", str(first), str(tmp_path / "nowhere"), "--to", str(tmp_path / "whole")]) == 2
+    assert f"{tmp_path / 'nowhere'} is missing; give" in capsys.readouterr().err
+
+
+def test_parts_that_are_not_here_and_other_commits_are_told(parts, tmp_path, capsys):
+    whole, (first, second) = parts
+    edit(second, "provenance.json", lambda told: told["cells"].update(commit={"b" * 40: 1, "c" * 40: 2}))
+    edit(first, "provenance.json", lambda told: told["cells"].update(commit={"c" * 40: 2}))
+    merge([first, second], tmp_path / "both")
+    assert capsys.readouterr().err == (
+        f"softreg: trained by other commits, which may train otherwise: {first} by cccccccccccc and {second} by "
+        "bbbbbbbbbbbb, cccccccccccc\n"
+    )
+    edit(whole, "study.json", lambda study: study.update(name="all-part-2-of-4"))
+    merge([whole], tmp_path / "one")
+    told = "all-part-1-of-4, all-part-3-of-4, all-part-4-of-4"
+    assert capsys.readouterr().err == f"softreg: not among the folders: {told}\n"
 
 
 def test_scores_that_are_there_are_not_written_over(parts, tmp_path, capsys):

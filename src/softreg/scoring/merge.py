@@ -7,6 +7,7 @@ network may be in two of them. Where one data set's outer folds are spread over 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from softreg.errors import UserError, show
+from softreg.errors import UserError, few, show
 from softreg.files import read_json, reading, write_json, write_text
 from softreg.scoring import gather, looks, records
+from softreg.study import parts
 
 Facts = dict[str, Any]
 
@@ -77,7 +79,7 @@ class _Source:
 
 
 def merge(sources: Sequence[Path], to: Path) -> Path:
-    """Write ``to/scores/`` from the scores of the results folders ``sources`` and return it.
+    """Write ``to/scores/`` from the scores of the results folders ``sources`` and return it; say what may be amiss.
 
     Raises UserError where they do not fit together, or ``to`` holds scores already.
     """
@@ -85,6 +87,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     if scores.exists():
         raise UserError(f"{scores} is there already: name another folder, or delete it")
     found = [_source(folder) for folder in sources]
+    print(*_doubts(found), sep="", end="", file=sys.stderr)
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
     cells, test = _tables(found, "cells"), _tables(found, "final-test")
@@ -100,7 +103,25 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     return scores
 
 
+def _doubts(found: Sequence[_Source]) -> Iterator[str]:
+    """Lines on what may be an oversight: parts that are not here, and code that may train otherwise."""
+    there: dict[tuple[str, int], set[int]] = {}
+    for each in found:
+        if part := parts.named(each.study["name"]):
+            there.setdefault((part[0], part[2]), set()).add(part[1])
+    for (name, of), mine in there.items():
+        if lacking := sorted({*range(1, of + 1)} - mine):
+            yield f"softreg: not among the folders: {', '.join(parts.name_of(name, part, of) for part in lacking)}\n"
+    # Scores name the commit of each network; what its code trains alike has a digest in keys alone.
+    first, *others = ((each.folder, [*each.json("provenance")["cells"].get("commit", {})]) for each in found)
+    if other := next((other for other in others if {*other[1]} != {*first[1]}), None):
+        told = " and ".join(f"{folder.parent} by {few([one[:12] for one in mine])}" for folder, mine in (first, other))
+        yield f"softreg: trained by other commits, which may train otherwise: {told}\n"
+
+
 def _source(results: Path) -> _Source:
+    if not results.is_dir():
+        raise UserError(f"{results} is missing; give the folders of results that are to be merged")
     source = _Source(results / "scores")
     if not (source.folder / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
