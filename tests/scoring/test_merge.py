@@ -177,7 +177,7 @@ def other_version(provenance):
         ("study.json", on_a_gpu, r"resources\.gpu is 1, and 0 in"),
         ("study.json", lacking, r"statistics is null, and "),
         ("datasets.json", other_classes, "cells is not the data set of .*: classes differs"),
-        ("provenance.json", partial, "its scores are partial"),
+        ("provenance.json", partial, "scores is partial; finish the study first"),
         ("provenance.json", other_version, r"gathered by softreg 0\.0\.1"),
     ],
 )

@@ -43,9 +43,17 @@ class _Source:
 
     @cached_property
     def study(self) -> Facts:
-        return self.json("study")
+        return self._json("study")
 
-    def json(self, name: str) -> Facts:
+    @cached_property
+    def provenance(self) -> Facts:
+        return self._json("provenance")
+
+    @cached_property
+    def datasets(self) -> dict[str, Facts]:
+        return self._json("datasets")
+
+    def _json(self, name: str) -> Facts:
         file = self.folder / f"{name}.json"
         with reading(file, "what was gathered"):
             return dict(read_json(file))
@@ -60,7 +68,7 @@ class _Source:
     def contents(self) -> dict[tuple[str, str], Any]:
         """By data set and what it is, what makes it the same as another."""
         found: dict[tuple[str, str], Any] = {}
-        for name, about in self.json("datasets").items():
+        for name, about in self.datasets.items():
             found |= {(name, key): about[key] for key in ("classes", "size")}
             # It is of a split, so another for each outer fold; what is told is that of the first one here.
             first = min(self.folds[name])
@@ -96,7 +104,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
     _write_rows(found, cells, scores)
-    write_json(scores / "provenance.json", _joined_provenance([each.json("provenance") for each in found]))
+    write_json(scores / "provenance.json", _joined_provenance([each.provenance for each in found]))
     looks_of = looks.noted(*(each.folder / "looks.json" for each in found))
     write_json(scores / "looks.json", looks_of)
     write_json(scores / "study.json", study)
@@ -113,7 +121,7 @@ def _doubts(found: Sequence[_Source]) -> Iterator[str]:
         if lacking := sorted({*range(1, of + 1)} - mine):
             yield f"softreg: not among the folders: {', '.join(parts.name_of(name, part, of) for part in lacking)}\n"
     # Scores name the commit of each network; what its code trains alike has a digest in keys alone.
-    first, *others = ((each.folder, [*each.json("provenance")["cells"].get("commit", {})]) for each in found)
+    first, *others = ((each.folder, [*each.provenance["cells"].get("commit", {})]) for each in found)
     if other := next((other for other in others if {*other[1]} != {*first[1]}), None):
         told = " and ".join(f"{folder.parent} by {few([one[:12] for one in mine])}" for folder, mine in (first, other))
         yield f"softreg: trained by other commits, which may train otherwise: {told}\n"
@@ -125,14 +133,13 @@ def _source(results: Path) -> _Source:
     source = _Source(results / "scores")
     if not (source.folder / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
-    if source.json("provenance")["partial"]:
-        raise UserError(f"{results}: its scores are partial; finish the study first")
+    gather.demand_finished(source.provenance, source.folder)
     return source
 
 
 def _demand_alike(first: _Source, other: _Source) -> None:
     """Raise UserError for the first thing in which two studies differ that decides scores."""
-    if (a := first.json("provenance")["softreg"]) != (b := other.json("provenance")["softreg"]):
+    if (a := first.provenance["softreg"]) != (b := other.provenance["softreg"]):
         raise UserError(
             f"{other.folder}: gathered by softreg {b}, and {first.folder} by {a}; gather both by one version"
         )
@@ -220,12 +227,12 @@ def _joined_study(found: Sequence[_Source], name: str) -> Facts:
 def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
     """What is told of each data set; of one whose outer folds are spread, with the images of all of them."""
     about: dict[str, Facts] = {}
-    for name in dict.fromkeys(name for each in found for name in each.json("datasets")):
+    for name in dict.fromkeys(name for each in found for name in each.datasets):
         holders = [each for each in found if name in each.folds]
         tested: set[int] = set()
         # The first fold's is what is told of all.
         for each in sorted(holders, key=lambda each: (min(each.folds[name]), -len(each.folds[name]))):
-            facts = each.json("datasets")[name]
+            facts = each.datasets[name]
             if name not in about:
                 about[name] = facts
             elif each.folds[name] - tested:
