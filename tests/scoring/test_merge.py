@@ -14,9 +14,10 @@ import synthetic
 from softreg import cli
 from softreg.errors import UserError
 from softreg.files import write_json
+from softreg.paper import tables
 from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
-from softreg.paper.report import headline
+from softreg.paper.report import coverage, headline
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 from softreg.scoring.merge import merge
@@ -122,6 +123,9 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
     assert scores.study["name"] == "all"
     # No study asked for the other data set with b.
     assert len(headline.headline(scores).split(". ")) == 1
+    asked = {("cells", "a"), ("cells", "b"), ("others", "a")}
+    assert {*tables.main_frame(scores)[["dataset", "model"]].itertuples(index=False, name=None)} == asked
+    assert {place for phase in coverage.phases(scores) for place, _ in phase["rows"]} == asked
     apart = pd.concat([gain.contrasts(Scores(block / "scores")) for block in blocks], ignore_index=True)
     keys = ["dataset", "model", "penalty"]
     together = gain.contrasts(scores).set_index(keys).sort_index()
