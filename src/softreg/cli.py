@@ -202,7 +202,7 @@ def _check(options: argparse.Namespace) -> int | None:
 
 
 def _check_study(file: Path) -> None:
-    from softreg.contract.own_images import can_look, look
+    from softreg.contract.own_images import look_all
     from softreg.study.config import load_study
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
@@ -210,9 +210,7 @@ def _check_study(file: Path) -> None:
     from softreg.study.roles import checks_told, compared
 
     study = load_study(file)
-    own = [
-        line for name, entry in joined(study.datasets).items() if can_look(entry["kind"]) for line in look(name, entry)
-    ]
+    own = look_all(study)
     _make_own_penalties(study)
     tried = _tried_networks(study)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):
