@@ -16,7 +16,7 @@ from softreg.errors import UserError
 from softreg.export import demand_library, demand_new
 from softreg.files import read_json
 from softreg.running import places
-from softreg.scoring.gather import demand_finished
+from softreg.scoring.merge import demand_finished
 
 if TYPE_CHECKING:
     from rocrate.model.entity import Entity

@@ -246,12 +246,6 @@ def _finals(paths: list[_Path]) -> int:
     return len({each.path.seed for each in ended})
 
 
-def demand_finished(provenance: Facts, scores: Path) -> None:
-    """Raise UserError where the folder ``scores``, with this ``provenance.json``, is of a study that goes on."""
-    if provenance["partial"]:
-        raise UserError(f"{scores} is partial; finish the study first, by `softreg run`")
-
-
 def unfinished(scores: Path) -> str:
     """A sentence on the cells that did not finish, with the first reason; empty where all did."""
     cells = pq.read_table(scores / "cells.parquet", columns=["status", "reason"]).to_pandas()

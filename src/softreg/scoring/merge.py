@@ -111,6 +111,12 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     return scores
 
 
+def demand_finished(provenance: Facts, scores: Path) -> None:
+    """Raise UserError where the folder ``scores``, with this ``provenance.json``, is of a study that goes on."""
+    if provenance["partial"]:
+        raise UserError(f"{scores} is partial; finish the study first, by `softreg run`")
+
+
 def _doubts(found: Sequence[_Source]) -> Iterator[str]:
     """Lines on what may be an oversight: parts that are not here, and code that may train otherwise."""
     there: dict[tuple[str, int], set[int]] = {}
@@ -133,7 +139,7 @@ def _source(results: Path) -> _Source:
     source = _Source(results / "scores")
     if not (source.folder / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
-    gather.demand_finished(source.provenance, source.folder)
+    demand_finished(source.provenance, source.folder)
     return source
 
 
