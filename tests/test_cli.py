@@ -115,8 +115,8 @@ def test_bash_completes_commands_and_files(folder, capsys):
 @pytest.mark.parametrize(
     ("given", "started"),
     [
-        ([], ["--cores", "all"]),
-        (["partial", "--cores", "2", "-n"], ["--cores", "all", "partial", "--cores", "2", "-n"]),
+        ([], []),
+        (["partial", "--cores", "2", "-n"], ["partial", "--cores", "2", "-n"]),
         (["--slurm", "--jobs", "7"], ["--profile", "profiles/slurm", "--jobs", "7"]),
     ],
 )
@@ -248,6 +248,13 @@ def test_a_reader_that_has_read_enough_ends_a_command_without_a_traceback(folder
             [COMMAND, "check", "tiny.yaml"], cwd=folder, check=False, stdout=pipe, stderr=subprocess.PIPE, text=True
         )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_fault_of_a_study_is_a_line(tmp_path, capsys):
+    file = write_study(tmp_path, title=1, mirrors=2)
+    assert main(["check", str(file)]) == 2
+    told = [line.partition(";")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"softreg: {file}: title is 1", f"softreg: {file}: mirrors is 2"]
 
 
 def test_a_retry_repeats_a_refusal_without_trying_and_the_next_run_tries(tmp_path, monkeypatch, capsys):

@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     refusal = _refusal(options, sys.argv[1:] if arguments is None else arguments)
     try:
         if refusal and refusal.is_file():
-            raise UserError(refusal.read_text(encoding="utf-8"))
+            raise UserError(*refusal.read_text(encoding="utf-8").splitlines())
         code = options.run(options) or 0
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"softreg: {error}", file=sys.stderr)
+        print(*(f"softreg: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         if refusal:
             # It saves retries, and no more.
             with suppress(OSError):
@@ -200,7 +200,7 @@ def _check(options: argparse.Namespace) -> int | None:
 
 
 def _check_study(file: Path) -> None:
-    from softreg.contract.own_images import can_look, look
+    from softreg.contract.own_images import look_all
     from softreg.study.config import load_study
     from softreg.study.folds import joined
     from softreg.study.lambdas import budgets
@@ -208,9 +208,7 @@ def _check_study(file: Path) -> None:
     from softreg.study.roles import checks_told, compared
 
     study = load_study(file)
-    own = [
-        line for name, entry in joined(study.datasets).items() if can_look(entry["kind"]) for line in look(name, entry)
-    ]
+    own = look_all(study)
     _make_own_penalties(study)
     tried = _tried_networks(study)
     if not any(penalty["kind"] == "none" for penalty in study.penalties.values()):

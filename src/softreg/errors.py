@@ -14,13 +14,13 @@ Made = TypeVar("Made")
 
 
 class UserError(Exception):
-    """Bad input. Its text is one sentence that names the file, the key and the remedy.
+    """Bad input, in a sentence that names the file, the key and the remedy; of several faults, a sentence each.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints them, each on a line, without a traceback and exits with status 2.
     """
 
     def __str__(self) -> str:
-        return plain(super().__str__())
+        return "\n".join(plain(str(sentence)) for sentence in self.args)
 
 
 def plain(text: str) -> str:

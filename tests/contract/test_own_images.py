@@ -54,7 +54,18 @@ def test_softreg_check_looks_once_whatever_the_folds_and_writes_nothing(write, t
     assert main(["check", str(write(masks="mask"))]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert "mask, which `masks` of a folder data set names, is no folder" in said.err
+    told = "mask, which `masks` of a folder data set names, is no folder"
+    assert said.err == f"softreg: {study}: datasets.mine: {told}\n"
+
+
+def test_what_is_wrong_with_each_data_set_is_a_line(write, capsys):
+    file = write()
+    study = yaml.safe_load(file.read_text())
+    study["datasets"] |= {name: {**study["datasets"]["mine"], "images": name} for name in ("one", "two")}
+    file.write_text(yaml.safe_dump(study))
+    assert main(["check", str(file)]) == 2
+    told = [line.partition(", which")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"softreg: {file}: datasets.{name}: {name}" for name in ("one", "two")]
 
 
 def test_a_missing_table(write):

@@ -126,6 +126,16 @@ def test_a_study_without_scores_goes_by_published_variances(tmp_path):
     assert "published variances" in design.told(study, NOWHERE)
 
 
+def test_what_hangs_on_the_number_of_test_images_is_not_known_before_the_data_are_prepared(tmp_path):
+    own = {"kind": "folder", "images": "images", "masks": "masks", "classes": ["a", "b"]}
+    seeds = {"tuning": [*range(6)], "evaluation": [*range(100, 120)]}
+    study = synthetic.make_study(tmp_path, datasets={"own": own}, seeds=seeds)
+    assert words(study)["H1"] == "not known yet"
+    assert (
+        "20 seeds × an unknown number of test images: what this can show is known once the data" in reasons(study)["H1"]
+    )
+
+
 def test_groups_are_what_counts(tmp_path):
     camvid = load_study(ROOT / "config" / "camvid.yaml")
     assert "10 seeds × 13 groups of test images" in reasons(camvid)["H1"]

@@ -185,6 +185,18 @@ def test_the_same_scores_give_the_same_tables(scores, tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / "tables" / file.name).read_bytes()
 
 
+def test_a_table_without_rows_is_not_there_and_each_quantity_has_its_unit(scores, tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "checks.csv").write_text("of a study that had some")
+    write_tables(Scores(scores), tmp_path)
+    found = {file.stem: pd.read_csv(file) for file in (tmp_path / "tables").glob("*.csv")}
+    assert "main" in found
+    assert "checks" not in found
+    assert all(len(table) for table in found.values())
+    units = found["H7"].groupby("quantity")["unit"].unique().map(list)
+    assert units[["ece", "nll"]].tolist() == [["points"], ["nats"]]
+
+
 def test_latex_escapes_what_tex_would_read(tmp_path):
     penalties = {"none": {}, "elastic_net": {"lambda": [1e-5, 1e-4]}}
     write_tables(Scores(gathered(tmp_path, statuses={}, penalties=penalties)), tmp_path)

@@ -14,9 +14,10 @@ import synthetic
 from softreg import cli
 from softreg.errors import UserError
 from softreg.files import write_json
+from softreg.paper import tables
 from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
-from softreg.paper.report import headline
+from softreg.paper.report import coverage, headline
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import gather
 from softreg.scoring.merge import merge
@@ -122,6 +123,9 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
     assert scores.study["name"] == "all"
     # No study asked for the other data set with b.
     assert len(headline.headline(scores).split(". ")) == 1
+    asked = {("cells", "a"), ("cells", "b"), ("others", "a")}
+    assert {*tables.main_frame(scores)[["dataset", "model"]].itertuples(index=False, name=None)} == asked
+    assert {place for phase in coverage.phases(scores) for place, _ in phase["rows"]} == asked
     apart = pd.concat([gain.contrasts(Scores(block / "scores")) for block in blocks], ignore_index=True)
     keys = ["dataset", "model", "penalty"]
     together = gain.contrasts(scores).set_index(keys).sort_index()
@@ -177,7 +181,7 @@ def other_version(provenance):
         ("study.json", on_a_gpu, r"resources\.gpu is 1, and 0 in"),
         ("study.json", lacking, r"statistics is null, and "),
         ("datasets.json", other_classes, "cells is not the data set of .*: classes differs"),
-        ("provenance.json", partial, "its scores are partial"),
+        ("provenance.json", partial, "scores is partial; finish the study first"),
         ("provenance.json", other_version, r"gathered by softreg 0\.0\.1"),
     ],
 )
@@ -221,8 +225,26 @@ def test_a_part_twice_or_lacking_is_refused(parts, tmp_path, capsys):
         merge([first, second, second], tmp_path / "whole")
     with pytest.raises(UserError, match="no folder holds fold 2 of cells and a; name all parts"):
         merge([first], tmp_path / "whole")
+    assert "not among the folders: whole-part-2-of-2\n" in capsys.readouterr().err
     assert cli.main(["merge", str(first), str(tmp_path), "--to", str(tmp_path / "whole")]) == 2
     assert "holds no scores/study.json" in capsys.readouterr().err
+    assert cli.main(["merge", str(first), str(tmp_path / "nowhere"), "--to", str(tmp_path / "whole")]) == 2
+    assert f"{tmp_path / 'nowhere'} is missing; give" in capsys.readouterr().err
+
+
+def test_parts_that_are_not_here_and_other_commits_are_told(parts, tmp_path, capsys):
+    whole, (first, second) = parts
+    edit(second, "provenance.json", lambda told: told["cells"].update(commit={"b" * 40: 1, "c" * 40: 2}))
+    edit(first, "provenance.json", lambda told: told["cells"].update(commit={"c" * 40: 2}))
+    merge([first, second], tmp_path / "both")
+    assert capsys.readouterr().err == (
+        f"softreg: trained by other commits, which may train otherwise: {first} by cccccccccccc and {second} by "
+        "bbbbbbbbbbbb, cccccccccccc\n"
+    )
+    edit(whole, "study.json", lambda study: study.update(name="all-part-2-of-4"))
+    merge([whole], tmp_path / "one")
+    told = "all-part-1-of-4, all-part-3-of-4, all-part-4-of-4"
+    assert capsys.readouterr().err == f"softreg: not among the folders: {told}\n"
 
 
 def test_scores_that_are_there_are_not_written_over(parts, tmp_path, capsys):

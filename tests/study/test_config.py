@@ -376,11 +376,15 @@ WRONG = {
     ),
     "list rule without lists": (
         FOLDER.replace("OWN", "table: t.csv, split: {rule: list}"),
-        "datasets.own.split.train_list is null; give a file of image ids, one a line, as the rule is list",
+        "datasets.own.split.train_list is null; give a file of image ids, one a line, as the rule is list\n"
+        "datasets.own.split.val_list is null; give a file of image ids, one a line, as the rule is list\n"
+        "datasets.own.split.test_list is null; give a file of image ids, one a line, as the rule is list",
     ),
     "list missing": (
-        FOLDER.replace("OWN", "table: t.csv, split: {rule: list, train_list: a.txt}"),
-        'datasets.own.split.train_list is "a.txt", which is no file; give a file of image ids, one a line',
+        FOLDER.replace("OWN", "table: t.csv, split: {rule: list, train_list: a, val_list: b, test_list: a}"),
+        'datasets.own.split.train_list is "a", which is no file; give a file of image ids, one a line\n'
+        'datasets.own.split.val_list is "b", which is no file; give a file of image ids, one a line\n'
+        'datasets.own.split.test_list is "a", which is no file; give a file of image ids, one a line',
     ),
     "lists without the rule": (
         FOLDER.replace("OWN", "table: t.csv, split: {train_list: a.txt}"),
@@ -679,11 +683,48 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_study_is_told_in_one_sentence(case, load):
-    text, sentence = WRONG[case]
+def test_each_fault_of_a_wrong_study_is_told_in_a_sentence(case, load):
+    text, sentences = WRONG[case]
     with pytest.raises(UserError) as caught:
         load(text)
-    assert str(caught.value) == f"study.yaml: {sentence}"
+    assert str(caught.value).splitlines() == [f"study.yaml: {sentence}" for sentence in sentences.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        # What the schema does not allow, in whatever section.
+        (
+            "datasets: {wbc: {siz: 1}}\nmodels: {convnet: {drop: 1}, net: }\npenalties: {l1: {lambda: [-1], a: 2}}\n"
+            "trainings: {}\ntraining: {epochs: 0, lr: x, epoch: 1, steps: 2}\nevaluation: {folds: 3}\n",
+            [
+                *("trainings", "training.epoch", "training.steps", "training.epochs", "training.lr"),
+                *("datasets.wbc-fold0.siz", "models.convnet.drop", "models.net", "penalties.l1.a"),
+                "penalties.l1.lambda[0]",
+            ],
+        ),
+        # Where the number of outer folds cannot be told, data sets are not looked at.
+        (
+            "datasets: {wbc: {siz: 1}}\nmodels: {}\nevaluation: {folds: x}\n",
+            ["the study", "models", "evaluation.folds"],
+        ),
+        # What no schema tells.
+        (
+            "datasets: {wbc: {split: {val: 0.5, test: 0.5}}}\nmodels: {u: {kind: smp, architecture: v}, convnet: }\n"
+            "penalties: {none: , l1: {models: [w]}, adamw: {models: [convnet]}}\ntraining: {crop: 30}\n"
+            "seeds: {tuning: [0], evaluation: [0], fewer: {l3: 1}}\nstatistics: {looks: [12, 6]}\n",
+            [
+                *("seeds.evaluation", "seeds.fewer", "statistics.looks", "datasets.wbc.split"),
+                *("models.u.architecture", "training.crop", "penalties.l1.models", "penalties.adamw"),
+            ],
+        ),
+    ],
+)
+def test_all_faults_are_told_at_once(text, keys, load):
+    with pytest.raises(UserError) as caught:
+        load(text)
+    for line, key in zip(str(caught.value).splitlines(), keys, strict=True):
+        assert re.match(rf"study\.yaml: (unknown key )?{re.escape(key)}[ ;]", line)
 
 
 def test_bad_syntax_is_told_with_its_place(load):

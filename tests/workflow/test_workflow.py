@@ -11,6 +11,7 @@ from pathlib import Path
 import programs
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 STUDY = {
@@ -66,6 +67,19 @@ def ran(output: str) -> Counter[str]:
 
 def _scores(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((folder / "results/tiny/scores").glob("*.parquet"))}
+
+
+def test_what_is_wrong_with_images_is_said_once(tmp_path):
+    folder = make_project(
+        tmp_path, datasets={"own": {"kind": "folder", "images": "i", "masks": "m", "classes": ["a", "b"]}}
+    )
+    for name, value in (("i", 0), ("m", 7)):
+        (folder / name).mkdir()
+        for number in range(9):
+            Image.new("L", (16, 16), value).save(folder / name / f"{number}.png")
+    done = snakemake(folder, "--cores", "1", "data", check=False)
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("9 of 9 images are refused: m/0.png has") == 1
 
 
 def test_one_command_leads_to_the_report_and_cores_and_shared_jobs_do_not_change_it(finished, tmp_path):

@@ -16,11 +16,26 @@ from softreg.data.prepare import check_ids, read_checked
 from softreg.data.remarks import unlisted
 from softreg.data.sizes import common_size, padding_told
 from softreg.data.split import assign
-from softreg.errors import each
+from softreg.errors import UserError, each
 from softreg.own.sources import is_own
+from softreg.study.config import Study
+from softreg.study.folds import joined
 
 
-def can_look(kind: str) -> bool:
+def look_all(study: Study) -> list[str]:
+    """As `look`, of each data set of a study that is the user's. Raises UserError with a sentence for each data set."""
+    lines, faults = list[str](), list[str]()
+    for name, entry in joined(study.datasets).items():
+        try:
+            lines += look(name, entry) if _can_look(entry["kind"]) else []
+        except UserError as error:
+            faults.append(f"{study.file}: datasets.{name}: {error}")
+    if faults:
+        raise UserError(*faults)
+    return lines
+
+
+def _can_look(kind: str) -> bool:
     """Whether a kind is the user's: folders or a table, or a class of theirs whose images need no archive."""
     return kind == "folder" or (is_own(kind) and not datasets.archives_of(kind))
 

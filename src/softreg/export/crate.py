@@ -16,6 +16,7 @@ from softreg.errors import UserError
 from softreg.export import demand_library, demand_new
 from softreg.files import read_json
 from softreg.running import places
+from softreg.scoring.merge import demand_finished
 
 if TYPE_CHECKING:
     from rocrate.model.entity import Entity
@@ -71,8 +72,7 @@ def _demand_finished(results: Path) -> None:
             f"{missing[0]} is missing; give the results of a study that has finished, with its report "
             "(`softreg paper` writes it), and run this in the project's folder, where the Snakefile is"
         )
-    if read_json(scores / "provenance.json")["partial"]:
-        raise UserError(f"{scores} is partial; finish the study first, by `softreg run`")
+    demand_finished(read_json(scores / "provenance.json"), scores)
 
 
 def _crate(results: Path) -> ROCrate:

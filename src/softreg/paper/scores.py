@@ -407,10 +407,14 @@ class Scores:
         # Scores of an earlier version know none.
         return {name: float(declared.get(f"rope_{name}") or "nan") for name in ("ece", "nll")}
 
-    @property
+    @cached_property
     def groups(self) -> list[tuple[str, str, str]]:
-        """Each (dataset, model, penalty) of the study, in the order of its file."""
-        return matrix.groups_of(self.study)
+        """Each (dataset, model, penalty) that the study asks for, in the order of its file.
+
+        Merged studies may have asked for no network of one's data set with another's model.
+        """
+        asked = {*self.cells[select.GROUP].itertuples(index=False, name=None)}
+        return [group for group in matrix.groups_of(self.study) if group in asked]
 
     def ordered(self, frame: pd.DataFrame, *then: str) -> pd.DataFrame:
         """The rows of ``frame`` in the order to show: by data set, model and penalty, and ``then`` by numbers.

@@ -29,8 +29,6 @@ MEASURES["nll"] = "nll_nats"
 _POINTS = ["difference", "mean", "low", "high", "low90", "high90", "se", "detectable", "test_miou", "val_miou"]
 _POINTS += ["val", "val_slope", "val_low", "val_high"]
 """Columns of tables that are points of mIoU (0 to 100), as their names in CSV say."""
-_MIXED = ("H5", "H7")
-"""Tables of ratios, and of points and nats, whose column ``quantity`` says which."""
 
 DIFFERENCE = ["difference_points", "difference_low_points", "difference_high_points", "verdict"]
 
@@ -381,7 +379,8 @@ def contrast_rows(scores: Scores, frame: pd.DataFrame) -> list[list[str]]:
 
 
 def write_tables(scores: Scores, out: Path) -> None:
-    """Write ``out/tables/``: main, contrasts and questions, and the numbers behind each question, such as H1.csv.
+    """Write ``out/tables/``: main, contrasts and questions, and the numbers behind each question, such as H1.csv,
+    where there are any.
 
     Each of the three as .csv (numbers), .md, _table.tex (for ``\\input``; needs array, booktabs and longtable) and .tex
     (a document around it). convergence.csv, checks.csv and weakest.csv have what the report's diagnosis shows.
@@ -394,8 +393,11 @@ def write_tables(scores: Scores, out: Path) -> None:
     numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
     numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
     for name, table in numbers.items():
-        named = {} if name in _MIXED else {each: f"{each}_points" for each in _POINTS}
-        write_text(out / "tables" / f"{name}.csv", typeset.csv(table.rename(columns=named)))
+        file = out / "tables" / f"{name}.csv"
+        if len(table):
+            write_text(file, typeset.csv(_with_units(name, table)))
+        else:
+            file.unlink(missing_ok=True)
     blocks = {
         "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
         "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],
@@ -403,6 +405,16 @@ def write_tables(scores: Scores, out: Path) -> None:
     }
     for name, each in blocks.items():
         typeset.write(out / "tables", name, scores.study["title"] or scores.study["name"], each, _NOTHING)
+
+
+def _with_units(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of a table, with the unit of each in a name or in a column."""
+    if name == "H5":
+        # Of ratios and slopes there is none.
+        return table.rename(columns={"memory": "memory_bytes"})
+    if name == "H7":
+        return table.assign(unit=table["quantity"].map({"nll": "nats"}).fillna("points"))
+    return table.rename(columns={each: f"{each}_points" for each in _POINTS})
 
 
 def _main_block(scores: Scores, rows: pd.DataFrame) -> Block:

@@ -48,7 +48,8 @@ def start(study: Path, slurm: bool, words: Sequence[str]) -> NoReturn:
             "snakemake is not installed beside this softreg; install it by `pip install 'snakemake>=9.27,<10'`, or run "
             "the stages by hand, from `softreg prepare` on"
         )
-    where = ["--profile", "profiles/slurm"] if slurm else ["--cores", "all"]
+    # Otherwise on all cores, as profiles/default says.
+    where = ["--profile", "profiles/slurm"] if slurm else []
     # Last, as --config takes all words that follow it.
     arguments = ["snakemake", *where, *words, "--config", f"study={study}"]
     print(shlex.join(arguments), file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ network may be in two of them. Where one data set's outer folds are spread over 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from softreg.errors import UserError, show
+from softreg.errors import UserError, few, show
 from softreg.files import read_json, reading, write_json, write_text
 from softreg.scoring import gather, looks, records
+from softreg.study import parts
 
 Facts = dict[str, Any]
 
@@ -41,9 +43,17 @@ class _Source:
 
     @cached_property
     def study(self) -> Facts:
-        return self.json("study")
+        return self._json("study")
 
-    def json(self, name: str) -> Facts:
+    @cached_property
+    def provenance(self) -> Facts:
+        return self._json("provenance")
+
+    @cached_property
+    def datasets(self) -> dict[str, Facts]:
+        return self._json("datasets")
+
+    def _json(self, name: str) -> Facts:
         file = self.folder / f"{name}.json"
         with reading(file, "what was gathered"):
             return dict(read_json(file))
@@ -58,7 +68,7 @@ class _Source:
     def contents(self) -> dict[tuple[str, str], Any]:
         """By data set and what it is, what makes it the same as another."""
         found: dict[tuple[str, str], Any] = {}
-        for name, about in self.json("datasets").items():
+        for name, about in self.datasets.items():
             found |= {(name, key): about[key] for key in ("classes", "size")}
             # It is of a split, so another for each outer fold; what is told is that of the first one here.
             first = min(self.folds[name])
@@ -77,7 +87,7 @@ class _Source:
 
 
 def merge(sources: Sequence[Path], to: Path) -> Path:
-    """Write ``to/scores/`` from the scores of the results folders ``sources`` and return it.
+    """Write ``to/scores/`` from the scores of the results folders ``sources`` and return it; say what may be amiss.
 
     Raises UserError where they do not fit together, or ``to`` holds scores already.
     """
@@ -85,6 +95,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     if scores.exists():
         raise UserError(f"{scores} is there already: name another folder, or delete it")
     found = [_source(folder) for folder in sources]
+    print(*_doubts(found), sep="", end="", file=sys.stderr)
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
     cells, test = _tables(found, "cells"), _tables(found, "final-test")
@@ -93,25 +104,48 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
     _write_rows(found, cells, scores)
-    write_json(scores / "provenance.json", _joined_provenance([each.json("provenance") for each in found]))
+    write_json(scores / "provenance.json", _joined_provenance([each.provenance for each in found]))
     looks_of = looks.noted(*(each.folder / "looks.json" for each in found))
     write_json(scores / "looks.json", looks_of)
     write_json(scores / "study.json", study)
     return scores
 
 
+def demand_finished(provenance: Facts, scores: Path) -> None:
+    """Raise UserError where the folder ``scores``, with this ``provenance.json``, is of a study that goes on."""
+    if provenance["partial"]:
+        raise UserError(f"{scores} is partial; finish the study first, by `softreg run`")
+
+
+def _doubts(found: Sequence[_Source]) -> Iterator[str]:
+    """Lines on what may be an oversight: parts that are not here, and code that may train otherwise."""
+    there: dict[tuple[str, int], set[int]] = {}
+    for each in found:
+        if part := parts.named(each.study["name"]):
+            there.setdefault((part[0], part[2]), set()).add(part[1])
+    for (name, of), mine in there.items():
+        if lacking := sorted({*range(1, of + 1)} - mine):
+            yield f"softreg: not among the folders: {', '.join(parts.name_of(name, part, of) for part in lacking)}\n"
+    # Scores name the commit of each network; what its code trains alike has a digest in keys alone.
+    first, *others = ((each.folder, [*each.provenance["cells"].get("commit", {})]) for each in found)
+    if other := next((other for other in others if {*other[1]} != {*first[1]}), None):
+        told = " and ".join(f"{folder.parent} by {few([one[:12] for one in mine])}" for folder, mine in (first, other))
+        yield f"softreg: trained by other commits, which may train otherwise: {told}\n"
+
+
 def _source(results: Path) -> _Source:
+    if not results.is_dir():
+        raise UserError(f"{results} is missing; give the folders of results that are to be merged")
     source = _Source(results / "scores")
     if not (source.folder / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
-    if source.json("provenance")["partial"]:
-        raise UserError(f"{results}: its scores are partial; finish the study first")
+    demand_finished(source.provenance, source.folder)
     return source
 
 
 def _demand_alike(first: _Source, other: _Source) -> None:
     """Raise UserError for the first thing in which two studies differ that decides scores."""
-    if (a := first.json("provenance")["softreg"]) != (b := other.json("provenance")["softreg"]):
+    if (a := first.provenance["softreg"]) != (b := other.provenance["softreg"]):
         raise UserError(
             f"{other.folder}: gathered by softreg {b}, and {first.folder} by {a}; gather both by one version"
         )
@@ -199,12 +233,12 @@ def _joined_study(found: Sequence[_Source], name: str) -> Facts:
 def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
     """What is told of each data set; of one whose outer folds are spread, with the images of all of them."""
     about: dict[str, Facts] = {}
-    for name in dict.fromkeys(name for each in found for name in each.json("datasets")):
+    for name in dict.fromkeys(name for each in found for name in each.datasets):
         holders = [each for each in found if name in each.folds]
         tested: set[int] = set()
         # The first fold's is what is told of all.
         for each in sorted(holders, key=lambda each: (min(each.folds[name]), -len(each.folds[name]))):
-            facts = each.json("datasets")[name]
+            facts = each.datasets[name]
             if name not in about:
                 about[name] = facts
             elif each.folds[name] - tested:

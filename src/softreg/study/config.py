@@ -8,10 +8,10 @@ What a study may say stands in ``study.schema.yaml``. Here are the checks that n
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from softreg.own.sources import is_own
 from softreg.study import folder, folds, parts, strict_yaml
 from softreg.study.lambdas import rates_of, spell
 from softreg.study.roles import reference_of
-from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, validate
+from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, together, validate
 
 #: Sections whose entries are named by the study, and the word for one entry in the schema's definitions.
 _ENTRIES = {"datasets": "dataset", "models": "model", "penalties": "penalty"}
@@ -78,23 +78,18 @@ class Study:
 def load_study(path: Path) -> Study:
     """Read, check and complete the study in a YAML file; of ``FILE:2/5`` the second of five parts.
 
-    Paths inside it are relative to the working directory. Raises UserError for the first problem.
+    Paths inside it are relative to the working directory. Raises UserError for what the schema does not allow, or where
+    it allows all, for all else that is wrong.
     """
     file, part = parts.of(path)
     try:
         raw = _blank_as_empty(_read(file))
-        validate(raw)
-        raw["penalties"] = _by_realisation(raw["penalties"])
-        raw["datasets"] = _by_fold(raw)
-        for section in _ENTRIES:
-            _check_names(section, raw[section])
-            raw[section] = {name: _entry(section, name, entry) for name, entry in raw[section].items()}
-        values = filled(raw, study_schema())
+        values = filled(_completed(raw), study_schema())
         name = _name(values, file)
         study = Study(**values | {"file": path, "name": name, "title": " ".join(values["title"].split()) or name})
         _check(study)
     except Violation as problem:
-        raise UserError(f"{file}: {problem}") from None
+        raise UserError(*(f"{file}: {fault}" for fault in problem.args)) from None
     if part is None:
         return study
     return replace(study, name=parts.name_of(name, *part), datasets=parts.datasets_of(study.datasets, path, *part))
@@ -159,6 +154,29 @@ def _blank_as_empty(raw: dict[str, Any]) -> dict[str, Any]:
         if key in _ENTRIES and isinstance(raw.get(key), dict):
             raw[key] = {name: {} if entry is None else entry for name, entry in raw[key].items()}
     return raw
+
+
+def _completed(raw: dict[str, Any]) -> dict[str, Any]:
+    """The study with complete entries. Raises Violation for all that the schema does not allow."""
+    checks: list[Callable[[], Any]] = [partial(validate, raw)]
+    checks += [partial(_section, raw, section) for section in _ENTRIES if section in raw]
+    _, *complete = together(checks)
+    return raw | dict(zip(_ENTRIES, complete, strict=True))
+
+
+def _section(raw: dict[str, Any], section: str) -> dict[str, dict[str, Any]]:
+    """The complete entries of datasets, models or penalties, whatever is wrong with the others."""
+    parts = study_schema()["properties"]
+    entries = raw[section]
+    validate(entries, parts[section], (section,))
+    if section == "penalties":
+        entries = _by_realisation(entries)
+    elif section == "datasets":
+        validate(evaluation := raw.get("evaluation", {}), parts["evaluation"], ("evaluation",))
+        entries = _by_fold(entries, evaluation.get("folds"))
+    _check_names(section, entries)
+    made = together(partial(_entry, section, name, entry) for name, entry in entries.items())
+    return dict(zip(entries, made, strict=True))
 
 
 def _check_names(section: str, names: Collection[str]) -> None:
@@ -232,10 +250,10 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
     return entries
 
 
-def _by_fold(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_fold(datasets: dict[str, dict[str, Any]], count: int | None) -> dict[str, dict[str, Any]]:
     """The data sets, each as one for every outer fold, where the study has such."""
     try:
-        return folds.expanded(raw["datasets"], raw.get("evaluation", {}).get("folds"))
+        return folds.expanded(datasets, count)
     except ValueError as twice:
         raise Violation(f"evaluation.folds makes a second entry datasets.{twice}; rename one of them") from None
 
@@ -292,23 +310,16 @@ def _name(values: Mapping[str, Any], path: Path) -> str:
 
 
 def _check(study: Study) -> None:
-    _check_size(study)
-    _check_mirrors(study)
-    _check_seeds(study)
-    _check_looks(study)
-    _check_selection(study)
+    """Raise Violation for all that no schema expresses; of one entry of the study, mostly for the first fault."""
+    of_all = (_check_size, _check_mirrors, _check_seeds, _check_fewer, _check_looks, _check_selection, _check_style)
+    checks = [partial(check, study) for check in of_all]
     for name, dataset in study.datasets.items():
-        _check_split(f"datasets.{name}.split", dataset)
-        _check_place(study, name)
+        checks += [partial(_check_split, f"datasets.{name}.split", dataset), partial(_check_place, study, name)]
         if dataset["kind"] == "folder":
-            folder.check(f"datasets.{name}", dataset)
-    for name, model in study.models.items():
-        if model["kind"] == "smp":
-            _check_smp(f"models.{name}", model)
-        _check_training(study, name)
-    for name in study.penalties:
-        _check_penalty(study, name)
-    _check_style(study)
+            checks.append(partial(folder.check, f"datasets.{name}", dataset))
+    checks += [partial(_check_model, study, name) for name in study.models]
+    checks += [partial(_check_penalty, study, name) for name in study.penalties]
+    together(checks)
 
 
 def _check_mirrors(study: Study) -> None:
@@ -376,6 +387,9 @@ def _check_seeds(study: Study) -> None:
             f"seeds.evaluation holds {shared[0]}, which is among seeds.tuning; give fresh seeds, such as "
             f"{max(study.seeds['tuning']) + 100}, as λ was selected on those"
         )
+
+
+def _check_fewer(study: Study) -> None:
     available = len(study.seeds["evaluation"])
     for name, count in study.seeds["fewer"].items():
         if name not in study.penalties:
@@ -431,8 +445,7 @@ def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
         _check_fold(where, split)
     elif split["val"] + split["test"] >= 1:
         raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
-    for key in _LISTS:
-        _check_list(f"{where}.{key}", split[key], split["rule"])
+    together(partial(_check_list, f"{where}.{key}", split[key], split["rule"]) for key in _LISTS)
 
 
 def _check_place(study: Study, name: str) -> None:
@@ -511,7 +524,9 @@ def _check_weights(where: str, model: Mapping[str, Any]) -> None:
         raise Violation(f"{where}.weights is {show(weights)}, which is no file; give a file, none, lite0 or hub")
 
 
-def _check_training(study: Study, model: str) -> None:
+def _check_model(study: Study, model: str) -> None:
+    if study.models[model]["kind"] == "smp":
+        _check_smp(f"models.{model}", study.models[model])
     training, overrides = study.training_of(model), study.models[model]["training"]
 
     def where(key: str) -> str:

@@ -26,6 +26,12 @@ def name_of(study: str, part: int, of: int) -> str:
     return f"{study}-part-{part}-of-{of}"
 
 
+def named(name: str) -> tuple[str, int, int] | None:
+    """The study, the part and of how many that `name_of` has made ``name`` of; None for the name of a whole."""
+    match = re.fullmatch(r"(.+)-part-(\d+)-of-(\d+)", name)
+    return (match[1], int(match[2]), int(match[3])) if match else None
+
+
 def datasets_of(datasets: dict[str, dict[str, Any]], path: Path, part: int, of: int) -> dict[str, dict[str, Any]]:
     """The entries of a part: as many as in each other, or one more, in the order of the study.
 

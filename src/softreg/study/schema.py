@@ -6,11 +6,12 @@ The schema itself is ``study.schema.yaml``; what a sentence says is accepted is 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
 from jsonschema.validators import extend
@@ -19,9 +20,28 @@ from softreg.errors import show, suggestion
 from softreg.files import project
 from softreg.study import strict_yaml
 
+Made = TypeVar("Made")
+
 
 class Violation(Exception):
-    """What is wrong with a study, in a sentence that lacks only the name of the file."""
+    """What is wrong with a study, in sentences, its arguments, that lack only the name of the file."""
+
+
+def together(checks: Iterable[Callable[[], Made]]) -> list[Made]:
+    """What each of ``checks`` returns. Raises one Violation for all that they find, each sentence once."""
+    made, faults = [], list[str]()
+    for check in checks:
+        try:
+            made.append(check())
+        except Violation as problem:
+            faults += problem.args
+    told: dict[str, str] = {}
+    for fault in faults:
+        # Of the outer folds of a data set, which share its keys, the first is named.
+        told.setdefault(re.sub(r"-fold\d+", "", fault), fault)
+    if told:
+        raise Violation(*told.values())
+    return made
 
 
 @cache
@@ -65,35 +85,34 @@ def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
 def validate(value: Mapping[str, Any], schema: Mapping[str, Any] | None = None, where: tuple[str, ...] = ()) -> None:
     """Hold ``value`` to ``schema``, whose references are looked up in the study's, or to the whole of that.
 
-    Raises Violation for the first problem; ``where`` is the place of ``value`` in the study.
+    Raises Violation for all problems; ``where`` is the place of ``value`` in the study.
     """
     # Evolved, so that a $ref is looked up in the whole schema.
     validator = _validator() if schema is None else _validator().evolve(schema=schema)
-    errors = list(validator.iter_errors(value))
+    # A misspelled key comes first: it explains a missing one.
+    errors = sorted(validator.iter_errors(value), key=lambda error: error.validator != "additionalProperties")
     if errors:
-        # A misspelled key comes first: it explains a missing one.
-        raise Violation(_sentence(min(errors, key=lambda error: error.validator != "additionalProperties"), where))
+        raise Violation(*dict.fromkeys(sentence for error in errors for sentence in _sentences(error, where)))
 
 
-def _sentence(error: ValidationError, prefix: tuple[str, ...]) -> str:
+def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
     where = dotted((*prefix, *error.absolute_path))
     instance: Any = error.instance
     schema: Any = error.schema
     if error.validator == "additionalProperties":
-        return _unknown_key(instance, schema["properties"], where)
+        return [_unknown_key(key, schema["properties"], where) for key in instance if key not in schema["properties"]]
     if error.validator == "required":
-        key = next(key for key in schema["required"] if key not in instance)
+        missing = [key for key in schema["required"] if key not in instance]
         owner = where or "the study"
-        return f"{owner} has no {key}; give {accepted(schema['properties'][key])}"
+        return [f"{owner} has no {key}; give {accepted(schema['properties'][key])}" for key in missing]
     if "propertyNames" in error.schema_path:
-        return f"{where} has an entry named {show(instance)}; give {accepted(schema)}"
+        return [f"{where} has an entry named {show(instance)}; give {accepted(schema)}"]
     if error.validator == "uniqueItems":
-        return f"{where} holds {show(first_duplicate(instance))} twice; give each value once"
-    return f"{where} is {show(instance)}; give {accepted(schema)}"
+        return [f"{where} holds {show(first_duplicate(instance))} twice; give each value once"]
+    return [f"{where} is {show(instance)}; give {accepted(schema)}"]
 
 
-def _unknown_key(value: Mapping[str, Any], known: Collection[str], where: str) -> str:
-    key = next(key for key in value if key not in known)
+def _unknown_key(key: str, known: Collection[str], where: str) -> str:
     full = f"{where}.{key}" if where else key
     return f"unknown key {full}; {suggestion(key, known, 'keys')}"
 

@@ -338,8 +338,11 @@ def test_the_first_screen_has_the_answer_the_forest_and_the_head_of_the_table(pa
         )
         light = [sum(map(int, each[4:-1].split(","))) for each in (colour, paper)]
         assert (light[0] < light[1]) is (scheme == "light")
-        picture = page.execute_script("return getComputedStyle(document.querySelector('main img')).backgroundColor")
-        assert picture == "rgb(255, 255, 255)"
+        script = "const style = getComputedStyle(document.querySelector('main img')); return [style.backgroundColor, "
+        paper, margin, dimmed = page.execute_script(f"{script}parseFloat(style.paddingLeft), style.filter]")
+        assert paper == "rgb(255, 255, 255)"
+        # In the dark a card of paper with a margin, not a glaring box.
+        assert (margin > 8, dimmed != "none") == ((scheme == "dark"),) * 2
     finally:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 

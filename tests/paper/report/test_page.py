@@ -168,6 +168,15 @@ def test_coverage_counts_equal_those_of_the_cells(made, parsed):
         assert f": {(mine['status'] == 'finished').sum()} of {len(mine)} finished" in label
 
 
+def test_where_all_cells_finished_there_is_no_coverage(made):
+    scores = Scores(made.scores.folder)
+    vars(scores)["cells"] = scores.cells.assign(status="finished")
+    parsed = Page(page.render(scores, made.frame, studies.answers(), made.figures))
+    assert "Coverage" not in parsed.text
+    assert {"href": "#coverage"} in [attributes for _, attributes in parsed.tags]
+    assert not parsed.open
+
+
 def test_each_missing_cell_has_its_reason(made, parsed):
     lost = made.scores.cells[made.scores.cells["status"] != "finished"]
     assert f"Why {len(lost)} cells did not finish" in parsed.text

@@ -13,8 +13,9 @@ from softreg.paper.questions.estimates import plural
 from softreg.scoring import stats
 from softreg.study import matrix
 
-ANSWERABLE, IN_PART, LARGE = "answerable", "in part", "large differences only"
-"""Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; or none that is close to nothing."""
+ANSWERABLE, IN_PART, LARGE, UNKNOWN = "answerable", "in part", "large differences only", "not known yet"
+"""Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; none that is close to nothing; or
+which is known once the data are prepared."""
 
 OUTER_FOLDS = "with outer folds, the images that one fold's λ is chosen on test another's"
 RACED = "the race (`search: halving`) drops most strengths after the first seeds; `search: grid` keeps all"
@@ -70,6 +71,8 @@ def _gain(design: Design) -> tuple[str, str]:
         fixed = f"of these very images, {design.evaluation} seeds: {text}"
         return NOT_ANSWERABLE, "; ".join(filter(None, [torn, fixed, over_all]))
     word, text = _held(design.half_widths(), design.rope, "primary contrasts")
+    if all(test.images is None for test in design.tests.values()):
+        word, text = UNKNOWN, "what this can show is known once the data are prepared, by `snakemake data`"
     known = dict.fromkeys(_images(test) for test in design.tests.values())
     n = f"{design.evaluation} seeds × {' or '.join(known)}"
     return word, "; ".join(filter(None, [f"{n}: {text}", _unreferenced(design), _seeds_needed(design), over_all]))

@@ -14,12 +14,11 @@ import pandas as pd
 from softreg.paper.figures import forest, layout
 from softreg.paper.figures.layout import Pages
 from softreg.paper.figures.style import Absent, Entries
-from softreg.paper.questions import estimates
+from softreg.paper.questions import estimates, gain
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 
 TITLE = "IoU of each class, less that without a penalty"
-_PARTS = ("tp", "fp", "fn")
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
@@ -53,12 +52,10 @@ def _of_model(scores: Scores, dataset: str, model: str) -> Iterator[dict[str, An
         if reference == penalty or reference not in counts:
             continue
         both = counts[penalty], counts[reference]
-        seeds = sorted(set(both[0].seeds) & set(both[1].seeds))
-        kept = [[each.seeds.index(seed) for seed in seeds] for each in both]
-        whole = np.array([[getattr(each, part)[at] for each, at in zip(both, kept, strict=True)] for part in _PARTS])
         units = both[0].folds if scores.folds else scores.units(dataset, both[0].images)
-        whole = stats.by_unit(whole, units)
-        for place, name in enumerate(scores.datasets[dataset]["classes"] if seeds else ()):
+        whole = stats.by_unit(gain.aligned(both)[1], units)
+        shared = {*both[0].seeds} & {*both[1].seeds}
+        for place, name in enumerate(scores.datasets[dataset]["classes"] if shared else ()):
             found = stats.crossed_jackknife(*whole[..., [place]])
             yield {"model": model, "penalty": penalty, "quantity": name, **_columns(found, bool(scores.folds))}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
@@ -130,16 +131,24 @@ def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
 
 def resample(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampled:
     """`Resampled` of the entries of one data set and model whose test ``counts`` these are; at least one."""
-    seeds = sorted({seed for each in counts.values() for seed in each.seeds})
     first = next(iter(counts.values()))
-    # A seed that is missing has no pixel, so that its mIoU is nan.
-    whole = np.zeros((3, len(counts), len(seeds), *first.tp.shape[1:]), np.int64)
-    for place, each in enumerate(counts.values()):
-        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
+    seeds, whole = aligned(list(counts.values()))
     units = stats.by_unit(whole, scores.units(dataset, first.images))
     crossed = stats.fold_jackknife(whole, first.folds) if scores.folds else stats.crossed_jackknife(*units)
     tp, fp, fn = units
     return Resampled(list(counts), seeds, len(first.images), (tp, fp, fn), crossed)
+
+
+def aligned(counts: Sequence[Counts]) -> tuple[list[int], Table]:
+    """All seeds of several entries, and the entries' (tp, fp, fn) as one table (3, P, S, images, C).
+
+    A seed that an entry lacks has no pixel there, so that its mIoU is nan.
+    """
+    seeds = sorted({seed for each in counts for seed in each.seeds})
+    whole = np.zeros((3, len(counts), len(seeds), *counts[0].tp.shape[1:]), np.int64)
+    for place, each in enumerate(counts):
+        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
+    return seeds, whole
 
 
 def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -22,7 +21,7 @@ def phases(scores: Scores) -> list[dict[str, Any]]:
     """
     cells = scores.cells
     found = {key: _counted(part["status"]) for key, part in cells.groupby(["phase", *GROUP], sort=False)}
-    places = list(product(scores.study["datasets"], scores.study["models"]))
+    places = list(dict.fromkeys(group[:2] for group in scores.groups))
     return [
         {
             "phase": phase,

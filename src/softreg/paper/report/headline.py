@@ -13,7 +13,6 @@ from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEED
 from softreg.paper.questions.estimates import plural, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.tables import against_none
-from softreg.scoring.select import GROUP
 from softreg.study.treatment import CONTROLS
 
 
@@ -65,17 +64,12 @@ def _nothing(scores: Scores) -> str:
 
 
 def _asked(scores: Scores) -> list[tuple[str, ...]]:
-    """The differences that the study asks for: data set, model, penalty.
-
-    Merged studies may have trained no network of one's data set with another's model.
-    """
-    kinds, groups = scores.kinds, {*scores.cells[GROUP].itertuples(index=False, name=None)}
+    """The differences that the study asks for: data set, model, penalty."""
+    kinds, groups = scores.kinds, scores.groups
     return [
         group
-        for group in scores.groups
-        if group in groups
-        and kinds[group[2]] not in ("none", *CONTROLS)
-        and (*group[:2], scores.references[group[2]]) in groups
+        for group in groups
+        if kinds[group[2]] not in ("none", *CONTROLS) and (*group[:2], scores.references[group[2]]) in groups
     ]
 
 
