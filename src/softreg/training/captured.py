@@ -45,12 +45,9 @@ class Captured:
         """Do a step with torch's generators at ``seed``; what it returns is good until the next."""
         if self.untried:
             self.untried = False
-            before = self._copies()
             try:
-                return self._capture(seed, before)
+                return self._capture(seed)
             except Exception as error:
-                self.graph = None
-                self._restore(before)
                 self.say(f"steps are not captured in a CUDA graph: {_first_line(error)}")
         torch.manual_seed(seed)
         if self.graph is None or self.result is None:
@@ -58,25 +55,31 @@ class Captured:
         self.graph.replay()
         return self.result
 
-    def _capture(self, seed: int, before: dict[Tensor, Tensor]) -> Tensor:
-        """Make the graph, and do a step with it."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            wanted = self._rehearse(seed, before)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            result = self.step()
-        torch.manual_seed(seed)
-        graph.replay()
-        if not all(torch.equal(tensor, wanted[tensor]) for tensor in self.state()):
-            raise NotCapturable("a captured step does something else than one that is not")
+    def _capture(self, seed: int) -> Tensor:
+        """Make the graph and do a step with it, or leave the state as it is and raise."""
+        before = self._copies()
+        try:
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                wanted = self._rehearse(seed)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
+                result = self.step()
+            torch.manual_seed(seed)
+            graph.replay()
+            if not all(torch.equal(tensor, wanted[tensor]) for tensor in self.state()):
+                raise NotCapturable("a captured step does something else than one that is not")
+        except Exception:
+            self._restore(before)
+            raise
         self.graph, self.result = graph, result
         return result
 
-    def _rehearse(self, seed: int, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+    def _rehearse(self, seed: int) -> dict[Tensor, Tensor]:
         """What a step makes of the state, which is as before afterwards."""
+        before = self._copies()
         # The first step sets up libraries, and what the optimiser remembers.
         torch.manual_seed(seed)
         self.step()
