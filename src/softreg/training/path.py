@@ -80,7 +80,6 @@ def train_cells(
                 if bench is None or sized_by_strength(study, path):
                     # Given up before the next one is made: both need not fit on the device.
                     bench = None
-                    gc.collect()
                     bench = replace(
                         make_bench(study, path, data, classes, device, cell.strength), eager=eager, say=progress.say
                     )
@@ -96,6 +95,8 @@ def make_bench(
     study: Study, path: TrainingPath, data: Path, classes: int, device: torch.device, strength: float = 0.0
 ) -> Bench:
     """The model, data and penalty of a path, on ``device``; ``strength`` matters where it sets the network's size."""
+    # A bench of before and its step refer to each other, and keep a GPU's memory until they are found.
+    gc.collect()
     training = study.training_of(path.model, path.penalty)
     entry = study.penalties[path.penalty]
     seed_global(path.seed, "init")
