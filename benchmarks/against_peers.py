@@ -4,7 +4,8 @@ All train the same network from random weights on the same prepared images (shap
 cross entropy, a cosine schedule, random flips, and mIoU on validation after each epoch. The peers are `peers/*.py`:
 each trains one network in a process, SoftReg all λ of a path. Timed is the wall clock of whole processes, from start to
 exit, on one core and on two (threads as many); images/s are those of the training steps alone. Ways take turns; ratios
-are medians over the turns.
+are medians over the turns. With ``--gpu``, U-Net/ResNet-34 at 352 × 480, where SoftReg computes in bfloat16 and the
+peers as torch does unasked.
 
 Lightning is no dependency of SoftReg. Give a Python that has it (see `peers/requirements.txt`) as the only argument;
 without one, and where this Python lacks it, that row is left out.
@@ -30,13 +31,14 @@ from softreg.running import places
 from softreg.study.config import Study, load_study
 
 PEERS = Path(__file__).parent / "peers"
-IMAGES, SIDE, EPOCHS, BATCH, LR = sized((300, 64, 4, 16, 0.002), (16, 32, 1, 2, 0.002))
-TURNS, NETWORKS = sized((3, 4), (1, 2))
-ENCODERS = sized(
-    {"unet": "tu-tf_efficientnet_lite0", "fpn": "tu-tf_mobilenetv3_small_minimal_100"}, {"fpn": "resnet18"}
-)
+#: On a GPU the size of CamVid's images, and fewer turns.
+FULL = (400, (352, 480), 10, 16, 0.002) if GPU else (300, (64, 64), 4, 16, 0.002)
+IMAGES, SIZE, EPOCHS, BATCH, LR = sized(FULL, (16, (32, 32), 1, 2, 0.002))
+TURNS, NETWORKS = sized((1, 4) if GPU else (3, 4), (1, 2))
+ON_CPU = {"unet": "tu-tf_efficientnet_lite0", "fpn": "tu-tf_mobilenetv3_small_minimal_100"}
+ENCODERS = sized({"unet": "resnet34"} if GPU else ON_CPU, {"fpn": "resnet18"})
 #: Architecture and cores.
-SETTINGS = sized((("fpn", 1), ("unet", 1), ("unet", 2)), (("fpn", 1),))
+SETTINGS = sized((("unet", 4),) if GPU else (("fpn", 1), ("unet", 1), ("unet", 2)), (("fpn", 1),))
 LAMBDAS = [10.0**-power for power in range(9, 9 - NETWORKS, -1)]
 
 
@@ -54,7 +56,7 @@ def on(cores: int) -> Iterator[None]:
 def make_study(architecture: str, threads: int) -> Study:
     file = write_study(
         f"peers-{architecture}-{threads}",
-        datasets={"shapes": {"images": IMAGES, "size": [SIDE, SIDE], "split": {"val": 0.25, "test": 0.25}}},
+        datasets={"shapes": {"images": IMAGES, "size": list(SIZE), "split": {"val": 0.25, "test": 0.25}}},
         models={
             "model": {"kind": "smp", "architecture": architecture, "encoder": ENCODERS[architecture], "weights": "none"}
         },
@@ -130,7 +132,7 @@ def main() -> None:
         Path("peers").mkdir()
         rows = [row for name, cores in SETTINGS for row in compare(name, cores, lightning)]
     header = [
-        f"{SIDE} × {SIDE}, batch {BATCH}, {EPOCHS} epochs",
+        f"{SIZE[0]} × {SIZE[1]}, batch {BATCH}, {EPOCHS} epochs",
         "s a network",
         "over SoftReg's",
         "images/s",

@@ -22,7 +22,7 @@ from softreg.networks.randomness import generator
 from softreg.running import places
 from softreg.study.config import Study, load_study
 from softreg.study.matrix import TrainingPath
-from softreg.training.augment import augment
+from softreg.training.augment import augment, draw
 from softreg.training.cell import Bench, CellTrainer
 from softreg.training.checkpoint import Progress
 from softreg.training.device import open_device
@@ -82,7 +82,8 @@ def bare_epoch(bench: Bench) -> Callable[[], None]:
     optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
     images, masks = bench.train(torch.arange(bench.batch_size))
     options = bench.training["augmentation"]
-    images, masks = augment(images, masks, bench.crop, options, generator(0, "augmentation", 0))
+    drawn = draw(len(images), generator(0, "augmentation", 0)).to(images.device)
+    images, masks = augment(images, masks, bench.crop, options, drawn)
     objective = make_objective(bench.training["objective"], bench.class_shares, bench.train.device)
 
     def run() -> None:

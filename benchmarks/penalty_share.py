@@ -6,8 +6,8 @@ with λ = 0, taken in turns on the same gradients. The share is that part over t
 the gradient of `sum(p.abs().sum())` by autograd, as it is often written, on top of the data term's.
 
 Not timed: reading, augmentation, validation. On the CPU (one thread) the clock is the process's own CPU time, on CUDA
-(bfloat16, channels last) the wall clock around synchronised work. The penalty costs the same at any size of image, so
-that its share is largest where the step is short.
+(bfloat16, channels last, each part a CUDA graph) the wall clock around synchronised work. The penalty costs the same at
+any size of image, so that its share is largest where the step is short.
 
 Run it with names of penalties to measure those alone.
 """
@@ -27,6 +27,7 @@ from softreg.networks.probe import reached
 from softreg.study.config import load_study
 from softreg.study.schema import study_schema
 from softreg.study.treatment import CONTROLS
+from softreg.training.captured import Captured
 from softreg.training.device import open_device
 from softreg.training.objectives import cross_entropy
 from softreg.training.optim import RegularisedStep, make_optimizer
@@ -63,6 +64,25 @@ class Setting:
         self.layers = reached(self.model, self.model.layers(), (64, 64))
         self.images = torch.rand(BATCH, 3, side, side, device=device)
         self.masks = torch.randint(4, (BATCH, side, side), device=device).to(torch.uint8)
+        self.numbers = torch.tensor([LR, LAMBDA], device=device)
+
+    def state(self):
+        yield from self.model.state_dict().values()
+        for kept in self.optimizer.state.values():
+            yield from kept.values()
+
+    def timed(self, run) -> float:
+        """Seconds of a part of the step."""
+        return seconds(partial(run, 0), cuda=bool(GPU))
+
+    def part(self, run) -> Captured:
+        """A part of the step, as training would do it."""
+
+        def whole() -> torch.Tensor:
+            run()
+            return self.numbers
+
+        return Captured(whole, self.state, print, eager=not GPU)
 
     def gradients(self) -> None:
         self.optimizer.zero_grad()
@@ -88,15 +108,15 @@ class Setting:
 
 def measure(study, optimizer: str, device: torch.device, side: int) -> list[list[str]]:
     setting = Setting(study, optimizer, device, side)
-    timed = partial(seconds, cuda=device.type == "cuda")
     updates = setting.updates(study)
-    names = ["gradients", *updates, "L1 by autograd"]
-    taken: dict[str, list[float]] = {name: [] for name in names}
+    numbers = setting.numbers.unbind() if GPU else (LR, LAMBDA)
+    runs = {name: partial(update, *numbers) for name, update in updates.items()}
+    runs = {"gradients": setting.gradients, **runs, "L1 by autograd": setting.by_autograd}
+    parts = {name: setting.part(run) for name, run in runs.items()}
+    taken: dict[str, list[float]] = {name: [] for name in parts}
     for _ in range(TURNS + 1):
-        taken["gradients"].append(timed(setting.gradients))
-        for name, update in updates.items():
-            taken[name].append(timed(lambda update=update: update(LR)))
-        taken["L1 by autograd"].append(timed(setting.by_autograd))
+        for name, part in parts.items():
+            taken[name].append(setting.timed(part))
     # The first turn of each warms up.
     middle = {name: median(values[1:]) for name, values in taken.items()}
     step = middle.pop("gradients") + (bare := middle.pop(""))

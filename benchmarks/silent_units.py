@@ -144,7 +144,7 @@ def train(study: Study, way: str, penalty: str, seed: int) -> tuple[int, int, in
     bench = make_bench(study, path, folder, sized(3, 4), open_device(0, 1), float(strength))
     trainer = CellTrainer(bench, float(strength), Path("none.pt"), "", StopRequest(), lambda row: None)
     if penalty != "none":
-        use(trainer.update, way, bench.steps)
+        use(trainer.step.update, way, bench.steps)
     if way != "undo":
         # What SoftReg sets to zero after the last step belongs to its own way.
         trainer.zero.sums = []

@@ -95,13 +95,14 @@ class Watched(CellTrainer):
 
     def __init__(self, *given):
         super().__init__(*given)
-        zero = self.update.zero
+        update = self.step.update
+        zero = update.zero
 
         def watched(*given):
             self.before = [weight.detach().clone() for weight in self.bench.regulariser.weights]
             zero(*given)
 
-        self.update.zero = watched
+        update.zero = watched
 
 
 def ends(bench: Bench) -> list[list[torch.Tensor]]:

@@ -139,6 +139,9 @@ def _stages(commands: Commands[Parser]) -> None:
     prepare = _study_command(commands, "prepare", _prepare, "dataset")
     train = _study_command(commands, "train", _train, "phase")
     train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
+    train.add_argument(
+        "--eager", action="store_true", help="on a GPU, launch each kernel of a step: to look for a fault"
+    )
     reveal = _study_command(commands, "reveal", _reveal)
     reveal.add_argument("groups", nargs="+", metavar="group", help=_HELP["group"])
     select = _study_command(commands, "select", _select)
@@ -316,7 +319,7 @@ def _train(options: argparse.Namespace) -> None:
     if len({path.group for path in paths}) > 1:
         raise UserError(f"{' and '.join(options.paths)} are not of one group; give each group to a command of its own")
     with frozen():
-        stages.train(study, *paths, key=options.key)
+        stages.train(study, *paths, key=options.key, eager=options.eager)
 
 
 def _reveal(options: argparse.Namespace) -> None:

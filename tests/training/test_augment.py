@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from softreg.training.augment import _cut, _resample, augment
+from softreg.training.augment import _cut, _resample, augment, draw
 from softreg.training.objectives import IGNORE
 
 OFF = {"scale": None, "flip": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0}
@@ -18,7 +18,9 @@ def _batch(count=6, height=20, width=30, classes=5):
 
 
 def _run(options, crop, seed=0, batch=None):
-    return augment(*(batch or _batch()), crop, {**OFF, **options}, torch.Generator().manual_seed(seed))
+    images, masks = batch or _batch()
+    drawn = draw(len(images), torch.Generator().manual_seed(seed))
+    return augment(images, masks, crop, {**OFF, **options}, drawn)
 
 
 def test_switched_off_it_changes_nothing():

@@ -85,7 +85,7 @@ def by_torch(folder, kind, rule, part):
         rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
         groups = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
     optimizer = TORCH[kind, rule](groups)
-    trainer.update = lambda lr: optimizer.step()
+    trainer.step.update = lambda *numbers: optimizer.step()
     return trained(trainer)
 
 

@@ -210,16 +210,17 @@ def test_an_interrupted_training_ends_with_the_same_zeros(project, stopped_at):
     (project / "checkpoint.pt").unlink()
     stop = StopRequest()
     first = trainer(bench, project, stop)
-    update, done = first.update, []
+    update, done = first.step.update, []
 
-    def counting(lr):
-        update(lr)
-        done.append(lr)
+    def counting(*numbers):
+        update(*numbers)
+        done.append(numbers)
         stop.signal = 15 if len(done) == stopped_at else None
 
-    first.update = counting
+    first.step.update = counting
     with pytest.raises(Interrupted):
         first.run()
+    first.step.update = update
     assert trainer(bench, project).run().zeroed == zeroed
     assert all(torch.equal(tensor, expected[name]) for name, tensor in bench.model.state_dict().items())
 

@@ -10,8 +10,10 @@ from torch import Tensor
 
 #: Weight tensors, as foreach operations take and give them.
 Tensors = list[Tensor] | tuple[Tensor, ...]
-#: Step size times λ: one number under SGD, a tensor of each weight's shape under Adam.
+#: Step size times λ: one number under SGD, a tensor of each weight's shape under Adam and on a GPU.
 Strength = float | Tensors
+#: One number. On a GPU a tensor that holds one, so that a step which is launched again finds another number there.
+Number = float | Tensor
 
 
 class Penalty(ABC):
@@ -39,9 +41,9 @@ class Penalty(ABC):
             f"{type(self).__name__} has no gradient; write it, or take subgradient out of `realisations`"
         )
 
-    def decay_(self, weights: Tensors, step: float) -> None:
+    def decay_(self, weights: Tensors, step: Number) -> None:
         """w − step·gradient(w) in place, the decoupled step; ``step`` is learning rate × λ."""
-        torch._foreach_add_(weights, self.gradient(weights), alpha=-step)
+        add_(weights, self.gradient(weights), -step)
 
     def prox_(self, weights: Tensors, strength: Strength) -> None:
         """Replace v by argmin_w Σ (w − v)²/(2·strength) + P(w), in place; ``strength`` is step × λ ≥ 0.
@@ -51,6 +53,23 @@ class Penalty(ABC):
         raise NotImplementedError(
             f"{type(self).__name__} has no prox_; write it, or take proximal out of `realisations`"
         )
+
+
+def add_(weights: Tensors, terms: Tensors, factor: Number) -> None:
+    """w + factor·term in place."""
+    if isinstance(factor, float):
+        torch._foreach_add_(weights, terms, alpha=factor)
+    else:
+        torch._foreach_add_(weights, torch._foreach_mul(terms, factor))
+
+
+def shift_(weights: Tensors, term: Number) -> None:
+    """w + term in place."""
+    if isinstance(term, float):
+        torch._foreach_add_(weights, term)
+    else:
+        # Without alpha, torch would ask the device for the number.
+        torch._foreach_add_(weights, term, alpha=1)
 
 
 def soft_threshold_(weights: Tensors, threshold: Strength) -> None:

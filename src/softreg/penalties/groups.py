@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Strength, Tensors
+from softreg.penalties.base import Number, Strength, Tensors
 
 #: Steps of Newton's method that reach the type's precision, also where a filter's steps differ by factors of 1e8.
 _NEWTON_STEPS = {torch.float32: 5, torch.float64: 7}
@@ -32,7 +32,10 @@ def group_threshold_(weights: Tensors, strength: Strength) -> None:
     if isinstance(strength, float):
         factors = [_shares(weight, strength) for weight in weights]
     else:
-        factors = [_elementwise_shares(weight, step) for weight, step in zip(weights, strength, strict=True)]
+        factors = [
+            _shares(weight, _number(step)) if _is_number(step) else _elementwise_shares(weight, step)
+            for weight, step in zip(weights, strength, strict=True)
+        ]
     torch._foreach_mul_(weights, factors)
 
 
@@ -46,7 +49,16 @@ def _norms(weight: Tensor) -> Tensor:
     return norms
 
 
-def _shares(weight: Tensor, strength: float) -> Tensor:
+def _is_number(step: Tensor) -> bool:
+    """Whether one number is in the place of every weight."""
+    return not any(step.stride())
+
+
+def _number(step: Tensor) -> Tensor:
+    return step.as_strided((), ())
+
+
+def _shares(weight: Tensor, strength: Number) -> Tensor:
     """max(0, 1 − s√p/‖v_g‖) of each filter."""
     norm = _norms(weight)
     reach = strength * _root_size(weight)

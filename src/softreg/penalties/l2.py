@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Penalty, Strength, Tensors, shrink_, sum_squares
+from softreg.penalties.base import Number, Penalty, Strength, Tensors, shrink_, sum_squares
 
 
 class L2(Penalty):
@@ -23,7 +23,7 @@ class L2(Penalty):
         """w, the tensors themselves."""
         return weights
 
-    def decay_(self, weights: Tensors, step: float) -> None:
+    def decay_(self, weights: Tensors, step: Number) -> None:
         """w·(1 − step), rounded as torch.optim.AdamW rounds it."""
         torch._foreach_mul_(weights, 1 - step)
 

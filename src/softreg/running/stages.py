@@ -105,12 +105,12 @@ def prepare(study: Study, dataset: str, key: str = "") -> None:
             job.end()
 
 
-def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
+def train(study: Study, *paths: TrainingPath, key: str = "", eager: bool = False) -> None:
     """Train the cells of ``paths`` that are not settled yet, list them in each ``path.json``, and score them.
 
-    In the sweep on val alone, in the final on train, val and test. ``paths`` are of one group and one phase. Raises
-    UserError where data, or in the final λ̂, or in a race the seeds before, are missing or of another version of the
-    study.
+    In the sweep on val alone, in the final on train, val and test. ``paths`` are of one group and one phase. With
+    ``eager``, a GPU is given each step kernel by kernel, with the same result. Raises UserError where data, or in the
+    final λ̂, or in a race the seeds before, are missing or of another version of the study.
     """
     graph = Graph(study)
     wanted = [(path, graph.train(path)) for path in paths]
@@ -128,7 +128,7 @@ def train(study: Study, *paths: TrainingPath, key: str = "") -> None:
             for path, job in wanted:
                 # Others too, where a seed before it in a race has just been trained anew.
                 if not job.made():
-                    _train_path(study, graph, path)
+                    _train_path(study, graph, path, eager)
 
 
 @contextmanager
@@ -155,7 +155,7 @@ def _demand_data(study: Study, graph: Graph, dataset: str) -> None:
     graph.prepare(dataset).demand(study, lambda file: True)
 
 
-def _train_path(study: Study, graph: Graph, path: TrainingPath) -> None:
+def _train_path(study: Study, graph: Graph, path: TrainingPath, eager: bool) -> None:
     for earlier in raced_before(study, path):
         graph.train(earlier).demand(study)
     job = graph.train(path)
@@ -163,13 +163,13 @@ def _train_path(study: Study, graph: Graph, path: TrainingPath) -> None:
     graph.outdate(path)
     cells = _cells(study, path)
     if waiting := [cell for cell in cells if not cell.settled(lambda file: True)]:
-        _train_cells(study, path, waiting)
+        _train_cells(study, path, waiting, eager)
     write_json(job.makes[0], {"cells": [_entry(cell) for cell in cells]})
     _score(study, path, cells)
     job.end(also=[file for cell in cells for file in cell.files()])
 
 
-def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
+def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], eager: bool) -> None:
     """Train ``cells``; those that ran out of memory beside another job on their GPU, once more and alone."""
     description = read_json(places.description(study, path.dataset))
     stop = StopRequest()
@@ -181,7 +181,7 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
         with stop.installed():
             jobs.tell_ready(len(cells))
             data = prepared_folder(study, path.dataset)
-            train_cells(study, path, cells, data, len(description["classes"]), stop, jobs.tell)
+            train_cells(study, path, cells, data, len(description["classes"]), stop, jobs.tell, eager)
         if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
             turn.out_of_memory()
 

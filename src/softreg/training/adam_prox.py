@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Tensors
+from softreg.penalties.base import Number, Tensors, shift_
 from softreg.training.regulariser import Regulariser
 
 FLOOR = 0.1
@@ -36,7 +36,7 @@ class Step(NamedTuple):
     gentle: Tensors | None
     means: Tensors
     roots: Tensors
-    rate: float
+    rate: Number
 
 
 class AdamProx:
@@ -52,27 +52,34 @@ class AdamProx:
             return
         change, most = self._change(weights, step.exact), self._change(weights, step.gentle)
         torch._foreach_abs_(most)
-        torch._foreach_addcdiv_(most, torch._foreach_abs(step.means), step.roots, value=step.rate)
+        _add_moves_(most, step)
         torch._foreach_minimum_(change, most)
         torch._foreach_maximum_(change, torch._foreach_neg(most))
         torch._foreach_add_(weights, change)
 
-    def steps(self, strength: float) -> Iterator[Step]:
+    def steps(self, strength: Number) -> Iterator[Step]:
         """The `Step` of each block; ``strength`` is ηλ > 0."""
         group = self.optimizer.param_groups[0]
-        count = float(self._state(self.regulariser.parameters[0])["step"])
-        first, second = (1 - beta**count for beta in group["betas"])
-        # √v̂ = √v/correction, taken out of the fraction.
-        correction = math.sqrt(second)
+        first, correction = self._corrections(strength)
         epsilon = group["eps"] * correction
         self._set_floors(epsilon)
         for means, squares, floors in zip(self._means, self._squares, self._floors, strict=True):
             roots = torch._foreach_sqrt(squares)
-            torch._foreach_add_(roots, epsilon)
+            shift_(roots, epsilon)
             over = partial(_over, strength * correction)
-            gentle = over(torch._foreach_maximum(roots, floors)) if _any_below(roots, floors) else None
+            gentle = over(torch._foreach_maximum(roots, floors)) if _may_be_below(roots, floors) else None
             # η·m̂/(√v̂ + ε), with √v̂ = √v/correction.
             yield Step(over(roots), gentle, means, roots, group["lr"] * correction / first)
+
+    def _corrections(self, like: Number) -> tuple[Number, Number]:
+        """1 − β₁ᵗ, and √(1 − β₂ᵗ): √v̂ is √v over it, taken out of the fraction. Numbers of the form of ``like``."""
+        count, betas = self._state(self.regulariser.parameters[0])["step"], self.optimizer.param_groups[0]["betas"]
+        if isinstance(like, float):
+            first, second = (1 - beta ** float(count) for beta in betas)
+            return first, math.sqrt(second)
+        # In float64: 1 − β₂ᵗ of the first steps is small.
+        first, second = (1 - beta ** count.double() for beta in betas)
+        return first.to(like.dtype), second.sqrt().to(like.dtype)
 
     def _change(self, weights: Tensors, strength: Tensors) -> list[Tensor]:
         """What the prox adds to weights."""
@@ -115,11 +122,21 @@ class AdamProx:
             least.masked_fill_(least == 0, math.inf).add_(epsilon)
 
 
-def _any_below(roots: Tensors, floors: Tensors) -> bool:
+def _add_moves_(most: Tensors, step: Step) -> None:
+    """Add the sizes of Adam's last moves."""
+    sizes = torch._foreach_abs(step.means)
+    if isinstance(step.rate, float):
+        torch._foreach_addcdiv_(most, sizes, step.roots, value=step.rate)
+    else:
+        torch._foreach_mul_(sizes, step.rate)
+        torch._foreach_addcdiv_(most, sizes, step.roots)
+
+
+def _may_be_below(roots: Tensors, floors: Tensors) -> bool:
     """Whether any is below its floor; on a GPU always true, where to ask takes longer than what it may save."""
     return roots[0].is_cuda or any(bool((root < floor).any()) for root, floor in zip(roots, floors, strict=True))
 
 
-def _over(numerator: float, denominators: Tensors) -> list[Tensor]:
+def _over(numerator: Number, denominators: Tensors) -> list[Tensor]:
     """``numerator`` over each; a list, as authors of penalties are told: foreach functions give tuples."""
     return [numerator / denominator for denominator in denominators]

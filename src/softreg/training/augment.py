@@ -12,19 +12,24 @@ from softreg.training.objectives import IGNORE
 
 #: Random numbers per image: scale, two offsets, flip, brightness, contrast, saturation. Always all of them are
 #: drawn, so that switching one off leaves the others as they were.
-_DRAWS = 7
+DRAWS = 7
 _GREY = (0.299, 0.587, 0.114)
 
 
+def draw(count: int, generator: torch.Generator) -> Tensor:
+    """The random numbers of ``count`` images, (count, DRAWS) float64 in 0…1; ``generator`` is a CPU generator."""
+    return torch.rand(count, DRAWS, generator=generator, dtype=torch.float64)
+
+
 def augment(
-    images: Tensor, masks: Tensor, crop: tuple[int, int], options: dict[str, Any], generator: torch.Generator
+    images: Tensor, masks: Tensor, crop: tuple[int, int], options: dict[str, Any], drawn: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Images (N, 3, H, W) in 0…1 and masks (N, H, W) uint8 → the same, cropped to ``crop`` (height, width).
 
-    ``options`` are the study's ``training.augmentation``; ``generator`` is a CPU generator. What lies outside
-    an image repeats its border and is ignored in the mask.
+    ``options`` are the study's ``training.augmentation``; ``drawn`` is what `draw` gives, on the images' device. What
+    lies outside an image repeats its border and is ignored in the mask.
     """
-    draws = torch.rand(len(images), _DRAWS, generator=generator, dtype=torch.float64).unbind(1)
+    draws = drawn.unbind(1)
     move = _cut if options["scale"] in (None, [1, 1]) else _resample
     images, masks = move(images, masks, crop, options, draws)
     return _jitter(images, options, draws[4:]), masks
@@ -38,15 +43,14 @@ def _cut(
     rows = _pixels(height, crop[0], draws[1])
     columns = _flipped(_pixels(width, crop[1], draws[2]), options, draws)
     outside = ((rows < 0) | (rows >= height))[:, :, None] | ((columns < 0) | (columns >= width))[:, None, :]
-    image = torch.arange(len(masks))[:, None, None]
+    image = torch.arange(len(masks), device=masks.device)[:, None, None]
     where = (image, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :])
-    there = tuple(index.to(images.device) for index in where)
-    return images.movedim(1, -1)[there].movedim(-1, 1), masks[there].masked_fill_(outside.to(masks.device), IGNORE)
+    return images.movedim(1, -1)[where].movedim(-1, 1), masks[where].masked_fill_(outside, IGNORE)
 
 
 def _pixels(length: int, crop: int, draw: Tensor) -> Tensor:
     """The pixels (N, crop) along one axis that a random window shows; below 0 or from ``length`` on, outside."""
-    return ((length - crop) * draw).round().long()[:, None] + torch.arange(crop)
+    return ((length - crop) * draw).round().long()[:, None] + torch.arange(crop, device=draw.device)
 
 
 def _flipped(positions: Tensor, options: dict[str, Any], draws: tuple[Tensor, ...]) -> Tensor:
@@ -58,7 +62,7 @@ def _resample(
     images: Tensor, masks: Tensor, crop: tuple[int, int], options: dict[str, Any], draws: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor]:
     """Scale, crop and flip in one resampling: bilinear of images, nearest of masks."""
-    grid = _grid(images.shape[-2:], crop, options, draws).to(images.device)
+    grid = _grid(images.shape[-2:], crop, options, draws)
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     # Shifted by one, so that the zeros which grid_sample puts outside can be told from class 0.
     shifted = F.grid_sample(masks.float().unsqueeze(1) + 1, grid, mode="nearest", align_corners=False)
@@ -82,7 +86,7 @@ def _grid(
 def _positions(length: int, crop: int, scale: Tensor, draw: Tensor) -> Tensor:
     """Positions (N, crop) in −1…1 along one axis."""
     offset = (length - crop / scale) * draw
-    pixels = (torch.arange(crop, dtype=torch.float64) + 0.5) / scale[:, None] + offset[:, None]
+    pixels = (torch.arange(crop, dtype=torch.float64, device=draw.device) + 0.5) / scale[:, None] + offset[:, None]
     return pixels * 2 / length - 1
 
 
@@ -92,8 +96,7 @@ def _jitter(images: Tensor, options: dict[str, Any], draws: tuple[Tensor, ...]) 
     if not any(options[key] for key in keys):
         return images
     brightness, contrast, saturation = (
-        (1 + options[key] * (2 * draw - 1)).float().to(images.device).view(-1, 1, 1, 1)
-        for key, draw in zip(keys, draws, strict=True)
+        (1 + options[key] * (2 * draw - 1)).float().view(-1, 1, 1, 1) for key, draw in zip(keys, draws, strict=True)
     )
     images = images * brightness
     mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from softreg.networks.randomness import generator, seed_global
+from softreg.networks.randomness import generator, stream_seed
 from softreg.networks.segmenter import Segmenter
-from softreg.study.treatment import treatment_of
+from softreg.study.treatment import Treatment, treatment_of
 from softreg.training import checkpoint
-from softreg.training.augment import augment
+from softreg.training.augment import draw
 from softreg.training.average import Average
 from softreg.training.checkpoint import Progress
 from softreg.training.diagnostics import Layers, weight_summary
 from softreg.training.imageset import Batches
-from softreg.training.objectives import make_objective
-from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
+from softreg.training.optim import learning_rate
 from softreg.training.pruning import Pruner
 from softreg.training.regulariser import Regulariser
+from softreg.training.step import Step
 from softreg.training.stopping import Interrupted, StopRequest
-from softreg.training.validation import autocast, validation_miou
+from softreg.training.validation import validation_miou
 from softreg.training.zeroing import Zeroing
 
 
@@ -42,7 +43,7 @@ class Bench:
     ``initial`` are the weights that every cell starts from; ``kind`` is that of the entry in the study's penalties, and
     ``prune_at`` the share of the steps after which it prunes, if it does; ``class_shares`` are the classes' shares of
     the training pixels; ``training`` the study's options for this model and penalty; ``crop`` is height and width of
-    the training images.
+    the training images. With ``eager``, steps are never captured in a CUDA graph; ``say`` hears where they cannot be.
     """
 
     model: Segmenter
@@ -58,6 +59,17 @@ class Bench:
     crop: tuple[int, int]
     seed: int
     evaluation_batch: int
+    eager: bool = False
+    say: Callable[[str], None] = warnings.warn
+    _steps: list[Step] = field(default_factory=list)
+
+    def step(self, treatment: Treatment) -> Step:
+        """The step of the cells before if it serves ``treatment``, else another."""
+        if not (self._steps and self._steps[0].serves(treatment)):
+            # Given up before the next one is made: both need not fit on the device.
+            self._steps.clear()
+            self._steps.append(Step(self, treatment))
+        return self._steps[0]
 
     @property
     def batch_size(self) -> int:
@@ -95,15 +107,12 @@ class CellTrainer:
         self.file, self.key = file, key
         self.treatment = treatment_of(bench.kind, strength)
         bench.model.load_state_dict(bench.initial)
-        bench.model.dropout = self.treatment.dropout
-        device = bench.train.device
-        objective = bench.training["objective"]
-        self.objective = make_objective(objective, bench.class_shares, device, self.treatment.smoothing)
-        self.optimizer = make_optimizer(list(bench.model.parameters()), bench.training)
+        self.step = bench.step(self.treatment)
+        self.step.begin(self.treatment)
+        self.optimizer = self.step.optimizer
         decay = bench.training["average"]
         self.average = None if decay is None else Average(bench.model, decay)
-        self.update = RegularisedStep(self.optimizer, bench.regulariser, self.treatment.lambda_)
-        self.zero = Zeroing(self.update, bench.learning_rate, bench.steps, bench.steps_per_epoch)
+        self.zero = Zeroing(self.step.update, bench.learning_rate, bench.steps, bench.steps_per_epoch)
         self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._others)
         prune_at = max(1, round(bench.prune_at * bench.steps))
         done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
@@ -145,28 +154,14 @@ class CellTrainer:
     def _step(self, indices: Tensor) -> Tensor:
         """One step on the images at ``indices``; the data term before it, float64."""
         bench, place = self.bench, (self.progress.epoch, self.progress.step)
-        images, masks = bench.train(indices)
-        images, masks = augment(
-            images,
-            masks,
-            bench.crop,
-            bench.training["augmentation"],
-            generator(bench.seed, "augmentation", *place),
-        )
-        seed_global(bench.seed, "dropout", *place)
-        bench.model.train()
-        self.optimizer.zero_grad()
-        with autocast(bench.train.device):
-            logits = bench.model(images)
-        loss = self.objective(logits.float(), masks)
-        torch.autograd.backward(loss)
-        step = place[0] * bench.steps_per_epoch + place[1]
-        self.update(bench.learning_rate(step))
-        self.prune(step + 1)
-        self.progress.zeroed = self.zero(step + 1)
+        drawn = draw(len(indices), generator(bench.seed, "augmentation", *place))
+        done = place[0] * bench.steps_per_epoch + place[1]
+        loss = self.step(indices, drawn, bench.learning_rate(done), stream_seed(bench.seed, "dropout", *place))
+        self.prune(done + 1)
+        self.progress.zeroed = self.zero(done + 1)
         if self.average is not None:
-            self.average.update(step + 1)
-        return loss.detach().double()
+            self.average.update(done + 1)
+        return loss
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within it, the network has the averaged weights, if the study asks for them."""

@@ -85,7 +85,10 @@ def load(
     optimizer: torch.optim.Optimizer,
     others: Sequence[torch.Tensor] = (),
 ) -> Progress:
-    """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key."""
+    """Restore a cell from its checkpoint; from the beginning if there is none, or none made under this key.
+
+    All is written into the tensors that are there, as a captured step goes on with these.
+    """
     if not _intact(file):
         return Progress()
     try:
@@ -101,7 +104,17 @@ def load(
         # Written by a version that counted otherwise.
         return Progress()
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    _load(optimizer, state["optimizer"])
     for mine, stored in zip(others, state["others"], strict=True):
         mine.copy_(stored)
     return progress
+
+
+def _load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of an optimiser, whose own way is to replace tensors."""
+    held = {parameter: dict(kept) for parameter, kept in optimizer.state.items()}
+    optimizer.load_state_dict(state)
+    for parameter, kept in held.items():
+        loaded = optimizer.state[parameter]
+        for name, tensor in kept.items():
+            loaded[name] = tensor.copy_(loaded[name])

@@ -66,9 +66,10 @@ def begin_memory_peak(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> int:
     """Bytes: on a GPU the most that torch held since `begin_memory_peak`, on the CPU the process's peak so far.
 
+    What torch holds and no tensor uses counts on a GPU: the memory of a captured step is of that kind between replays.
     The CPU's figure is resident memory with the interpreter and libraries in it, and can only rise within a process.
     """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     # Linux counts in KiB, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

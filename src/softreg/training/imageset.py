@@ -43,11 +43,17 @@ class ImageSet:
         height, width = self.parts[0][1].shape[1:]
         return int(height), int(width)
 
-    def read(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Images (n, H, W, 3) and masks (n, H, W), uint8, copied from the map."""
-        places = [self.rows[index] for index in indices]
-        images = np.stack([self.parts[part][0][row] for part, row in places])
-        masks = np.stack([self.parts[part][1][row] for part, row in places])
+    def room(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Memory for images (count, H, W, 3) and masks (count, H, W), uint8."""
+        return np.empty((count, *self.size, 3), np.uint8), np.empty((count, *self.size), np.uint8)
+
+    def read(
+        self, indices: Sequence[int], into: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Images (n, H, W, 3) and masks (n, H, W), uint8, copied from the map to ``into``, else to new memory."""
+        images, masks = into or self.room(len(indices))
+        for place, (part, row) in enumerate(self.rows[list(indices)]):
+            images[place], masks[place] = self.parts[part][0][row], self.parts[part][1][row]
         return images, masks
 
     def class_shares(self, classes: int) -> list[float]:
@@ -61,7 +67,8 @@ class ImageSet:
 class Batches:
     """Serves an ImageSet's images as (n, 3, H, W) float32 in 0…1 and masks as (n, H, W) uint8 on ``device``.
 
-    A set that fits lives on the GPU as uint8; otherwise batches are copied there from the memory map.
+    A set that fits lives on the GPU as uint8; otherwise batches are copied there from the memory map. A training step
+    takes a batch in two parts: the host names it, and the device looks it up.
     """
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
@@ -71,11 +78,27 @@ class Batches:
 
     def __call__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """The batch of these positions, a CPU tensor of integers."""
+        named = self.room(len(indices))
+        self.name(indices, named)
+        return self.look_up([tensor.to(self.device) for tensor in named])
+
+    def room(self, count: int) -> list[Tensor]:
+        """Memory of the host for what `name` says of a batch of ``count`` images."""
         if self.resident is not None:
-            where = indices.to(self.device)
-            images, masks = self.resident[0][where], self.resident[1][where]
+            return [torch.empty(count, dtype=torch.int64)]
+        return list(map(torch.from_numpy, self.source.room(count)))
+
+    def name(self, indices: Tensor, room: Sequence[Tensor]) -> None:
+        """Write into ``room`` what the device must be told of a batch: the positions, or the images and masks."""
+        if self.resident is not None:
+            room[0].copy_(indices)
         else:
-            images, masks = (torch.from_numpy(array).to(self.device) for array in self.source.read(indices.tolist()))
+            images, masks = (tensor.numpy() for tensor in room)
+            self.source.read(indices.tolist(), (images, masks))
+
+    def look_up(self, named: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The batch that `name` has named, once that is on the device."""
+        images, masks = named if self.resident is None else (kept[named[0]] for kept in self.resident)
         return images.permute(0, 3, 1, 2).float() / 255, masks
 
     def _fits(self) -> bool:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softreg.penalties.base import Strength, Tensors, scale
+from softreg.penalties.base import Number, Strength, Tensors, add_, scale, shift_
 from softreg.training.adam_prox import AdamProx
 from softreg.training.regulariser import Regulariser
 
@@ -43,17 +43,18 @@ class _SGD(_Eager, torch.optim.SGD):
 
 
 class _Adam(_Eager, torch.optim.Adam):
+    #: torch would warn of steps that are not captured.
+    _warned_capturable_if_run_uncaptured = True
     step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 def make_optimizer(parameters: Sequence[Tensor], training: dict[str, Any]) -> torch.optim.Optimizer:
     """SGD or Adam, as the study's ``training.optimizer`` says; no weight decay. Parameters must be dense in memory."""
-    # A fused Adam on a GPU counts its steps there, and to ask for the count would wait for the device in every step.
-    way = {"foreach" if parameters[0].is_cuda else "fused": True}
     if training["optimizer"] == "sgd":
         momentum = training["momentum"]
-        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, **way)
-    return _Adam(parameters, training["lr"], betas=tuple(training["betas"]), **way)
+        return _SGD(parameters, training["lr"] * (1 - momentum), momentum, fused=True)
+    betas, on_gpu = tuple(training["betas"]), parameters[0].is_cuda
+    return _Adam(parameters, training["lr"], betas=betas, fused=True, capturable=on_gpu)
 
 
 def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epoch: int) -> float:
@@ -71,7 +72,7 @@ def learning_rate(training: dict[str, Any], step: int, steps: int, steps_per_epo
 class RegularisedStep:
     """One optimiser step on data term + λP, with λP realised as its regulariser says.
 
-    The penalised weights are a part of those that ``optimizer`` updates.
+    The penalised weights are a part of those that ``optimizer`` updates. ``lambda_`` may change between steps.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, regulariser: Regulariser, lambda_: float) -> None:
@@ -90,19 +91,24 @@ class RegularisedStep:
         return not small.any()
 
     @torch.no_grad()
-    def __call__(self, lr: float) -> None:
-        """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient."""
+    def __call__(self, lr: Number, lambda_: Number | None = None) -> None:
+        """Step with learning rate ``lr``; the parameters' ``grad`` hold the data term's gradient.
+
+        ``lambda_`` is the λ of before in another form: float32 tensors of one number for both, on the weights' device,
+        are read where the step runs, so that the host neither waits nor need come again with other numbers.
+        """
+        lambda_ = self.lambda_ if lambda_ is None else lambda_
         for group in self.optimizer.param_groups:
             # Heavy-ball momentum sums gradients where an average is meant.
             group["lr"] = lr * (1 - group.get("momentum", 0.0))
         realisation = self.regulariser.realisation if self.lambda_ > 0 else None
         if realisation == "subgradient":
-            self._add_gradient()
+            self._add_gradient(lambda_)
         elif realisation == "decoupled":
-            self._change(self.regulariser.penalty.decay_, repeat(lr * self.lambda_, len(self._weight_blocks)))
+            self._change(self.regulariser.penalty.decay_, repeat(lr * lambda_, len(self._weight_blocks)))
         self.optimizer.step()
         if realisation == "proximal":
-            self._prox(lr * self.lambda_)
+            self._prox(lr * lambda_)
 
     @torch.no_grad()
     def zero(self, gradients: Sequence[Tensor], lr: float, steps: int) -> None:
@@ -130,17 +136,30 @@ class RegularisedStep:
             return repeat(lr, len(self._weight_blocks))
         return (step.gentle or step.exact for step in self._adam_prox.steps(lr))
 
-    def _add_gradient(self) -> None:
+    def _add_gradient(self, lambda_: Number) -> None:
         """Add the penalty's gradient to that of the data term."""
         gradients: list[Tensor] = [parameter.grad for parameter in self.regulariser.parameters]  # type: ignore[misc]
         for gradient, centred in zip(self.regulariser.blocks(gradients), self._centred_blocks(), strict=True):
-            torch._foreach_add_(gradient, self.regulariser.penalty.gradient(centred), alpha=self.lambda_)
+            add_(gradient, self.regulariser.penalty.gradient(centred), lambda_)
 
-    def _prox(self, strength: float) -> None:
+    def _prox(self, strength: Number) -> None:
         if isinstance(self.optimizer, torch.optim.SGD):
-            self._change(self.regulariser.penalty.prox_, repeat(strength, len(self._weight_blocks)))
+            self._change(self.regulariser.penalty.prox_, self._for_each(strength))
         else:
             self._change(self._adam_prox, self._adam_prox.steps(strength))
+
+    def _for_each(self, strength: Number) -> Iterable[Strength]:
+        """``strength`` as a prox takes it, block by block: a number, or in the place of each weight."""
+        if isinstance(strength, float):
+            return repeat(strength, len(self._weight_blocks))
+        if self.regulariser.penalty.structure == "filter":
+            return [[strength.expand_as(weight) for weight in block] for block in self._weight_blocks]
+        filled = [[torch.empty_like(weight) for weight in block] for block in self._weight_blocks]
+        for block in filled:
+            # Not expanded: foreach functions are slow on that.
+            torch._foreach_zero_(block)
+            shift_(block, strength)
+        return filled
 
     @cached_property
     def _adam_prox(self) -> AdamProx:

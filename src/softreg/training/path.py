@@ -7,6 +7,7 @@ so that the engine retries; the cell then goes on from its checkpoint.
 from __future__ import annotations
 
 import csv
+import gc
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -54,11 +55,18 @@ class _Outcome:
 
 
 def train_cells(
-    study: Study, path: TrainingPath, cells: Sequence[Cell], data: Path, classes: int, stop: StopRequest, tell: Tell
+    study: Study,
+    path: TrainingPath,
+    cells: Sequence[Cell],
+    data: Path,
+    classes: int,
+    stop: StopRequest,
+    tell: Tell,
+    eager: bool = False,
 ) -> None:
     """Train ``cells``, which belong to ``path``, on the prepared data in ``data``; each leaves its record.
 
-    ``tell`` hears how far it is.
+    ``tell`` hears how far it is. With ``eager``, steps are not captured in a CUDA graph.
 
     Raises UserError where the study's model cannot be built, Interrupted when ``stop`` asks.
     """
@@ -72,7 +80,9 @@ def train_cells(
                 if bench is None or sized_by_strength(study, path):
                     # Given up before the next one is made: both need not fit on the device.
                     bench = None
-                    bench = make_bench(study, path, data, classes, device, cell.strength)
+                    bench = replace(
+                        make_bench(study, path, data, classes, device, cell.strength), eager=eager, say=progress.say
+                    )
             except Exception as error:
                 _write_record(path, cell, _outcome(error), device)
                 continue
@@ -85,6 +95,8 @@ def make_bench(
     study: Study, path: TrainingPath, data: Path, classes: int, device: torch.device, strength: float = 0.0
 ) -> Bench:
     """The model, data and penalty of a path, on ``device``; ``strength`` matters where it sets the network's size."""
+    # A bench of before and its step refer to each other, and keep a GPU's memory until they are found.
+    gc.collect()
     training = study.training_of(path.model, path.penalty)
     entry = study.penalties[path.penalty]
     seed_global(path.seed, "init")
