@@ -12,6 +12,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge
 from softreg.networks.layers import Layer
 from softreg.penalties import make
 from softreg.training import regulariser
+from softreg.training.adam_prox import FLOOR, AdamProx
 from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
 from softreg.training.regulariser import Regulariser
 
@@ -414,6 +415,30 @@ def test_weights_without_a_gradient_move_no_further_than_a_tenth_of_the_layers_g
     most = 40 * lr * lambda_ / (0.1 * gradient * 0.75**0.5) * (5**0.5 if kind == "group_lasso" else 1)
     assert 0 <= 0.5 - weight[0].min().item() <= most + 1e-6
     assert most < 0.02
+
+
+def test_gentle_steps_are_to_the_bit_those_of_root_mean_squares_at_the_floor():
+    """Blocks of one layer and of two, of which the second has weights above its floor alone."""
+    random = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=random)) for shape in ((300, 250), (40, 9), (7, 3))]
+    optimizer = make_optimizer(weights, ADAM)
+    for weight in weights:
+        weight.grad = torch.randn(weight.shape, generator=random) ** 3
+    weights[2].grad = torch.ones(7, 3)
+    optimizer.step()
+    regulariser = Regulariser(make({"kind": "l1"}), "proximal", list(map(as_layer, weights)))
+    steps = list(AdamProx(optimizer, regulariser).steps(1e-3))
+    pairs = [pair for step in steps for pair in zip(step.exact, step.gentle or step.exact, strict=True)]
+    squares = [optimizer.state[weight]["exp_avg_sq"] for weight in weights]
+    correction = (1 - ADAM["betas"][1]) ** 0.5
+    # The first layer is cut into blocks.
+    found = [torch.cat([pair[which] for pair in pairs[:-2]]) for which in (0, 1)]
+    for (exact, gentle), square in zip([found, *pairs[-2:]], squares, strict=True):
+        root = square.sqrt() + 1e-8 * correction
+        floor = FLOOR * square.mean().sqrt() + 1e-8 * correction
+        assert torch.equal(exact, 1e-3 * correction / root)
+        assert torch.equal(gentle, 1e-3 * correction / root.maximum(floor))
+        assert bool((root < floor).any()) == (len(root) > 7)
 
 
 def test_a_layer_that_has_had_no_gradient_yet_stays():

@@ -7,6 +7,7 @@ run; only a longer one shows whether more would be learnt.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ COLUMNS += [f"{name}{end}" for name in MEASURES for end in ("", "_slope", "_low"
 COLUMNS += ["state", "told"]
 
 
+@lru_cache(maxsize=1)
 def table(scores: Scores) -> pd.DataFrame:
     """A row for each entry whose final has finished cells, in the order to show: columns `COLUMNS`.
 

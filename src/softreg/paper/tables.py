@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ SECONDARY = [
 # The main table.
 
 
+@lru_cache(maxsize=1)
 def main_frame(scores: Scores) -> pd.DataFrame:
     """The numbers of the main table, one row for each dataset × model × penalty, in the order to show.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +54,8 @@ class AdamProx:
         torch._foreach_abs_(most)
         _add_moves_(most, step)
         torch._foreach_minimum_(change, most)
-        torch._foreach_maximum_(change, torch._foreach_neg(most))
+        torch._foreach_neg_(most)
+        torch._foreach_maximum_(change, most)
         torch._foreach_add_(weights, change)
 
     def steps(self, strength: Number) -> Iterator[Step]:
@@ -66,10 +67,12 @@ class AdamProx:
         for means, squares, floors in zip(self._means, self._squares, self._floors, strict=True):
             roots = torch._foreach_sqrt(squares)
             shift_(roots, epsilon)
-            over = partial(_over, strength * correction)
-            gentle = over(torch._foreach_maximum(roots, floors)) if _may_be_below(roots, floors) else None
+            exact = _over(strength * correction, roots)
+            gentle = None
+            if _may_be_below(roots, floors):
+                gentle = list(torch._foreach_minimum(exact, _over(strength * correction, floors)))
             # η·m̂/(√v̂ + ε), with √v̂ = √v/correction.
-            yield Step(over(roots), gentle, means, roots, group["lr"] * correction / first)
+            yield Step(exact, gentle, means, roots, group["lr"] * correction / first)
 
     def _corrections(self, like: Number) -> tuple[Number, Number]:
         """1 − β₁ᵗ, and √(1 − β₂ᵗ): √v̂ is √v over it, taken out of the fraction. Numbers of the form of ``like``."""
@@ -111,9 +114,10 @@ class AdamProx:
 
     @cached_property
     def _floors(self) -> list[list[Tensor]]:
-        """The floors in the place of each weight, without memory of their own."""
+        """The floor of each tensor of each block, one number that follows `_least`."""
         pairs = zip(self._least, self.regulariser.parameters, strict=True)
-        return self.regulariser.blocks([least.expand_as(parameter) for least, parameter in pairs])
+        blocks = self.regulariser.blocks([least.expand_as(parameter) for least, parameter in pairs])
+        return [[torch.as_strided(piece, (), ()) for piece in block] for block in blocks]
 
     def _set_floors(self, epsilon: float) -> None:
         """Take the floors from the moments as they are; in a layer that has had no gradient yet, nothing moves."""
@@ -134,9 +138,15 @@ def _add_moves_(most: Tensors, step: Step) -> None:
 
 def _may_be_below(roots: Tensors, floors: Tensors) -> bool:
     """Whether any is below its floor; on a GPU always true, where to ask takes longer than what it may save."""
-    return roots[0].is_cuda or any(bool((root < floor).any()) for root, floor in zip(roots, floors, strict=True))
+    pairs = zip(roots, floors, strict=True)
+    return roots[0].is_cuda or any(bool(root.amin() < floor) for root, floor in pairs if root.numel())
 
 
 def _over(numerator: Number, denominators: Tensors) -> list[Tensor]:
-    """``numerator`` over each; a list, as authors of penalties are told: foreach functions give tuples."""
-    return [numerator / denominator for denominator in denominators]
+    """``numerator`` over each; a list, as authors of penalties are told: foreach functions give tuples.
+
+    By way of the inverse: a larger denominator never gives more, to the last bit.
+    """
+    quotients = list(torch._foreach_reciprocal(denominators))
+    torch._foreach_mul_(quotients, numerator)
+    return quotients

@@ -27,10 +27,9 @@ def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
     if why := regret.unanswerable(scores):
         return [Absent(TITLE, why)]
-    found = regret.regrets(regret.sweeps(scores))
-    if found.empty:
+    *_, table = regret.worked_out(scores)
+    if table.empty:
         return [Absent(TITLE, regret.absence(scores))]
-    table = regret.means(scores, found)
     return layout.write_datasets(scores, folder, "regret", TITLE, partial(_pages, scores, table))
 
 

@@ -174,8 +174,8 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
 
 def lay_out(figure: Figure) -> None:
     """Place everything, once and not once for each file; what has been placed by hand stays."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 

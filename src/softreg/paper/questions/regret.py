@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations, product
 from math import comb
 from typing import Any
@@ -89,11 +90,10 @@ def answer(scores: Scores) -> Answer:
     """The answer to H6; see the module."""
     if why := unanswerable(scores):
         return replace(HEAD, absent=why)
-    replayed = sweeps(scores)
-    found = regrets(replayed)
+    replayed, found, table = worked_out(scores)
     if found.empty:
         return replace(HEAD, absent=absence(scores))
-    table, gap, compared = means(scores, found), gaps(scores, replayed), comparisons(found)
+    gap, compared = gaps(scores, replayed), comparisons(found)
     between = [_compared(scores, row) for row in rows_of(compared)]
     parts = [_summary(scores, table, gap), _compared_summary(between, int(table["seeds"].max()))]
     parts += [NO_FOLDS] if scores.study["selection"]["scorer"] != "kfold" else []
@@ -104,6 +104,14 @@ def answer(scores: Scores) -> Answer:
         numbers=pd.concat([table, compared, gap], ignore_index=True),
         figures=["regret"],
     )
+
+
+@lru_cache(maxsize=1)
+def worked_out(scores: Scores) -> tuple[dict[tuple[str, str, str], Sweep], pd.DataFrame, pd.DataFrame]:
+    """`sweeps`, their `regrets` and the `means` of these; worked out once for each `Scores`."""
+    replayed = sweeps(scores)
+    found = regrets(replayed)
+    return replayed, found, found if found.empty else means(scores, found)
 
 
 def unanswerable(scores: Scores) -> str:
