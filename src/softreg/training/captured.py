@@ -61,9 +61,12 @@ class Captured:
         try:
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                wanted = self._rehearse(seed)
-            torch.cuda.current_stream().wait_stream(stream)
+            try:
+                with torch.cuda.stream(stream):
+                    wanted = self._rehearse(seed)
+            finally:
+                # Also where it is broken off: what runs there still must not change the state once that is restored.
+                torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
                 result = self.step()
