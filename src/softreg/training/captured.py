@@ -3,8 +3,9 @@
 A graph does again what was done while it was captured, on the same memory: what the host decided then, it decides for
 all steps. A step that asks the device for a number, or draws numbers on the host, is no such step. So before it is
 captured it is run with both refused, and afterwards the graph has to do what that run did, to the last bit. Where
-anything of this fails, steps go on one kernel at a time, from the state that they began with. Hence there is no result
-that depends on whether a step was captured.
+anything of this fails, steps go on one kernel at a time, from the state that they began with. So no result depends on
+whether a step was captured, but for one kind that this does not find: a step that does something else only later,
+because the host counts. Who writes a network or a penalty is told so.
 """
 
 from __future__ import annotations
