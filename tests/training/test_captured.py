@@ -164,7 +164,7 @@ def test_a_rehearsal_tells_what_a_step_does_and_leaves_no_trace():
     steps = Captured(line.step, line.state, print, eager=True)
     for seed in range(3):
         before = steps._copies()
-        wanted = steps._rehearse(seed)
+        wanted = steps._rehearse(seed, before)
         # Before the first step, the optimiser remembers nothing yet.
         assert all(torch.equal(now, before.get(now, torch.zeros_like(now))) for now in line.state())
         steps(seed)
@@ -177,7 +177,7 @@ def test_a_step_that_draws_numbers_on_the_host_is_none_to_capture(draw):
     line = Line(draw)
     steps = Captured(line.step, line.state, print, eager=True)
     with pytest.raises(NotCapturable, match="draws random numbers on the host"):
-        steps._rehearse(0)
+        steps._rehearse(0, steps._copies())
 
 
 def test_a_rehearsal_that_is_broken_off_is_waited_for_before_the_state_is_restored(monkeypatch):

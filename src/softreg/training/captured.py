@@ -64,7 +64,7 @@ class Captured:
             stream.wait_stream(torch.cuda.current_stream())
             try:
                 with torch.cuda.stream(stream):
-                    wanted = self._rehearse(seed)
+                    wanted = self._rehearse(seed, before)
             finally:
                 # Also where it is broken off: what runs there still must not change the state once that is restored.
                 torch.cuda.current_stream().wait_stream(stream)
@@ -81,9 +81,8 @@ class Captured:
         self.graph, self.result = graph, result
         return result
 
-    def _rehearse(self, seed: int) -> dict[Tensor, Tensor]:
-        """What a step makes of the state, which is as before afterwards."""
-        before = self._copies()
+    def _rehearse(self, seed: int, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """What a step makes of the state ``before``, which is restored afterwards."""
         # The first step sets up libraries, and what the optimiser remembers.
         torch.manual_seed(seed)
         self.step()
