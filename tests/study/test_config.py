@@ -703,10 +703,10 @@ def test_each_fault_of_a_wrong_study_is_told_in_a_sentence(case, load):
                 "penalties.l1.lambda[0]",
             ],
         ),
-        # Where the number of outer folds cannot be told, data sets are not looked at.
+        # Where the number of outer folds cannot be told, data sets are looked at as a whole.
         (
             "datasets: {wbc: {siz: 1}}\nmodels: {}\nevaluation: {folds: x}\n",
-            ["the study", "models", "evaluation.folds"],
+            ["the study", "models", "evaluation.folds", "datasets.wbc.siz"],
         ),
         # What no schema tells.
         (

@@ -1,6 +1,9 @@
 """What a step must be so that a GPU can replay it, as far as this shows without one."""
 
+import gc
 import random
+import weakref
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from softreg import networks, penalties
 from softreg.data.datasets import prepared_folder
+from softreg.study.treatment import treatment_of
 from softreg.training.augment import augment
 from softreg.training.captured import Captured, NotCapturable
 from softreg.training.cell import CellTrainer
@@ -160,7 +164,7 @@ def test_a_rehearsal_tells_what_a_step_does_and_leaves_no_trace():
     steps = Captured(line.step, line.state, print, eager=True)
     for seed in range(3):
         before = steps._copies()
-        wanted = steps._rehearse(seed)
+        wanted = steps._rehearse(seed, before)
         # Before the first step, the optimiser remembers nothing yet.
         assert all(torch.equal(now, before.get(now, torch.zeros_like(now))) for now in line.state())
         steps(seed)
@@ -173,7 +177,28 @@ def test_a_step_that_draws_numbers_on_the_host_is_none_to_capture(draw):
     line = Line(draw)
     steps = Captured(line.step, line.state, print, eager=True)
     with pytest.raises(NotCapturable, match="draws random numbers on the host"):
-        steps._rehearse(0)
+        steps._rehearse(0, steps._copies())
+
+
+def test_a_rehearsal_that_is_broken_off_is_waited_for_before_the_state_is_restored(monkeypatch):
+    """A GPU may still be at the steps that the host has launched there, and would write over what is restored."""
+    done = []
+
+    class Stream:
+        def wait_stream(self, other):
+            done.append("waits for the other" if self is main else "begins after")
+
+    main = Stream()
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    line = Line(random.random)
+    steps = Captured(line.step, line.state, done.append, eager=False)
+    restore = steps._restore
+    monkeypatch.setattr(steps, "_restore", lambda before: (done.append("restores"), restore(before)))
+    steps(0)
+    # Within the rehearsal, then of all.
+    assert done[:-1] == ["begins after", "restores", "waits for the other", "restores"]
 
 
 def places(trainer):
@@ -207,3 +232,18 @@ def test_the_cells_of_a_path_share_the_memory_of_one_step(tmp_path, monkeypatch)
     (tmp_path / "0.01.pt").unlink()
     trainer(1e-2, StopRequest()).run()
     assert all(torch.equal(*pair) for pair in zip(whole, bench.model.parameters(), strict=True))
+
+
+def test_a_step_that_no_longer_serves_is_given_up_before_another_is_made(tmp_path, monkeypatch):
+    """Each holds its graph's memory, and there is a step for each strength of dropout."""
+    monkeypatch.chdir(tmp_path)
+    changes = {"penalties": {"none": {}, "dropout": {"lambda": [0.1, 0.3]}}, "training": {"epochs": 1, "batch_size": 4}}
+    study, path = prepared_study(tmp_path, **changes), sweep_path("dropout")
+    bench = make_bench(study, path, prepared_folder(study, "shapes"), 4, torch.device("cpu"))
+    gc.disable()
+    try:
+        first = weakref.ref(bench.step(treatment_of("dropout", 0.1)))
+        bench.step(treatment_of("dropout", 0.3))
+        assert first() is None
+    finally:
+        gc.enable()

@@ -123,6 +123,7 @@ def test_a_run_that_was_interrupted_goes_on(copy, monkeypatch):
 
 def test_an_edit_that_is_taken_back_has_its_networks_back(copy):
     before = files_of(copy, *CELLS, f"{RESULTS}/selection", f"{RESULTS}/scores")
+    chosen = (copy / RESULTS / "selection.csv").read_bytes()
     write_study(copy, training={**STUDY["training"], "lr": 2e-3})
     snakemake(copy, "scores")
     assert set(weights(copy).values()).isdisjoint(before.values())
@@ -130,6 +131,7 @@ def test_an_edit_that_is_taken_back_has_its_networks_back(copy):
     assert "unsaved" in run(copy, "dvc", "checkout", check=False)
     run(copy, "dvc", "checkout", "--force")
     assert files_of(copy, *CELLS, f"{RESULTS}/selection", f"{RESULTS}/scores") == before
+    assert (copy / RESULTS / "selection.csv").read_bytes() == chosen
     assert is_clean(copy)
     assert nothing_to_do(copy)
 

@@ -172,8 +172,7 @@ def _section(raw: dict[str, Any], section: str) -> dict[str, dict[str, Any]]:
     if section == "penalties":
         entries = _by_realisation(entries)
     elif section == "datasets":
-        validate(evaluation := raw.get("evaluation", {}), parts["evaluation"], ("evaluation",))
-        entries = _by_fold(entries, evaluation.get("folds"))
+        entries = _by_fold(entries, _outer_folds(raw))
     _check_names(section, entries)
     made = together(partial(_entry, section, name, entry) for name, entry in entries.items())
     return dict(zip(entries, made, strict=True))
@@ -248,6 +247,17 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
                 raise Violation(f"penalties.{name}.realisation makes a second entry {each}; rename one of them")
             entries[each] = value
     return entries
+
+
+def _outer_folds(raw: dict[str, Any]) -> int | None:
+    """What the study gives; None where its ``evaluation`` has a fault, which must not hide those of data sets."""
+    evaluation = raw.get("evaluation", {})
+    try:
+        validate(evaluation, study_schema()["properties"]["evaluation"])
+    except Violation:
+        return None
+    count: int | None = evaluation.get("folds")
+    return count
 
 
 def _by_fold(datasets: dict[str, dict[str, Any]], count: int | None) -> dict[str, dict[str, Any]]:

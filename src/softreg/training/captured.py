@@ -3,8 +3,9 @@
 A graph does again what was done while it was captured, on the same memory: what the host decided then, it decides for
 all steps. A step that asks the device for a number, or draws numbers on the host, is no such step. So before it is
 captured it is run with both refused, and afterwards the graph has to do what that run did, to the last bit. Where
-anything of this fails, steps go on one kernel at a time, from the state that they began with. Hence there is no result
-that depends on whether a step was captured.
+anything of this fails, steps go on one kernel at a time, from the state that they began with. So no result depends on
+whether a step was captured, but for one kind that this does not find: a step that does something else only later,
+because the host counts. Who writes a network or a penalty is told so.
 """
 
 from __future__ import annotations
@@ -61,9 +62,12 @@ class Captured:
         try:
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                wanted = self._rehearse(seed)
-            torch.cuda.current_stream().wait_stream(stream)
+            try:
+                with torch.cuda.stream(stream):
+                    wanted = self._rehearse(seed, before)
+            finally:
+                # Also where it is broken off: what runs there still must not change the state once that is restored.
+                torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=stream):
                 result = self.step()
@@ -77,9 +81,8 @@ class Captured:
         self.graph, self.result = graph, result
         return result
 
-    def _rehearse(self, seed: int) -> dict[Tensor, Tensor]:
-        """What a step makes of the state, which is as before afterwards."""
-        before = self._copies()
+    def _rehearse(self, seed: int, before: dict[Tensor, Tensor]) -> dict[Tensor, Tensor]:
+        """What a step makes of the state ``before``, which is restored afterwards."""
         # The first step sets up libraries, and what the optimiser remembers.
         torch.manual_seed(seed)
         self.step()

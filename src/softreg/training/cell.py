@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 import warnings
@@ -66,8 +67,10 @@ class Bench:
     def step(self, treatment: Treatment) -> Step:
         """The step of the cells before if it serves ``treatment``, else another."""
         if not (self._steps and self._steps[0].serves(treatment)):
-            # Given up before the next one is made: both need not fit on the device.
-            self._steps.clear()
+            if self._steps:
+                # Given up before the next one is made: both need not fit on the device. Its parts refer to each other.
+                self._steps.clear()
+                gc.collect()
             self._steps.append(Step(self, treatment))
         return self._steps[0]
 
