@@ -118,8 +118,10 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     merge = command(commands, "merge", _merge, "All that they say has to agree, but for data sets and models.")
     merge.add_argument("results", type=Path, nargs="+", help="folders of results, each with its scores/")
     merge.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder of results")
-    paper = command(commands, "paper", _write_paper)
-    paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
+    for name in ("paper", "tables", "figures", "report"):
+        paper = command(commands, name, _write_paper)
+        paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
+        paper.set_defaults(stage=name)
     export = command(commands, "export", _export, _EXPORTS)
     export.add_argument("form", choices=("tensorboard", "crate"))
     export.add_argument("results", type=Path, help="folder of a study's results")
@@ -385,11 +387,12 @@ def _write_paper(options: argparse.Namespace) -> None:
     _demand_scores(folder)
     job = paper_of(options.results, gathered[0] if gathered else "")
     # Published scores are another place's: what their paper takes is told by no study's jobs.
-    own = options.results.parent == Path("results")
+    own = options.results.parent == Path("results") and options.stage == "paper"
     with job.alone(), jobs.timed(options.results.name, "paper", "", job.key) if own else nullcontext():
         job.begin()
-        _write_from_scores(options.results)
-        if gathered:
+        whole = options.stage == "paper"
+        _write_from_scores(options.results, ("tables", "figures", "report") if whole else (options.stage,))
+        if gathered and whole:
             job.end()
 
 
@@ -409,16 +412,22 @@ def _demand_scores(folder: Path) -> None:
             )
 
 
-def _write_from_scores(results: Path) -> None:
-    from softreg.paper.figures import write_figures
-    from softreg.paper.report import write_report
+def _write_from_scores(results: Path, parts: Sequence[str]) -> None:
     from softreg.paper.scores import Scores
-    from softreg.paper.tables import write_tables
 
     scores = Scores(results / "scores")
-    write_tables(scores, results)
-    write_figures(scores, results)
-    write_report(scores, results)
+    if "tables" in parts:
+        from softreg.paper.tables import write_tables
+
+        write_tables(scores, results)
+    if "figures" in parts:
+        from softreg.paper.figures import write_figures
+
+        write_figures(scores, results)
+    if "report" in parts:
+        from softreg.paper.report import write_report
+
+        write_report(scores, results)
 
 
 if __name__ == "__main__":

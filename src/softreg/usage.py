@@ -28,6 +28,11 @@ GROUPS = {
         "export": "write a study's results for other programs",
         "completion": "print a script with which a shell completes these commands",
     },
+    "parts of paper": {
+        "tables": "write the tables from existing scores",
+        "figures": "draw the figures from existing scores",
+        "report": "write report.html and metrics.json from existing scores, tables and figures",
+    },
     "what Snakemake calls; by hand on a machine without it": {
         "fetch": "fetch one archive of a data set",
         "prepare": "turn a data set's archives into arrays",
