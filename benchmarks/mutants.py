@@ -3,8 +3,8 @@
 The shipped studies, and that of docs/study.md with every key, are mutated: keys dropped, doubled, renamed or nested,
 values of wrong types, extreme numbers, tags, aliases, special characters, lines cut, and special files in their place.
 Each mutant goes through `softreg check` in this process. What is accepted has to have a matrix, a graph and a plan too.
-A refusal is exit status 2 with one line; anything raised is a traceback to a user. Slow is over two seconds of
-processor time. Any other fate than accepted or refused is told in full, and is a failure.
+A refusal is exit status 2 with a line for each fault, which names the file; anything raised is a traceback to a user.
+Slow is over two seconds of processor time. Any other fate than accepted or refused is told in full, and is a failure.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ def checked(file: Path) -> tuple[str, str]:
         return "slow", f"{seconds:.1f} s: {text}"
     if code == 0:
         return "accepted", ""
-    return ("refused", text) if code == 2 and text.count("\n") == 1 else ("odd", f"status {code}: {text}")
+    named = all(line.startswith("softreg: ") and file.name in line for line in text.splitlines())
+    return ("refused", text) if code == 2 and text and named else ("odd", f"status {code}: {text}")
 
 
 def build(file: Path) -> None:
