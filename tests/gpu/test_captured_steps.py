@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from projects import TINY, cell_folder, prepared_study, sweep_path
+from projects import cell_folder, prepared_study, sweep_path
+from small import STUDY, StopAfter
 
 from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
@@ -19,11 +20,6 @@ from softreg.training.stopping import Interrupted, StopRequest
 pytestmark = pytest.mark.gpu
 
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18", "weights": "none"}
-STUDY = {
-    "datasets": {"shapes": {"images": 24, "size": [64, 64], "split": {"val": 0.25, "test": 0.25}}},
-    "training": {**TINY["training"], "epochs": 2},
-    "resources": {"gpu": 1},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -102,18 +98,6 @@ def test_a_set_too_large_for_the_gpu_gives_the_same_bits(tmp_path, monkeypatch):
     assert same(resident, streamed)
 
 
-class _StopAfter(StopRequest):
-    """Asks to stop after so many looks at its signal."""
-
-    def __init__(self, looks):
-        self.left = looks
-
-    @property
-    def signal(self):
-        self.left -= 1
-        return 15 if self.left < 0 else None
-
-
 @pytest.mark.parametrize("steps", [0, 1, 4])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_captured_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps, optimizer):
@@ -125,7 +109,7 @@ def test_a_captured_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, 
     _, whole = trained(bench, 1e-3)
     for later in (bench, bench_of(study, path)):
         with pytest.raises(Interrupted):
-            trained(bench, 1e-3, "halves.pt", _StopAfter(steps))
+            trained(bench, 1e-3, "halves.pt", StopAfter(steps))
         trainer, halves = trained(later, 1e-3, "halves.pt")
         assert trainer.step.learn.graph is not None
         assert same(whole, halves)

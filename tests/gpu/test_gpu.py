@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from projects import TINY, cell_folder, prepared_study, sweep_path
+from projects import cell_folder, prepared_study, sweep_path
+from small import STUDY, StopAfter
 
 from softreg import networks, penalties
 from softreg.contract.penalty import check_penalty
@@ -15,17 +16,12 @@ from softreg.study.treatment import CONTROLS
 from softreg.training.cell import CellTrainer
 from softreg.training.imageset import Batches, open_split
 from softreg.training.path import make_bench
-from softreg.training.stopping import Interrupted, StopRequest
+from softreg.training.stopping import Interrupted
 from softreg.training.validation import count, predict
 
 pytestmark = pytest.mark.gpu
 
 UNET = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
-STUDY = {
-    "datasets": {"shapes": {"images": 24, "size": [64, 64], "split": {"val": 0.25, "test": 0.25}}},
-    "training": {**TINY["training"], "epochs": 2},
-    "resources": {"gpu": 1},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -47,18 +43,6 @@ def test_training_twice_gives_the_same_bits(tmp_path, model, optimizer):
     assert found[0] == found[1]
 
 
-class _StopAfter(StopRequest):
-    """Asks to stop after so many looks at its signal."""
-
-    def __init__(self, looks):
-        self.left = looks
-
-    @property
-    def signal(self):
-        self.left -= 1
-        return 15 if self.left < 0 else None
-
-
 @pytest.mark.parametrize("steps", [1, 4])
 def test_a_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps):
     study = prepared_study(tmp_path, **{**STUDY, "models": {"m": UNET}})
@@ -67,11 +51,11 @@ def test_a_cell_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path, steps):
     def trainer(name, stop):
         return CellTrainer(bench, 1e-3, tmp_path / name, "key", stop, lambda row: None)
 
-    trainer("whole.pt", _StopAfter(10**9)).run()
+    trainer("whole.pt", StopAfter(10**9)).run()
     whole = [parameter.clone() for parameter in bench.model.parameters()]
     with pytest.raises(Interrupted):
-        trainer("halves.pt", _StopAfter(steps)).run()
-    trainer("halves.pt", _StopAfter(10**9)).run()
+        trainer("halves.pt", StopAfter(steps)).run()
+    trainer("halves.pt", StopAfter(10**9)).run()
     assert all(torch.equal(one, other) for one, other in zip(whole, bench.model.parameters(), strict=True))
 
 
