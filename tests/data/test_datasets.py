@@ -31,6 +31,7 @@ def test_every_data_set_states_what_a_report_prints(kind):
     for archive in datasets.archives_of(kind):
         assert archive.url.startswith("https://")
         assert archive.max_bytes < 3e9
+        assert archive.sha256 or archive.md5 or archive.content_sha256
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("folder", "shapes")])

@@ -316,7 +316,8 @@ def test_an_archive_with_other_contents(tmp_path):
     with zipfile.ZipFile(tmp_path / archive.filename, "w") as file:
         file.writestr("top/Dataset 1/001.bmp", b"something else")
     with pytest.raises(UserError, match="content digest over the members used should be"):
-        prepare("cells", options_of(tmp_path, kind="wbc"), tmp_path, tmp_path / "out", 1)
+        prepare("cells", options_of(tmp_path, kind="wbc"), tmp_path, tmp_path / "data" / "out", 1)
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_real_cells(tmp_path):
@@ -328,7 +329,7 @@ def test_real_cells(tmp_path):
     assert about["size"] == [120, 120]
     assert {part: len(ids) for part, ids in about["ids"].items()} == {"train": 210, "val": 45, "test": 45}
     # Every pixel of the published masks, counted without the reader, and the padding.
-    archives.extract(raw / archive.filename, archive, tmp_path / "members")
+    archives.verify(raw / archive.filename, archive, tmp_path / "members")
     masks = [np.asarray(Image.open(path)) for path in (tmp_path / "members").rglob("*.png")]
     found = sum(np.bincount(np.load(path).ravel(), minlength=256) for path in (tmp_path / "out").rglob("masks.npy"))
     published = sum(np.bincount(mask.ravel(), minlength=256) for mask in masks)

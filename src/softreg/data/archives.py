@@ -9,13 +9,12 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import lzma
+import os
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Self
@@ -44,7 +43,7 @@ class Archive:
     ``sha256``, ``md5`` and ``size`` (bytes) describe the file itself: give them where its publisher does, and
     leave them out where the same members may come packed in another way (a forge packs on request).
     ``members`` are patterns (`fnmatch`, so ``*`` also matches ``/``) over paths with ``/``, without the top
-    folder if ``strip_top``. ``content_sha256`` is their `content_digest`, and ``max_bytes`` the most bytes
+    folder if ``strip_top``. ``content_sha256`` is their digest, see `verify`, and ``max_bytes`` the most bytes
     that they may unpack to.
     """
 
@@ -78,61 +77,32 @@ class _Member(NamedTuple):
     stream: IO[bytes] | None  # None: a link or a device
 
 
-def content_digest(path: Path, archive: Archive) -> str:
-    """SHA-256 over the used members of the archive at ``path``, whatever packs them and in whatever order.
+def verify(path: Path, archive: Archive, folder: Path | None = None) -> str:
+    """Check the archive at ``path`` as far as ``archive`` gives sums, and unpack the used members; the content digest.
 
-    The hashed text has one line ``<member path>\\0<sha256 of its bytes>\\n`` for each member, sorted by path.
-
-    Raises:
-        ArchiveError: if the archive is damaged, unsafe, too large, or holds none of the members.
-    """
-    with _faults_named(path):
-        return _content_digest(path, archive)
-
-
-def verify(path: Path, archive: Archive) -> str:
-    """Check size, checksums and content digest, as far as ``archive`` gives them; the content digest.
+    They go into ``folder``, unless it is None; contents alone are kept, no permissions, owners or times. The digest is
+    the SHA-256 over the used members, whatever packs them and in whatever order: of a text that has one line
+    ``<member path>\\0<sha256 of its bytes>\\n`` for each member, sorted by path.
 
     Raises:
-        ArchiveError: naming the file, what was expected, what was found, and the remedy.
+        ArchiveError: if the archive is another one than is described or damaged, holds none of the members, a path is
+            absolute or climbs, a used member is a link, a device or a duplicate, or the members unpack to more than
+            ``archive.max_bytes``; what was unpacked before that stays.
+        UserError: if the archive cannot be read, or ``folder`` not be written or holds one of the files.
     """
-    with _faults_named(path):
+    try:
         _check_file(path, archive)
-        found = _content_digest(path, archive)
+        found = _content_digest(path, archive, folder)
         _compare("content digest over the members used", found, archive.content_sha256)
         return found
-
-
-def extract(path: Path, archive: Archive, folder: Path) -> list[Path]:
-    """Unpack the used members into ``folder``, which is absent or empty; the files' paths, sorted.
-
-    They are unpacked beside ``folder``, which then appears whole or not at all. Only contents are kept: no
-    permissions, owners or times.
-
-    Raises:
-        ArchiveError: if a path is absolute or climbs, a used member is a link, a device or a duplicate, the
-            members unpack to more than ``archive.max_bytes``, or the archive is damaged.
-        UserError: if ``folder`` holds something, or cannot be written.
-    """
-    with _faults_named(path):
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: is not empty; give an absent or empty folder to unpack {path} into")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-            whole = Path(scratch) / "whole"
-            whole.mkdir()
-            names = _unpack(path, archive, whole)
-            whole.replace(folder)
-    return sorted(folder / name for name in names)
-
-
-@contextmanager
-def _faults_named(path: Path) -> Iterator[None]:
-    try:
-        yield
     except _FaultError as fault:
         raise ArchiveError(path, str(fault)) from fault
+    except _UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        raise ArchiveError(path, f"it is truncated, damaged or not a zip or tar archive ({reason})") from error
     except OSError as error:
+        if error.errno is None:  # the disk's errors have a number
+            raise ArchiveError(path, f"its compressed data are damaged ({error})") from error
         raise UserError(f"{path}: cannot be read or unpacked ({error})") from error
 
 
@@ -149,34 +119,42 @@ def _compare(what: str, found: str | int, expected: str | int | None) -> None:
         raise _FaultError(f"its {what} should be {expected} but is {found}")
 
 
-def _content_digest(path: Path, archive: Archive) -> str:
+def _content_digest(path: Path, archive: Archive, folder: Path | None) -> str:
     digests = {}
     for name, blocks in _contents(path, archive):
         digest = hashlib.sha256()
-        for block in blocks:
-            digest.update(block)
+        with _created(folder, name) as file:
+            for block in blocks:
+                digest.update(block)
+                file.write(block)
         digests[name] = digest.hexdigest()
-    whole = hashlib.sha256()
-    for name in sorted(digests):
-        whole.update(f"{name}\0{digests[name]}\n".encode(errors="surrogateescape"))
-    return whole.hexdigest()
+    lines = "".join(f"{name}\0{digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
 
 
-def _unpack(path: Path, archive: Archive, folder: Path) -> list[str]:
-    names = []
-    for name, blocks in _contents(path, archive):
-        file_path = folder / name
-        file_path.parent.mkdir(parents=True, exist_ok=True)
-        with file_path.open("xb") as file:
-            file.writelines(blocks)
-        names.append(name)
-    return names
+def _created(folder: Path | None, name: str) -> IO[bytes]:
+    """The file of that name, new in ``folder``; without one, what is written goes nowhere."""
+    if folder is None:
+        return Path(os.devnull).open("wb")
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.open("xb")
 
 
 def _contents(path: Path, archive: Archive) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Each used member's path and its blocks, which are to be read before the next member is asked for."""
     seen: set[str] = set()
-    budget = _Budget(archive.max_bytes)
+    left = archive.max_bytes
+
+    def blocks(stream: IO[bytes]) -> Iterator[bytes]:
+        # Counted while they are unpacked, because the sizes in an archive's headers may lie.
+        nonlocal left
+        while block := stream.read(BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise _FaultError(f"its members unpack to more than the {archive.max_bytes} bytes the dataset declares")
+            yield block
+
     for member in _members(path):
         name = _safe_name(member.name, archive.strip_top)
         if not name or not any(fnmatch.fnmatchcase(name, pattern) for pattern in archive.members):
@@ -186,25 +164,9 @@ def _contents(path: Path, archive: Archive) -> Iterator[tuple[str, Iterator[byte
         if name in seen:
             raise _FaultError(f"it holds the member {name!r} twice")
         seen.add(name)
-        yield name, budget.blocks(member.stream)
+        yield name, blocks(member.stream)
     if not seen:
         raise _FaultError(f"it holds no member that matches {', '.join(archive.members)}")
-
-
-class _Budget:
-    """Counts the bytes unpacked, because the sizes in an archive's headers may lie."""
-
-    def __init__(self, most: int):
-        self.most = most
-        self.left = most
-
-    def blocks(self, stream: IO[bytes]) -> Iterator[bytes]:
-        with _damage_found():
-            while block := stream.read(BLOCK):
-                self.left -= len(block)
-                if self.left < 0:
-                    raise _FaultError(f"its members unpack to more than the {self.most} bytes the dataset declares")
-                yield block
 
 
 def _safe_name(name: str, strip_top: bool) -> str:
@@ -219,8 +181,7 @@ def _members(path: Path) -> Iterator[_Member]:
     """Every member but folders, in the order of the archive; a stream is open until the next member."""
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    with _damage_found():
-        yield from _zip_members(path) if zipped else _tar_members(path)
+    return _zip_members(path) if zipped else _tar_members(path)
 
 
 def _zip_members(path: Path) -> Iterator[_Member]:
@@ -255,17 +216,3 @@ class _WholeTar(tarfile.TarInfo):
             if end_mark:
                 raise
             raise tarfile.ReadError(str(error)) from error
-
-
-@contextmanager
-def _damage_found() -> Iterator[None]:
-    """Turn what the readers of archives raise into a fault."""
-    try:
-        yield
-    except _UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-        raise _FaultError(f"it is truncated, damaged or not a zip or tar archive ({reason})") from error
-    except OSError as error:
-        if error.errno is not None:  # a disk that fails must not pass for a damaged archive
-            raise
-        raise _FaultError(f"its compressed data are damaged ({error})") from error

@@ -16,20 +16,19 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from tqdm import tqdm
 
 from softreg.data.archives import Archive, ArchiveError, verify
 from softreg.errors import UserError, plain
-from softreg.files import alone, read_json, whole_file, write_json, write_text
+from softreg.files import alone, read_json, whole_file, write_json
 
 MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
 
@@ -58,9 +57,6 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
     dataset is the name of the target's folder; an address (http or https) is a base to which
     ``/<filename>`` is added.
 
-    Where ``archive`` gives no checksum and no digest, the content digest found first is recorded in
-    ``<target>.content_sha256``, and every later fetch is held to it.
-
     Progress is a bar on a terminal, otherwise a line for every tenth.
 
     Raises:
@@ -69,43 +65,16 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
             address, or the target cannot be written.
     """
     try:
-        held = _held_to_record(archive, target)
-        if not target.exists():
-            with alone(target):
-                digest = _obtain(held, target, mirrors)
-        else:
-            digest = verify(target, held)
-        if not _is_pinned(held):
-            _record(digest, target)
+        if target.exists():
+            return verify(target, archive)
+        with alone(target):
+            # Unless another process fetched it while this one waited.
+            digest = verify(target, archive) if target.exists() else _obtain(archive, target, mirrors)
     except OSError as error:
         raise UserError(f"{target}: cannot be fetched because of the disk or folder ({error})") from error
+    if not (archive.sha256 or archive.md5 or archive.content_sha256):
+        _say(f"{target.name}: not checked, as its Archive states no sum; state content_sha256={digest!r} to hold it to")
     return digest
-
-
-# -- Trust on first use --------------------------------------------------------------------------------------
-
-
-def _is_pinned(archive: Archive) -> bool:
-    return bool(archive.sha256 or archive.md5 or archive.content_sha256)
-
-
-def _record_path(target: Path) -> Path:
-    return target.with_name(f"{target.name}.content_sha256")
-
-
-def _held_to_record(archive: Archive, target: Path) -> Archive:
-    record = _record_path(target)
-    if _is_pinned(archive) or not record.exists():
-        return archive
-    return replace(archive, content_sha256=record.read_text(encoding="utf-8").strip())
-
-
-def _record(digest: str, target: Path) -> None:
-    write_text(_record_path(target), f"{digest}\n")
-    _say(
-        f"{target.name}: its publisher gives no checksum, so its content digest {digest} was not checked but "
-        f"recorded in {_record_path(target)}"
-    )
 
 
 # -- Sources -------------------------------------------------------------------------------------------------
@@ -121,8 +90,6 @@ class _SourceError(Exception):
 
 
 def _obtain(archive: Archive, target: Path, mirrors: Sequence[str]) -> str:
-    if target.exists():  # another process fetched it while this one waited
-        return verify(target, archive)
     failures = []
     for source in _sources(archive, target, mirrors):
         try:
@@ -132,15 +99,9 @@ def _obtain(archive: Archive, target: Path, mirrors: Sequence[str]) -> str:
         except _SourceError as error:
             failures.append(f"{source} {error}")
             _say(f"{target.name}: {failures[-1]}")
-    raise UserError(_all_failed(archive, target, failures))
-
-
-def _all_failed(archive: Archive, target: Path, failures: list[str]) -> str:
-    record = _record_path(target)
-    changed = f", or delete {record} if the publisher has changed the file" if record.exists() else ""
-    return (
+    raise UserError(
         f"{target}: could not be fetched: {'; '.join(failures)}; put the file named {archive.filename} in a "
-        f"folder and name the folder under `mirrors:` in the study or in {MIRRORS_VARIABLE}{changed}"
+        f"folder and name the folder under `mirrors:` in the study or in {MIRRORS_VARIABLE}"
     )
 
 
@@ -150,26 +111,18 @@ def _sources(archive: Archive, target: Path, mirrors: Sequence[str]) -> list[Pat
     named = [mirror.strip() for mirror in named if mirror.strip()]
     addresses = [mirror for mirror in named if "://" in mirror]
     for address in addresses:
-        _check_address(address)
+        if not address.startswith(("http://", "https://")):
+            raise UserError(f"mirror {address}: is neither a folder nor an http or https address")
+        if "@" in address:
+            raise UserError(
+                f"mirror {address}: carries a password, which logs would show; name an open address or a folder"
+            )
     folders = [Path(mirror).expanduser() for mirror in named if "://" not in mirror]
     return [
         *(_file_in(folder, target.parent.name, archive.filename) for folder in folders),
         archive.url,
         *(f"{address.rstrip('/')}/{quote(archive.filename)}" for address in addresses),
     ]
-
-
-def _check_address(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        raise UserError(f"mirror {address}: is no address; correct it, or name a folder") from None
-    if parts.scheme not in ("http", "https"):
-        raise UserError(f"mirror {address}: is neither a folder nor an http or https address")
-    if "@" in address:
-        raise UserError(
-            f"mirror {address}: carries a password, which logs would show; name an open address or a folder"
-        )
 
 
 def _file_in(folder: Path, dataset: str, filename: str) -> Path:
@@ -215,14 +168,10 @@ class _Part:
             return None
         return version if isinstance(version, str) else None
 
-    def is_whole(self) -> bool:
-        """Whether every byte has come, and only the check was cut short."""
-        return bool(self.size() == read_json(self.origin_path).get("total"))
-
-    def start(self, url: str, version: str | None, total: int | None) -> None:
-        """Begin anew; the old part goes first, so that it can never be taken for the new version's."""
+    def start(self, url: str, version: str | None) -> None:
+        """Begin again; the old part goes first, so that it can never be taken for the new version's."""
         self.discard()
-        write_json(self.origin_path, {"url": url, "version": version, "total": total})
+        write_json(self.origin_path, {"url": url, "version": version})
 
     def discard(self) -> None:
         """Remove the part."""
@@ -282,16 +231,16 @@ def _receive(url: str, part: _Part, most: int) -> bool:
     """
     version = part.version(url)
     offset = part.size() if version else 0
-    if version and part.is_whole():
-        return True
     with _open(url, {"Range": f"bytes={offset}-", "If-Range": version} if version else {}) as reply:
+        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _ends_at(reply.headers, offset):
+            return True  # every byte had come, and only the check was cut short
         if reply.status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             total = _check_range(reply.headers, offset, version, part)
         else:
             offset = 0
             length = reply.headers.get("Content-Length", "")
             total = int(length) if re.fullmatch(_COUNT, length) else None
-            part.start(url, _version(reply.headers), total)
+            part.start(url, _version(reply.headers))
         _check_size(total or 0, most, part)
         _append(reply, part, total, most)
     if total is not None and part.size() < total:
@@ -303,7 +252,7 @@ def _open(url: str, headers: dict[str, str]) -> Any:
     # Without these, an archive may arrive compressed once more, and some servers refuse Python's own name.
     request = urllib.request.Request(url, headers={"Accept-Encoding": "identity", "User-Agent": "softreg", **headers})
     try:
-        return _opener().open(request, timeout=TIMEOUT)
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return error
@@ -314,22 +263,6 @@ def _open(url: str, headers: dict[str, str]) -> Any:
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _SourceError(f"could not be reached ({_cause(error)})", temporary=True) from error
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """`urllib.request.build_opener` less files, FTP and data URLs, to which a redirect might lead."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    return opener
 
 
 def _retry_after(headers: Message) -> float | None:
@@ -356,6 +289,11 @@ def _version(headers: Message) -> str | None:
     return version if isinstance(version, str) else None
 
 
+def _ends_at(headers: Message, offset: int) -> bool:
+    """Whether a range could not be sent because the file has no byte beyond ``offset``."""
+    return headers.get("Content-Range") == f"bytes */{offset}"
+
+
 def _check_range(headers: Message, offset: int, version: str | None, part: _Part) -> int | None:
     """The length of the whole file, from an answer that must continue the part."""
     match = re.fullmatch(rf"bytes ({_COUNT})-{_COUNT}/({_COUNT}|\*)", headers.get("Content-Range", ""))
@@ -372,12 +310,18 @@ def _check_size(size: int, most: int, part: _Part) -> None:
 
 
 def _append(reply: Any, part: _Part, total: int | None, most: int) -> None:
-    with part.path.open("ab") as file, _meter(part.path.stem, part.size(), total) as add:
+    name, done = part.path.stem, part.size()
+    with (
+        part.path.open("ab") as file,
+        tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True, disable=None) as bar,
+    ):
         for block in _blocks(reply):
             _check_size(file.tell() + len(block), most, part)
             file.write(block)
             file.flush()  # a kill may lose nothing that was reported
-            add(len(block))
+            bar.update(len(block))
+            if bar.disable:  # it is, but on a terminal
+                _tell_tenth(name, file.tell(), len(block), total)
 
 
 def _blocks(reply: Any) -> Iterator[bytes]:
@@ -401,28 +345,8 @@ def _say(message: str) -> None:
     print(plain(message), file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _meter(name: str, done: int, total: int | None) -> Iterator[Callable[[int], object]]:
-    if sys.stderr.isatty():
-        with tqdm(desc=name, initial=done, total=total, unit="B", unit_scale=True) as bar:
-            yield bar.update
-    else:
-        yield _Tenths(name, done, total).add
-
-
-class _Tenths:
-    """Progress for a log: a line for each tenth, or for each 64 MiB of a file of unknown length."""
-
-    def __init__(self, name: str, done: int, total: int | None):
-        self.name = name
-        self.done = done
-        self.total = total
-        self.step = max(1, total // 10) if total else 1 << 26
-        self.shown = done // self.step
-
-    def add(self, count: int) -> None:
-        self.done += count
-        if self.done // self.step > self.shown:
-            self.shown = self.done // self.step
-            share = f"{100 * self.done // self.total} % of {self.total} bytes" if self.total else f"{self.done} bytes"
-            _say(f"{self.name}: {share}")
+def _tell_tenth(name: str, done: int, new: int, total: int | None) -> None:
+    """Say how far it is where the ``new`` bytes begin a tenth, or 64 MiB of a file of unknown length."""
+    step = max(1, total // 10) if total else 1 << 26
+    if done // step > (done - new) // step:
+        _say(f"{name}: {f'{100 * done // total} % of {total} bytes' if total else f'{done} bytes'}")

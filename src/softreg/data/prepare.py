@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from softreg.data import archives, datasets
+from softreg.data import datasets
+from softreg.data.archives import verify
 from softreg.data.base import IGNORE, PARTS, Array, Dataset, Options, Sample
 from softreg.data.remarks import shared, unlisted
 from softreg.data.sizes import check_space, common_size, padding_told
@@ -151,19 +152,14 @@ def fit_to(image: Array, mask: Array, size: tuple[int, int], fit: str) -> tuple[
 
 
 def _extracted(name: str, dataset: Dataset, raw: Path, scratch: Path) -> tuple[Path, dict[str, str]]:
-    """The folder of the used members of all archives, laid out as published, and the archives' content
-    digests.
-    """
+    """The folder of the used members of all archives, laid out as published, and the archives' content digests."""
     root, sources = scratch / "members", {}
     root.mkdir()
-    for number, archive in enumerate(dataset.archives):
+    for archive in dataset.archives:
         path = raw / archive.filename
         if not path.is_file():
             raise UserError(f"{path} is missing: fetch the archives of {name} first (softreg fetch)")
-        sources[archive.filename] = archives.verify(path, archive)
-        archives.extract(path, archive, scratch / str(number))
-        for member in (scratch / str(number)).iterdir():
-            member.replace(root / member.name)
+        sources[archive.filename] = verify(path, archive, root)
     return root, sources
 
 

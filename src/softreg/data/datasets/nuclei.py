@@ -43,6 +43,7 @@ class Nuclei(Dataset):
             "kaggle-dsbowl-2018-dataset-fixes",
             "30354551efef351c1241da7c6d48cf938d76f02a",
             members=("stage1_train/*.png",),
+            content_sha256="81dc6cd0646bdef72b94afbb457d1b070d3a8a5807e553d79141ed9c5adf9207",
             max_bytes=500_000_000,
         ),
     )
