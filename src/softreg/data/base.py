@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,14 +104,9 @@ def recode(values: NDArray[np.integer[Any]], codes: Mapping[int, int], path: Pat
     return classes.astype(np.uint8)
 
 
-def check_sizes(image: Array, mask: Array, image_path: Path, mask_path: Path) -> None:
-    """Raise :class:`UserError` where image and mask differ in height or width."""
-    check_heights_and_widths(image.shape[:2], mask.shape, image_path, mask_path)
-
-
-def check_heights_and_widths(image: tuple[int, ...], mask: tuple[int, ...], image_path: Path, mask_path: Path) -> None:
-    """As `check_sizes`, of (H, W) alone."""
-    if image != mask:
+def check_sizes(image: tuple[int, ...], mask: tuple[int, ...], image_path: Path, mask_path: Path) -> None:
+    """Raise :class:`UserError` where the shapes of image and mask differ in height or width."""
+    if image[:2] != mask:
         raise UserError(
             f"{mask_path} is {mask[0]} × {mask[1]} pixels, but its image {image_path} is "
             f"{image[0]} × {image[1]} (height × width, upright)"
@@ -122,8 +117,19 @@ def read_pair(image_path: Path, mask_path: Path, codes: Mapping[int, int]) -> tu
     """An image, uint8 (H, W, 3), and its mask of class indices, uint8 (H, W), decoded by ``codes``."""
     image = read_image(image_path)
     mask = recode(read_values(mask_path), codes, mask_path)
-    check_sizes(image, mask, image_path, mask_path)
+    check_sizes(image.shape, mask.shape, image_path, mask_path)
     return image, mask
+
+
+def read_painted(image_path: Path, mask_paths: Sequence[Path]) -> tuple[Array, Array]:
+    """An image, uint8 (H, W, 3), and where any of its masks is white, uint8 (H, W) of 0 and 1."""
+    image = read_image(image_path)
+    union = np.zeros(image.shape[:2], np.uint8)
+    for path in mask_paths:
+        white = read_white(path)
+        check_sizes(image.shape, white.shape, image_path, path)
+        union |= white
+    return image, union
 
 
 def pair(

@@ -9,19 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softreg.data.base import (
-    IGNORE,
-    Array,
-    Colour,
-    Options,
-    Sample,
-    check_heights_and_widths,
-    check_sizes,
-    image_size,
-    read_image,
-    recode,
-)
-from softreg.data.image_files import mask_size, read_colours, read_values
+from softreg.data.base import IGNORE, Array, Colour, Options, Sample, check_sizes, image_size, read_image, recode
+from softreg.data.image_files import read_colours, read_values
 from softreg.errors import UserError
 from softreg.study.folder import ignored
 
@@ -68,7 +57,7 @@ class Decoding:
         """The sample of an image file and a mask file, both of which must exist and have one size by their headers."""
         name, image, mask, split, group = named
         size = image_size(image)
-        check_heights_and_widths(size, mask_size(mask), image, mask)
+        check_sizes(size, image_size(mask, exact=True), image, mask)
         return Sample(name, size, partial(self._read, image, mask), split, group)
 
     def _read(self, image_path: Path, mask_path: Path) -> tuple[Array, Array]:
@@ -79,7 +68,7 @@ class Decoding:
         """
         image = read_image(image_path, self.levels)
         mask = _of_colours(mask_path, self.colours) if self.colours else _of_values(mask_path, self.values)
-        check_sizes(image, mask, image_path, mask_path)
+        check_sizes(image.shape, mask.shape, image_path, mask_path)
         return image, mask
 
 

@@ -33,12 +33,17 @@ _TRANSPARENCY = (1, 2)  # what TIFF's tag ExtraSamples says of a channel of it
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """An image file of one page, with every way of failing to read it turned into a :class:`UserError`."""
+def opened(path: Path, exact: bool = False) -> Iterator[Image.Image]:
+    """An image file of one page, with every way of failing to read it turned into a :class:`UserError`.
+
+    If ``exact``, as for a mask, a format that may change values is refused too.
+    """
     try:
         # Of a file that is opened by its name, Pillow maps the bytes, and garbles a TIFF that is turned by a quarter.
         with path.open("rb") as file, _open(file) as image:
             _check_whole(image, path)
+            if exact:
+                _check_exact(image, path)
             yield image
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
@@ -61,22 +66,16 @@ def _open(file: IO[bytes]) -> Image.Image:
         return Image.open(file)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) in pixels of the upright picture, from the file's header alone."""
+def image_size(path: Path, exact: bool = False) -> tuple[int, int]:
+    """(H, W) in pixels of the upright picture, from the file's header alone; ``exact`` as `opened` takes it."""
     if npy_files.is_npy(path):
         height, width = npy_files.load(path).shape[:2]
         return height, width
-    with opened(path) as image:
-        return _size(image)
-
-
-def mask_size(path: Path) -> tuple[int, int]:
-    """As `image_size`, of a mask. Raises :class:`UserError` for a format that does not keep each value."""
-    if npy_files.is_npy(path):
-        return image_size(path)
-    with opened(path) as image:
-        _check_exact(image, path)
-        return _size(image)
+    with opened(path, exact) as image:
+        # Pillow tells the upright size of a TIFF, and the stored one of all others. The method of a PNG would read all
+        # pixels to find an orientation behind them.
+        turned = image.format != "TIFF" and Image.Image.getexif(image).get(Base.Orientation) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def read_image(path: Path, levels: Sequence[float] | None = None) -> Array:
@@ -85,12 +84,7 @@ def read_image(path: Path, levels: Sequence[float] | None = None) -> Array:
     ``levels`` are the stored values (low, high) that become 0 and 255; what lies beyond them is cut off. Raises
     :class:`UserError` for more than 8 bits a channel without them, which would be cut or clipped rather than scaled.
     """
-    if levels is not None:
-        return _scaled(_stored(path, _GREY), levels, path)
-    if npy_files.is_npy(path):
-        return npy_files.picture(path)
-    with opened(path) as image:
-        return _converted(image, path, "RGB")
+    return read_colours(path, exact=False) if levels is None else _scaled(_stored(path, _GREY), levels, path)
 
 
 def read_white(path: Path) -> Array:
@@ -99,15 +93,14 @@ def read_white(path: Path) -> Array:
         return (_converted(image, path, "L") >= 128).astype(np.uint8)
 
 
-def read_colours(path: Path) -> Array:
+def read_colours(path: Path, exact: bool = True) -> Array:
     """The colours of a mask that was painted, uint8 (H, W, 3); those of its palette where it has one.
 
-    Raises :class:`UserError` as `read_image` does, and for a format that does not keep each value.
+    Raises :class:`UserError` as `read_image` does and, if ``exact``, for a format that does not keep each value.
     """
     if npy_files.is_npy(path):
         return npy_files.picture(path)
-    with opened(path) as image:
-        _check_exact(image, path)
+    with opened(path, exact) as image:
         return _converted(image, path, "RGB")
 
 
@@ -130,9 +123,7 @@ def _stored(path: Path, modes: Sequence[str], exact: bool = False) -> NDArray[An
     """
     if npy_files.is_npy(path):
         return npy_files.load(path)
-    with opened(path) as image:
-        if exact:
-            _check_exact(image, path)
+    with opened(path, exact) as image:
         if image.mode not in modes:
             what = "mask of class indices" if exact else "grey image, which alone `range` is for"
             raise UserError(f"{path} is not a {what}: it has mode {image.mode}, not one channel")
@@ -168,13 +159,6 @@ def _scaled(values: NDArray[Any], levels: Sequence[float], path: Path) -> Array:
         raise UserError(f"{path} holds a value that is no number (NaN): give it one")
     scaled = np.floor(255 * np.clip(shares, 0, 1) + 0.5).astype(np.uint8)
     return scaled if scaled.ndim == 3 else np.dstack([scaled] * 3)
-
-
-def _size(image: Image.Image) -> tuple[int, int]:
-    # Pillow tells the upright size of a TIFF, and the stored one of all others. The method of a PNG would read all
-    # pixels to find an orientation behind them.
-    turned = image.format != "TIFF" and Image.Image.getexif(image).get(Base.Orientation) in (5, 6, 7, 8)
-    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _converted(image: Image.Image, path: Path, mode: str) -> Array:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from softreg.data.archives import Archive
-from softreg.data.base import Array, Colour, Dataset, Options, Sample, check_sizes, image_size, read_image, read_white
+from softreg.data.base import Colour, Dataset, Options, Sample, image_size, read_painted
 
 
 class Kvasir(Dataset):
@@ -39,12 +39,6 @@ class Kvasir(Dataset):
         base = root / "Kvasir-SEG"
         images = sorted((base / "images").glob("*.jpg"))
         return [
-            Sample(image.stem, image_size(image), partial(_read, image, base / "masks" / image.name))
+            Sample(image.stem, image_size(image), partial(read_painted, image, [base / "masks" / image.name]))
             for image in images
         ]
-
-
-def _read(image_path: Path, mask_path: Path) -> tuple[Array, Array]:
-    image, polyp = read_image(image_path), read_white(mask_path)
-    check_sizes(image, polyp, image_path, mask_path)
-    return image, polyp

@@ -1,8 +1,8 @@
 """Nuclei of the 2018 Data Science Bowl, stage 1, with the masks that its participants corrected together.
 
-Each nucleus has a mask file of its own; an image's mask is their union. The publisher gives no split, and
-images of one experiment look alike without being marked, so that a random split is easier than a new
-experiment would be.
+Each nucleus has a mask file of its own, some of them colour images of black and white; an image's mask is their union.
+The publisher gives no split, and images of one experiment look alike without being marked, so that a random split is
+easier than a new experiment would be.
 """
 
 from __future__ import annotations
@@ -11,20 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from softreg.data.base import (
-    Array,
-    Colour,
-    Dataset,
-    Options,
-    Sample,
-    at_github,
-    check_sizes,
-    image_size,
-    read_image,
-    read_white,
-)
+from softreg.data.base import Colour, Dataset, Options, Sample, at_github, image_size, read_painted
 from softreg.errors import UserError
 
 
@@ -61,17 +48,4 @@ def _sample(folder: Path) -> Sample:
     images, masks = sorted((folder / "images").glob("*.png")), sorted((folder / "masks").glob("*.png"))
     if len(images) != 1 or not masks:
         raise UserError(f"{folder} has {len(images)} images and {len(masks)} masks: expected one image and its masks")
-    return Sample(folder.name, image_size(images[0]), partial(_read, images[0], tuple(masks)))
-
-
-def _read(image_path: Path, mask_paths: tuple[Path, ...]) -> tuple[Array, Array]:
-    """The image and the union of its nuclei; some of the corrected masks are colour images of black and
-    white.
-    """
-    image = read_image(image_path)
-    union = np.zeros(image.shape[:2], np.uint8)
-    for path in mask_paths:
-        nucleus = read_white(path)
-        check_sizes(image, nucleus, image_path, path)
-        union |= nucleus
-    return image, union
+    return Sample(folder.name, image_size(images[0]), partial(read_painted, images[0], masks))
