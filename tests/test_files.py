@@ -189,3 +189,12 @@ def test_a_killed_process_holds_nobody_off(tmp_path, capsys):
     with alone(tmp_path / "place"):
         assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_has_the_rights_that_the_process_gives_to_new_files(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640

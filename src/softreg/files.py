@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import glob
 import hashlib
 import json
 import os
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +38,6 @@ def whole_file(path: Path, sync: bool = True) -> Iterator[Path]:
         handle, temporary = _temporary(path)
         try:
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
             if sync:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
@@ -67,12 +65,13 @@ def _temporary(path: Path) -> tuple[int, Path]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Unless another writer took it for a dead one's, before it was locked.
         if os.fstat(handle).st_nlink:
-            return handle, Path(name)
+            return handle, temporary
         os.close(handle)
 
 
@@ -229,11 +228,3 @@ def digest(value: Any) -> str:
     """Hexadecimal SHA-256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-@functools.cache
-def _umask() -> int:
-    """The process's; once, as it can only be read by setting it, which other threads would see."""
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -13,7 +13,7 @@ import numpy as np
 from softreg.contract.findings import Finding, held_to
 from softreg.data.base import IGNORE, PARTS, Dataset, Options, Sample
 from softreg.data.own import STATED, flaw
-from softreg.errors import is_control
+from softreg.errors import few, is_control
 
 #: At most so many samples are read, evenly spaced over all.
 READ = 20
@@ -66,7 +66,7 @@ def _is_colour(colour: Any) -> bool:
 
 
 def _but(names: Sequence[str]) -> str:
-    return f", but not of {', '.join(names[:5])}" if names else ""
+    return f", but not of {few(names)}" if names else ""
 
 
 def _samples(dataset: Dataset, options: Options, root: Path) -> Iterator[Finding]:

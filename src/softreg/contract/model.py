@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from softreg.contract.findings import Finding, held_to, within
+from softreg.errors import few
 from softreg.networks.randomness import generator, seed_global
 from softreg.networks.segmenter import Segmenter
 
@@ -92,8 +93,7 @@ def _gradient(build: Build) -> Iterator[Finding]:
 
 
 def _listed(rule: str, names: list[str], but: str) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"{rule}, {but}: {', '.join(names[:5])}{more}; mend or remove them" if names else rule
+    return f"{rule}, {but}: {few(names)}; mend or remove them" if names else rule
 
 
 def _evaluation(build: Build) -> Iterator[Finding]:
@@ -164,9 +164,7 @@ def _device(build: Build) -> Iterator[Finding]:
 
 def _built(build: Build, classes: int = _CLASSES, seed: int = 0) -> Segmenter:
     seed_global(seed, "init")
-    model = build(classes)
-    assert isinstance(model, nn.Module)
-    return model
+    return build(classes)
 
 
 def _logits(model: Segmenter, images: Tensor) -> Tensor:

@@ -29,11 +29,14 @@ _HUGE = 1e15
 
 def check_penalty(penalty: Penalty) -> list[Finding]:
     """All findings on a penalty, in the order of a table; on the CPU, and on a GPU where there is one."""
-    checks = {"declaration": _declaration, "value": _value}
+    checks: dict[str, Callable[[Penalty], Iterator[Finding]]] = {"declaration": _declaration, "value": _value}
     if {"subgradient", "decoupled"} & set(penalty.realisations):
         checks |= {"gradient": _gradient}
     if "proximal" in penalty.realisations:
-        checks |= {"prox, one step": _prox_scalar, "prox, a step for each weight": _prox_elementwise}
+        checks |= {
+            "prox, one step": partial(_prox, one=True),
+            "prox, a step for each weight": partial(_prox, one=False),
+        }
         checks |= {"prox, fixed point": _fixed_point}
     checks |= {"structure": _structure, "memory": _memory, "dtype": _dtype, "extremes": _extremes, "device": _device}
     return held_to(checks, penalty)
@@ -80,23 +83,18 @@ def _moved_value(penalty: Penalty, weight: Tensor, index: int, move: float) -> f
     return penalty.value([moved]).item()
 
 
-def _prox_scalar(penalty: Penalty) -> Iterator[Finding]:
-    errors = []
-    for v in _points(penalty):
-        search = _Search(penalty, v)
-        errors += [search.distance(strength, torch.full_like(v, strength)) for strength in STRENGTHS]
-    yield within(_worst(errors), _PROX_LIMIT, "against brute force, step × λ from 1e-8 to 1e2")
-
-
-def _prox_elementwise(penalty: Penalty) -> Iterator[Finding]:
+def _prox(penalty: Penalty, one: bool) -> Iterator[Finding]:
+    """Of ``one`` step for all weights, or a step for each."""
     errors = []
     for number, v in enumerate(_points(penalty)):
         search = _Search(penalty, v)
         for strength in STRENGTHS:
-            steps = strength * (0.2 + 3 * torch.rand(v.shape, generator=_generator(number), dtype=v.dtype))
-            errors.append(search.distance([steps], steps))
-    yield within(_worst(errors), _PROX_LIMIT, "against brute force, steps apart by 16 times")
-    if penalty.structure != "layer":
+            apart = 0.2 + 3 * torch.rand(v.shape, generator=_generator(number), dtype=v.dtype)
+            steps = torch.full_like(v, strength) if one else strength * apart
+            errors.append(search.distance(strength if one else [steps], steps))
+    about = "step × λ from 1e-8 to 1e2" if one else "steps apart by 16 times"
+    yield within(_worst(errors), _PROX_LIMIT, f"against brute force, {about}")
+    if not one and penalty.structure != "layer":
         yield within(_apart(penalty), 1e-9, f"each {penalty.structure} alone or all at once")
 
 
@@ -131,7 +129,7 @@ def _fixed_point(penalty: Penalty) -> Iterator[Finding]:
             steps = torch.full_like(w[row : row + 1], strength)
             here, there = (_objective(penalty, u[row : row + 1], v[row : row + 1], steps) for u in (w, back))
             if not there < here - 1e-9 * max(1.0, abs(here)):
-                errors.append(_distance(back[row], w[row], v[row]))
+                errors.append(_relative(back[row], w[row], v[row]))
     yield within(_worst(errors), _PROX_LIMIT, "prox(w + s·gradient(w)) against w")
 
 
@@ -246,7 +244,7 @@ class _Search:
         self.penalty.prox_([found], strength)
         best = self._minimum(steps)
         here, there = (_objective(self.penalty, w, self.v, steps) for w in (found, best))
-        return 0.0 if here <= there else _distance(found, best, self.v)
+        return 0.0 if here <= there else _relative(found, best, self.v)
 
     def _minimum(self, steps: Tensor) -> Tensor:
         best, lowest = self._lowest(self.grid, self.values, steps)
@@ -279,13 +277,10 @@ def _worst(errors: Iterable[float]) -> float:
     return next((error for error in errors if error != error), max(errors, default=0.0))
 
 
-def _distance(found: Tensor, wanted: Tensor, scale: Tensor) -> float:
-    return ((found - wanted).abs().max() / scale.abs().max().clamp_min(1e-12)).item()
-
-
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference over the largest value."""
-    return ((found - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12)).item()
+def _relative(found: Tensor, wanted: Tensor, scale: Tensor | None = None) -> float:
+    """The largest difference over the largest value of ``scale``, by default of what is wanted."""
+    largest = (wanted if scale is None else scale).abs().max().clamp_min(1e-12)
+    return ((found - wanted).abs().max() / largest).item()
 
 
 def _random(shape: tuple[int, ...], seed: int = 0) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from softreg.data.base import Array, Dataset, Options, Sample
+from softreg.data.datasets import class_of
 from softreg.errors import UserError
 from softreg.own import classes
 from softreg.own.blame import blamed
@@ -18,12 +19,6 @@ from softreg.own.sources import locate
 
 #: What a report prints of a data set.
 STATED = ("title", "citation", "licence")
-
-
-def load_class(kind: str) -> type[Dataset]:
-    """The class that a kind names. Raises UserError where it cannot be imported or is no data set."""
-    # A data set is abstract, and none the less what is asked for.
-    return classes.load(kind, Dataset)  # type: ignore[type-abstract]
 
 
 def load(entry: Options) -> Dataset:
@@ -81,7 +76,8 @@ class CheckedRead:
 
 
 def _restored(kind: str, file: Path, sample: bytes) -> CheckedRead:
-    load_class(kind)
+    # Which imports the user's file, by the name that the sample's read is found under.
+    class_of(kind)
     return CheckedRead(kind, file, pickle.loads(sample))
 
 

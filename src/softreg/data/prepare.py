@@ -43,22 +43,26 @@ _CHUNK = 8  # images sent to a worker at once
 
 @dataclass(frozen=True)
 class Target:
-    """Where the rows of one part go, and how an image becomes a row; starts are byte offsets of row 0."""
+    """Where the rows of one part go, ``images.npy`` and ``masks.npy`` of ``folder``, and how an image becomes one."""
 
-    images: Path
-    masks: Path
-    images_start: int
-    masks_start: int
+    folder: Path
+    rows: int
     size: tuple[int, int]
     fit: str
     classes: int
 
+    def allocate(self) -> None:
+        """Create the two files at their full length, so that rows can be written in any order."""
+        self.folder.mkdir(parents=True)
+        for name, shape in (("images", (*self.size, 3)), ("masks", self.size)):
+            np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", np.uint8, (self.rows, *shape))
+
     def write(self, index: int, image: Array, mask: Array) -> None:
         """Write row ``index``; other processes write other rows of the same files."""
-        places = (self.images, self.images_start, image), (self.masks, self.masks_start, mask)
-        for path, start, row in places:
-            with path.open("r+b") as file:
-                file.seek(start + index * row.nbytes)
+        for name, row in (("images", image), ("masks", mask)):
+            # Not through a memory map: where the disk is full, that ends the process.
+            with (self.folder / f"{name}.npy").open("r+b") as file:
+                file.seek((index - self.rows) * row.nbytes, os.SEEK_END)
                 file.write(row.tobytes())
 
 
@@ -73,8 +77,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
     """Prepare the data set ``name`` of a study into ``folder`` and print its class shares.
 
     ``options`` are its options with all defaults; ``raw`` is the folder of its archives under their published
-    names; ``jobs`` is the number of processes, by default one for each core. Returns what ``dataset.json``
-    says.
+    names; ``jobs`` is the number of processes, by default one for each core that this one may use. Returns what
+    ``dataset.json`` says.
 
     Raises :class:`UserError` where a file is missing or wrong, an image does not fit, a part is empty or wholly
     ignored, or a class has no training pixel.
@@ -90,8 +94,8 @@ def prepare(name: str, options: dict[str, Any], raw: Path, folder: Path, jobs: i
         check_space(name, folder.parent, len(samples), size)
         print(*(f"{name}: {line}\n" for line in padding_told(samples, size, options["fit"])), sep="", end="")
         fitting = size, options["fit"], len(about["classes"])
-        targets = {part: _allocate(whole / part, len(parts[part]), *fitting) for part in PARTS}
-        counts, prints = _write_arrays(name, parts, targets, jobs or _cores())
+        targets = {part: Target(whole / part, len(parts[part]), *fitting) for part in PARTS}
+        counts, prints = _write_arrays(name, parts, targets, jobs or len(os.sched_getaffinity(0)))
         _check_classes(name, about["classes"], counts)
         about |= _measured(parts, counts, size, len(about["classes"]))
         about["arrays"] = {name: sha256_file(whole / name) for name in datasets.ARRAYS}
@@ -188,6 +192,7 @@ def _write_arrays(
         tqdm(total=total, desc=name, unit="image", disable=None) as progress,
     ):
         for part, samples in parts.items():
+            targets[part].allocate()
             tasks = [(targets[part], index, sample) for index, sample in enumerate(samples)]
             counts[part] = np.zeros((4, 256), np.int64)
             for done in run(tasks):
@@ -199,19 +204,6 @@ def _write_arrays(
                 prints[part].append(done[1])
     refuse(faults, total, "images")
     return counts, prints
-
-
-def _allocate(folder: Path, count: int, size: tuple[int, int], fit: str, classes: int) -> Target:
-    """Create the two files of a part at their full length, so that rows can be written in any order."""
-    folder.mkdir(parents=True)
-    images, masks = folder / "images.npy", folder / "masks.npy"
-    images_start = _create(images, (count, *size, 3))
-    return Target(images, masks, images_start, _create(masks, (count, *size)), size, fit, classes)
-
-
-def _create(path: Path, shape: tuple[int, ...]) -> int:
-    """An .npy file of zeros, uint8, and the byte at which its data start."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
 
 
 @contextmanager
@@ -338,8 +330,3 @@ def _install(whole: Path, folder: Path) -> None:
         # Into the scratch folder, which goes with it.
         folder.replace(whole.parent / "replaced")
     whole.replace(folder)
-
-
-def _cores() -> int:
-    """The cores that this process may use, which in a batch job are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from softreg.errors import UserError
 from softreg.files import digest
+from softreg.own import classes
 from softreg.own.sources import is_own
 
 if TYPE_CHECKING:
@@ -33,36 +34,36 @@ def kinds() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def load(kind: str, options: Options | None = None) -> Dataset:
-    """The data set of that kind; only its file is imported. Raises :class:`UserError` for an unknown kind.
-
-    ``options`` are those of a study's entry; a user's own data set takes its constructor's keywords from them.
-    """
-    if is_own(kind):
-        from softreg.data import own
-
-        return own.load({**(options or {}), "kind": kind})
-    if kind not in kinds():
-        raise UserError(f"`datasets` names the unknown kind {kind!r}: known are {', '.join(kinds())}")
+def class_of(kind: str) -> type[Dataset]:
+    """The class of that kind; only its file is imported. Raises :class:`UserError` for an unknown kind."""
     from softreg.data.base import Dataset
 
+    if is_own(kind):
+        # A data set is abstract, and none the less what is asked for.
+        return classes.load(kind, Dataset)  # type: ignore[type-abstract]
+    if kind not in kinds():
+        raise UserError(f"`datasets` names the unknown kind {kind!r}: known are {', '.join(kinds())}")
     module = importlib.import_module(f"{__name__}.{kind}")
     (found,) = (
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
         if issubclass(member, Dataset) and member.__module__ == module.__name__
     )
-    dataset: Dataset = found()
-    return dataset
+    return found
+
+
+def load(kind: str, options: Options | None = None) -> Dataset:
+    """The data set of that kind; a user's own takes its constructor's keywords from the ``options`` of its entry."""
+    if is_own(kind):
+        from softreg.data import own
+
+        return own.load({**(options or {}), "kind": kind})
+    return class_of(kind)()
 
 
 def archives_of(kind: str) -> tuple[Archive, ...]:
     """The archives that a kind is published in; empty where it is generated or lies in the user's folders."""
-    if is_own(kind):
-        from softreg.data import own
-
-        return own.load_class(kind).archives
-    return load(kind).archives
+    return class_of(kind).archives
 
 
 def samples_of(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
