@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from softreg.contract.findings import table
+from softreg.contract.findings import Finding, table
 from softreg.contract.penalty import check_penalty
 from softreg.penalties.base import Penalty, scale, shift, shrink_, soft_threshold_, sum_abs, sum_squares
 from softreg.penalties.group_lasso import GroupLasso
@@ -154,18 +154,19 @@ class Kinked(Penalty):
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_each_fault_is_found_by_its_rule(penalty, rules):
-    assert broken(penalty()) >= rules
-
-
-@pytest.mark.parametrize("penalty", [WrongFactor, Undeclared, Double, Squares, Unknown])
-def test_a_fault_breaks_no_rule_that_says_nothing_of_it(penalty):
-    assert not broken(penalty()) & {"value", "prox, one step"}
+    found = broken(penalty())
+    assert found >= rules
+    if penalty in (WrongFactor, Undeclared, Double, Squares, Unknown):
+        # A fault breaks no rule that says nothing of it.
+        assert not found & {"value", "prox, one step"}
 
 
 def test_the_table_tells_of_each_rule_how_well_it_is_kept():
-    lines = table(check_penalty(WrongFactor())).splitlines()
-    (line,) = [line for line in lines if "finite differences" in line]
-    assert line.startswith("FAIL  gradient")
-    # w where 2w is right: off by half of the largest slope.
-    assert "(limit 1e-06)" in line
-    assert [line for line in lines if line.startswith("ok    value")]
+    findings = [
+        Finding(False, "against finite differences", 0.5, 1e-6, "gradient"),
+        Finding(True, "a scalar", rule="value"),
+    ]
+    assert table(findings).splitlines() == [
+        "FAIL  gradient  5.0e-01 (limit 1e-06)    against finite differences",
+        "ok    value                              a scalar",
+    ]

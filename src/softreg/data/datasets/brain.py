@@ -16,7 +16,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,20 +33,6 @@ FIRST, LAST = 20, 139
 #: × 96 divides by 32, as encoders need.
 COLUMNS, ROWS = slice(3, 99), slice(22, 214)
 SLABS = ("train", "val", "train", "test", "train", "val", "train", "test", "train")
-
-
-@dataclass(frozen=True)
-class Slice:
-    """An image and a mask that are already in memory, because loading the volumes takes longer than all the
-    rest.
-    """
-
-    image: Array
-    mask: Array
-
-    def __call__(self) -> tuple[Array, Array]:
-        """The grey image in three channels, uint8 (H, W, 3), and the mask, uint8 (H, W)."""
-        return np.repeat(self.image[..., None], 3, axis=2), self.mask
 
 
 class Brain(Dataset):
@@ -112,8 +98,15 @@ def tissue_classes(
 
 
 def _sample(images: Array, masks: Array, height: int, slab: int) -> Sample:
+    # In memory already, because loading the volumes takes longer than all the rest.
     image, mask = np.ascontiguousarray(images[..., height]), np.ascontiguousarray(masks[..., height])
-    return Sample(f"z{height:03d}", (image.shape[0], image.shape[1]), Slice(image, mask), SLABS[slab], f"slab{slab}")
+    size = image.shape[0], image.shape[1]
+    return Sample(f"z{height:03d}", size, partial(_coloured, image, mask), SLABS[slab], f"slab{slab}")
+
+
+def _coloured(image: Array, mask: Array) -> tuple[Array, Array]:
+    """The grey image in three channels, uint8 (H, W, 3), and the mask, uint8 (H, W)."""
+    return np.repeat(image[..., None], 3, axis=2), mask
 
 
 def _volumes() -> tuple[Array, Array]:

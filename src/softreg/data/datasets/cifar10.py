@@ -8,7 +8,8 @@ comes again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,22 +28,6 @@ POOLS = {
     "val": ("data_batch_5.bin",),
     "test": ("test_batch.bin",),
 }
-
-
-@dataclass(frozen=True)
-class Mosaic:
-    """``tiles`` (file, record) by rows, a square number of them; calling it gives the mosaic and its mask."""
-
-    tiles: tuple[tuple[Path, int], ...]
-
-    def __call__(self) -> tuple[Array, Array]:
-        """The mosaic, uint8 (H, W, 3), and its mask, uint8 (H, W), with H = W = 32·√tiles."""
-        grid = round(len(self.tiles) ** 0.5)
-        records = np.stack([_record(path, number) for path, number in self.tiles])
-        pixels = records[:, 1:].reshape(grid, grid, 3, SIDE, SIDE)
-        image = pixels.transpose(0, 3, 1, 4, 2).reshape(grid * SIDE, grid * SIDE, 3)
-        mask = np.kron(records[:, 0].reshape(grid, grid), np.ones((SIDE, SIDE), np.uint8))
-        return image, mask.astype(np.uint8)
 
 
 class Cifar10(Dataset):
@@ -104,9 +89,19 @@ def _mosaics(pool: list[tuple[Path, int]], part: str, count: int, grid: int, see
         order += np.argsort(draws.random(len(pool)), kind="stable").tolist()
     found = []
     for index in range(count):
-        tiles = tuple(pool[tile] for tile in order[index * grid**2 : (index + 1) * grid**2])
-        found.append(Sample(f"{part}{index:05d}", (grid * SIDE, grid * SIDE), Mosaic(tiles), part))
+        tiles = [pool[tile] for tile in order[index * grid**2 : (index + 1) * grid**2]]
+        found.append(Sample(f"{part}{index:05d}", (grid * SIDE, grid * SIDE), partial(_mosaic, tiles), part))
     return found
+
+
+def _mosaic(tiles: Sequence[tuple[Path, int]]) -> tuple[Array, Array]:
+    """The mosaic of a square number of tiles (file, record) by rows, uint8 (H, W, 3), H = W = 32·√tiles; its mask."""
+    grid = round(len(tiles) ** 0.5)
+    records = np.stack([_record(path, number) for path, number in tiles])
+    pixels = records[:, 1:].reshape(grid, grid, 3, SIDE, SIDE)
+    image = pixels.transpose(0, 3, 1, 4, 2).reshape(grid * SIDE, grid * SIDE, 3)
+    mask = np.kron(records[:, 0].reshape(grid, grid), np.ones((SIDE, SIDE), np.uint8))
+    return image, mask.astype(np.uint8)
 
 
 def _record(path: Path, number: int) -> Array:
