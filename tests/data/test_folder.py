@@ -74,14 +74,6 @@ def test_grey_and_transparent_images(own):
     check(second, photo(2), blocks([0, 1, 2]))
 
 
-def test_colours(own):
-    indices = blocks([0, 1, 2, 3])
-    mask = painted(indices, [*COLOURS, [9, 9, 9]])
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
-    (sample,) = own.samples(palette=COLOURS, ignore=[9, 9, 9])
-    check(sample, photo(1), np.where(indices == 3, 255, indices))
-
-
 SHUFFLED = [255, 255, 255, 0, 0, 255, 0, 255, 0] + [0] * 759
 
 
@@ -123,6 +115,36 @@ def test_a_turned_picture_must_fit_its_mask_upright(own):
 
 
 TWO = ["background", "cell"]
+NINE, GREY = [9, 9, 9], [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("mask", "given", "expected"),
+    [
+        (blocks([0, 7, 2]), {"ignore": 7}, [0, 255, 2]),
+        (blocks([0, 255]), {"classes": TWO, "ignore": 255}, [0, 1]),
+        (blocks([0, 255]), {"classes": TWO, "ignore": [255]}, [0, 1]),
+        (blocks([0, 1, 2, 9, 255]), {"classes": TWO, "values": [1, 2], "ignore": [0, 9, 255]}, [255, 0, 1, 255, 255]),
+        # A trimap: 1 pet, 2 background, 3 their border.
+        (blocks([1, 2, 3, 255]), {"classes": TWO, "values": [[2, 255], 1], "ignore": 3}, [1, 0, 255, 0]),
+        # Given values come before a value to ignore by default.
+        (blocks([0, 255]), {"classes": TWO, "values": [0, 255]}, [0, 1]),
+        (blocks([0, 255]), {"classes": TWO, "values": [255, 0]}, [1, 0]),
+        (blocks([0, 255]), {"classes": TWO, "values": [0, 1]}, [0, 255]),
+        (painted(blocks([0, 1, 2, 3]), [*COLOURS, NINE]), {"palette": COLOURS, "ignore": NINE}, [0, 1, 2, 255]),
+        (
+            painted(blocks([0, 1, 2, 3, 4]), [*COLOURS, NINE, GREY]),
+            {"palette": COLOURS, "ignore": [GREY, NINE]},
+            [0, 1, 2, 255, 255],
+        ),
+    ],
+)
+def test_what_a_mask_holds_becomes_classes_as_the_study_says(own, mask, given, expected):
+    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
+    (sample,) = own.samples(**given)
+    check(sample, photo(1), blocks(expected))
+    said = "ignore" in given and given["ignore"] in (255, [255])
+    assert len(own.remarks(**given)) == said
 
 
 @pytest.mark.parametrize("given", [{}, {"ignore": 255}, {"ignore": None}])
@@ -188,22 +210,11 @@ def test_all_faults_of_a_table_are_told_at_once(own):
         own.table("image,mask\n" + rows)
 
 
-def test_values_that_the_study_gives_to_each_class(own):
+def test_a_value_that_no_class_has_is_refused_with_those_that_are_accepted(own):
     own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([1, 2, 3, 255]))})
-    # A trimap: 1 pet, 2 background, 3 their border.
-    (sample,) = own.samples(classes=["background", "pet"], values=[[2, 255], 1], ignore=3)
-    check(sample, photo(1), np.select([blocks([1, 2, 3, 255]) == v for v in (1, 2, 3, 255)], [1, 0, 255, 0]))
-    (sample,) = own.samples(classes=["background", "pet"], values=[2, 1], ignore=3)
+    (sample,) = own.samples(classes=TWO, values=[2, 1], ignore=3)
     with pytest.raises(UserError, match="has the value 255 at row 0, column 24: accepted are 1, 2, 3"):
         sample.read()
-
-
-@pytest.mark.parametrize(("values", "expected"), [([0, 255], [0, 1]), ([255, 0], [1, 0]), ([0, 1], [0, 255])])
-def test_given_values_come_before_a_value_to_ignore_by_default(own, values, expected):
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
-    (sample,) = own.samples(classes=TWO, values=values)
-    check(sample, photo(1), blocks(expected))
-    assert own.remarks(classes=TWO, values=values) == []
 
 
 def test_values_of_sixteen_bits(own):
@@ -214,32 +225,6 @@ def test_values_of_sixteen_bits(own):
     (sample,) = own.samples(values=[0, 1001, 7], ignore=1000)
     with pytest.raises(UserError, match="has the value 65535 at row 0, column 16: accepted are 0, 7, 1000, 1001;"):
         sample.read()
-
-
-def test_several_values_to_ignore(own):
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 1, 2, 9, 255]))})
-    (sample,) = own.samples(classes=TWO, values=[1, 2], ignore=[0, 9, 255])
-    check(sample, photo(1), blocks([255, 0, 1, 255, 255]))
-
-
-def test_several_colours_to_ignore(own):
-    mask = painted(blocks([0, 1, 2, 3, 4]), [*COLOURS, [9, 9, 9], [7, 8, 9]])
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(mask)})
-    (sample,) = own.samples(palette=COLOURS, ignore=[[7, 8, 9], [9, 9, 9]])
-    check(sample, photo(1), blocks([0, 1, 2, 255, 255]))
-
-
-@pytest.mark.parametrize("ignore", [255, [255]])
-def test_a_list_of_one_value_is_that_value(own, ignore):
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 255]))})
-    (sample,) = own.samples(classes=TWO, ignore=ignore)
-    check(sample, photo(1), blocks([0, 1]))
-
-
-def test_ignore_value(own):
-    own.write(images={"a.png": encoded(photo(1))}, masks={"a.png": encoded(blocks([0, 7, 2]))})
-    (sample,) = own.samples(ignore=7)
-    check(sample, photo(1), blocks([0, 255, 2]))
 
 
 def test_sixteen_bit_and_one_bit_masks(own):

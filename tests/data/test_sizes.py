@@ -35,3 +35,15 @@ def test_padding_is_told_from_twice_the_images_own_pixels_and_done_up_to_ten_tim
     ]
     assert padding_told(given, (4, 5), "resize") == []
     assert padding_told(samples((4, 5), (4, 4)), (4, 5), "pad") == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": [4, 5], "fit": "pad"}, r"mine\.size` is \[4, 5\], smaller than images of up to 4 × 6"),
+        ({"size": None, "fit": "resize"}, r"resizes images of several sizes: give `size`, as \[height, width\]"),
+    ],
+)
+def test_a_size_that_cannot_be_meant_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        common_size("mine", samples((4, 5), (3, 6)), options)
