@@ -254,6 +254,17 @@ MISTAKES = {
     "torn.py:Own": ("class Own:\n    def f(self:\n", ["torn.py, line 2: SyntaxError: '(' was never closed; correct"]),
     "user.py:Own": ("import torn_helper\nclass Own: ...\n", ["torn_helper.py, line 1: SyntaxError", "correct"]),
     "null.py:Own": ("class Own: ...\0\n", ["null.py: ", "null bytes", "correct"]),
+    "absent_import.py:Own": (
+        "import nowhere\nclass Own: ...\n",
+        ["absent_import.py, line 1: ModuleNotFoundError", "nowhere"],
+    ),
+    "raising.py:Own": (
+        "class Own: ...\nraise ValueError('two\\nlines')\n",
+        ["raising.py, line 2: ValueError: two;"],
+    ),
+    "leaving.py:Own": ("import sys\nclass Own: ...\nsys.exit(3)\n", ["leaving.py, line 3: SystemExit: 3"]),
+    "helped.py:Own": ("import raising_helper\n", ["raising_helper.py, line 2: ZeroDivisionError"]),
+    "number.py:Own": ("class Own: ...\nOwn = 3\n", ["number.py: Own is no subclass"]),
     "other.py:Own": (
         "from torch import nn\nclass Own(nn.Module): ...\n",
         ["other.py: Own is no subclass of softreg.penalties.base.Penalty", "make it one"],
@@ -286,12 +297,15 @@ def test_a_mistake_is_told_in_one_sentence(kind):
     text, words = MISTAKES[kind]
     write("", "owner.py")
     write("x = (\n", "torn_helper.py")
+    write("x = 1\nx / 0\n", "raising_helper.py")
     if text is not None:
         write(text, f"{kind.partition(':')[0].removesuffix('.py')}.py")
-    with pytest.raises(UserError) as caught:
-        describe(kind, "penalty")
-    assert [word for word in words if word not in str(caught.value)] == []
-    assert "\n" not in str(caught.value)
+    # A file that failed is imported again.
+    for _ in range(2):
+        with pytest.raises(UserError) as caught:
+            describe(kind, "penalty")
+        assert [word for word in words if word not in str(caught.value)] == []
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
@@ -378,28 +392,6 @@ def test_a_model_must_take_the_number_of_classes(constructor):
         networks.build({"kind": "own.py:Net"}, classes=5)
     with pytest.raises(UserError, match=r"models\.net\.kind: own\.py: the constructor of Net does not take"):
         load_study(write_study(Path(), models={"net": {"kind": "own.py:Net"}}))
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("import nowhere\nclass Own: ...\n", ["own.py, line 1: ModuleNotFoundError", "nowhere"]),
-        ("class Own: ...\nraise ValueError('two\\nlines')\n", ["own.py, line 2: ValueError: two;"]),
-        ("import sys\nclass Own: ...\nsys.exit(3)\n", ["own.py, line 3: SystemExit: 3"]),
-        ("import helper\nclass Own: ...\n", ["helper.py, line 2: ZeroDivisionError"]),
-        ("class Own: ...\n", ["own.py: Own is no subclass of softreg.penalties.base.Penalty", "make it one"]),
-        ("class Own: ...\nOwn = 3\n", ["own.py: Own is no subclass"]),
-    ],
-)
-def test_what_importing_meets_is_told_with_its_line(text, words):
-    write("x = 1\nx / 0\n", "helper.py")
-    write(text)
-    with pytest.raises(UserError) as caught:
-        load("own.py:Own", Penalty)
-    assert [word for word in words if word not in str(caught.value)] == []
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match=words[0]):
-        load("own.py:Own", Penalty)
 
 
 def test_what_a_constructor_meets_is_told_with_its_line():
