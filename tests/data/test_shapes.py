@@ -55,7 +55,7 @@ def test_label_noise_changes_the_mask_and_not_the_image():
 def test_label_noise_is_its_share_of_the_shapes():
     wrong = total = 0
     for index in range(300):
-        clean, noisy = (drawn(index, objects=1, label_noise=share)[1] for share in (0, 0.3))
+        clean, noisy = (drawn(index, size=(24, 30), objects=1, label_noise=share)[1] for share in (0, 0.3))
         labels = np.unique(noisy[clean > 0])
         assert len(labels) == 1, "a shape has one label"
         wrong += int(labels[0] != clean.max())

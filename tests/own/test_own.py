@@ -109,7 +109,7 @@ def test_check_asks_for_an_option_without_default_and_takes_it(capsys):
     ("option", "words"),
     [
         ("gama=1", ['--option gama is no option of ridge.py; did you mean "gamma"']),
-        ("gamma=big", ["--option gamma=big", "'number'", "Ridge in ridge.py"]),
+        ("gamma=big", ['ridge.py: --option gamma is "big"; give a number']),
         ("gamma", ["--option gamma has no value", "NAME=VALUE"]),
         ("gamma=[", ["--option gamma=["]),
     ],

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from softreg.contract.findings import Finding, table
 from softreg.errors import UserError, suggestion
 from softreg.own.classes import OwnClass, classes_of, create, describe, entry_schema, load, noun_of
 from softreg.own.sources import is_own
 from softreg.study import strict_yaml
-from softreg.study.schema import filled, study_schema
+from softreg.study.schema import Violation, filled, study_schema, validate
 
 
 def check_own(target: str, given: Sequence[str]) -> bool:
@@ -87,10 +85,10 @@ def _entry(own: OwnClass, noun: str, options: Mapping[str, Any]) -> dict[str, An
             f"{own.file}: {own.class_.__name__} has no default for {', '.join(missing)}; say "
             f"`softreg check {own.file} {words}`"
         )
-    for name, value in given.items():
-        problem = next(Draft202012Validator(own.options[name]).iter_errors(value), None)
-        if problem is not None:
-            raise UserError(f"--option {name}={value}: {problem.message}, as {own.class_.__name__} in {own.file} says")
+    try:
+        validate(given, {"properties": own.options})
+    except Violation as problem:
+        raise UserError(*(f"{own.file}: --option {fault}" for fault in problem.args)) from None
     return filled({**given, "kind": own.kind}, schema)
 
 
