@@ -26,7 +26,7 @@ from softreg.study.cells import Cell
 from softreg.study.config import Study
 from softreg.study.matrix import TrainingPath
 from softreg.training.device import open_device
-from softreg.training.imageset import Batches, ImageSet, open_split, open_training
+from softreg.training.imageset import Batches, open_split, open_training
 from softreg.training.validation import Sums, count, predict
 
 _PER_IMAGE = {
@@ -51,7 +51,7 @@ class Evaluator:
 
     def validation(self, cells: Sequence[Cell]) -> pa.Table:
         """The records of ``cells`` on the images that validate them: a split, or the path's fold."""
-        images = self._held_out()
+        images = Batches(open_training(self.data, self.path.fold, self.study.selection)[1], self.device)
         return records.joined([self._records(cell, "val", images) for cell in cells], records.SCHEMA)
 
     def final(self, cells: Sequence[Cell]) -> list[pa.Table]:
@@ -81,11 +81,6 @@ class Evaluator:
     def _images(self, split: str) -> Batches:
         return Batches(open_split(self.data, split), self.device)
 
-    def _held_out(self) -> Batches:
-        path, selection = self.path, self.study.selection
-        held: ImageSet = open_training(self.data, path.fold, selection)[1]
-        return Batches(held, self.device)
-
     def _corrupted(self, cell: Cell) -> Iterator[tuple[tuple[str, int], pa.Table]]:
         options, images = self.study.evaluation, self._images("test")
         for kind in options["corruptions"]:
@@ -95,8 +90,18 @@ class Evaluator:
     def _records(
         self, cell: Cell, split: str, batches: Batches, pictures: bool = False, last: bool = False
     ) -> pa.Table:
-        sums, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
-        return _table(self.path, cell, split, batches.source.ids, sums, shown)
+        counted, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
+        ids = list(batches.source.ids)
+        columns: dict[str, Any] = {name: [value] * len(ids) for name, value in self._place(cell, split).items()}
+        columns |= {"image": ids, "prediction": shown, **{name: list(rows) for name, rows in counted.items()}}
+        return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
+
+    def _place(self, cell: Cell, split: str) -> dict[str, Any]:
+        """What names the rows of a cell on a split."""
+        path = self.path
+        group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
+        fold = -1 if path.fold is None else path.fold
+        return {**group, "lambda": cell.lambda_, "seed": path.seed, "fold": fold, "split": split}
 
     def _network(self, cell: Cell, last: bool) -> Segmenter:
         """The network of a cell; with ``last``, one whose weights are an average has those of its last step instead."""
@@ -115,9 +120,8 @@ class Evaluator:
         return self.model
 
     def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:
-        place = {"phase": self.path.phase, **_names(self.path, cell), "split": split}
-        row = place | {"corruption": corruption, "severity": severity, "images": len(table)} | records.total(table)
-        return pa.Table.from_pylist([row], schema=records.SUMS)
+        row = self._place(cell, split) | {"corruption": corruption, "severity": severity, "images": len(table)}
+        return pa.Table.from_pylist([row | records.total(table)], schema=records.SUMS)
 
 
 Scored = tuple[dict[str, np.ndarray], list[bytes | None]]
@@ -140,25 +144,6 @@ def score(model: Segmenter, batches: Batches, batch_size: int, pictures: bool = 
     counted = {name: getattr(sums, source).numpy() for name, source in _PER_IMAGE.items()}
     both, either = (torch.cat(side).cpu().numpy() for side in zip(*rims, strict=True))
     return counted | {"boundary_both": both, "boundary_either": either}, shown
-
-
-def _names(path: TrainingPath, cell: Cell) -> dict[str, Any]:
-    group = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty}
-    return {**group, "lambda": cell.lambda_, "seed": path.seed, "fold": -1 if path.fold is None else path.fold}
-
-
-def _table(
-    path: TrainingPath,
-    cell: Cell,
-    split: str,
-    ids: Sequence[str],
-    counted: dict[str, np.ndarray],
-    pictures: list[bytes | None],
-) -> pa.Table:
-    same = {**_names(path, cell), "split": split}
-    columns: dict[str, Any] = {name: [value] * len(ids) for name, value in same.items()}
-    columns |= {"image": list(ids), "prediction": pictures, **{name: list(rows) for name, rows in counted.items()}}
-    return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
 
 
 def png(array: np.ndarray) -> bytes:
