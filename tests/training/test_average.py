@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, normed, prepared_study, sweep_path
 from safetensors.torch import load_file
 from torch import nn
 
@@ -21,7 +21,6 @@ from softreg.training.imageset import Batches, open_split
 from softreg.training.path import make_bench
 from softreg.training.stopping import Interrupted, StopRequest
 
-UNET = {"unet": {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}}
 TRAINING = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": "adam", "lr": 1e-3, "average": 0.7}
 
 
@@ -59,11 +58,10 @@ def test_what_is_zero_at_the_end_is_zero_in_the_average():
         assert (layer.weight != 0).tolist() == [[True, True, False]]
 
 
-@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_average(tmp_path):
-    study = prepared_study(tmp_path, models=UNET, training=TRAINING)
+    study = prepared_study(tmp_path, models={"normed": normed(tmp_path)}, training=TRAINING)
     data = prepared_folder(study, "shapes")
-    bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
+    bench = make_bench(study, sweep_path(model="normed"), data, 4, torch.device("cpu"))
     late = StopRequest()
 
     def trainer(name, stop, report=lambda row: None):

@@ -14,7 +14,7 @@ import numpy as np
 import programs
 import pytest
 import torch
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, normed, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
 
 from softreg import networks
@@ -166,13 +166,11 @@ def test_a_network_that_cannot_take_the_batch_fails_with_its_reason(tmp_path):
     assert "more than 1 value per channel" in record["reason"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_resumption_restores_running_statistics_and_momentum(tmp_path, optimizer):
-    unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
-    training = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": optimizer, "lr": 1e-3}
-    study = prepared_study(tmp_path, models={"unet": unet}, training=training)
-    path, data = sweep_path(model="unet"), prepared_folder(study, "shapes")
+    training = {"epochs": 2, "batch_size": 4, "optimizer": optimizer, "lr": 1e-3}
+    study = prepared_study(tmp_path, models={"normed": normed(tmp_path)}, training=training)
+    path, data = sweep_path(model="normed"), prepared_folder(study, "shapes")
     bench = make_bench(study, path, data, 4, torch.device("cpu"))
     calm, late = StopRequest(), StopRequest()
     CellTrainer(bench, 1e-3, tmp_path / "whole.pt", "key", calm, lambda row: None).run()
@@ -329,12 +327,21 @@ def _start(study, path):
 LONG = {"epochs": 15, "batch_size": 2, "optimizer": "adam", "lr": 1e-3, "checkpoint_seconds": 0.01}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The records of a path by its λ."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        study = prepared_study(folder, training=LONG)
+        stages.train(study, sweep_path())
+        return {lambda_: _record(study, sweep_path(), lambda_) for lambda_ in ("1e-4", "1e-2")}
+
+
 @pytest.mark.slow
-def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
+def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path, undisturbed):
     """SIGKILL at five moments: after a random line of the log, and a random moment of the epoch that follows."""
     moments = random.Random(0)
-    undisturbed = prepared_study(tmp_path, "undisturbed", training=LONG)
-    stages.train(undisturbed, sweep_path())
     killed = prepared_study(tmp_path, "killed", training=LONG)
     for _ in range(5):
         process, said = _start(killed, sweep_path())
@@ -349,17 +356,14 @@ def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
         assert process.exitcode == -signal.SIGKILL
     assert list((tmp_path / "results" / "killed").rglob("checkpoint.pt"))
     stages.train(killed, sweep_path())
-    for lambda_ in ("1e-4", "1e-2"):
-        assert _weights(killed, sweep_path(), lambda_) == _weights(undisturbed, sweep_path(), lambda_)
-        steps = [_record(study, sweep_path(), lambda_)["steps"] for study in (killed, undisturbed)]
-        assert steps[0] == steps[1]
+    for lambda_, record in undisturbed.items():
+        assert _weights(killed, sweep_path(), lambda_) == record["weights_sha256"]
+        assert _record(killed, sweep_path(), lambda_)["steps"] == record["steps"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, number):
-    undisturbed = prepared_study(tmp_path, "undisturbed", training={**LONG, "checkpoint_seconds": 600})
-    stages.train(undisturbed, sweep_path())
+def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, undisturbed, number):
     stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
     process, stderr = _start(stopped, sweep_path())
     with stderr:
@@ -374,7 +378,7 @@ def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, number):
     assert "Traceback" not in said
     assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
     stages.train(stopped, sweep_path())
-    assert _weights(stopped, sweep_path(), "1e-2") == _weights(undisturbed, sweep_path(), "1e-2")
+    assert _weights(stopped, sweep_path(), "1e-2") == undisturbed["1e-2"]["weights_sha256"]
 
 
 @pytest.mark.slow
