@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from projects import cell_folder, normed, prepared_study, sweep_path
+from projects import cell_folder, choose_by_hand, normed, prepared_study, sweep_path
 from safetensors.torch import load_file
 from torch import nn
 from trainers import bench_of, same, state, trainer
@@ -85,8 +85,7 @@ def test_averaging_changes_no_step_and_both_are_kept_and_scored(tmp_path):
     study = prepared_study(tmp_path, "averaged", training=training, penalties={"none": {}})
     path = TrainingPath("final", "shapes", "convnet", "none", 100)
     for each in (plain, study):
-        stages.train(each, sweep_path("none"))
-        stages.select(each, path.group)
+        choose_by_hand(each, path.group, "0")
         stages.train(each, path)
     folder = cell_folder(study, path, "0")
     stored = load_file(folder / "weights.safetensors")

@@ -236,7 +236,8 @@ def test_l2_sp_without_pretrained_weights_is_l2(tmp_path):
     grid = {"lambda": [0.01, 1.0]}
     for realisation in ("proximal", "subgradient", "decoupled"):
         entry = {**grid, "realisation": realisation}
-        study = prepared_study(tmp_path, realisation, penalties={"l2": entry, "l2_sp": entry}, models=BARE)
+        penalties, training = {"l2": entry, "l2_sp": entry}, {"epochs": 1, "batch_size": 4}
+        study = prepared_study(tmp_path, realisation, penalties=penalties, models=BARE, training=training)
         for kind in ("l2", "l2_sp"):
             stages.train(study, sweep_path(kind, model="net"))
         for lambda_ in ("1e-2", "1e0"):
