@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,15 @@ class Evaluator:
         return [records.joined(parts, schema) for parts, schema in zip(tables, schemas, strict=True)]
 
     def _final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
-        val = self._records(cell, "val", self._images("val"))
-        test = self._records(cell, "test", self._images("test"), pictures=True)
-        train = self._records(cell, "train", self._images("train"))
+        images, options = self._images("test"), self.study.evaluation
+        val, train = (self._records(cell, split, self._images(split)) for split in ("val", "train"))
+        test = self._records(cell, "test", images, pictures=True)
         rows = [self._sums(cell, "train", train), self._sums(cell, "test", test)]
-        rows += [self._sums(cell, "test", table, *place) for place, table in self._corrupted(cell)]
+        for kind, severity in product(options["corruptions"], options["severities"]):
+            table = self._records(cell, "test", Corrupted(images, kind, severity))
+            rows.append(self._sums(cell, "test", table, kind, severity))
         if self.study.training_of(self.path.model, self.path.penalty)["average"] is not None:
-            table = self._records(cell, "test", self._images("test"), last=True)
-            rows.append(self._sums(cell, records.LAST_TEST, table))
+            rows.append(self._sums(cell, records.LAST_TEST, self._records(cell, "test", images, last=True)))
         return val, test, records.joined(rows, records.SUMS)
 
     def revealed(self, cells: Sequence[Cell]) -> pa.Table:
@@ -80,12 +82,6 @@ class Evaluator:
 
     def _images(self, split: str) -> Batches:
         return Batches(open_split(self.data, split), self.device)
-
-    def _corrupted(self, cell: Cell) -> Iterator[tuple[tuple[str, int], pa.Table]]:
-        options, images = self.study.evaluation, self._images("test")
-        for kind in options["corruptions"]:
-            for severity in options["severities"]:
-                yield (kind, severity), self._records(cell, "test", Corrupted(images, kind, severity))
 
     def _records(
         self, cell: Cell, split: str, batches: Batches, pictures: bool = False, last: bool = False
