@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,17 +28,6 @@ from softreg.study.matrix import TrainingPath
 from softreg.training.device import open_device
 from softreg.training.imageset import Batches, open_split, open_training
 from softreg.training.validation import Sums, count, predict
-
-_PER_IMAGE = {
-    "tp": "tp",
-    "fp": "fp",
-    "fn": "fn",
-    "nll_sum": "nll",
-    "pixels": "pixels",
-    "bin_count": "bin_count",
-    "bin_correct": "bin_correct",
-    "bin_confidence": "bin_confidence",
-}
 
 
 class Evaluator:
@@ -136,8 +124,7 @@ def score(model: Segmenter, batches: Batches, batch_size: int, pictures: bool = 
         classes = logits.argmax(dim=1).to(torch.uint8)
         rims.append(boundary_sums(classes, masks, logits.shape[1]))
         shown += [png(image) if pictures else None for image in classes.cpu().numpy()]
-    sums = Sums(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Sums)))
-    counted = {name: getattr(sums, source).numpy() for name, source in _PER_IMAGE.items()}
+    counted = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     both, either = (torch.cat(side).cpu().numpy() for side in zip(*rims, strict=True))
     return counted | {"boundary_both": both, "boundary_either": either}, shown
 
