@@ -35,6 +35,14 @@ def prepared_study(folder: Path, name: str = "tiny", **changes) -> Study:
     return study
 
 
+def normed(folder: Path) -> dict[str, str]:
+    """A model with a normalisation between its two layers, 0 and 3, and quick to train; written to ``folder``."""
+    layers = "nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, classes, 1)"
+    made = f"    def __init__(self, classes):\n        super().__init__({layers})\n"
+    write_text(folder / "normed.py", f"from torch import nn\n\n\nclass Normed(nn.Sequential):\n{made}")
+    return {"kind": "normed.py:Normed"}
+
+
 def sweep_path(penalty: str = "l1", seed: int = 0, model: str = "convnet", fold: int | None = None) -> TrainingPath:
     """A sweep path of the tiny study."""
     return TrainingPath("sweep", "shapes", model, penalty, seed, fold)

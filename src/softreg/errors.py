@@ -47,6 +47,11 @@ def show(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def first_line(error: Exception) -> str:
+    """Of what an error says, the first line; of one that says nothing, its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def few(words: Sequence[str], between: str = ", ") -> str:
     """The first three, and how many more there are."""
     more = f"{' ' if between == ', ' else between}and {len(words) - 3} more" if len(words) > 3 else ""

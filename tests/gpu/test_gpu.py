@@ -68,7 +68,7 @@ def test_scores_agree_with_the_cpus_up_to_bfloat16(tmp_path):
     hits = []
     for device in (torch.device("cpu"), torch.device("cuda")):
         ((logits, masks),) = predict(model.to(device), Batches(images, device), len(images))
-        hits.append(int(count(logits, masks).tp.sum()))
+        hits.append(int(count(logits, masks)["tp"].sum()))
     assert abs(hits[0] - hits[1]) < 0.01 * pixels
 
 

@@ -171,7 +171,7 @@ def with_records(study):
     job = Graph(study).train(sweep_path())
     cells = ended(study, "finished")
     origin = origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, "sweep", "convnet"))
-    records.write(records.empty(), job.makes[1], made_from=origin)
+    records.write(records.SCHEMA.empty_table(), job.makes[1], made_from=origin)
     write_json(job.makes[0], {"cells": []})
     job.end()
 

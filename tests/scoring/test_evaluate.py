@@ -105,7 +105,7 @@ def test_confusion_counts_by_hand():
     logits = torch.tensor([[[[2.0, 0.0, 0.0, 2.0]], [[0.0, 2.0, 2.0, 0.0]]]])
     masks = torch.tensor([[[0, 1, 0, IGNORE]]], dtype=torch.uint8)
     assert confusion(logits, masks).tolist() == [[[1, 1], [0, 1]]]
-    assert count(logits, masks).fp.tolist() == [[0, 1]]
+    assert count(logits, masks)["fp"].tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50])

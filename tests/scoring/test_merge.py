@@ -26,6 +26,8 @@ from softreg.study.config import load_study
 FOLDED = {
     "datasets": {"cells": {"kind": "wbc"}},
     "models": {"a": {"kind": "convnet"}},
+    "penalties": {"none": {}, "l1": {"lambda": [1e-5, 1e-4]}},
+    "seeds": {"tuning": [0], "evaluation": [100, 101]},
     "evaluation": {"folds": 3, "corruptions": ["noise", "blur"]},
 }
 

@@ -32,7 +32,7 @@ def test_same_rows_give_the_same_bytes(tmp_path):
 
 
 def test_no_records_can_be_written_and_read(tmp_path):
-    records.write(records.empty(), tmp_path / "none")
+    records.write(records.SCHEMA.empty_table(), tmp_path / "none")
     table = records.read([tmp_path / "none"])
     assert len(table) == 0
     assert records.to_cells(table).empty

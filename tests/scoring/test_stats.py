@@ -13,7 +13,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from softreg.scoring import metrics, stats
-from softreg.scoring.stats import mean_interval, paired_difference, standard_error
+from softreg.scoring.stats import mean_interval, standard_error
 
 
 def counts(random, penalties=2, seeds=3, images=6, classes=3):
@@ -98,12 +98,6 @@ def test_one_value_has_no_interval_and_none_no_mean():
 def test_values_that_are_not_numbers_are_left_out():
     assert mean_interval([1.0, np.nan, 3.0]).n == 2
     assert mean_interval([1.0, np.nan, 3.0]).mean == 2.0
-
-
-def test_differences_pair_seeds_that_both_have():
-    treated = pd.Series([5.0, 7.0, 9.0], index=[102, 100, 103])
-    reference = pd.Series([1.0, 2.0, 4.0], index=[100, 101, 102])
-    assert paired_difference(treated, reference).to_dict() == {100: 6.0, 102: 1.0}
 
 
 def test_import_loads_neither_torch_nor_scipy():

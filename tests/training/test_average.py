@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, choose_by_hand, normed, prepared_study, sweep_path
 from safetensors.torch import load_file
 from torch import nn
+from trainers import bench_of, same, state, trainer
 
 from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
@@ -16,12 +17,9 @@ from softreg.scoring import records
 from softreg.scoring.evaluate import score
 from softreg.study.matrix import TrainingPath
 from softreg.training.average import Average
-from softreg.training.cell import CellTrainer
 from softreg.training.imageset import Batches, open_split
-from softreg.training.path import make_bench
 from softreg.training.stopping import Interrupted, StopRequest
 
-UNET = {"unet": {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}}
 TRAINING = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": "adam", "lr": 1e-3, "average": 0.7}
 
 
@@ -59,31 +57,25 @@ def test_what_is_zero_at_the_end_is_zero_in_the_average():
         assert (layer.weight != 0).tolist() == [[True, True, False]]
 
 
-@pytest.mark.slow
-def test_an_interrupted_training_ends_with_the_same_average(tmp_path):
-    study = prepared_study(tmp_path, models=UNET, training=TRAINING)
-    data = prepared_folder(study, "shapes")
-    bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
-    late = StopRequest()
+@pytest.mark.parametrize(("optimizer", "average"), [("sgd", None), ("adam", None), ("adam", 0.7)])
+def test_an_interrupted_training_ends_with_the_same_weights_statistics_and_average(tmp_path, optimizer, average):
+    training = {**TRAINING, "optimizer": optimizer, "average": average}
+    study = prepared_study(tmp_path, models={"normed": normed(tmp_path)}, training=training)
+    bench, late = bench_of(study, sweep_path(model="normed")), StopRequest()
 
-    def trainer(name, stop, report=lambda row: None):
-        return CellTrainer(bench, 1e-3, tmp_path / name, "key", stop, report)
-
-    def state(of):
+    def ended(of):
+        assert of.progress.epoch == (of.file.name == "halves.pt")
+        of.run()
         with of.averaged():
-            return {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
+            averaged = state(bench)
+        return averaged, state(bench)
 
-    whole = trainer("whole.pt", StopRequest())
-    whole.run()
-    expected, last = state(whole), {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
+    whole = ended(trainer(bench, 1e-3, tmp_path / "whole.pt"))
     with pytest.raises(Interrupted):
-        trainer("halves.pt", late, lambda row: setattr(late, "signal", 15)).run()
-    resumed = trainer("halves.pt", StopRequest())
-    assert resumed.progress.epoch == 1
-    resumed.run()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(resumed).items())
-    assert all(torch.equal(tensor, last[name]) for name, tensor in bench.model.state_dict().items())
-    assert any("running_mean" in name and not torch.equal(tensor, last[name]) for name, tensor in expected.items())
+        trainer(bench, 1e-3, tmp_path / "halves.pt", late, lambda row: setattr(late, "signal", 15)).run()
+    assert all(map(same, ended(trainer(bench, 1e-3, tmp_path / "halves.pt")), whole))
+    means = [each["network.1.running_mean"] for each in whole]
+    assert torch.equal(*means) == (average is None)
 
 
 def test_averaging_changes_no_step_and_both_are_kept_and_scored(tmp_path):
@@ -93,21 +85,19 @@ def test_averaging_changes_no_step_and_both_are_kept_and_scored(tmp_path):
     study = prepared_study(tmp_path, "averaged", training=training, penalties={"none": {}})
     path = TrainingPath("final", "shapes", "convnet", "none", 100)
     for each in (plain, study):
-        stages.train(each, sweep_path("none"))
-        stages.select(each, path.group)
+        choose_by_hand(each, path.group, "0")
         stages.train(each, path)
     folder = cell_folder(study, path, "0")
     stored = load_file(folder / "weights.safetensors")
     last = {name.removeprefix(LAST): tensor for name, tensor in stored.items() if name.startswith(LAST)}
     without = load_file(cell_folder(plain, path, "0") / "weights.safetensors")
-    assert last.keys() == without.keys()
-    assert all(torch.equal(tensor, without[name]) for name, tensor in last.items())
-    bench = make_bench(study, path, prepared_folder(study, "shapes"), 4, torch.device("cpu"))
+    assert same(last, without)
+    bench = bench_of(study, path)
     rows = {
         row["split"]: row for row in records.read([folder.parent / "sums.parquet"], schema=records.SUMS).to_pylist()
     }
-    for split, state in ((records.LAST_TEST, last), ("test", {name: stored[name] for name in last})):
-        bench.model.load_state_dict(state)
+    for split, weights in ((records.LAST_TEST, last), ("test", {name: stored[name] for name in last})):
+        bench.model.load_state_dict(weights)
         counted, _ = score(
             bench.model, Batches(open_split(prepared_folder(study, "shapes"), "test"), torch.device("cpu")), 8
         )

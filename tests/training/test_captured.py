@@ -11,16 +11,14 @@ import torch
 from projects import prepared_study, sweep_path
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from trainers import bench_of, same, state, trainer
 
 from softreg import networks, penalties
-from softreg.data.datasets import prepared_folder
 from softreg.study.treatment import treatment_of
 from softreg.training.augment import augment
 from softreg.training.captured import Captured, NotCapturable
-from softreg.training.cell import CellTrainer
 from softreg.training.objectives import make_objective
 from softreg.training.optim import RegularisedStep, make_optimizer
-from softreg.training.path import make_bench
 from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
 
@@ -210,36 +208,30 @@ def places(trainer):
 def test_the_cells_of_a_path_share_the_memory_of_one_step(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = prepared_study(tmp_path, training={"epochs": 2, "batch_size": 4, "crop": 16, "optimizer": "adam"})
-    bench = make_bench(study, sweep_path(), prepared_folder(study, "shapes"), 4, torch.device("cpu"))
-
-    def trainer(strength, stop, report=lambda row: None):
-        return CellTrainer(bench, strength, tmp_path / f"{strength}.pt", "key", stop, report)
-
-    first = trainer(1e-3, StopRequest())
+    bench = bench_of(study, sweep_path())
+    first = trainer(bench, 1e-3, tmp_path / "first")
     first.run()
     found = places(first)
     late = StopRequest()
     with pytest.raises(Interrupted):
-        trainer(1e-2, late, lambda row: setattr(late, "signal", 15)).run()
+        trainer(bench, 1e-2, tmp_path / "late", late, lambda row: setattr(late, "signal", 15)).run()
     # From its checkpoint, and after another cell.
-    trainer(1e-4, StopRequest()).run()
-    resumed = trainer(1e-2, StopRequest())
+    trainer(bench, 1e-4, tmp_path / "between").run()
+    resumed = trainer(bench, 1e-2, tmp_path / "late")
     assert resumed.progress.epoch == 1
     resumed.run()
     assert resumed.step is first.step
     assert places(resumed) == found
-    whole = [parameter.detach().clone() for parameter in bench.model.parameters()]
-    (tmp_path / "0.01.pt").unlink()
-    trainer(1e-2, StopRequest()).run()
-    assert all(torch.equal(*pair) for pair in zip(whole, bench.model.parameters(), strict=True))
+    whole = state(bench)
+    trainer(bench, 1e-2, tmp_path / "whole").run()
+    assert same(state(bench), whole)
 
 
 def test_a_step_that_no_longer_serves_is_given_up_before_another_is_made(tmp_path, monkeypatch):
     """Each holds its graph's memory, and there is a step for each strength of dropout."""
     monkeypatch.chdir(tmp_path)
     changes = {"penalties": {"none": {}, "dropout": {"lambda": [0.1, 0.3]}}, "training": {"epochs": 1, "batch_size": 4}}
-    study, path = prepared_study(tmp_path, **changes), sweep_path("dropout")
-    bench = make_bench(study, path, prepared_folder(study, "shapes"), 4, torch.device("cpu"))
+    bench = bench_of(prepared_study(tmp_path, **changes), sweep_path("dropout"))
     gc.disable()
     try:
         first = weakref.ref(bench.step(treatment_of("dropout", 0.1)))

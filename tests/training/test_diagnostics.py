@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from projects import cell_folder, prepared_study, sweep_path
+from projects import cell_folder, normed, prepared_study, sweep_path
 from safetensors.numpy import load_file
 
 from softreg.running import stages
@@ -151,18 +151,17 @@ def test_kappa_sums_the_learning_rate_of_every_step(unet, convnet):
     assert record["kappa"] == pytest.approx(0.1 * 0.05 * 6, rel=1e-12)
 
 
-@pytest.mark.slow
 def test_the_effective_rate_is_the_mean_over_epochs(tmp_path, monkeypatch):
     """Runs of one, two and three epochs at a constant rate go through the same weights, as l2 sets none to zero."""
     monkeypatch.chdir(tmp_path)
     l2, constant = {"l2": {"lambda": [LAMBDA]}}, {"schedule": "constant", "warmup_epochs": 0}
-    runs = [trained(tmp_path, f"run{n}", UNET, l2, epochs=n, **constant) for n in (1, 2, 3)]
+    runs = [trained(tmp_path, f"run{n}", normed(tmp_path), l2, epochs=n, **constant) for n in (1, 2, 3)]
     rates = [{name: 0.05 / (weight**2).sum() for name, weight in run[3].items()} for run in runs]
     for count, (_, layers, _, _) in enumerate(runs, start=1):
         for name in layers.index[layers.normalised & (layers.norm_l2 > 0)]:
             expected = np.mean([each[name] for each in rates[:count]])
             assert layers.effective_lr[name] == pytest.approx(expected, rel=1e-4)
-    # The norms do change:  the last epoch alone is not the mean.
+    # The norms do change: the last epoch alone is not the mean.
     assert not np.isclose(runs[2][1].effective_lr.iloc[0], rates[2][runs[2][1].index[0]], rtol=1e-3)
 
 

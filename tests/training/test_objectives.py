@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from softreg.errors import UserError
 from softreg.training.objectives import IGNORE, class_weights, cross_entropy, dice, focal, make_objective
 
 CPU = torch.device("cpu")
@@ -166,15 +165,3 @@ def test_class_weights():
     assert inverse.mean().item() == pytest.approx(1)
     by_median = class_weights("median_frequency", [0.5, 0.3, 0.2], CPU)
     torch.testing.assert_close(by_median, torch.tensor([0.6, 1.0, 1.5]))
-
-
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {*WEIGHTED}))
-def test_a_kind_without_class_weights_refuses_them(kind):
-    with pytest.raises(UserError, match=rf"^training\.objective\.class_weights is .*{kind}.*; set it to null or"):
-        objective(kind, "inverse_frequency")
-
-
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {*SMOOTHED}))
-def test_a_kind_without_label_smoothing_refuses_it(kind):
-    with pytest.raises(UserError, match=rf"^training\.objective\.kind is {kind}, .*; leave label smoothing out or"):
-        objective(kind, smoothing=0.1)

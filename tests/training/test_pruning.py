@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from projects import prepared_study, sweep_path
+from trainers import bench_of, same, state, trainer
 
-from softreg.data.datasets import prepared_folder
-from softreg.training.cell import CellTrainer
-from softreg.training.path import make_bench
 from softreg.training.pruning import Pruner
 from softreg.training.stopping import Interrupted, StopRequest
 
@@ -81,18 +79,12 @@ def make(tmp_path, monkeypatch):
     def make(training, share, name="cell", stop=None, **entry):
         penalties = {"pruning": {"lambda": [0.3, 0.8], **entry}}
         study = prepared_study(tmp_path, penalties=penalties, training={"epochs": EPOCHS, "batch_size": 4, **training})
-        data = prepared_folder(study, "shapes")
-        bench = make_bench(study, sweep_path("pruning"), data, 4, torch.device("cpu"), share)
         request = StopRequest() if stop is None else StopAfter(stop)
-        trainer = CellTrainer(bench, share, tmp_path / f"{name}.pt", "key", request, lambda row: None)
-        request.trainer = trainer
-        return trainer
+        bench = bench_of(study, sweep_path("pruning"), share)
+        request.trainer = trainer(bench, share, tmp_path / f"{name}.pt", request)
+        return request.trainer
 
     return make
-
-
-def state(trainer):
-    return {name: tensor.clone() for name, tensor in trainer.bench.model.state_dict().items()}
 
 
 def until(trainer):
@@ -101,11 +93,7 @@ def until(trainer):
         trainer.run()
     except Interrupted:
         assert trainer.progress.epoch < EPOCHS
-    return state(trainer)
-
-
-def same(first, second):
-    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    return state(trainer.bench)
 
 
 def zeros(trainer):
@@ -165,4 +153,4 @@ def test_an_interruption_before_at_or_after_pruning_changes_no_weight(make, trai
     parts = make(training, 0.8, "parts")
     parts.run()
     assert int(zeros(parts).sum()) == int(zeros(whole).sum())
-    assert same(state(parts), state(whole))
+    assert same(state(parts.bench), state(whole.bench))

@@ -4,11 +4,7 @@ import pytest
 import torch
 from projects import prepared_study, sweep_path
 from torch import nn
-
-from softreg.data.datasets import prepared_folder
-from softreg.training.cell import CellTrainer
-from softreg.training.path import make_bench
-from softreg.training.stopping import StopRequest
+from trainers import bench_of, state, trainer
 
 pytestmark = pytest.mark.slow
 
@@ -64,29 +60,29 @@ def make_trainer(folder, kind, rule, part="everything", decay=DECAY):
         penalties={"none": {}, kind: {"lambda": [DECAY], "weights": part}},
         training={"epochs": 25, "batch_size": 3, "schedule": "constant", "validate_every": 25, **RULES[rule]},
     )
-    bench = make_bench(study, sweep_path(kind, model="net"), prepared_folder(study, "shapes"), 4, torch.device("cpu"))
+    bench = bench_of(study, sweep_path(kind, model="net"))
     assert bench.steps == STEPS
-    return CellTrainer(bench, decay, folder / "checkpoint.pt", "key", StopRequest(), lambda row: None)
+    return trainer(bench, decay, folder / "checkpoint.pt")
 
 
-def trained(trainer):
-    trainer.file.unlink(missing_ok=True)
-    trainer.run()
-    return {name: tensor.clone() for name, tensor in trainer.bench.model.state_dict().items()}
+def trained(made):
+    made.file.unlink(missing_ok=True)
+    made.run()
+    return state(made.bench)
 
 
 def by_torch(folder, kind, rule, part):
     """The same training, with torch's optimiser in the place of SoftReg's step."""
-    trainer = make_trainer(folder, kind, rule, part)
-    model = trainer.bench.model
+    made = make_trainer(folder, kind, rule, part)
+    model = made.bench.model
     groups = [{"params": list(model.parameters())}]
     if part == "all":
         weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
         rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
         groups = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
     optimizer = TORCH[kind, rule](groups)
-    trainer.step.update = lambda *numbers: optimizer.step()
-    return trained(trainer)
+    made.step.update = lambda *numbers: optimizer.step()
+    return trained(made)
 
 
 def difference(one, other):
@@ -103,8 +99,8 @@ def test_a_hundred_steps_are_torchs_own_bit_by_bit(tmp_path, kind, rule, part):
 
 
 def test_everything_is_all_that_training_moves_and_zeros_are_counted_among_weights(tmp_path):
-    trainer = make_trainer(tmp_path, "weight_decay", "sgd")
-    network, regulariser = trainer.bench.model.network, trainer.bench.regulariser
+    bench = make_trainer(tmp_path, "weight_decay", "sgd").bench
+    network, regulariser = bench.model.network, bench.regulariser
     decayed = {id(parameter) for parameter in regulariser.parameters}
     moved = {id(parameter) for name, parameter in network.named_parameters() if "unused" not in name}
     assert decayed == moved

@@ -16,6 +16,7 @@ import pytest
 import torch
 from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file, save_file
+from trainers import bench_of
 
 from softreg import networks
 from softreg.data.datasets import prepared_folder
@@ -24,12 +25,9 @@ from softreg.files import read_json, sha256_file, write_json
 from softreg.running import stages
 from softreg.running.graph import Graph
 from softreg.study.matrix import parse_path
-from softreg.training.cell import CellTrainer
 from softreg.training.device import open_device
 from softreg.training.imageset import open_split, open_training
 from softreg.training.objectives import IGNORE
-from softreg.training.path import make_bench
-from softreg.training.stopping import Interrupted, StopRequest
 
 #: λ so small that the prox moves no weight, while the whole machinery of the penalty runs.
 NEGLIGIBLE = 1e-300
@@ -166,25 +164,6 @@ def test_a_network_that_cannot_take_the_batch_fails_with_its_reason(tmp_path):
     assert "more than 1 value per channel" in record["reason"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_resumption_restores_running_statistics_and_momentum(tmp_path, optimizer):
-    unet = {"kind": "smp", "architecture": "unet", "encoder": "resnet18"}
-    training = {"epochs": 2, "batch_size": 4, "crop": 32, "optimizer": optimizer, "lr": 1e-3}
-    study = prepared_study(tmp_path, models={"unet": unet}, training=training)
-    path, data = sweep_path(model="unet"), prepared_folder(study, "shapes")
-    bench = make_bench(study, path, data, 4, torch.device("cpu"))
-    calm, late = StopRequest(), StopRequest()
-    CellTrainer(bench, 1e-3, tmp_path / "whole.pt", "key", calm, lambda row: None).run()
-    whole = {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
-    halves = CellTrainer(bench, 1e-3, tmp_path / "halves.pt", "key", late, lambda row: setattr(late, "signal", 15))
-    with pytest.raises(Interrupted):
-        halves.run()
-    CellTrainer(bench, 1e-3, tmp_path / "halves.pt", "key", calm, lambda row: None).run()
-    assert any("running_mean" in name for name in whole)
-    assert all(torch.equal(tensor, whole[name]) for name, tensor in bench.model.state_dict().items())
-
-
 def test_layers_that_no_output_passes_through_are_not_penalised(tmp_path):
     unet = {
         "kind": "smp",
@@ -193,8 +172,7 @@ def test_layers_that_no_output_passes_through_are_not_penalised(tmp_path):
         "options": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 8]},
     }
     study = prepared_study(tmp_path, models={"unet": unet}, training={"crop": 32})
-    data = prepared_folder(study, "shapes")
-    bench = make_bench(study, sweep_path(model="unet"), data, 4, torch.device("cpu"))
+    bench = bench_of(study, sweep_path(model="unet"))
     last_stage = {id(weight) for weight in bench.model.network.encoder.layer4.parameters() if weight.ndim > 1}
     assert last_stage
     assert not last_stage & {id(weight) for weight in bench.regulariser.weights}
@@ -247,7 +225,7 @@ def test_folds_take_class_weights_from_the_images_that_they_train_on(tmp_path):
     folder = prepared_folder(study, "shapes")
     classes = len(read_json(folder / "dataset.json")["classes"])
     for fold in range(3):
-        bench = make_bench(study, sweep_path(fold=fold), folder, classes, torch.device("cpu"))
+        bench = bench_of(study, sweep_path(fold=fold))
         masks = bench.train.source.read(range(len(bench.train.source)))[1]
         assert bench.class_shares == [np.mean(masks[masks != IGNORE] == index) for index in range(classes)]
 
@@ -262,10 +240,10 @@ def test_a_fold_without_a_class_is_refused(tmp_path):
         masks[others] = np.where(masks[others] == 2, 0, masks[others])
         masks.flush()
     classes = read_json(folder / "dataset.json")["classes"]
-    make_bench(study, sweep_path(fold=0), folder, len(classes), torch.device("cpu"))
+    bench_of(study, sweep_path(fold=0))
     words = rf"selection\.folds is 3, and fold 1 of shapes leaves no pixel of the class '{classes[2]}' to train on; "
     with pytest.raises(UserError, match=words):
-        make_bench(study, sweep_path(fold=1), folder, len(classes), torch.device("cpu"))
+        bench_of(study, sweep_path(fold=1))
 
 
 OWN = """
@@ -329,12 +307,21 @@ def _start(study, path):
 LONG = {"epochs": 15, "batch_size": 2, "optimizer": "adam", "lr": 1e-3, "checkpoint_seconds": 0.01}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The records of a path by its λ."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        study = prepared_study(folder, training=LONG)
+        stages.train(study, sweep_path())
+        return {lambda_: _record(study, sweep_path(), lambda_) for lambda_ in ("1e-4", "1e-2")}
+
+
 @pytest.mark.slow
-def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
+def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path, undisturbed):
     """SIGKILL at five moments: after a random line of the log, and a random moment of the epoch that follows."""
     moments = random.Random(0)
-    undisturbed = prepared_study(tmp_path, "undisturbed", training=LONG)
-    stages.train(undisturbed, sweep_path())
     killed = prepared_study(tmp_path, "killed", training=LONG)
     for _ in range(5):
         process, said = _start(killed, sweep_path())
@@ -349,17 +336,14 @@ def test_a_killed_path_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
         assert process.exitcode == -signal.SIGKILL
     assert list((tmp_path / "results" / "killed").rglob("checkpoint.pt"))
     stages.train(killed, sweep_path())
-    for lambda_ in ("1e-4", "1e-2"):
-        assert _weights(killed, sweep_path(), lambda_) == _weights(undisturbed, sweep_path(), lambda_)
-        steps = [_record(study, sweep_path(), lambda_)["steps"] for study in (killed, undisturbed)]
-        assert steps[0] == steps[1]
+    for lambda_, record in undisturbed.items():
+        assert _weights(killed, sweep_path(), lambda_) == record["weights_sha256"]
+        assert _record(killed, sweep_path(), lambda_)["steps"] == record["steps"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, number):
-    undisturbed = prepared_study(tmp_path, "undisturbed", training={**LONG, "checkpoint_seconds": 600})
-    stages.train(undisturbed, sweep_path())
+def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, undisturbed, number):
     stopped = prepared_study(tmp_path, "stopped", training={**LONG, "checkpoint_seconds": 600})
     process, stderr = _start(stopped, sweep_path())
     with stderr:
@@ -374,7 +358,7 @@ def test_a_signal_checkpoints_and_leaves_within_ten_seconds(tmp_path, number):
     assert "Traceback" not in said
     assert (cell_folder(stopped, sweep_path(), "1e-4") / "checkpoint.pt").exists()
     stages.train(stopped, sweep_path())
-    assert _weights(stopped, sweep_path(), "1e-2") == _weights(undisturbed, sweep_path(), "1e-2")
+    assert _weights(stopped, sweep_path(), "1e-2") == undisturbed["1e-2"]["weights_sha256"]
 
 
 @pytest.mark.slow

@@ -8,16 +8,14 @@ import torch
 from projects import cell_folder, prepared_study, sweep_path
 from safetensors.torch import load_file
 from sklearn.linear_model import Lasso
+from trainers import bench_of, same, state, trainer
 
-from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
 from softreg.networks.layers import Layer
 from softreg.penalties import make
 from softreg.penalties.base import Penalty
 from softreg.running import stages
-from softreg.training.cell import CellTrainer
 from softreg.training.optim import RegularisedStep, learning_rate, make_optimizer
-from softreg.training.path import make_bench
 from softreg.training.regulariser import Regulariser
 from softreg.training.stopping import Interrupted, StopRequest
 from softreg.training.zeroing import Zeroing
@@ -175,20 +173,16 @@ def test_only_steps_that_make_zeros_are_averaged(spec, realisation, lambda_, exp
     assert bool(Zeroing(update, lambda step: 1.0, 4, 2).sums) is expected
 
 
-def trainer(bench, folder, stop=None):
-    return CellTrainer(bench, 1e-3, folder / "checkpoint.pt", "key", stop or StopRequest(), lambda row: None)
-
-
 @BOTH
 def test_training_ends_with_it_and_records_it(project, training):
     """The network that is kept is that of the last step but for what is now zero."""
     training = {**training, "epochs": 3, "batch_size": 2, "lr": 1e-3 if training is ADAM else 0.05}
     study = prepared_study(project, training=training, penalties={"none": {}, "l1": {"lambda": [1e-3]}})
-    bench = make_bench(study, sweep_path(), prepared_folder(study, "shapes"), 4, torch.device("cpu"))
-    without = trainer(bench, project)
+    bench = bench_of(study, sweep_path())
+    without = trainer(bench, 1e-3, project / "checkpoint.pt")
     without.zero.sums = []
     assert without.run().zeroed is None
-    last = {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
+    last = state(bench)
     stages.train(study, sweep_path())
     folder = cell_folder(study, sweep_path(), "1e-3")
     stored, record = load_file(folder / "weights.safetensors"), read_json(folder / "cell.json")
@@ -202,14 +196,12 @@ def test_training_ends_with_it_and_records_it(project, training):
 def test_an_interrupted_training_ends_with_the_same_zeros(project, stopped_at):
     """Before the window of 18 steps begins, within it, and as it ends."""
     study = prepared_study(project, training={"epochs": 3, "batch_size": 2, "optimizer": "adam", "lr": 1e-3})
-    bench = make_bench(study, sweep_path(), prepared_folder(study, "shapes"), 4, torch.device("cpu"))
-    whole = trainer(bench, project)
-    zeroed = whole.run().zeroed
+    bench, file, stop = bench_of(study, sweep_path()), project / "checkpoint.pt", StopRequest()
+    zeroed = trainer(bench, 1e-3, file).run().zeroed
     assert zeroed > 0
-    expected = {name: tensor.clone() for name, tensor in bench.model.state_dict().items()}
-    (project / "checkpoint.pt").unlink()
-    stop = StopRequest()
-    first = trainer(bench, project, stop)
+    expected = state(bench)
+    file.unlink()
+    first = trainer(bench, 1e-3, file, stop)
     update, done = first.step.update, []
 
     def counting(*numbers):
@@ -221,8 +213,8 @@ def test_an_interrupted_training_ends_with_the_same_zeros(project, stopped_at):
     with pytest.raises(Interrupted):
         first.run()
     first.step.update = update
-    assert trainer(bench, project).run().zeroed == zeroed
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in bench.model.state_dict().items())
+    assert trainer(bench, 1e-3, file).run().zeroed == zeroed
+    assert same(state(bench), expected)
 
 
 class ByDegrees(Penalty):

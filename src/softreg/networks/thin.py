@@ -8,7 +8,7 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from softreg.errors import UserError
+from softreg.errors import UserError, first_line
 from softreg.networks.layers import CONVOLUTION, TRANSPOSED, layers_of
 from softreg.networks.segmenter import Segmenter
 
@@ -163,7 +163,7 @@ def _problem(model: Segmenter, side: int) -> str:
     try:
         model.eval()(torch.zeros(1, _IMAGE_CHANNELS, side, side))
     except Exception as error:  # Libraries refuse shapes by every kind of exception.
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return ""
 
 

@@ -17,9 +17,5 @@ class NoPenalty(Penalty):
         """0."""
         return torch.zeros((), dtype=torch.float64, device=weights[0].device)
 
-    def gradient(self, weights: Tensors) -> Tensors:
-        """0."""
-        return [torch.zeros_like(weight) for weight in weights]
-
     def prox_(self, weights: Tensors, strength: Strength) -> None:
         """The identity."""

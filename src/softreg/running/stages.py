@@ -193,9 +193,7 @@ def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
 
     origin = _origin(study, path.phase, path.model, cells)
     folder = path_folder(places.results_folder(study), path)
-    files = {
-        folder / name: records.SUMS if name == "sums.parquet" else records.SCHEMA for name in places.RECORDS[path.phase]
-    }
+    files = {folder / name: records.schema_of(name) for name in places.RECORDS[path.phase]}
     if all(current(file, origin) for file in files):
         return
     kept = held_by_all(files, origin)

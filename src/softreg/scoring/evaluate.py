@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,8 @@ from softreg.study.cells import Cell
 from softreg.study.config import Study
 from softreg.study.matrix import TrainingPath
 from softreg.training.device import open_device
-from softreg.training.imageset import Batches, ImageSet, open_split, open_training
+from softreg.training.imageset import Batches, open_split, open_training
 from softreg.training.validation import Sums, count, predict
-
-_PER_IMAGE = {
-    "tp": "tp",
-    "fp": "fp",
-    "fn": "fn",
-    "nll_sum": "nll",
-    "pixels": "pixels",
-    "bin_count": "bin_count",
-    "bin_correct": "bin_correct",
-    "bin_confidence": "bin_confidence",
-}
 
 
 class Evaluator:
@@ -51,7 +40,7 @@ class Evaluator:
 
     def validation(self, cells: Sequence[Cell]) -> pa.Table:
         """The records of ``cells`` on the images that validate them: a split, or the path's fold."""
-        images = self._held_out()
+        images = Batches(open_training(self.data, self.path.fold, self.study.selection)[1], self.device)
         return records.joined([self._records(cell, "val", images) for cell in cells], records.SCHEMA)
 
     def final(self, cells: Sequence[Cell]) -> list[pa.Table]:
@@ -61,14 +50,15 @@ class Evaluator:
         return [records.joined(parts, schema) for parts, schema in zip(tables, schemas, strict=True)]
 
     def _final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
-        val = self._records(cell, "val", self._images("val"))
-        test = self._records(cell, "test", self._images("test"), pictures=True)
-        train = self._records(cell, "train", self._images("train"))
+        images, options = self._images("test"), self.study.evaluation
+        val, train = (self._records(cell, split, self._images(split)) for split in ("val", "train"))
+        test = self._records(cell, "test", images, pictures=True)
         rows = [self._sums(cell, "train", train), self._sums(cell, "test", test)]
-        rows += [self._sums(cell, "test", table, *place) for place, table in self._corrupted(cell)]
+        for kind, severity in product(options["corruptions"], options["severities"]):
+            table = self._records(cell, "test", Corrupted(images, kind, severity))
+            rows.append(self._sums(cell, "test", table, kind, severity))
         if self.study.training_of(self.path.model, self.path.penalty)["average"] is not None:
-            table = self._records(cell, "test", self._images("test"), last=True)
-            rows.append(self._sums(cell, records.LAST_TEST, table))
+            rows.append(self._sums(cell, records.LAST_TEST, self._records(cell, "test", images, last=True)))
         return val, test, records.joined(rows, records.SUMS)
 
     def revealed(self, cells: Sequence[Cell]) -> pa.Table:
@@ -81,22 +71,21 @@ class Evaluator:
     def _images(self, split: str) -> Batches:
         return Batches(open_split(self.data, split), self.device)
 
-    def _held_out(self) -> Batches:
-        path, selection = self.path, self.study.selection
-        held: ImageSet = open_training(self.data, path.fold, selection)[1]
-        return Batches(held, self.device)
-
-    def _corrupted(self, cell: Cell) -> Iterator[tuple[tuple[str, int], pa.Table]]:
-        options, images = self.study.evaluation, self._images("test")
-        for kind in options["corruptions"]:
-            for severity in options["severities"]:
-                yield (kind, severity), self._records(cell, "test", Corrupted(images, kind, severity))
-
     def _records(
         self, cell: Cell, split: str, batches: Batches, pictures: bool = False, last: bool = False
     ) -> pa.Table:
-        sums, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
-        return _table(self.path, cell, split, batches.source.ids, sums, shown)
+        counted, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
+        ids = list(batches.source.ids)
+        columns: dict[str, Any] = {name: [value] * len(ids) for name, value in self._place(cell, split).items()}
+        columns |= {"image": ids, "prediction": shown, **{name: list(rows) for name, rows in counted.items()}}
+        return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
+
+    def _place(self, cell: Cell, split: str) -> dict[str, Any]:
+        """What names the rows of a cell on a split."""
+        path = self.path
+        group = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}
+        fold = -1 if path.fold is None else path.fold
+        return {**group, "lambda": cell.lambda_, "seed": path.seed, "fold": fold, "split": split}
 
     def _network(self, cell: Cell, last: bool) -> Segmenter:
         """The network of a cell; with ``last``, one whose weights are an average has those of its last step instead."""
@@ -115,9 +104,8 @@ class Evaluator:
         return self.model
 
     def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:
-        place = {"phase": self.path.phase, **_names(self.path, cell), "split": split}
-        row = place | {"corruption": corruption, "severity": severity, "images": len(table)} | records.total(table)
-        return pa.Table.from_pylist([row], schema=records.SUMS)
+        row = self._place(cell, split) | {"corruption": corruption, "severity": severity, "images": len(table)}
+        return pa.Table.from_pylist([row | records.total(table)], schema=records.SUMS)
 
 
 Scored = tuple[dict[str, np.ndarray], list[bytes | None]]
@@ -136,29 +124,9 @@ def score(model: Segmenter, batches: Batches, batch_size: int, pictures: bool = 
         classes = logits.argmax(dim=1).to(torch.uint8)
         rims.append(boundary_sums(classes, masks, logits.shape[1]))
         shown += [png(image) if pictures else None for image in classes.cpu().numpy()]
-    sums = Sums(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Sums)))
-    counted = {name: getattr(sums, source).numpy() for name, source in _PER_IMAGE.items()}
+    counted = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
     both, either = (torch.cat(side).cpu().numpy() for side in zip(*rims, strict=True))
     return counted | {"boundary_both": both, "boundary_either": either}, shown
-
-
-def _names(path: TrainingPath, cell: Cell) -> dict[str, Any]:
-    group = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty}
-    return {**group, "lambda": cell.lambda_, "seed": path.seed, "fold": -1 if path.fold is None else path.fold}
-
-
-def _table(
-    path: TrainingPath,
-    cell: Cell,
-    split: str,
-    ids: Sequence[str],
-    counted: dict[str, np.ndarray],
-    pictures: list[bytes | None],
-) -> pa.Table:
-    same = {**_names(path, cell), "split": split}
-    columns: dict[str, Any] = {name: [value] * len(ids) for name, value in same.items()}
-    columns |= {"image": list(ids), "prediction": pictures, **{name: list(rows) for name, rows in counted.items()}}
-    return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
 
 
 def png(array: np.ndarray) -> bytes:

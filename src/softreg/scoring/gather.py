@@ -28,6 +28,7 @@ from softreg.files import altered, read_json, write_json, write_text
 from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.scoring.race import lambdas_of
+from softreg.scoring.records import fields
 from softreg.study import folds, matrix
 from softreg.study.cells import Cell, make_cells, path_folder
 from softreg.study.config import Study
@@ -40,80 +41,47 @@ NOT_RUN = "not run"
 
 CELLS = pa.schema(
     [
-        ("phase", pa.string()),
-        ("dataset", pa.string()),
-        ("model", pa.string()),
-        ("penalty", pa.string()),
-        ("lambda", pa.string()),
-        ("seed", pa.int64()),
-        ("fold", pa.int64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("log_tail", pa.string()),
-        ("key", pa.string()),
-        ("steps", pa.int64()),
-        ("parameters", pa.int64()),
-        ("penalised", pa.int64()),
-        ("exact_zeros", pa.int64()),
-        ("near_zeros", pa.int64()),
-        ("zeroed", pa.int64()),
-        ("norm_l1", pa.float64()),
-        ("norm_l2", pa.float64()),
-        ("filters", pa.int64()),
-        ("dead_filters", pa.int64()),
-        ("penalty_value", pa.float64()),
-        ("macs", pa.int64()),
-        ("macs_nonzero", pa.int64()),
-        ("effective_lr", pa.float64()),
-        ("kappa", pa.float64()),
-        ("weights_sha256", pa.string()),
+        *records.PLACE,
+        *fields(pa.string(), "status", "reason", "log_tail", "key"),
+        *fields(pa.int64(), "steps", "parameters", "penalised", "exact_zeros", "near_zeros", "zeroed"),
+        *fields(pa.float64(), "norm_l1", "norm_l2"),
+        *fields(pa.int64(), "filters", "dead_filters"),
+        *fields(pa.float64(), "penalty_value"),
+        *fields(pa.int64(), "macs", "macs_nonzero"),
+        *fields(pa.float64(), "effective_lr", "kappa"),
+        *fields(pa.string(), "weights_sha256"),
     ]
 )
 
 LAYERS = pa.schema(
     [
-        *(CELLS.field(name) for name in ("phase", "dataset", "model", "penalty", "lambda", "seed", "fold")),
-        ("layer", pa.string()),
-        ("penalised", pa.bool_()),
-        ("normalised", pa.bool_()),
-        ("filters", pa.int64()),
-        ("dead_filters", pa.int64()),
-        ("weights", pa.int64()),
-        ("exact_zeros", pa.int64()),
-        ("near_zeros", pa.int64()),
-        ("norm_l1", pa.float64()),
-        ("norm_l2", pa.float64()),
-        ("penalty_value", pa.float64()),
-        ("effective_lr", pa.float64()),
-        ("macs", pa.int64()),
-        ("macs_nonzero", pa.int64()),
+        *records.PLACE,
+        *fields(pa.string(), "layer"),
+        *fields(pa.bool_(), "penalised", "normalised"),
+        *fields(pa.int64(), "filters", "dead_filters", "weights", "exact_zeros", "near_zeros"),
+        *fields(pa.float64(), "norm_l1", "norm_l2", "penalty_value", "effective_lr"),
+        *fields(pa.int64(), "macs", "macs_nonzero"),
     ]
 )
 """One row for each layer of each finished cell; `softreg.training.diagnostics.layer_rows` says what the columns are."""
 
 HISTORIES = pa.schema(
     [
-        *(CELLS.field(name) for name in ("phase", "dataset", "model", "penalty", "lambda", "seed", "fold")),
-        ("epoch", pa.int64()),
-        ("step", pa.int64()),
-        ("data_term", pa.float64()),
-        ("penalty_value", pa.float64()),
-        ("val_miou", pa.float64()),
-        ("exact_zeros", pa.int64()),
-        ("lr", pa.float64()),
+        *records.PLACE,
+        *fields(pa.int64(), "epoch", "step"),
+        *fields(pa.float64(), "data_term", "penalty_value", "val_miou"),
+        *fields(pa.int64(), "exact_zeros"),
+        *fields(pa.float64(), "lr"),
     ]
 )
 """One row for each epoch of each finished cell, as its ``history.csv`` has it."""
 
 IMAGES = pa.schema(
     [
-        ("dataset", pa.string()),
-        ("split", pa.string()),
-        ("image", pa.string()),
-        ("group", pa.string()),
-        ("boundary_density", pa.float64()),
-        ("classes", pa.int64()),
-        *((f"lookup_{name}", pa.list_(pa.int64())) for name in ("tp", "fp", "fn")),
+        *fields(pa.string(), "dataset", "split", "image", "group"),
+        *fields(pa.float64(), "boundary_density"),
+        *fields(pa.int64(), "classes"),
+        *fields(pa.list_(pa.int64()), "lookup_tp", "lookup_fp", "lookup_fn"),
     ]
 )
 """What each image belongs to, such as a patient, or null; how complex its mask is: `softreg.scoring.complexity`; and of
@@ -121,11 +89,9 @@ grey test images what a table from grey level to class scores: `softreg.scoring.
 
 EXAMPLES = pa.schema(
     [
-        ("dataset", pa.string()),
-        ("image", pa.string()),
-        ("percentile", pa.int64()),
-        ("image_png", pa.binary()),
-        ("truth_png", pa.binary()),
+        *fields(pa.string(), "dataset", "image"),
+        *fields(pa.int64(), "percentile"),
+        *fields(pa.binary(), "image_png", "truth_png"),
     ]
 )
 """The test images at three percentiles of the score without a penalty: shown, so never picked by hand."""
@@ -222,7 +188,7 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
     examples = _examples(study, tables["final-test"])
     tables["final-test"] = shown(tables["final-test"], examples)
     for name, table in tables.items():
-        records.write(table, scores / f"{name}.parquet", _schema(name))
+        records.write(table, scores / f"{name}.parquet", records.schema_of(name))
     _gather_cells(paths, scores, partial)
     _gather_datasets(prepared, places, scores, examples)
     _note_look(root, scores, len(study.seeds["evaluation"]) if not partial else _finals(paths), partial)
@@ -316,7 +282,7 @@ def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_Fil
 
 def _joined(name: str, files: list[_File], places: Places) -> pa.Table:
     """The rows of one gathered file, those alone that are of the study as it is now, and shown."""
-    schema = _schema(name)
+    schema = records.schema_of(name)
     tables = (_at_rate(still_current(each.file, each.origin, schema), each.lr) for each in files if each.to == name)
     return records.joined((_with_place(table, places) for table in tables), schema)
 
@@ -348,10 +314,6 @@ def _placed(selection: pd.DataFrame, places: Places) -> pd.DataFrame:
     return selection.assign(dataset=[name for name, _ in found], fold=[fold for _, fold in found])
 
 
-def _schema(name: str) -> pa.Schema:
-    return records.SUMS if name == "sums" else records.SCHEMA
-
-
 def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
     """`examples_of` each data set."""
     parts = [examples_of(vars(study), test, dataset) for dataset in folds.joined(study.datasets)]
@@ -368,7 +330,8 @@ def examples_of(
     """
     plain = [name for name, entry in study["penalties"].items() if entry["kind"] == "none"] or list(study["penalties"])
     mine = test.filter(pc.and_(pc.equal(test["dataset"], dataset), pc.is_in(test["penalty"], pa.array(plain))))
-    scored = pd.DataFrame({"image": mine["image"].to_pylist(), "miou": _image_miou(mine) if len(mine) else []})
+    own = metrics.miou(*(rows[:, None, :] for rows in records.counts(mine))).tolist() if len(mine) else []
+    scored = pd.DataFrame({"image": mine["image"].to_pylist(), "miou": own})
     ranked = scored.groupby("image")["miou"].mean().sort_values(kind="stable").index
     places = [place for place, image in enumerate(ranked) if at_hand is None or image in at_hand]
     rows = []
@@ -376,12 +339,6 @@ def examples_of(
         wanted = round(percentile / 100 * (len(ranked) - 1))
         rows.append((dataset, ranked[min(places, key=lambda place: abs(place - wanted))], percentile))
     return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
-
-
-def _image_miou(table: pa.Table) -> np.ndarray[Any, Any]:
-    """The mIoU of each row on its own."""
-    counts = (rows[:, None, :] for rows in records.counts(table))
-    return metrics.miou(*counts)
 
 
 def shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
@@ -453,21 +410,11 @@ def _provenance(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
     Of the times, which all differ, the first and the last.
     """
-    seen: dict[str, Counter[str]] = {}
-    for provenance in cells:
-        for name, value in _leaves(provenance):
-            seen.setdefault(name, Counter())[str(value)] += 1
-    times = sorted(seen.pop("time", {}))
+    told = pd.json_normalize(cells)
+    counts = {name: Counter(told[name].dropna().map(str)) for name in sorted(map(str, told))}
+    times = sorted(counts.pop("time", ()))
     ends = {"trained from": {times[0]: len(cells)}, "trained until": {times[-1]: len(cells)}} if times else {}
-    return ends | {name: dict(values.most_common(MOST_FREQUENT)) for name, values in sorted(seen.items())}
-
-
-def _leaves(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, inner
+    return ends | {name: dict(values.most_common(MOST_FREQUENT)) for name, values in counts.items()}
 
 
 def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, examples: pd.DataFrame) -> None:

@@ -37,31 +37,17 @@ _PLACE = ["phase", *records.CELL]
 
 @dataclass(frozen=True)
 class _Source:
-    """The scores of one study or part."""
+    """The scores of one study or part: their folder, and what its JSON files say."""
 
     folder: Path
-
-    @cached_property
-    def study(self) -> Facts:
-        return self._json("study")
-
-    @cached_property
-    def provenance(self) -> Facts:
-        return self._json("provenance")
-
-    @cached_property
-    def datasets(self) -> dict[str, Facts]:
-        return self._json("datasets")
-
-    def _json(self, name: str) -> Facts:
-        file = self.folder / f"{name}.json"
-        with reading(file, "what was gathered"):
-            return dict(read_json(file))
+    study: Facts
+    provenance: Facts
+    datasets: dict[str, Facts]
 
     @cached_property
     def folds(self) -> dict[str, set[int]]:
         """Of each data set, the outer folds that are here."""
-        cells = self.table("cells").select(["dataset", "fold"]).to_pandas()
+        cells = self.table("cells.parquet").select(["dataset", "fold"]).to_pandas()
         return {str(name): {*mine} for name, mine in cells.groupby("dataset")["fold"]}
 
     @cached_property
@@ -76,14 +62,12 @@ class _Source:
         return found
 
     def table(self, name: str) -> pa.Table:
-        file = self.folder / f"{name}.parquet"
+        """The rows of a file; of a CSV file, all as text."""
+        file = self.folder / name
         with reading(file, "what was gathered"):
-            return pq.read_table(file)
-
-    def csv(self, name: str) -> pd.DataFrame:
-        file = self.folder / f"{name}.csv"
-        with reading(file, "what was gathered"):
-            return pd.read_csv(file, dtype=str, keep_default_na=False)
+            if file.suffix == ".parquet":
+                return pq.read_table(file)
+            return pa.Table.from_pandas(pd.read_csv(file, dtype=str, keep_default_na=False), preserve_index=False)
 
 
 def merge(sources: Sequence[Path], to: Path) -> Path:
@@ -98,7 +82,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     print(*_doubts(found), sep="", end="", file=sys.stderr)
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
-    cells, test = _tables(found, "cells"), _tables(found, "final-test")
+    cells, test = _tables(found, "cells.parquet"), _tables(found, "final-test.parquet")
     _demand_whole(found, cells.select(_PLACE).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
     study = _joined_study(found, to.resolve().name)
     _write_records(found, study, test, scores)
@@ -136,11 +120,17 @@ def _doubts(found: Sequence[_Source]) -> Iterator[str]:
 def _source(results: Path) -> _Source:
     if not results.is_dir():
         raise UserError(f"{results} is missing; give the folders of results that are to be merged")
-    source = _Source(results / "scores")
-    if not (source.folder / "study.json").is_file():
+    scores = results / "scores"
+    if not (scores / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
-    demand_finished(source.provenance, source.folder)
-    return source
+    study, provenance, datasets = (_facts(scores / f"{name}.json") for name in ("study", "provenance", "datasets"))
+    demand_finished(provenance, scores)
+    return _Source(scores, study, provenance, datasets)
+
+
+def _facts(file: Path) -> Facts:
+    with reading(file, "what was gathered"):
+        return dict(read_json(file))
 
 
 def _demand_alike(first: _Source, other: _Source) -> None:
@@ -181,24 +171,13 @@ def _differences(where: tuple[str, ...], one: Any, two: Any) -> Iterator[tuple[t
 
 
 def _tables(found: Sequence[_Source], name: str) -> pa.Table:
-    """The rows of all sources; raises UserError where one has other columns, as of another version."""
+    """The rows of a file of all sources; raises UserError where one has other columns, as of another version."""
     tables = [each.table(name) for each in found]
-    _demand_columns(found, f"{name}.parquet", [table.schema for table in tables])
-    return pa.concat_tables(tables)
-
-
-def _rows(found: Sequence[_Source], name: str) -> pd.DataFrame:
-    """As `_tables`, of a CSV file."""
-    frames = [each.csv(name) for each in found]
-    _demand_columns(found, f"{name}.csv", [list(frame) for frame in frames])
-    return pd.concat(frames)
-
-
-def _demand_columns(found: Sequence[_Source], file: str, columns: Sequence[Any]) -> None:
-    if other := next((each for each, mine in zip(found, columns, strict=True) if mine != columns[0]), None):
+    if other := next((each for each, mine in zip(found, tables, strict=True) if mine.schema != tables[0].schema), None):
         raise UserError(
-            f"{other.folder / file} has other columns than in {found[0].folder}; gather both by one version"
+            f"{other.folder / name} has other columns than in {found[0].folder}; gather both by one version"
         )
+    return pa.concat_tables(tables)
 
 
 def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame, tests: pd.DataFrame) -> None:
@@ -248,10 +227,9 @@ def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
 
 
 def _write_records(found: Sequence[_Source], study: Facts, test: pa.Table, scores: Path) -> None:
-    for name in ("sweep-val", "final-val", "sums"):
-        schema = records.SUMS if name == "sums" else records.SCHEMA
-        records.write(_tables(found, name), scores / f"{name}.parquet", schema)
-    pictures = _tables(found, "examples")
+    for name in ("sweep-val.parquet", "final-val.parquet", "sums.parquet"):
+        records.write(_tables(found, name), scores / name, records.schema_of(name))
+    pictures = _tables(found, "examples.parquet")
     kept = _examples(study, test, pictures)
     records.write(gather.shown(test, kept), scores / "final-test.parquet")
     named = pictures.drop_columns("percentile").to_pandas().drop_duplicates(["dataset", "image"])
@@ -277,17 +255,19 @@ def _examples(study: Facts, test: pa.Table, pictures: pa.Table) -> pd.DataFrame:
 
 def _write_rows(found: Sequence[_Source], cells: pa.Table, scores: Path) -> None:
     """What has a row per cell, layer, epoch, image or group; the sweep first, as one study has it."""
-    ordered = {"cells": cells, "layers": _tables(found, "layers"), "histories": _tables(found, "histories")}
+    ordered = {"cells": cells} | {name: _tables(found, f"{name}.parquet") for name in ("layers", "histories")}
     for name, table in ordered.items():
         sweep = pc.equal(table["phase"], "sweep")
         joined = pa.concat_tables([table.filter(sweep), table.filter(pc.invert(sweep))]).combine_chunks()
         records.write_parquet(joined, scores / f"{name}.parquet")
-    images = _tables(found, "images").to_pandas().drop_duplicates(["dataset", "split", "image"])
+    images = _tables(found, "images.parquet").to_pandas().drop_duplicates(["dataset", "split", "image"])
     table = pa.Table.from_pandas(images, schema=gather.IMAGES, preserve_index=False)
     records.write_parquet(table, scores / "images.parquet")
-    timings = _rows(found, "timings").sort_values("phase", ascending=False, kind="stable")
-    for name, rows in (("timings", timings), ("selection", _rows(found, "selection"))):
-        write_text(scores / f"{name}.csv", rows.to_csv(index=False, lineterminator="\n"))
+    for name in ("timings.csv", "selection.csv"):
+        rows = _tables(found, name).to_pandas()
+        if name == "timings.csv":
+            rows = rows.sort_values("phase", ascending=False, kind="stable")
+        write_text(scores / name, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def _joined_provenance(found: Sequence[Facts]) -> Facts:

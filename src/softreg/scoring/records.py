@@ -8,7 +8,7 @@ bytes. Where no single image is asked for (training images, corrupted ones), the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,69 +33,52 @@ LAST_TEST = "test-last"
 LEVEL = 15
 """Of zstd: a twentieth smaller than by default, for files that are written once and published."""
 
-SCHEMA = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("model", pa.string()),
-        ("penalty", pa.string()),
-        ("lambda", pa.string()),
-        ("seed", pa.int64()),
-        ("fold", pa.int64()),
-        ("split", pa.string()),
-        ("image", pa.string()),
-        ("tp", pa.list_(pa.int64())),
-        ("fp", pa.list_(pa.int64())),
-        ("fn", pa.list_(pa.int64())),
-        ("boundary_both", pa.list_(pa.int64())),
-        ("boundary_either", pa.list_(pa.int64())),
-        ("nll_sum", pa.float64()),
-        ("pixels", pa.int64()),
-        ("bin_count", pa.list_(pa.int64())),
-        ("bin_correct", pa.list_(pa.int64())),
-        ("bin_confidence", pa.list_(pa.float64())),
-        ("prediction", pa.binary()),
-    ]
-)
 
-COUNTED = (
-    "tp",
-    "fp",
-    "fn",
-    "boundary_both",
-    "boundary_either",
-    "nll_sum",
-    "pixels",
-    "bin_count",
-    "bin_correct",
-    "bin_confidence",
-)
+def fields(kind: pa.DataType, *names: str) -> list[pa.Field]:
+    """Columns ``names`` of one type."""
+    return [pa.field(name, kind) for name in names]
+
+
+_CELL = [*fields(pa.string(), *CELL[:4]), *fields(pa.int64(), *CELL[4:])]
+_COUNTS = [
+    *fields(pa.list_(pa.int64()), "tp", "fp", "fn", "boundary_both", "boundary_either"),
+    *fields(pa.float64(), "nll_sum"),
+    *fields(pa.int64(), "pixels"),
+    *fields(pa.list_(pa.int64()), "bin_count", "bin_correct"),
+    *fields(pa.list_(pa.float64()), "bin_confidence"),
+]
+COUNTED = tuple(field.name for field in _COUNTS)
 """The columns that are counts or sums over pixels."""
 
+SCHEMA = pa.schema([*_CELL, *fields(pa.string(), "split", "image"), *_COUNTS, *fields(pa.binary(), "prediction")])
+
+PLACE = [*fields(pa.string(), "phase"), *_CELL]
+"""The columns that name a cell."""
+
 SUMS = pa.schema(
-    [
-        ("phase", pa.string()),
-        *(SCHEMA.field(name) for name in (*CELL, "split")),
-        ("corruption", pa.string()),
-        ("severity", pa.int64()),
-        ("images", pa.int64()),
-        *(SCHEMA.field(name) for name in COUNTED),
-    ]
+    [*PLACE, *fields(pa.string(), "split", "corruption"), *fields(pa.int64(), "severity", "images"), *_COUNTS]
 )
 """Counts summed over all images of a split, for one cell; ``corruption`` is empty where the images are as they are."""
 
 #: The key of a file's metadata that holds what its records are made from.
 _ORIGIN = b"softreg"
-_ORDERS = {
-    SCHEMA: [(key, "ascending") for key in (*CELL, "split", "image")],
-    SUMS: [(key, "ascending") for key in ("phase", *CELL, "split", "corruption", "severity")],
+_UNSORTED = {*COUNTED, "images", "prediction"}
+_PIXELS = ("tp", "fp", "fn")
+MEASURES: dict[str, tuple[Callable[..., metrics.Floats], tuple[str, ...]]] = {
+    "miou": (metrics.miou, _PIXELS),
+    "miou_per_image": (metrics.miou_per_image, _PIXELS),
+    "dice": (metrics.dice, _PIXELS),
+    "boundary_iou": (metrics.boundary_iou, ("boundary_both", "boundary_either")),
+    "pixel_accuracy": (metrics.pixel_accuracy, ("tp", "fn")),
+    "ece": (metrics.ece, ("bin_count", "bin_correct", "bin_confidence")),
+    "nll": (metrics.nll, ("nll_sum", "pixels")),
 }
-MEASURES = ["miou", "miou_per_image", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll"]
-"""What is computed from the counts; see `softreg.scoring.metrics`."""
+"""What is computed from which counts."""
 
 
-def empty() -> pa.Table:
-    """Records of nothing."""
-    return SCHEMA.empty_table()
+def schema_of(name: str) -> pa.Schema:
+    """Of a file of records of this name, with its suffix or without."""
+    return SUMS if name.startswith("sums") else SCHEMA
 
 
 def joined(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -111,7 +94,8 @@ def write(
     ``made_from``, JSON values, is kept in the file, for `origin`.
     Raises ``pa.ArrowInvalid`` or ``KeyError`` where ``table`` does not fit ``schema``.
     """
-    table = table.select(schema.names).cast(schema).sort_by(_ORDERS[schema]).combine_chunks()
+    order = [(name, "ascending") for name in schema.names if name not in _UNSORTED]
+    table = table.select(schema.names).cast(schema).sort_by(order).combine_chunks()
     if made_from is not None:
         table = table.replace_schema_metadata({_ORIGIN: json.dumps(made_from, sort_keys=True)})
     write_parquet(table, path)
@@ -175,14 +159,7 @@ def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
     Columns: ``keys``, `MEASURES`, images.
     Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
     """
-    import pandas as pd
-
-    frames = [
-        _to_cells_of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys))
-        for name in sorted(pc.unique(table["dataset"]).to_pylist())
-    ]
-    columns = [*keys, *MEASURES, "images"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return _measured(table, keys, [*MEASURES, "images"], sort=True)
 
 
 def of_sums(table: pa.Table) -> pd.DataFrame:
@@ -190,18 +167,8 @@ def of_sums(table: pa.Table) -> pd.DataFrame:
 
     A measure that needs single images, miou_per_image, is left out.
     """
-    import pandas as pd
-
     names = [name for name in SUMS.names if name not in COUNTED]
-    frames = []
-    for dataset in sorted(pc.unique(table["dataset"]).to_pylist()):
-        rows = table.filter(pc.equal(table["dataset"], dataset))
-        arrays = {column: _column(rows, column) for column in COUNTED}
-        measured = [_measures({name: array[[row]] for name, array in arrays.items()}) for row in range(len(rows))]
-        kept = pd.DataFrame(measured).drop(columns=["miou_per_image", "images"])
-        frames.append(pd.concat([rows.select(names).to_pandas(), kept], axis=1))
-    columns = [*names, *(name for name in MEASURES if name != "miou_per_image")]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return _measured(table, names, [name for name in MEASURES if name != "miou_per_image"], sort=False)
 
 
 def total(table: pa.Table) -> dict[str, list[int] | list[float] | int | float]:
@@ -214,11 +181,22 @@ def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
         return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
 
 
-def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
+def _measured(table: pa.Table, keys: Sequence[str], measures: Sequence[str], sort: bool) -> pd.DataFrame:
+    """``measures`` of the rows of each value of ``keys``: by data set, as these differ in their number of classes."""
+    import pandas as pd
+
+    frames = [
+        _of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys), measures, sort)
+        for name in sorted(pc.unique(table["dataset"]).to_pylist())
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*keys, *measures])
+
+
+def _of_one_dataset(table: pa.Table, keys: list[str], measures: Sequence[str], sort: bool) -> pd.DataFrame:
     import pandas as pd
 
     names = table.select(keys).to_pandas()
-    group = names.groupby(keys, sort=True).ngroup().to_numpy()
+    group = names.groupby(keys, sort=sort).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     arrays = {column: _column(table, column)[order] for column in COUNTED}
@@ -227,7 +205,7 @@ def _to_cells_of_one_dataset(table: pa.Table, keys: list[str]) -> pd.DataFrame:
         for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
     ]
     named: pd.DataFrame = names.iloc[order[starts]].reset_index(drop=True)
-    return pd.concat([named, pd.DataFrame(rows)], axis=1)
+    return pd.concat([named, pd.DataFrame(rows, columns=list(measures))], axis=1)
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
@@ -238,14 +216,5 @@ def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
 
 
 def _measures(of: dict[str, NDArray[np.int64]]) -> dict[str, float]:
-    tp, fp, fn = of["tp"], of["fp"], of["fn"]
-    return {
-        "miou": float(metrics.miou(tp, fp, fn)),
-        "miou_per_image": float(metrics.miou_per_image(tp, fp, fn)),
-        "dice": float(metrics.dice(tp, fp, fn)),
-        "boundary_iou": float(metrics.boundary_iou(of["boundary_both"], of["boundary_either"])),
-        "pixel_accuracy": float(metrics.pixel_accuracy(tp, fn)),
-        "ece": float(metrics.ece(of["bin_count"], of["bin_correct"], of["bin_confidence"])),
-        "nll": float(metrics.nll(of["nll_sum"], of["pixels"])),
-        "images": len(tp),
-    }
+    found = {name: float(measure(*(of[each] for each in columns))) for name, (measure, columns) in MEASURES.items()}
+    return found | {"images": len(of["pixels"])}

@@ -75,12 +75,6 @@ def standard_error(values: ArrayLike) -> float:
     return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else NAN
 
 
-def paired_difference(treated: pd.Series[float], reference: pd.Series[float]) -> pd.Series[float]:
-    """``treated − reference`` for each index (seed) that both have, in the order of the index."""
-    both = treated.index.intersection(reference.index).sort_values()
-    return treated.loc[both] - reference.loc[both]
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A mean, or mean difference, with the standard error and degrees of freedom of its t statistic.

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softreg.errors import first_line
+
 
 class NotCapturable(Exception):
     """A step that a CUDA graph cannot stand for."""
@@ -49,7 +51,7 @@ class Captured:
             try:
                 return self._capture(seed)
             except Exception as error:
-                self.say(f"steps are not captured in a CUDA graph: {_first_line(error)}")
+                self.say(f"steps are not captured in a CUDA graph: {first_line(error)}")
         torch.manual_seed(seed)
         if self.graph is None or self.result is None:
             return self.step()
@@ -131,7 +133,3 @@ def _refuse_waiting(refuse: bool) -> None:
 def _host_generators() -> tuple[Any, ...]:
     """The states of the generators that a user's code may draw from on the host."""
     return torch.get_rng_state().tolist(), random.getstate(), pickle.dumps(np.random.get_state())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

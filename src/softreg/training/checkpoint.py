@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -68,14 +67,18 @@ def save(
         temporary.write_bytes(content.getbuffer())
 
 
-def _intact(file: Path) -> bool:
-    """Whether a checkpoint holds what was written, by the checksums of its parts, which torch does not look at."""
+def _read(file: Path, key: str) -> tuple[Progress, dict[str, Any]] | None:
+    """Progress and all else in a checkpoint; None where it is not what was written, or not made under this key."""
     try:
         with zipfile.ZipFile(file) as parts:
-            return parts.testzip() is None
+            # By the checksums of its parts, which torch does not look at.
+            if parts.testzip() is not None:
+                return None
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        return (Progress(**state["progress"]), state) if state["key"] == key else None
     except Exception:
-        # Whichever of its many errors a damaged file meets.
-        return False
+        # Whichever of its many errors a damaged file meets: start over rather than stop.
+        return None
 
 
 def load(
@@ -89,20 +92,9 @@ def load(
 
     All is written into the tensors that are there, as a captured step goes on with these.
     """
-    if not _intact(file):
+    if (read := _read(file, key)) is None:
         return Progress()
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError):
-        # Writing is atomic, so something else has damaged the file: start over rather than stop.
-        return Progress()
-    if state["key"] != key:
-        return Progress()
-    try:
-        progress = Progress(**state["progress"])
-    except TypeError:
-        # Written by a version that counted otherwise.
-        return Progress()
+    progress, state = read
     model.load_state_dict(state["model"])
     _load(optimizer, state["optimizer"])
     for mine, stored in zip(others, state["others"], strict=True):

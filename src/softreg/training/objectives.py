@@ -15,9 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softreg.errors import UserError
-from softreg.study.config import SMOOTHABLE, WEIGHTED
-
 #: Pixels of this class are left out of training and scoring.
 IGNORE = 255
 
@@ -33,9 +30,8 @@ def make_objective(
     """The data term that the study's ``training.objective`` names, for logits on ``device``.
 
     ``shares`` are each class's share of the training pixels, all above 0; ``smoothing`` is the ε of label smoothing,
-    from 0 to 1. Raises UserError where the kind takes no class weights or no label smoothing but is given them.
+    from 0 to 1. Whether the kind takes either is checked where the study is read.
     """
-    _check(spec, smoothing)
     kind, weights = spec["kind"], class_weights(spec["class_weights"], shares, device)
     terms: dict[str, Objective] = {
         "cross_entropy": partial(cross_entropy, weights=weights, smoothing=smoothing),
@@ -48,20 +44,6 @@ def make_objective(
         return terms[kind]
     first = terms[kind.removesuffix("_dice")]
     return lambda logits, masks: first(logits, masks) + dice(logits, masks)
-
-
-def _check(spec: dict[str, Any], smoothing: float) -> None:
-    kind, rule = spec["kind"], spec["class_weights"]
-    if rule and kind not in WEIGHTED:
-        raise UserError(
-            f"training.objective.class_weights is {rule}, but the kind {kind} takes no class weights; "
-            f"set it to null or choose a kind of {', '.join(WEIGHTED)}"
-        )
-    if smoothing and kind not in SMOOTHABLE:
-        raise UserError(
-            f"training.objective.kind is {kind}, which has no label smoothing; "
-            f"leave label smoothing out or choose a kind of {', '.join(SMOOTHABLE)}"
-        )
 
 
 def class_weights(rule: str | None, shares: Sequence[float], device: torch.device) -> Tensor | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
-
-class Tell(Protocol):
-    """Takes facts of how far the training is, for whoever watches it from elsewhere."""
-
-    def __call__(self, **facts: Any) -> None:
-        """Note ``facts``, JSON values."""
+Tell = Callable[..., None]
+"""Takes facts of how far the training is, JSON values by name, for whoever watches it from elsewhere."""
 
 
 class PathProgress:

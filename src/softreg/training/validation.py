@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -17,22 +16,12 @@ from softreg.training.objectives import IGNORE
 BINS = 15
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Sums over the valid pixels of n images, CPU tensors.
+Sums = dict[str, Tensor]
+"""Sums over the valid pixels of n images, CPU tensors, by the columns of score records that they are for.
 
-    ``tp``, ``fp``, ``fn`` (n, C) int64; ``pixels`` (n) int64; ``nll`` (n) float64, nats; ``bin_count`` and
-    ``bin_correct`` (n, BINS) int64; ``bin_confidence`` (n, BINS) float64.
-    """
-
-    tp: Tensor
-    fp: Tensor
-    fn: Tensor
-    pixels: Tensor
-    nll: Tensor
-    bin_count: Tensor
-    bin_correct: Tensor
-    bin_confidence: Tensor
+``tp``, ``fp``, ``fn`` (n, C) int64; ``pixels`` (n) int64; ``nll_sum`` (n) float64, nats; ``bin_count`` and
+``bin_correct`` (n, BINS) int64; ``bin_confidence`` (n, BINS) float64.
+"""
 
 
 @torch.inference_mode()
@@ -62,12 +51,13 @@ def count(logits: Tensor, masks: Tensor) -> Sums:
     log_probabilities = logits.log_softmax(dim=1)
     nll = F.nll_loss(log_probabilities, masks.long(), ignore_index=IGNORE, reduction="none")
     confidence, prediction = log_probabilities.max(dim=1)
-    bins = _bin_sums(confidence.exp(), prediction == masks, masks != IGNORE)
-    sums = (tp, table.sum(dim=1) - tp, table.sum(dim=2) - tp, table.sum(dim=(1, 2)), nll.double().sum(dim=(1, 2)))
-    return Sums(*(value.cpu() for value in (*sums, *bins)))
+    sums = {"tp": tp, "fp": table.sum(dim=1) - tp, "fn": table.sum(dim=2) - tp, "pixels": table.sum(dim=(1, 2))}
+    sums |= {"nll_sum": nll.double().sum(dim=(1, 2))}
+    sums |= _bin_sums(confidence.exp(), prediction == masks, masks != IGNORE)
+    return {name: value.cpu() for name, value in sums.items()}
 
 
-def _bin_sums(confidence: Tensor, correct: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _bin_sums(confidence: Tensor, correct: Tensor, valid: Tensor) -> Sums:
     """Per image and bin: valid pixels, correct ones, summed confidence.
 
     One masked sum a bin, since CUDA has no deterministic weighted bincount.
@@ -77,7 +67,7 @@ def _bin_sums(confidence: Tensor, correct: Tensor, valid: Tensor) -> tuple[Tenso
     counts = torch.stack([chosen.sum(dim=(1, 2)) for chosen in inside], dim=1)
     hits = torch.stack([(chosen & correct).sum(dim=(1, 2)) for chosen in inside], dim=1)
     sums = torch.stack([(confidence.double() * chosen).sum(dim=(1, 2)) for chosen in inside], dim=1)
-    return counts, hits, sums
+    return {"bin_count": counts, "bin_correct": hits, "bin_confidence": sums}
 
 
 def validation_miou(model: Segmenter, batches: Batches, batch_size: int, check: Callable[[], None]) -> float:
