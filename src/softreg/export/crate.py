@@ -35,6 +35,7 @@ _PROJECT = (_CITATION, Path("LICENSE"), Path("requirements.lock"), Path("pyproje
 _DESCRIBE = ("study.json", "datasets.json", "provenance.json")
 """The scores that describe the others."""
 _TYPES = MimeTypes()
+_TYPES.add_type("text/markdown", ".md")
 _TYPES.add_type("application/vnd.apache.parquet", ".parquet")
 _TYPES.add_type("application/yaml", ".yaml")
 
