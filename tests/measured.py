@@ -1,4 +1,7 @@
-"""A synthetic study whose sparsity, norms, times and memory are set by hand: `synthetic` gives all cells the same."""
+"""The scores of a synthetic study, whose sparsity, norms, times and memory may be set by hand.
+
+`synthetic` gives all cells the same.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,17 @@ Row = dict[str, Any]
 
 
 def make_scores(root: Path, statuses: dict[tuple[str, str, int], str] | None = None, **changes: Any) -> Scores:
-    """The gathered scores of a synthetic study with ``changes`` to its sections."""
+    """The gathered scores of a synthetic study, with ``changes`` to its sections or to `synthetic.make_results`."""
+    options = {name: changes.pop(name) for name in ("images", "classes", "size") if name in changes}
     study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, statuses=statuses)
+    synthetic.make_results(study, root, statuses=statuses, **options)
     return Scores(gather.gather(study, root / "results", root / "data"))
+
+
+def untrained(root: Path, **changes: Any) -> Scores:
+    """The scores of a synthetic study before anything of it has been trained."""
+    study = synthetic.make_study(root, **changes)
+    return Scores(synthetic.gather_part(study, root / "results", root / "data"))
 
 
 def set_layers(scores: Scores, rows: Callable[[Row], list[Row]]) -> Scores:

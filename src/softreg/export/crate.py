@@ -7,6 +7,7 @@ went in and what came out. Files keep the places that they have in the project.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from mimetypes import MimeTypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +34,10 @@ _PROJECT = (_CITATION, Path("LICENSE"), Path("requirements.lock"), Path("pyproje
 """Files of the project that belong to a result: who made it, on what terms, with which versions."""
 _DESCRIBE = ("study.json", "datasets.json", "provenance.json")
 """The scores that describe the others."""
-_FORMATS = {
-    ".csv": "text/csv",
-    ".html": "text/html",
-    ".json": "application/json",
-    ".md": "text/markdown",
-    ".parquet": "application/vnd.apache.parquet",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".yaml": "application/yaml",
-}
+_TYPES = MimeTypes()
+_TYPES.add_type("text/markdown", ".md")
+_TYPES.add_type("application/vnd.apache.parquet", ".parquet")
+_TYPES.add_type("application/yaml", ".yaml")
 
 
 def export(results: Path, out: Path) -> str:
@@ -88,7 +82,7 @@ def _crate(results: Path) -> ROCrate:
         _WORKFLOW.as_posix(),
         main=True,
         lang="snakemake",
-        lang_version=_first(told["cells"].get("versions.snakemake", {})),
+        lang_version=next(iter(told["cells"].get("versions.snakemake", {})), None),
         properties={"name": cited["title"], "version": told["softreg"], "encodingFormat": "text/plain"},
     )
     workflow["conformsTo"] = {"@id": "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"}
@@ -155,7 +149,7 @@ def _files(results: Path) -> Iterator[Path]:
 
 
 def _add_file(crate: ROCrate, source: Path, place: Path) -> Entity:
-    about = {"name": place.name, "encodingFormat": _FORMATS.get(source.suffix, "text/plain")}
+    about = {"name": place.name, "encodingFormat": _TYPES.guess_type(place.name)[0] or "text/plain"}
     return crate.add_file(source, place.as_posix(), properties=about, record_size=True)
 
 
@@ -190,7 +184,3 @@ def _entity(crate: ROCrate, place: str, kind: str, **about: str) -> Entity:
     from rocrate.model.contextentity import ContextEntity
 
     return crate.add(ContextEntity(crate, place, properties={"@type": kind, **about}))
-
-
-def _first(counts: Mapping[str, int]) -> str | None:
-    return next(iter(counts), None)

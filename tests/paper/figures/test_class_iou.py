@@ -3,23 +3,17 @@ import overlap
 import pandas as pd
 import pytest
 import synthetic
+from measured import make_scores
 
 from softreg.paper.figures import class_iou, style
-from softreg.paper.figures.style import Absent
-from softreg.paper.questions import estimates
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 LAMBDA = {"lambda": [1e-4]}
 MANY = ["l1", "l2", "soft", "berhu", "mcp", "group_lasso", "l0"]
 
 
-def scores_of(root, penalties, classes=3, **changes):
-    study = synthetic.make_study(
-        root, penalties=penalties, seeds={"tuning": [0], "evaluation": [100, 101, 102]}, **changes
-    )
-    synthetic.make_results(study, root, classes=classes)
-    return Scores(gather(study, root / "results", root / "data"))
+def scores_of(root, penalties, **changes):
+    seeds = {"tuning": [0], "evaluation": [100, 101, 102]}
+    return make_scores(root, classes=11, penalties=penalties, seeds=seeds, **changes)
 
 
 def iou(scores, penalty):
@@ -32,7 +26,7 @@ def iou(scores, penalty):
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     root = tmp_path_factory.mktemp("many")
-    return scores_of(root, {"none": {}, **dict.fromkeys(MANY, LAMBDA)}, classes=11), root / "figures"
+    return scores_of(root, {"none": {}, **dict.fromkeys(MANY, LAMBDA)}), root / "figures"
 
 
 def test_the_rows_are_paired_differences(many):
@@ -78,17 +72,12 @@ def test_classes_are_sorted_by_the_iou_without_a_penalty(many):
     assert list(numbers["quantity"].unique()) == [synthetic.CLASSES[place] for place in order]
 
 
-def test_without_a_reference_there_is_nothing_to_compare_with(tmp_path):
-    (entry,) = class_iou.draw(scores_of(tmp_path, dict.fromkeys(MANY, LAMBDA)), tmp_path)
-    assert entry == Absent(class_iou.TITLE, estimates.NO_REFERENCE)
-
-
 def test_a_model_has_rows_for_its_own_penalties_alone_and_nothing_overlaps(tmp_path):
     penalties = {"none": {}, **dict.fromkeys(MANY, LAMBDA)}
     for name in MANY[2:]:
         penalties[name] = {**LAMBDA, "models": ["convnet"]}
     models = {"convnet": {}, "a-rather-long-name": {"kind": "convnet"}}
-    scores = scores_of(tmp_path, penalties, classes=11, models=models)
+    scores = scores_of(tmp_path, penalties, models=models)
     with overlap.drawn() as figures:
         class_iou.draw(scores, tmp_path / "figures")
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []

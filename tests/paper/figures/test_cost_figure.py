@@ -81,13 +81,6 @@ def test_without_any_ratio_in_turn_there_is_no_figure(scores, tmp_path):
     assert "trained in turn" in entry.reason
 
 
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
-    for name in ("a", "b"):
-        cost.draw(Scores(scores.folder), tmp_path / name)
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
-
-
 @pytest.mark.parametrize("models", [["convnet"], list(SIZES)])
 def test_panels_have_ticks_and_nothing_overlaps(scores, models):
     with style.paper("overlap"):
@@ -110,11 +103,3 @@ def test_entries_of_one_size_are_set_apart_so_that_all_are_seen(scores):
         places = [float(line.get_xdata()[0]) for line in first.lines]
     assert len(places) == len(set(places)) == 3
     assert places[1] == pytest.approx(80_000)
-
-
-def test_without_times_it_is_absent_with_a_reason(tmp_path):
-    study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    (entry,) = cost.draw(loaded, tmp_path)
-    assert isinstance(entry, Absent)
-    assert "train the study first" in entry.reason

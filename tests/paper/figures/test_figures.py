@@ -1,50 +1,37 @@
 import io
-import re
 
 import numpy as np
 import overlap
 import pandas as pd
 import pytest
 import synthetic
-from matplotlib import pyplot as plt
+from measured import make_scores
 from PIL import Image
 
 from softreg.files import read_json
 from softreg.paper.figures import (
     _remove_others,
-    class_iou,
-    degeneracy,
     gallery,
     lambda_curves,
-    layer_paths,
     layout,
     paired_difference,
-    ranks,
     style,
     write_figures,
 )
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
-
-
-def gathered(root, partial=False, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    if statuses is not None:
-        synthetic.make_results(study, root, statuses=statuses)
-    return (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    return gathered(tmp_path_factory.mktemp("study"), statuses={("l1", "1e-4", 101): "diverged"})
+    return make_scores(tmp_path_factory.mktemp("study"), {("l1", "1e-4", 101): "diverged"})
 
 
 @pytest.fixture(scope="module")
 def out(scores, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
-    write_figures(Scores(scores), folder)
+    write_figures(scores, folder)
     return folder / "figures"
 
 
@@ -67,12 +54,6 @@ def test_figures_of_an_earlier_run_are_removed_and_nothing_else(tmp_path):
     assert {file.name for file in folder.iterdir()} == {"kept.pdf", "notes.txt"}
 
 
-def test_the_same_scores_give_the_same_bytes(scores, out, tmp_path, saved):
-    write_figures(Scores(scores), tmp_path)
-    for file in out.iterdir():
-        assert file.read_bytes() == (tmp_path / "figures" / file.name).read_bytes(), file.name
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_fit_a_column_or_a_page_at_300_dpi(out, name):
     with Image.open(out / f"{name}.png") as image:
@@ -93,7 +74,7 @@ def test_pdf_embeds_truetype_and_no_date(out, name):
 
 def test_curves_are_the_means_of_the_sweep(scores, out):
     points = pd.read_csv(out / "lambda_curves-brain.csv", dtype={"lambda": str})
-    curves = Scores(scores).curves
+    curves = scores.curves
     assert len(points) == len(curves) == 7
     both = points.merge(curves, on=["model", "penalty", "lambda"])
     assert both["val_miou_x"].to_numpy() == pytest.approx(100 * both["val_miou_y"].to_numpy())
@@ -102,14 +83,14 @@ def test_curves_are_the_means_of_the_sweep(scores, out):
 
 def test_differences_are_paired_by_seed(scores, out):
     numbers = pd.read_csv(out / "paired_difference-brain.csv")
-    miou = Scores(scores).final_test.set_index(["penalty", "seed"])["miou"] * 100
+    miou = scores.final_test.set_index(["penalty", "seed"])["miou"] * 100
     assert numbers[numbers["penalty"] == "l1"]["seed"].tolist() == [100, 102]  # 101 diverged
     for row in numbers.to_dict("records"):
         expected = miou[(row["penalty"], row["seed"])] - miou[("none", row["seed"])]
         assert row["difference"] == pytest.approx(expected)
     l2 = numbers[numbers["penalty"] == "l2"]
     assert l2["mean"].iloc[0] == pytest.approx(l2["difference"].mean())
-    told = gain.contrasts(Scores(scores)).set_index("penalty").loc["l2"]
+    told = gain.contrasts(scores).set_index("penalty").loc["l2"]
     assert (l2["low"].iloc[0], l2["high"].iloc[0]) == pytest.approx((told["low"], told["high"]))
     caption = next(e["caption"] for e in read_json(out / "figures.json") if e.get("name") == "paired_difference-brain")
     assert "n = 2 to 3" in caption
@@ -139,10 +120,10 @@ def matched(tmp_path_factory):
         "pruning": {"lambda": [0.5, 0.9]},
     }
     root = tmp_path_factory.mktemp("matched")
-    scores = gathered(root, statuses={}, penalties=penalties, seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]})
+    scores = make_scores(root, penalties=penalties, seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "_FORMS", {})
-        write_figures(Scores(scores), root)
+        write_figures(scores, root)
     return scores, root / "figures"
 
 
@@ -156,7 +137,7 @@ def test_matching_penalties_are_paired_by_seed_and_strength(matched):
         ["soft", "1e-3", "l1", "1e-3"],
         ["huber", "3e-5", "l2", "1e-3"],
     ]
-    miou = Scores(scores).sweep_seeds.set_index(["penalty", "lambda", "seed"])["miou"] * 100
+    miou = scores.sweep_seeds.set_index(["penalty", "lambda", "seed"])["miou"] * 100
     for row in numbers.to_dict("records"):
         expected = miou[(row["penalty_a"], row["lambda_a"], row["seed"])]
         expected -= miou[(row["penalty_b"], row["lambda_b"], row["seed"])]
@@ -177,12 +158,11 @@ def test_controls_have_curves_of_their_own(matched):
 
 @pytest.mark.parametrize("chosen", [True, False])
 def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
-    loaded = Scores(scores)
-    family, _ = lambda_curves._families(loaded)
-    points = lambda_curves._points(loaded, "brain", family)
+    family, _ = lambda_curves._families(scores)
+    points = lambda_curves._points(scores, "brain", family)
     points["chosen"] &= chosen
     with style.paper("overlap"):
-        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"])
+        figure = lambda_curves._draw_panels(scores, family, points, ["convnet"])
         style.lay_out(figure)
         (curve, *_, kept), (legend,) = figure.axes, figure.legends
         assert overlap.faults(figure) == []
@@ -194,12 +174,12 @@ def test_nothing_overlaps_in_the_curves_and_no_room_is_wasted(scores, chosen):
 
 def test_the_marks_are_those_of_the_rules(tmp_path):
     """λ_min is the best mean, λ_1SE the strongest that is worse by its own standard error at most, paired by seed."""
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "pruning": {"lambda": [0.1, 0.2, 0.5]}}))
-    _, family = lambda_curves._families(loaded)
-    points = lambda_curves._points(loaded, "brain", family)
+    scores = make_scores(tmp_path, penalties={"none": {}, "pruning": {"lambda": [0.1, 0.2, 0.5]}})
+    _, family = lambda_curves._families(scores)
+    points = lambda_curves._points(scores, "brain", family)
     pruned = points[points["penalty"] == "pruning"]
     best = pruned["val_miou"].to_numpy().argmax()
-    seeds = loaded.sweep_seeds.query("penalty == 'pruning'").pivot(index="lambda", columns="seed", values="miou")
+    seeds = scores.sweep_seeds.query("penalty == 'pruning'").pivot(index="lambda", columns="seed", values="miou")
     worse = seeds.iloc[best] - seeds
     within = np.flatnonzero(worse.mean(axis=1) <= worse.sem(axis=1))[-1]  # the strengths ascend
     assert pruned["lambda"].tolist() == seeds.index.tolist() == ["1e-1", "2e-1", "5e-1"]
@@ -210,15 +190,14 @@ def test_the_marks_are_those_of_the_rules(tmp_path):
 
 def test_the_axis_of_curves_is_that_of_the_region_of_choice(scores):
     """A λ that ruins the networks is beyond the axis, and in the slim panel below it; all that is marked is on it."""
-    loaded = Scores(scores)
-    family, _ = lambda_curves._families(loaded)
-    points = lambda_curves._points(loaded, "brain", family)
+    family, _ = lambda_curves._families(scores)
+    points = lambda_curves._points(scores, "brain", family)
     with style.paper("region"):
         ruined = points["lambda"] == "1e-3"
         points.loc[ruined, "val_miou"] = points["val_miou"].max()
-        assert len(lambda_curves._draw_panels(loaded, family, points, ["convnet"]).axes) == 2
+        assert len(lambda_curves._draw_panels(scores, family, points, ["convnet"]).axes) == 2
         points.loc[ruined, "val_miou"] = 3.0
-        figure = lambda_curves._draw_panels(loaded, family, points, ["convnet"])
+        figure = lambda_curves._draw_panels(scores, family, points, ["convnet"])
         curve, whole, _ = figure.axes
         low, high = curve.get_ylim()
         assert [axis.get_ylabel() for axis in figure.axes] == ["mIoU (points)", "all", "kept (%)"]
@@ -226,7 +205,7 @@ def test_the_axis_of_curves_is_that_of_the_region_of_choice(scores):
     marked = points[points["lambda_min"] | points["lambda_1se"] | points["chosen"]]
     marked = marked[marked["val_miou"] > 3]  # without those moved above
     assert len(marked) >= 3
-    assert (marked["val_miou"] - marked["val_se"]).min() - 2 * loaded.rope >= low
+    assert (marked["val_miou"] - marked["val_se"]).min() - 2 * scores.rope >= low
     assert (marked["val_miou"] + marked["val_se"]).max() <= high
     bars = [path.vertices[:, 1] for bar in curve.collections for path in bar.get_paths() if len(path.vertices) == 2]
     middles = [bar.mean() for bar in bars if np.ptp(bar) > 0]
@@ -235,15 +214,14 @@ def test_the_axis_of_curves_is_that_of_the_region_of_choice(scores):
 
 
 def test_gallery_shows_truth_and_prediction_in_the_palettes_colours(scores):
-    loaded = Scores(scores)
-    palette = loaded.datasets["brain"]["palette"]
-    example = loaded.examples.to_pylist()[0]
-    tiles = gallery._tiles(loaded, example, gallery._one_seed_each(loaded, loaded.predictions()), palette)
-    assert [tile.heading for tile in tiles] == ["image", "truth", "none", "none: errors", "l1", "l2"]
+    palette = scores.datasets["brain"]["palette"]
+    example = scores.examples.to_pylist()[0]
+    tiles = gallery._tiles(scores, example, gallery._one_seed_each(scores, scores.predictions()), palette)
+    assert [heading for heading, _ in tiles] == ["image", "truth", "none", "none: errors", "l1", "l2"]
     mask = np.asarray(Image.open(io.BytesIO(example["truth_png"])))
     valid = mask != 255
-    assert np.array_equal(tiles[1].pixels[valid], np.array(palette)[mask[valid]])
-    assert {tuple(colour) for colour in tiles[1].pixels[~valid]} == {(200, 200, 200), (110, 110, 110)}
+    assert np.array_equal(tiles[1][1][valid], np.array(palette)[mask[valid]])
+    assert {tuple(colour) for colour in tiles[1][1][~valid]} == {(200, 200, 200), (110, 110, 110)}
 
 
 def test_errors_are_coloured_by_what_the_unpenalised_network_does():
@@ -258,8 +236,7 @@ def test_errors_are_coloured_by_what_the_unpenalised_network_does():
 
 def test_the_gallery_shows_three_percentiles_of_the_first_evaluation_seed(scores, out):
     """By hand: the images sorted by their own mIoU without a penalty, a mean over the evaluation seeds."""
-    loaded = Scores(scores)
-    counts = loaded.test_counts("brain", "convnet")["none"]
+    counts = scores.test_counts("brain", "convnet")["none"]
     each = np.nanmean(counts.tp / (counts.tp + counts.fp + counts.fn), axis=-1).mean(axis=0)
     ranked = [counts.images[place] for place in np.argsort(each, kind="stable")]
     rows = pd.read_csv(out / "gallery-brain-convnet.csv").drop_duplicates(["image", "percentile"])
@@ -271,45 +248,11 @@ def test_the_gallery_shows_three_percentiles_of_the_first_evaluation_seed(scores
 
 
 def test_the_gallery_tells_of_another_seed(tmp_path):
-    loaded = Scores(gathered(tmp_path, statuses={("l1", "1e-4", 100): "diverged"}))
-    (drawn,) = gallery.draw(loaded, tmp_path)
+    scores = make_scores(tmp_path, statuses={("l1", "1e-4", 100): "diverged"})
+    (drawn,) = gallery.draw(scores, tmp_path)
     seeds = pd.read_csv(tmp_path / f"{drawn.name}.csv").groupby("penalty")["seed"].unique()
     assert {name: list(values) for name, values in seeds.items()} == {"none": [100], "l1": [101], "l2": [100]}
     assert "as that did not finish, l1 seed 101" in drawn.caption
-
-
-def test_a_figure_without_data_is_absent_with_a_reason(tmp_path, saved):
-    loaded = Scores(gathered(tmp_path, partial=True))
-    modules = (lambda_curves, paired_difference, class_iou, ranks, gallery)
-    entries = [entry for module in modules for entry in module.draw(loaded, tmp_path)]
-    assert all(isinstance(entry, Absent) for entry in entries)
-    assert all(re.fullmatch(r"[A-Z].*\.", entry.reason) for entry in entries)
-    assert not list(tmp_path.glob("*.pdf"))
-    assert plt.get_fignums() == []
-
-
-def test_without_an_unpenalised_entry_there_is_no_difference(tmp_path):
-    penalties = {"l2": {"lambda": [1e-4, 1e-3]}, "l1": {"lambda": [1e-4]}}
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties=penalties))
-    (entry,) = paired_difference.draw(loaded, tmp_path)
-    assert "add an unpenalised one (kind none)" in entry.reason
-    (curves,) = lambda_curves.draw(loaded, tmp_path)  # one of them of one λ, and no reference
-    assert isinstance(curves, Drawn)
-
-
-def test_curves_and_paths_of_one_strength_each_are_not_drawn(tmp_path):
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "l1": {"lambda": [1e-4]}}))
-    entries = [*lambda_curves.draw(loaded, tmp_path), *layer_paths.draw(loaded, tmp_path)]
-    assert [type(entry) for entry in entries] == [Absent, Absent]
-    assert all("Each entry has one strength" in entry.reason for entry in entries)
-
-
-def test_two_seeds_are_too_few_for_intervals_of_matching_penalties(tmp_path):
-    grid = {"lambda": [1e-4, 1e-3]}
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties={"none": {}, "l1": grid, "soft": grid}))
-    (entry,) = degeneracy.draw(loaded, tmp_path)
-    assert isinstance(entry, Absent)
-    assert "at least 3 tuning seeds; for convnet on brain there are 2" in entry.reason
 
 
 def test_holes_are_left_out_and_named(tmp_path):
@@ -320,13 +263,13 @@ def test_holes_are_left_out_and_named(tmp_path):
         file.unlink()
     for file in (tmp_path / "results" / "tiny").glob("final/brain/third/l1/**/test.parquet"):
         file.unlink()
-    loaded = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    (curves,) = lambda_curves.draw(loaded, tmp_path / "figures")
+    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
+    (curves,) = lambda_curves.draw(scores, tmp_path / "figures")
     assert "so not shown: second." in curves.caption
-    (difference,) = paired_difference.draw(loaded, tmp_path / "figures")
+    (difference,) = paired_difference.draw(scores, tmp_path / "figures")
     lacking = "second with l1 against none, second with l2 against none, third with l1 against none."
     assert f"so not shown: {lacking}" in difference.caption
-    kinds = [type(entry) for entry in gallery.draw(loaded, tmp_path / "figures")]
+    kinds = [type(entry) for entry in gallery.draw(scores, tmp_path / "figures")]
     assert kinds == [Drawn, Absent, Drawn]
 
 
@@ -339,15 +282,15 @@ def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_
         "decoupled_decay": {"lambda": [1e-3], "training": adam},
         "alone": {"kind": "l2", "lambda": [1e-3], "training": {"optimizer": "adam", "lr": 0.1}},
     }
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties=penalties))
-    numbers = gain.seed_differences(loaded)
-    miou = loaded.final_test.set_index(["penalty", "seed"])["miou"] * 100
+    scores = make_scores(tmp_path, penalties=penalties)
+    numbers = gain.seed_differences(scores)
+    miou = scores.final_test.set_index(["penalty", "seed"])["miou"] * 100
     pairs = {"l1": "none", "decoupled_decay": "none-adam"}
     assert set(numbers["penalty"]) == set(pairs)
     for row in numbers.to_dict("records"):
         expected = miou[(row["penalty"], row["seed"])] - miou[(pairs[row["penalty"]], row["seed"])]
         assert row["difference"] == pytest.approx(expected)
-    (drawn,) = paired_difference.draw(loaded, tmp_path)
+    (drawn,) = paired_difference.draw(scores, tmp_path)
     lacking = "Without an unpenalised entry of the same update rule, so not shown against none: alone."
     assert lacking in drawn.caption
 
@@ -362,10 +305,10 @@ def test_panels_that_do_not_fit_a_page_go_on_to_the_next():
 
 def test_rows_to_none_come_first_and_each_verdict_has_its_marker(tmp_path):
     penalties = {"none": {}, "soft": {"lambda": [1e-4]}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
-    loaded = Scores(gathered(tmp_path, statuses={}, penalties=penalties, models={"a": {"kind": "convnet"}}))
-    (drawn,) = paired_difference.draw(loaded, tmp_path)
+    scores = make_scores(tmp_path, penalties=penalties, models={"a": {"kind": "convnet"}})
+    (drawn,) = paired_difference.draw(scores, tmp_path)
     numbers = pd.read_csv(tmp_path / "paired_difference-brain.csv")
-    places = paired_difference._places(loaded, numbers)
+    places = paired_difference._places(scores, numbers)
     order = sorted(places, key=places.get)
     assert order == [("soft", "none"), ("l1", "none"), ("l2", "none"), ("soft", "l1"), ("soft", "l2")]
     assert "of soft less its rivals" in drawn.caption

@@ -1,18 +1,15 @@
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores
 
 from softreg.paper.figures import forest, style
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    study = synthetic.make_study(root, models={"a": {"kind": "convnet"}, "b": {"kind": "convnet"}})
-    synthetic.make_results(study, root)
-    return Scores(gather(study, root / "results", root / "data"))
+    models = {"a": {"kind": "convnet"}, "b": {"kind": "convnet"}}
+    return make_scores(tmp_path_factory.mktemp("study"), models=models)
 
 
 def values(**rows):
@@ -44,7 +41,6 @@ def test_what_does_not_differ_has_an_axis_of_whole_numbers(scores, noise):
 def test_a_level_and_the_axis_are_of_the_entry_that_a_penalty_is_compared_with(scores, monkeypatch):
     references = {"none": "none", "none-adam": "none-adam", "l1": "none", "l2": "none-adam"}
     monkeypatch.setattr(Scores, "references", references)
-    monkeypatch.setattr(Scores, "reference_of", lambda _, name: references[name])
     two = values(**{"none": [70, 60], "none-adam": [90, 80]})
     rows = pd.DataFrame({"model": "a", "penalty": ["l1", "l2"], "quantity": "mIoU", "mean": 1.0, "low": 0.5, "high": 2})
     rows = forest.with_plain(scores, rows, two)

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from softreg.paper.figures import layer_paths, style
-from softreg.paper.figures.style import Absent, Drawn
-from softreg.paper.scores import Scores
+from softreg.paper.figures.style import Drawn
 
 PENALTIES = {
     "none": {},
@@ -62,13 +61,6 @@ def test_the_figure_says_what_it_leaves_out(scores, tmp_path, saved):
         assert image.height / 300 < 3
 
 
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
-    for name in ("a", "b"):
-        layer_paths.draw(Scores(scores.folder), tmp_path / name)
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
-
-
 def large(penalties: int, depth: int) -> pd.DataFrame:
     rows = [
         (f"a_penalty_of_long_name-{p}", f"{value}e-5", f"encoder.layer{d // 10}.{d % 10}.conv", 0.5, 0.1, 3)
@@ -86,14 +78,3 @@ def test_it_fits_a_page_and_no_labels_overlap(scores, penalties, depth):
         style.lay_out(figure)
         assert figure.get_size_inches()[1] < 9.2
         assert overlap.faults(figure) == []
-
-
-def test_what_the_study_lacks_is_told(tmp_path):
-    study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    (entry,) = layer_paths.draw(loaded, tmp_path)
-    assert isinstance(entry, Absent)
-    assert "finish it" in entry.reason
-    alone = measured.make_scores(tmp_path / "alone", penalties={"l1": {"lambda": [1e-4]}})
-    (entry,) = layer_paths.draw(alone, tmp_path)
-    assert "kind none" in entry.reason

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from softreg.paper.figures import pareto, style
-from softreg.paper.figures.style import Absent, Drawn
+from softreg.paper.figures.style import Drawn
 from softreg.paper.questions import sparsity
-from softreg.paper.scores import Scores
 
 PENALTIES = {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "pruning": {"lambda": [0.5, 0.9]}}
 
@@ -37,13 +36,6 @@ def test_the_figure_holds_the_points_of_the_answer(scores, tmp_path, saved):
     assert "2 tuning seeds" in drawn.caption
     with Image.open(tmp_path / "pareto-brain.png") as image:
         assert image.width / 300 == pytest.approx(style.COLUMN, abs=0.01)
-
-
-def test_the_same_scores_give_the_same_bytes(scores, tmp_path, saved):
-    for name in ("a", "b"):
-        pareto.draw(Scores(scores.folder), tmp_path / name)
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
 def test_the_grey_steps_are_the_best_score_with_at_most_so_many_weights(scores):
@@ -76,18 +68,3 @@ def test_ruined_networks_do_not_set_the_axis_and_are_counted(scores, tmp_path):
     none = points.loc[points["penalty"] == "none", "test_miou"].item()
     assert pareto._limits(points)[0] > none - pareto.LOSS - 5
     assert "Left out: 1 points more than 15 points below no penalty." in pareto._caption(scores, points, "brain")
-
-
-def test_an_unfinished_sweep_is_absent_with_a_reason(tmp_path):
-    study = measured.synthetic.make_study(tmp_path)
-    loaded = Scores(measured.synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    (entry,) = pareto.draw(loaded, tmp_path)
-    assert isinstance(entry, Absent)
-    assert "finish the study's sweep" in entry.reason
-
-
-def test_strengths_that_are_single_make_no_front(tmp_path):
-    penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
-    (entry,) = pareto.draw(measured.make_scores(tmp_path, penalties=penalties), tmp_path)
-    assert isinstance(entry, Absent)
-    assert "Each entry has one strength" in entry.reason

@@ -5,11 +5,10 @@ import subprocess
 
 import overlap
 import pytest
-import synthetic
+from measured import make_scores
 
 from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style, write_figures
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,13 +50,10 @@ MODULES = [lambda_curves, class_iou, ranks, gallery]
 def printed(tmp_path_factory):
     """The figures of each module as PDF, with what it drew, and their folder."""
     root = tmp_path_factory.mktemp("printed")
-    study = synthetic.make_study(
-        root, penalties=PENALTIES, models=MODELS, seeds={"tuning": [0], "evaluation": [100, 101]}
-    )
-    synthetic.make_results(
-        study, root, images=3, classes=11, size=(24, 44), statuses={("mcp", "1e-4", 100): "diverged"}
-    )
-    scores, found = Scores(gather(study, root / "results", root / "data")), {}
+    lost, seeds = {("mcp", "1e-4", 100): "diverged"}, {"tuning": [0], "evaluation": [100, 101]}
+    options = {"images": 3, "classes": 11, "size": (24, 44)}
+    scores = make_scores(root, lost, penalties=PENALTIES, models=MODELS, seeds=seeds, **options)
+    found = {}
     for module in MODULES:
         with overlap.drawn() as figures, pytest.MonkeyPatch.context() as patch:
             patch.setattr(ranks, "_FEWEST_SETS", 1)
@@ -103,19 +99,24 @@ STEMS = [
 ]
 
 
-def test_every_figure_of_a_study_is_vectors_but_the_gallery(tmp_path, saved, monkeypatch):
+def test_every_figure_of_a_study_is_vectors_but_the_gallery_and_the_same_bytes_each_time(tmp_path, saved, monkeypatch):
     monkeypatch.setattr(ranks, "_FEWEST_SETS", 2)
-    monkeypatch.setattr(style, "_FORMS", {"pdf": style._FORMS["pdf"]})
-    study = synthetic.make_study(
+    monkeypatch.setattr(style, "DPI", 20)
+    scores = make_scores(
         tmp_path,
+        {("l2", "1e-3", 0): "diverged"},
+        images=6,
+        size=(24, 44),
         datasets={"few": {**SHAPES, "objects": 2}, "many": {**SHAPES, "objects": 9}},
         models={name: {"kind": "convnet"} for name in ("convnet", "second")},
         penalties={name: PENALTIES[name] for name in ("none", "l1", "l2", "soft", "pruning")},
         seeds={"tuning": [0, 1, 2], "evaluation": [100, 101]},
     )
-    synthetic.make_results(study, tmp_path, images=6, size=(24, 44), statuses={("l2", "1e-3", 0): "diverged"})
-    write_figures(Scores(gather(study, tmp_path / "results", tmp_path / "data")), tmp_path)
-    files = sorted((tmp_path / "figures").glob("*.pdf"))
+    for each, folder in ((scores, "first"), (Scores(scores.folder), "again")):
+        write_figures(each, tmp_path / folder)
+    for file in (tmp_path / "first" / "figures").iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / "figures" / file.name).read_bytes(), file.name
+    files = sorted((tmp_path / "first" / "figures").glob("*.pdf"))
     assert sorted({file.stem.split("-")[0] for file in files}) == STEMS
     for file in files:
         fonts = run("pdffonts", str(file))

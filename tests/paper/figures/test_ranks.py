@@ -1,27 +1,19 @@
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import friedmanchisquare, rankdata
 
 from softreg.paper.figures import ranks
 from softreg.paper.figures.style import Absent
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 DATASETS = {name: {**SHAPES, "objects": place + 2} for place, name in enumerate(("a", "b", "c", "d", "the-fifth"))}
 
 
-def scores_of(root, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, statuses=statuses or {})
-    return Scores(gather(study, root / "results", root / "data"))
-
-
 def test_ranks_are_those_of_seeds_that_all_have(tmp_path):
     """l1 lacks seed 100: its other seeds are compared with the same seeds of the others."""
-    scores = scores_of(tmp_path, {("l1", "1e-4", 100): "diverged"}, datasets=DATASETS)
+    scores = make_scores(tmp_path, {("l1", "1e-4", 100): "diverged"}, datasets=DATASETS)
     (drawn,) = ranks.draw(scores, tmp_path)
     miou = scores.final_test[scores.final_test["seed"] > 100].groupby(["dataset", "penalty"])["miou"].mean()
     table = np.array([[miou[(name, penalty)] for penalty in ("none", "l1", "l2")] for name in DATASETS])
@@ -46,7 +38,7 @@ def test_ranks_are_those_of_seeds_that_all_have(tmp_path):
     ],
 )
 def test_too_few_to_rank_are_told(tmp_path, changes, told):
-    (entry,) = ranks.draw(scores_of(tmp_path, **changes), tmp_path)
+    (entry,) = ranks.draw(make_scores(tmp_path, **changes), tmp_path)
     assert isinstance(entry, Absent)
     assert told in entry.reason
     assert "add data sets or penalties, or wait for the cells" in entry.reason

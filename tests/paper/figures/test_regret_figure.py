@@ -1,24 +1,16 @@
 import overlap
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores
 
 from softreg.paper.figures import regret as figure
 from softreg.paper.figures import style
 from softreg.paper.figures.style import Absent
 from softreg.paper.questions import regret
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
-
-
-def gathered(root, **changes):
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, images=3)
-    return Scores(gather(study, root / "results", root / "data"))
 
 
 def test_the_numbers_are_those_of_the_answer(tmp_path):
-    scores = gathered(tmp_path, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
+    scores = make_scores(tmp_path, images=3, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
     (entry,) = figure.draw(scores, tmp_path)
     points = pd.read_csv(tmp_path / "regret-brain.csv", keep_default_na=False, na_values={"mean": [""]})
     answer = regret.answer(scores).numbers
@@ -33,7 +25,7 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
     penalties = {"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}, "l2": {"lambda": [1e-5, 1e-4]}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(4)}
     selection = {"scorer": "kfold", "folds": 2}
-    scores = gathered(tmp_path, penalties=penalties, models=models, selection=selection)
+    scores = make_scores(tmp_path, images=3, penalties=penalties, models=models, selection=selection)
     with overlap.drawn() as figures:
         (entry,) = figure.draw(scores, tmp_path)
         assert [fault for each in figures for fault in overlap.faults(each)] == []
@@ -46,13 +38,13 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
 
 
 def test_one_penalty_is_told_as_one(tmp_path):
-    scores = gathered(tmp_path, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}})
+    scores = make_scores(tmp_path, images=3, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}})
     (entry,) = figure.draw(scores, tmp_path)
     assert "2 held-out seeds, with 95 % intervals (over seeds; test images held fixed)" in entry.caption
     assert "single penalties" not in entry.caption
 
 
 def test_one_tuning_seed_is_too_few(tmp_path):
-    (entry,) = figure.draw(gathered(tmp_path, seeds={"tuning": [0], "evaluation": [100]}), tmp_path)
+    (entry,) = figure.draw(make_scores(tmp_path, images=3, seeds={"tuning": [0], "evaluation": [100]}), tmp_path)
     assert isinstance(entry, Absent)
     assert "tuning: [0, 1]" in entry.reason

@@ -1,25 +1,15 @@
 import overlap
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_rel
 
 from softreg.paper.figures import reliability, style
-from softreg.paper.figures.style import Absent
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
-
-
-def gathered(root, partial=False, **changes):
-    study = synthetic.make_study(root, **changes)
-    if not partial:
-        synthetic.make_results(study, root, images=3)
-    return Scores((synthetic.gather_part if partial else gather)(study, root / "results", root / "data"))
 
 
 @pytest.mark.parametrize(("name", "column", "factor"), [("ECE (points)", "ece", 100), ("NLL (nats)", "nll", 1)])
 def test_the_numbers_are_paired_by_seed(tmp_path, name, column, factor):
-    scores = gathered(tmp_path)
+    scores = make_scores(tmp_path)
     (entry,) = reliability.draw(scores, tmp_path)
     assert entry.name == "reliability-brain"
     points = pd.read_csv(tmp_path / "reliability-brain.csv").set_index(["penalty", "quantity"])
@@ -35,7 +25,8 @@ def test_many_penalties_have_one_panel_a_measure_and_nothing_overlaps(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso", "l0"]
     penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(2)}
-    scores = gathered(tmp_path, penalties=penalties, models=models, seeds={"tuning": [0], "evaluation": [100, 101]})
+    seeds = {"tuning": [0], "evaluation": [100, 101]}
+    scores = make_scores(tmp_path, images=3, penalties=penalties, models=models, seeds=seeds)
     with overlap.drawn() as figures:
         (entry,) = reliability.draw(scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
@@ -43,9 +34,3 @@ def test_many_penalties_have_one_panel_a_measure_and_nothing_overlaps(tmp_path):
         titles = [axis.get_title().split("\n")[0] for figure in figures for axis in figure.axes]
     assert titles == ["ECE (points)", "NLL (nats)"] * 2
     assert isinstance(entry, style.Drawn)
-
-
-def test_a_data_set_without_a_tested_network_is_absent(tmp_path):
-    (entry,) = reliability.draw(gathered(tmp_path, partial=True), tmp_path)
-    assert isinstance(entry, Absent)
-    assert "No seed on brain" in entry.reason

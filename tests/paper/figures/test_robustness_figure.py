@@ -3,25 +3,18 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_rel
 
 from softreg.paper.figures import robustness, style
 from softreg.paper.figures.style import Absent
 from softreg.paper.scores import Scores
 from softreg.scoring import records
-from softreg.scoring.gather import gather
-
-
-def gathered(root, **changes):
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, images=3)
-    return gather(study, root / "results", root / "data")
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    return Scores(gathered(tmp_path_factory.mktemp("study")))
+    return make_scores(tmp_path_factory.mktemp("study"), images=3)
 
 
 def test_the_numbers_are_paired_by_seed(scores, tmp_path):
@@ -44,9 +37,10 @@ def test_many_models_and_penalties_of_one_seed_fit_without_overlap(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "group_lasso"]
     penalties = {"none": {}, **{name: {"lambda": [1e-4]} for name in kinds}}
     models = {f"a-rather-long-name-{place}": {"kind": "convnet"} for place in range(7)}
-    folder = gathered(tmp_path, penalties=penalties, models=models, seeds={"tuning": [0], "evaluation": [100]})
+    seeds = {"tuning": [0], "evaluation": [100]}
+    scores = make_scores(tmp_path, images=3, penalties=penalties, models=models, seeds=seeds)
     with overlap.drawn() as figures:
-        entries = robustness.draw(Scores(folder), tmp_path)
+        entries = robustness.draw(scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
     assert [entry.name for entry in entries] == ["robustness-brain-1", "robustness-brain-2"]
@@ -54,15 +48,9 @@ def test_many_models_and_penalties_of_one_seed_fit_without_overlap(tmp_path):
 
 
 def test_without_corruptions_the_key_to_add_is_named(tmp_path):
-    folder = gathered(tmp_path)
+    folder = make_scores(tmp_path, images=3).folder
     table = pq.read_table(folder / "sums.parquet")
     records.write(table.filter(pc.field("corruption") == ""), folder / "sums.parquet", records.SUMS)
     (entry,) = robustness.draw(Scores(folder), tmp_path)
     assert isinstance(entry, Absent)
     assert "corruptions: [noise, blur, contrast, jpeg]" in entry.reason
-
-
-def test_without_a_reference_there_is_nothing_to_compare_with(tmp_path):
-    (entry,) = robustness.draw(Scores(gathered(tmp_path, penalties={"l1": {"lambda": [1e-4]}})), tmp_path)
-    assert isinstance(entry, Absent)
-    assert "add `none:`" in entry.reason

@@ -4,14 +4,12 @@ import numpy as np
 import overlap
 import pandas as pd
 import pytest
-import synthetic
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
+from measured import make_scores
 
 from softreg.files import read_json
 from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 #: Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291-1298: how protanopes, deuteranopes and
 #: tritanopes see linear RGB.
@@ -54,9 +52,7 @@ def test_each_colour_stands_out_from_paper():
 def test_twelve_entries_of_a_study_have_a_colour_and_a_marker_of_their_own(tmp_path):
     kinds = ["l1", "l2", "soft", "elastic_net", "smooth_l1", "berhu", "mcp", "group_lasso", "l0", "pruning"]
     penalties = {"none": {}, **{name: {"lambda": [0.1]} for name in kinds}, "l1_again": {"kind": "l1", "lambda": [0.1]}}
-    study = synthetic.make_study(tmp_path, penalties=penalties)
-    synthetic.make_results(study, tmp_path)
-    looks = style.looks_of(Scores(gather(study, tmp_path / "results", tmp_path / "data")))
+    looks = style.looks_of(make_scores(tmp_path, penalties=penalties))
     assert len({look.colour for look in looks.values()}) == len({look.marker for look in looks.values()}) == 12
 
 
@@ -80,15 +76,15 @@ def styled(tmp_path_factory):
     root = tmp_path_factory.mktemp("styled")
     models = {"convnet": {}, "second": {"kind": "convnet"}}
     penalties = {name: {"lambda": [1e-4, 1e-3]} for name in ("l1", "l2")}
-    study = synthetic.make_study(
+    scores = make_scores(
         root,
+        {("l1", "1e-3", 0): "diverged"},
         models=models,
         penalties={"none": {}, **penalties},
         figures={"style": STYLE},
         seeds={"tuning": [0], "evaluation": [100, 101]},
     )
-    synthetic.make_results(study, root, statuses={("l1", "1e-3", 0): "diverged"})
-    return Scores(gather(study, root / "results", root / "data")), root
+    return scores, root
 
 
 @pytest.mark.parametrize("module", [lambda_curves, class_iou, ranks, gallery])

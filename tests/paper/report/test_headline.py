@@ -3,13 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores, untrained
 
 from softreg.paper.questions import gain
 from softreg.paper.report import diagnosis, headline
-from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
-from softreg.scoring.gather import gather
 
 UP, DOWN, SAME, OPEN, NEVER = "supported", "contradicted", "equivalent", "undecided", "not answerable"
 ONE_CLASS = "not answered: predicts one class"
@@ -94,8 +92,7 @@ def test_one_image_subject_shows_nothing_of_others(made, monkeypatch):
     ],
 )
 def test_without_a_difference_it_says_why(tmp_path, changes, said):
-    study = synthetic.make_study(tmp_path, **changes)
-    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
+    scores = untrained(tmp_path, **changes)
     assert said in headline.headline(scores)
     assert headline.highest_place(scores) == "brain"
 
@@ -104,15 +101,14 @@ def test_without_a_difference_it_says_why(tmp_path, changes, said):
 def studied(tmp_path_factory):
     """Six seeds; l1 has lost one λ̂ network, and no pair of l2 has finished. Pruning is a control."""
     root = tmp_path_factory.mktemp("headline")
-    study = synthetic.make_study(
+    lost = {("l1", "1e-4", 101): "diverged"} | {("l2", "1e-4", seed): "diverged" for seed in range(100, 106)}
+    return make_scores(
         root,
+        lost,
         datasets={"rings": {"kind": "brain"}},
         penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4]}, "l2": {"lambda": [1e-4]}, "pruning": {"lambda": [0.5]}},
         seeds={"tuning": [0], "evaluation": [*range(100, 106)]},
     )
-    lost = {("l1", "1e-4", 101): "diverged"} | {("l2", "1e-4", seed): "diverged" for seed in range(100, 106)}
-    synthetic.make_results(study, root, statuses=lost)
-    return Scores(gather(study, root / "results", root / "data"))
 
 
 def test_its_number_is_the_mean_over_paired_seeds(studied):
@@ -168,9 +164,7 @@ def test_of_checks_it_says_what_was_run(studied, monkeypatch, words, said):
 
 
 def test_a_study_that_has_not_run_is_in_doubt_of_all(tmp_path):
-    study = synthetic.make_study(tmp_path)
-    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    told = items(scores)
+    told = items(untrained(tmp_path))
     doubtful = [text for text in told if not told[text].well]
     assert doubtful[0].startswith("Partial report. 23 of 23 cells did not finish")
     assert {"No network is tested yet against", "No λ has been chosen", "No final has finished yet"} <= {

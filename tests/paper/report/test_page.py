@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import studies
-import synthetic
+from measured import make_scores, untrained
 
 from softreg.paper import tables
 from softreg.paper.figures.style import looks_of
 from softreg.paper.report import about, charts, page, points
 from softreg.paper.report.cells import rounded, table
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 
 class Page(HTMLParser):
@@ -295,8 +294,7 @@ def test_a_table_by_columns_holds_each_text_once():
 
 
 def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
-    study = synthetic.make_study(tmp_path)
-    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
+    scores = untrained(tmp_path)
     studies.write_figures(tmp_path / "figures")
     text = page.render(scores, tables.main_frame(scores), studies.answers(), tmp_path / "figures")
     parsed = Page(text)
@@ -309,8 +307,7 @@ def test_a_page_of_a_study_that_has_not_run_is_whole(tmp_path):
 
 
 def test_an_answer_in_part_tells_both_what_it_found_and_what_it_lacks(tmp_path):
-    study = synthetic.make_study(tmp_path)
-    scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
+    scores = untrained(tmp_path)
     studies.write_figures(tmp_path / "figures")
     partly = replace(studies.answers()[-1], summary="A step takes 1.1 times as long.")
     text = Page(page.render(scores, tables.main_frame(scores), [partly], tmp_path / "figures")).text
@@ -319,13 +316,12 @@ def test_an_answer_in_part_tells_both_what_it_found_and_what_it_lacks(tmp_path):
 
 
 def test_a_model_without_controls_has_no_chart_of_them(tmp_path):
-    study = synthetic.make_study(
+    scores = make_scores(
         tmp_path,
         models={"convnet": {}, "other": {"kind": "convnet"}},
         penalties={"none": {}, "l1": {"lambda": [1e-4]}, "pruning": {"lambda": [0.5], "models": ["convnet"]}},
     )
-    synthetic.make_results(study, tmp_path)
-    drawn = charts.charts(Scores(gather(study, tmp_path / "results", tmp_path / "data")))
+    drawn = charts.charts(scores)
     models = {chart.name: set(chart.points["model"]) for chart in drawn}
     assert models["validation-lambda"] == {"convnet", "other"}
     assert models["validation-strength"] == models["test-strength"] == {"convnet"}
@@ -336,9 +332,7 @@ def test_long_names_may_be_broken_and_stay_escaped():
 
 
 def test_one_seed_without_controls_has_no_standard_error(tmp_path):
-    study = synthetic.make_study(tmp_path, seeds={"tuning": [0], "evaluation": [100]})
-    synthetic.make_results(study, tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    scores = make_scores(tmp_path, seeds={"tuning": [0], "evaluation": [100]})
     drawn = charts.charts(scores)
     assert [chart.name for chart in drawn] == ["validation-lambda", "test-lambda", "pareto"]
     for chart in drawn:

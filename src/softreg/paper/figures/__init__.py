@@ -7,7 +7,7 @@ A figure is one module here with one function, ``draw(scores, folder) -> Entries
    in place of pages says why there is nothing to draw, and the report prints it;
 2. take panels from `layout.grid`, lines from `layout.draw_line`, and the look of each penalty from `style.looks_of`;
    draw intervals as `softreg.scoring.stats` gives them; differences to no penalty are a page of `forest`;
-3. add the module to `write_figures` below, at its place in the report. A question that names its stem in
+3. add the module to `_MODULES` below, at its place in the report. A question that names its stem in
    ``Answer.figures`` has the figure beside its answer.
 
 What would say nothing is left out: costs of one model, ranks of few data sets, curves of one strength, intervals of
@@ -19,21 +19,36 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from softreg.files import write_json
+from softreg.paper.figures import (
+    class_iou,
+    complexity,
+    cost,
+    degeneracy,
+    gallery,
+    lambda_curves,
+    layer_paths,
+    paired_difference,
+    pareto,
+    ranks,
+    regret,
+    reliability,
+    robustness,
+)
+from softreg.paper.figures.style import Drawn, Entries
 from softreg.paper.scores import Scores
 
-if TYPE_CHECKING:
-    from softreg.paper.figures.style import Entries
-
-#: In a process that draws: the scores, the folder, and the modules.
-_work: tuple[Any, ...] = ()
+_MODULES: tuple[ModuleType, ...] = (
+    *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
+    *(regret, cost, robustness, reliability, ranks, gallery),
+)
+#: What is being drawn, which forked processes share: the scores, and the folder of the figures.
+_work: tuple[Scores, Path]
 
 
 def write_figures(scores: Scores, out: Path) -> None:
@@ -41,52 +56,26 @@ def write_figures(scores: Scores, out: Path) -> None:
 
     Figures of an earlier run that are not drawn now are removed.
     """
-    from softreg.paper.figures import (
-        class_iou,
-        complexity,
-        cost,
-        degeneracy,
-        gallery,
-        lambda_curves,
-        layer_paths,
-        paired_difference,
-        pareto,
-        ranks,
-        regret,
-        reliability,
-        robustness,
-    )
-    from softreg.paper.figures.style import Drawn
-
-    modules = (
-        *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
-        *(regret, cost, robustness, reliability, ranks, gallery),
-    )
     folder = out / "figures"
-    entries = [entry for drawn in _draw(scores, folder, modules) for entry in drawn]
+    entries = [entry for drawn in _draw(scores, folder) for entry in drawn]
     write_json(folder / "figures.json", [asdict(entry) for entry in entries])
     _remove_others(folder, {entry.name for entry in entries if isinstance(entry, Drawn)})
 
 
-def _draw(scores: Scores, folder: Path, modules: Sequence[ModuleType]) -> list[Entries]:
-    """What each of ``modules`` has drawn."""
+def _draw(scores: Scores, folder: Path) -> list[Entries]:
+    """What each of `_MODULES` has drawn."""
+    global _work
+    _work = scores, folder
     # Only on Linux is it safe to fork, and only forked processes need not read and judge the scores again.
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if cores == 1:
-        return [module.draw(scores, folder) for module in modules]
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(cores, len(modules)), fork, _begin, (scores, folder, modules)) as workers:
-        return list(workers.map(_draw_module, range(len(modules))))
-
-
-def _begin(*work: Any) -> None:
-    global _work
-    _work = work
+        return [_draw_module(place) for place in range(len(_MODULES))]
+    with ProcessPoolExecutor(min(cores, len(_MODULES)), multiprocessing.get_context("fork")) as workers:
+        return list(workers.map(_draw_module, range(len(_MODULES))))
 
 
 def _draw_module(place: int) -> Entries:
-    scores, folder, modules = _work
-    drawn: Entries = modules[place].draw(scores, folder)
+    drawn: Entries = _MODULES[place].draw(*_work)
     return drawn
 
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.layout import Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import estimates, gain
-from softreg.paper.scores import Scores
-from softreg.scoring import stats
+from softreg.paper.scores import Counts, Scores
 
 TITLE = "IoU of each class, less that without a penalty"
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """For each data set one figure, or several where its models do not fit on a page; see `softreg.paper.figures`."""
-    if scores.reference is None:
-        return [Absent(TITLE, estimates.NO_REFERENCE)]
-    return layout.write_datasets(scores, folder, "class_iou", TITLE, partial(_pages, scores))
+    return forest.write(scores, folder, "class_iou", TITLE, numbers, _texts)
 
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
@@ -47,30 +41,23 @@ def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
 
 def _of_model(scores: Scores, dataset: str, model: str) -> Iterator[dict[str, Any]]:
     counts = scores.test_counts(dataset, model)
+    classes = scores.datasets[dataset]["classes"] if counts else []
+    samples = [gain.resample(scores, dataset, _of_class(counts, place)) for place in range(len(classes))]
     for penalty in (name for name in scores.penalties if name in counts):
         reference = scores.references[penalty]
-        if reference == penalty or reference not in counts:
+        if reference == penalty or reference not in counts or not {*counts[penalty].seeds} & {*counts[reference].seeds}:
             continue
-        both = counts[penalty], counts[reference]
-        units = both[0].folds if scores.folds else scores.units(dataset, both[0].images)
-        whole = stats.by_unit(gain.aligned(both)[1], units)
-        shared = {*both[0].seeds} & {*both[1].seeds}
-        for place, name in enumerate(scores.datasets[dataset]["classes"] if shared else ()):
-            found = stats.crossed_jackknife(*whole[..., [place]])
-            yield {"model": model, "penalty": penalty, "quantity": name, **_columns(found, bool(scores.folds))}
+        for name, sample in zip(classes, samples, strict=True):
+            found = estimates.columns_of(sample.estimate(penalty, reference))
+            yield {"model": model, "penalty": penalty, "quantity": name, **found}
 
 
-def _columns(found: stats.Crossed, folds: bool) -> dict[str, float]:
-    """The difference between the first and the second row of ``found`` as columns, in points."""
-    kept = np.isfinite(found.scores).all(axis=0)
-    found = replace(found, scores=found.scores[:, kept], by_seed=found.by_seed[:, kept], folds=folds)
-    if not kept.any():
-        return estimates.columns_of(estimates.over_seeds([]))
-    return estimates.columns_of(replace(stats.crossed_interval(found, 0, 1), limit=1.0).times(100))
-
-
-def _pages(scores: Scores, dataset: str) -> Pages:
-    return forest.pages(scores, dataset, numbers(scores, dataset), _texts)
+def _of_class(counts: dict[str, Counts], place: int) -> dict[str, Counts]:
+    """``counts`` of one class alone, whose IoU the mean over classes is then."""
+    return {
+        name: replace(each, tp=each.tp[..., [place]], fp=each.fp[..., [place]], fn=each.fn[..., [place]])
+        for name, each in counts.items()
+    }
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -90,14 +91,12 @@ def _lines(scores: Scores, points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The lines of a column by label, each with its ``x``: over λ, or over β for each λ of L2."""
     over_lambda = _over_lambda(points)
     x = points["strength" if over_lambda else "beta"].astype(float)
-    entries = ["penalty_a", "penalty_b"] if over_lambda else ["penalty_b"]
-    several = len(points[entries].drop_duplicates()) > 1
-    lines: dict[str, pd.DataFrame] = {}
-    for key, part in points.assign(x=x).groupby([*entries, *([] if over_lambda else ["strength"])], sort=False):
-        *names, strength = [str(each) for each in (*cast(tuple[Any, ...], key), *([""] if over_lambda else []))]
-        told = " − ".join(map(scores.label, names)) if several else ""
-        lines[", ".join(filter(None, [told, strength]))] = part
-    return lines
+    entries = points[["penalty_a", "penalty_b"] if over_lambda else ["penalty_b"]]
+    several = len(entries.drop_duplicates()) > 1
+    told = [" − ".join(map(scores.label, names)) if several else "" for names in entries.to_numpy()]
+    strengths = [""] * len(points) if over_lambda else points["strength"]
+    labels = [", ".join(filter(None, each)) for each in zip(told, strengths, strict=True)]
+    return {str(label): part for label, part in points.assign(x=x, label=labels).groupby("label", sort=False)}
 
 
 def _draw_column(above: Axes, below: Axes, lines: dict[str, pd.DataFrame], scores: Scores) -> None:
@@ -107,11 +106,9 @@ def _draw_column(above: Axes, below: Axes, lines: dict[str, pd.DataFrame], score
     for place, (label, part) in enumerate(lines.items()):
         for axis, value, factor in ((above, "difference", 1.0), (below, "norm", 100.0)):
             means = {x: stats.mean_interval(factor * each[value].to_numpy()) for x, each in part.groupby("x")}
-            table = pd.DataFrame(
-                [(each.mean, each.low, each.high) for each in means.values()], columns=["mean", "low", "high"]
-            )
+            table = pd.DataFrame([vars(each) for each in means.values()])
             # Set apart a little, where lines would cover each other.
-            x = pd.Series([*means], dtype=float) * 1.07 ** layout.apart(place, len(lines))
+            x = np.array([*means]) * 1.07 ** layout.apart(place, len(lines))
             layout.draw_line(axis, looks[label], x, table["mean"], layout.ends(table), label=label)
     for axis in (above, below):
         axis.set_xscale("log")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,8 @@ _ERRORS = {
 """Kinds of pixels and their colours: the first is wrong in both, or where there is nothing to compare with."""
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Tile:
-    heading: str
-    pixels: Pixels
+Tile = tuple[str, Pixels]
+"""A heading, and what is below it."""
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
@@ -70,8 +65,9 @@ def _pages(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, 
     rows = [_tiles(scores, example, shown, about["palette"]) for example in examples]
     names = [f"{percentile}th\npercentile" for percentile in percentiles]
     caption = _caption(scores, shown, percentiles, dataset, model) + _shortened(rows)
-    page = partial(_draw_tiles, rows, names, about)
-    return [Page(_numbers(shown, examples), page, caption, _alt(rows, percentiles, of))]
+    at = shown["image"].map({example["image"]: example["percentile"] for example in examples})
+    numbers = shown.drop(columns="prediction").assign(percentile=at)
+    return [Page(numbers, partial(_draw_tiles, rows, names, about), caption, _alt(rows, percentiles, of))]
 
 
 def _one_seed_each(scores: Scores, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -79,34 +75,23 @@ def _one_seed_each(scores: Scores, predictions: pd.DataFrame) -> pd.DataFrame:
 
     Of a penalty whose cell of that seed did not finish, those of its first seed that did.
     """
-    first = scores.study["seeds"]["evaluation"][0]
-    shown = []
-    for name in scores.penalties:
-        mine = predictions[predictions["penalty"] == name]
-        seed = first if first in set(mine["seed"]) else mine["seed"].min()
-        shown.append(mine[mine["seed"] == seed])
-    joined: pd.DataFrame = pd.concat(shown, ignore_index=True)
-    return joined
+    later = predictions["seed"] != scores.study["seeds"]["evaluation"][0]
+    rows = scores.ordered(predictions.assign(later=later), "later", "seed").drop(columns="later")
+    return rows[rows["seed"] == rows.groupby("penalty")["seed"].transform("first")].reset_index(drop=True)
 
 
-def _numbers(shown: pd.DataFrame, examples: list[dict[str, Any]]) -> pd.DataFrame:
-    """Whose prediction each tile is, with the percentile at which its image stands."""
-    percentiles = {example["image"]: example["percentile"] for example in examples}
-    return shown.drop(columns="prediction").assign(percentile=shown["image"].map(percentiles))
-
-
-def _tiles(scores: Scores, example: dict[str, Any], shown: pd.DataFrame, palette: list[list[int]]) -> list[_Tile]:
+def _tiles(scores: Scores, example: dict[str, Any], shown: pd.DataFrame, palette: list[list[int]]) -> list[Tile]:
     """The image, its truth, what the unpenalised network predicts, and each prediction with its errors."""
     truth = _decode(example["truth_png"])
     of_image = shown[shown["image"] == example["image"]].set_index("penalty")["prediction"]
     predicted = {str(name): _decode(picture) for name, picture in of_image.items()}
-    tiles = [_Tile("image", _decode(example["image_png"])), _Tile("truth", _coloured(truth, palette))]
+    tiles = [("image", _decode(example["image_png"])), ("truth", _coloured(truth, palette))]
     if (plain := scores.reference) in predicted:
-        tiles.append(_Tile(scores.label(str(plain)), _coloured(predicted[str(plain)], palette)))
+        tiles.append((scores.label(str(plain)), _coloured(predicted[str(plain)], palette)))
     for name, mask in predicted.items():
         reference = predicted.get(scores.references[name], mask)
         heading = f"{scores.label(name)}: errors" if name == plain else scores.label(name)
-        tiles.append(_Tile(heading, _with_errors(mask, truth, reference, palette)))
+        tiles.append((heading, _with_errors(mask, truth, reference, palette)))
     return tiles
 
 
@@ -135,11 +120,11 @@ def _coloured(mask: Pixels, palette: list[list[int]]) -> Pixels:
     return pixels
 
 
-def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]) -> Figure:
+def _draw_tiles(rows: list[list[Tile]], names: list[str], about: dict[str, Any]) -> Figure:
     """The tiles of each example with its name beside them, and the classes' colours below them all."""
     columns, width = _columns(rows)
     lines = len(rows) * math.ceil(len(rows[0]) / columns)
-    headings = [[_fitted(tile.heading, width) for tile in tiles] for tiles in rows]
+    headings = [[_fitted(heading, width) for heading, _ in tiles] for tiles in rows]
     heading = _LINE * max(text.count("\n") + 1 for text in headings[0])
     high, wide = about["size"]
     height = min(width * high / wide + heading + _GAP, (style.TALL - 1) / lines)
@@ -149,15 +134,15 @@ def _draw_tiles(rows: list[list[_Tile]], names: list[str], about: dict[str, Any]
         axis.set(xticks=[], yticks=[], frame_on=False)
     for mine, tiles, texts, name in zip(axes.reshape(len(rows), -1), rows, headings, names, strict=True):
         mine[0].set_ylabel(name, labelpad=2)
-        for axis, tile, text in zip(mine, tiles, texts, strict=False):
+        for axis, (_, pixels), text in zip(mine, tiles, texts, strict=False):
             # What has more pixels than can be printed is averaged.
-            axis.imshow(tile.pixels, interpolation="auto" if tile.pixels.shape[1] > width * style.DPI else "none")
+            axis.imshow(pixels, interpolation="auto" if pixels.shape[1] > width * style.DPI else "none")
             axis.set_title(text, pad=2, linespacing=1)
     layout.add_legend(figure, _legend(about), handlelength=1.2, borderaxespad=0.2)
     return figure
 
 
-def _columns(rows: list[list[_Tile]]) -> tuple[int, float]:
+def _columns(rows: list[list[Tile]]) -> tuple[int, float]:
     """How many tiles stand side by side, and the inches of each, which are the room of its heading."""
     columns = math.ceil(len(rows[0]) / math.ceil(len(rows[0]) / _MOST))
     return columns, (style.PAGE - 2 * _LINE) / columns - _GAP
@@ -197,15 +182,15 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
     return text + (f" Without a finished cell, so not shown: {', '.join(lacking)}." if lacking else "")
 
 
-def _shortened(rows: list[list[_Tile]]) -> str:
+def _shortened(rows: list[list[Tile]]) -> str:
     """The names in full, where a heading is too narrow for one."""
-    width, headings = _columns(rows)[1], [tile.heading for tile in rows[0]]
+    width, headings = _columns(rows)[1], [heading for heading, _ in rows[0]]
     if not any("…" in _fitted(heading, width) for heading in headings):
         return ""
     return f" In order: {', '.join(headings)}."
 
 
-def _alt(rows: list[list[_Tile]], percentiles: list[int], of: str) -> str:
-    headings = ", ".join(tile.heading for tile in rows[0])
+def _alt(rows: list[list[Tile]], percentiles: list[int], of: str) -> str:
+    headings = ", ".join(heading for heading, _ in rows[0])
     at = ", ".join(map(str, percentiles))
     return f"{len(rows)} test images (percentiles {at}) and their predictions, {of}; in order: {headings}."

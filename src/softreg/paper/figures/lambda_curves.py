@@ -166,12 +166,15 @@ def _draw_panel(axes: list[Axes], scores: Scores, family: _Family, points: pd.Da
     _set_strengths(curve, family, [float(value) for grid in grids for value in grid])
     looks, swept = style.looks_of(scores), _strengths(points)
     swept = swept.assign(x=_set_apart(curve, swept), percent=100 * swept["kept"])
+    lines = list(zip([*whole, kept], ["val_miou", "percent"][-1 - len(whole) :], strict=True))
     for name, mine in swept.groupby("penalty", sort=False):
-        _draw_curve(curve, mine, looks[str(name)])
+        look = looks[str(name)]
+        _draw_curve(curve, mine, look)
+        for axis, values in lines:
+            axis.plot(mine["x"], mine[values], color=look.colour, ls=look.line, lw=0.8)
     for name in _references(scores, family):
         _draw_reference(curve, points[points["penalty"] == name], looks[name])
-    for axis, values in zip([*whole, kept], ["val_miou", "percent"][-1 - len(whole) :], strict=True):
-        layout.draw_lines(axis, scores, swept, "x", values, lw=0.8)
+    for axis, _ in lines:
         axis.locator_params(axis="y", nbins=2)
     kept.set(ylim=(-8, 108), yticks=[0, 100])
     curve.locator_params(axis="y", nbins=5)

@@ -28,7 +28,6 @@ T = TypeVar("T", float, "pd.Series[Any]")
 ROPE_COLOUR = "#dddddd"
 _STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
 """Within a power of ten, the ticks of a logarithmic axis, from the finest on."""
-_DASHES: dict[str, Any] = {"-": "", "--": (3, 1.5), ":": (1, 1.5), "-.": (4, 1.5, 1, 1.5)}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -202,17 +201,6 @@ def draw_line(axis: Axes, look: Look, x: Any, y: Any, error: Any = None, **other
     axis.errorbar(x, y, bars, **marks(look) | {"ms": 3, "elinewidth": 0.6} | other)
 
 
-def draw_lines(axis: Axes, scores: Scores, points: pd.DataFrame, x: str, y: str, **other: Any) -> None:
-    """A line without error bars for each penalty of ``points``."""
-    looks = {name: style.looks_of(scores)[name] for name in penalties_of(scores, points)}
-    palette = {name: look.colour for name, look in looks.items()}
-    dashes = {name: _DASHES[look.line] for name, look in looks.items()}
-    both: dict[str, Any] = {"hue": "penalty", "style": "penalty", "palette": palette, "dashes": dashes}
-    labels = {"xlabel": axis.get_xlabel(), "ylabel": axis.get_ylabel()}
-    sns.lineplot(points, x=x, y=y, ax=axis, **both, estimator=None, legend=False, **other)
-    axis.set(**labels)
-
-
 def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
     """How far ``low`` and ``high`` lie from ``mean``, as `draw_line` takes it."""
     return [points["mean"] - points["low"], points["high"] - points["mean"]]
@@ -281,12 +269,6 @@ def t_told(seeds: pd.Series[Any]) -> str:
 
 
 def told_reference(scores: Scores, rows: pd.DataFrame) -> str:
-    """`reference_told` of the penalties of ``rows``."""
-    return reference_told(scores, {scores.reference_of(name) for name in rows["penalty"].unique()})
-
-
-def reference_told(scores: Scores, references: Collection[str | None]) -> str:
-    """The unpenalised entry that differences are taken from, or what chooses it where there are several."""
-    if len(set(references)) == 1:
-        return scores.label(str(next(iter(references))))
-    return "the unpenalised entry of the same update rule"
+    """The unpenalised entry that ``rows`` are compared with, or what chooses it where there are several."""
+    references = {scores.references[name] for name in rows["penalty"]}
+    return scores.label(*references) if len(references) == 1 else "the unpenalised entry of the same update rule"

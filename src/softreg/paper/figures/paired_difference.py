@@ -62,18 +62,9 @@ def _pages(scores: Scores, dataset: str) -> Pages:
     return pages
 
 
-def _contrasts_of(numbers: pd.DataFrame) -> list[tuple[str, str]]:
-    """(penalty, reference) of each row that some panel has."""
-    return list(dict.fromkeys(zip(numbers["penalty"], numbers["reference"], strict=True)))
-
-
-def _labels(scores: Scores, numbers: pd.DataFrame) -> list[str]:
-    return [_row_label(scores, *pair) for pair in _places(scores, numbers)]
-
-
 def _height(scores: Scores, numbers: pd.DataFrame) -> float:
     """Inches of one panel."""
-    labels = _labels(scores, numbers)
+    labels = [_row_label(scores, *pair) for pair in _places(scores, numbers)]
     return forest.row_height(labels) * (len(labels) + 0.5) + HEAD
 
 
@@ -90,15 +81,11 @@ def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Fi
 
 
 def _places(scores: Scores, numbers: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Where each contrast's row lies, from the top; between those to none and the others there is a gap."""
-    kinds = scores.kinds
-    pairs = _contrasts_of(numbers)
-    plain = [pair for pair in pairs if kinds[pair[1]] == "none"]
-    others = [pair for pair in pairs if kinds[pair[1]] != "none"]
-    gap = 0.5 * (len(plain) > 0)
-    return {pair: float(place) for place, pair in enumerate(plain)} | {
-        pair: len(plain) + gap + place for place, pair in enumerate(others)
-    }
+    """Where the row of each (penalty, reference) is, from the top; between those to none and the others is a gap."""
+    pairs = dict.fromkeys(zip(numbers["penalty"], numbers["reference"], strict=True))
+    rivals = {pair: scores.kinds[pair[1]] != "none" for pair in pairs}
+    gap = 0.0 if all(rivals.values()) else 0.5
+    return {pair: place + gap * rivals[pair] for place, pair in enumerate(sorted(pairs, key=rivals.__getitem__))}
 
 
 def _draw_panel(axis: Axes, scores: Scores, numbers: pd.DataFrame, places: dict[tuple[str, str], float]) -> None:
@@ -132,8 +119,7 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
     dataset, seeds = str(rows["dataset"].iloc[0]), layout.span(rows["n_seeds"])
     images = images_told(*rows[["n_images", "n_groups"]].max())
     kinds = rows["reference"].map(scores.kinds)
-    rivals, plain = (kinds != "none").any(), set(rows.loc[kinds == "none", "reference"])
-    reference = layout.reference_told(scores, plain)
+    rivals, reference = (kinds != "none").any(), layout.told_reference(scores, rows[kinds == "none"])
     text = (
         f"Test mIoU on {scores.label(dataset)} of each penalty at its λ̂ less that of {reference}"
         f"{', and of soft less its rivals (lower rows)' if rivals else ''}, in points (0 to 100): each coloured point "

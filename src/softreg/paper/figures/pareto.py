@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _limits(points: pd.DataFrame) -> tuple[float, float]:
     """The axis of mIoU: all points, but none further than `LOSS` below no penalty."""
     error = points["test_se"].fillna(0)
     low, high = float((points["test_miou"] - error).min()), float((points["test_miou"] + error).max())
-    low = max([low, *(min(_dense(points)) - LOSS for _ in _dense(points)[:1])])
+    low = max(low, min(_dense(points), default=-math.inf) - LOSS)
     margin = max(0.05 * (high - low), 0.2)
     return low - margin, high + margin
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.layout import Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.style import Entries
 from softreg.paper.questions import estimates
 from softreg.paper.questions.robustness import CALIBRATION, SCALE
 from softreg.paper.scores import Scores
@@ -20,9 +18,7 @@ _NAMES = {name: f"{label} ({unit})" for name, (label, unit) in CALIBRATION.items
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
-    if scores.reference is None:
-        return [Absent(TITLE, estimates.NO_REFERENCE)]
-    return layout.write_datasets(scores, folder, "reliability", TITLE, partial(_pages, scores))
+    return forest.write(scores, folder, "reliability", TITLE, numbers, _texts, unit=False)
 
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
@@ -31,10 +27,6 @@ def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
     scaled = final[["model", "penalty", "seed"]].assign(**{_NAMES[name]: SCALE[name] * final[name] for name in _NAMES})
     values = scaled.melt(["model", "penalty", "seed"], var_name="quantity")
     return forest.paired(scores, values, {_NAMES["ece"]: 100.0})
-
-
-def _pages(scores: Scores, dataset: str) -> Pages:
-    return forest.pages(scores, dataset, numbers(scores, dataset), _texts, unit=False)
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.layout import Pages
 from softreg.paper.figures.style import Absent, Entries
-from softreg.paper.questions import estimates
 from softreg.paper.questions.robustness import ALL, NO_CORRUPTION, conditions
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
@@ -20,24 +17,20 @@ TITLE = "Test mIoU on corrupted images, less that without a penalty"
 
 def draw(scores: Scores, folder: Path) -> Entries:
     """One figure for each data set; of many models, several."""
-    tested = conditions(scores)
-    if tested.empty or scores.reference is None:
-        return [Absent(TITLE, NO_CORRUPTION if tested.empty else estimates.NO_REFERENCE)]
-    return layout.write_datasets(scores, folder, "robustness", TITLE, partial(_pages, scores, tested))
+    if conditions(scores).empty:
+        return [Absent(TITLE, NO_CORRUPTION)]
+    return forest.write(scores, folder, "robustness", TITLE, numbers, _texts, rope=True)
 
 
-def numbers(scores: Scores, tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
     """`forest.paired` of mIoU (points), a mean over severities, for each corruption and for all of them."""
+    tested = conditions(scores)
     mine = tested[tested["dataset"] == dataset]
     each = mine.groupby([*GROUP, "seed", "corruption"], sort=False)["miou"].mean().reset_index()
     every = each.groupby([*GROUP, "seed"], sort=False)["miou"].mean().reset_index().assign(corruption=ALL)
     values = pd.concat([each, every] if each["corruption"].nunique() > 1 else [each])
     values = values.drop(columns="dataset").rename(columns={"miou": "value", "corruption": "quantity"})
     return forest.paired(scores, values, dict.fromkeys(values["quantity"], 100.0))
-
-
-def _pages(scores: Scores, tested: pd.DataFrame, dataset: str) -> Pages:
-    return forest.pages(scores, dataset, numbers(scores, tested, dataset), _texts, rope=True)
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

@@ -26,7 +26,6 @@ KEYS = ["phase", *GROUP, "lambda", "seed", "fold"]
 _TEXT = ["phase", *GROUP, "lambda", "lr", "status", "reason", "log_tail", "key", "device", "commit", "time"]
 _COUNTS = ["seed", "fold", "steps", "parameters", "penalised", "exact_zeros", "filters", "dead_filters", "peak_memory"]
 _NUMBERS = ["kappa", "norm_l2", "effective_lr", "seconds", "images_per_second", "test_miou"]
-_IGNORE = 255
 _LARGEST = (160, 160)
 """Pixels of a picture in the dialog at most: a page of 400 cells holds hundreds of them."""
 
@@ -115,7 +114,7 @@ def _coloured(png: bytes, palette: list[list[int]]) -> str:
     picture.thumbnail(_LARGEST, Image.Resampling.NEAREST)
     colours = np.full((256, 3), 200, np.uint8)
     colours[: len(palette)] = palette
-    picture.putpalette(colours[: _IGNORE + 1].tobytes())
+    picture.putpalette(colours.tobytes())
     return _base64(picture)
 
 
