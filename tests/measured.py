@@ -17,10 +17,21 @@ from softreg.scoring import gather
 Row = dict[str, Any]
 
 
-def make_scores(root: Path, statuses: dict[tuple[str, str, int], str] | None = None, **changes: Any) -> Scores:
-    """The gathered scores of a synthetic study with ``changes`` to its sections."""
+def make_scores(
+    root: Path,
+    statuses: dict[tuple[str, str, int], str] | None = None,
+    images: int = 6,
+    trained: bool = True,
+    **changes: Any,
+) -> Scores:
+    """The gathered scores of a synthetic study with ``changes`` to its sections, or what there is before it is trained.
+
+    ``statuses`` and ``images`` are those of `synthetic.make_results`.
+    """
     study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, statuses=statuses)
+    if not trained:
+        return Scores(synthetic.gather_part(study, root / "results", root / "data"))
+    synthetic.make_results(study, root, images, statuses=statuses)
     return Scores(gather.gather(study, root / "results", root / "data"))
 
 
