@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 def seeds(count, **others):
-    return {"seeds": {"tuning": [0, 1], "evaluation": list(range(100, 100 + count)), **others}}
+    penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
+    return {"penalties": penalties, "seeds": {"tuning": [0], "evaluation": list(range(100, 100 + count)), **others}}
 
 
 def scores_of(root, study):

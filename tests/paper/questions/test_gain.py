@@ -259,7 +259,7 @@ def test_over_all_the_unit_is_the_data_set(tmp_path):
 def test_a_twin_with_other_label_noise_is_no_data_set_of_its_own(tmp_path):
     shapes = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3}
     datasets = {"clean": shapes, "noisy": {**shapes, "label_noise": 0.2}}
-    scores = make_scores(tmp_path, datasets=datasets)
+    scores = make_scores(tmp_path, datasets=datasets, penalties={"none": {}, "l1": {"lambda": [1e-4]}})
     assert len(scores.final_test["dataset"].unique()) == 2
     assert gain.pooled(scores).empty
 
