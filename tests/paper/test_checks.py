@@ -3,6 +3,7 @@
 import pyarrow.compute as pc
 import pytest
 import synthetic
+from measured import make_scores
 from scipy.stats import ttest_1samp
 
 from softreg.errors import UserError
@@ -12,12 +13,11 @@ from softreg.paper.report import write_report
 from softreg.paper.scores import Scores
 from softreg.paper.tables import write_tables
 from softreg.scoring import records
-from softreg.scoring.gather import gather
 from softreg.study import roles
 from softreg.study.keys import group_spec
 from softreg.study.lambdas import trials_of
 
-SEEDS = [100, 101, 102, 103, 104, 105]
+SEEDS = {"tuning": [0, 1, 2], "evaluation": [100, 101, 102, 103, 104, 105]}
 ENTRIES = {
     "none": {},
     "l1": {"lambda": [1e-5, 1e-4, 1e-3]},
@@ -28,14 +28,10 @@ ENTRIES = {
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    root = tmp_path_factory.mktemp("checks")
-    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
-    study = synthetic.make_study(root, penalties=ENTRIES, seeds=seeds)
     with pytest.MonkeyPatch.context() as patch:
         # As λ → 0 a penalty does nothing.
         patch.setitem(synthetic.ERROR, "1e-12", synthetic.ERROR["0"])
-        synthetic.make_results(study, root)
-    return Scores(gather(study, root / "results", root / "data"))
+        return make_scores(tmp_path_factory.mktemp("checks"), penalties=ENTRIES, seeds=SEEDS)
 
 
 def test_a_check_is_held_against_its_reference(scores):
@@ -138,25 +134,16 @@ def test_an_entry_that_becomes_a_check_keeps_its_networks(tmp_path):
 def test_of_networks_that_have_learnt_nothing_a_check_tells_nothing(tmp_path, monkeypatch):
     # Nine in ten pixels are wrong, where the best single class has one in three right.
     monkeypatch.setattr(synthetic, "ERROR", dict.fromkeys(["0", "1e-5", "1e-4", "1e-3", "1e-12"], 0.9))
-    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
-    study = synthetic.make_study(tmp_path, penalties=ENTRIES, seeds=seeds)
-    synthetic.make_results(study, tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    scores = make_scores(tmp_path, penalties=ENTRIES, seeds=SEEDS)
     assert set(checks.table(scores)["told"]) == {"not answered: predicts one class"}
     assert checks.weakest(scores).empty
 
 
 def test_a_tuning_seed_that_lacks_a_fold_is_not_compared(tmp_path):
     kfold = {"scorer": "kfold", "folds": 3}
-    seeds = {"tuning": [0, 1, 2], "evaluation": SEEDS}
-    study = synthetic.make_study(tmp_path, penalties={"none": {}, "l1": ENTRIES["l1"]}, seeds=seeds, selection=kfold)
-    synthetic.make_results(study, tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    scores = make_scores(tmp_path, penalties={"none": {}, "l1": ENTRIES["l1"]}, seeds=SEEDS, selection=kfold)
     assert checks.weakest(scores)["seeds"].tolist() == [3]
     table = records.read([scores.folder / "sweep-val.parquet"])
     lost = pc.and_(pc.equal(table["seed"], 1), pc.and_(pc.equal(table["fold"], 2), pc.equal(table["lambda"], "1e-5")))
-    for file in scores.folder.iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "sweep-val.parquet").unlink()
-    records.write(table.filter(pc.invert(lost)), tmp_path / "sweep-val.parquet")
-    assert checks.weakest(Scores(tmp_path))["seeds"].tolist() == [2]
+    records.write(table.filter(pc.invert(lost)), scores.folder / "sweep-val.parquet")
+    assert checks.weakest(Scores(scores.folder))["seeds"].tolist() == [2]

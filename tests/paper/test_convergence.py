@@ -1,33 +1,29 @@
 """Convergence, against slopes fitted by another library and histories whose end is known."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import linregress, ttest_1samp
 
 from softreg.paper import convergence
 from softreg.paper.scores import Scores
-from softreg.scoring.gather import HISTORIES, gather
+from softreg.scoring.gather import HISTORIES
 
 SEEDS = [100, 101, 102, 103]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("histories")
-    study = synthetic.make_study(root, seeds={"tuning": [0, 1], "evaluation": SEEDS})
-    synthetic.make_results(study, root)
-    return gather(study, root / "results", root / "data")
+    return make_scores(tmp_path_factory.mktemp("histories"), seeds={"tuning": [0, 1], "evaluation": SEEDS}).folder
 
 
 def with_histories(folder, tmp_path, loss, val, epochs=12, seeds=SEEDS):
     """The scores, where ``loss`` and ``val`` give a cell's values by penalty, seed and epoch."""
-    place = tmp_path / "scores"
-    place.mkdir()
-    for file in folder.iterdir():
-        (place / file.name).symlink_to(file)
+    place = shutil.copytree(folder, tmp_path / "scores")
     rows = [
         {"phase": "final", "dataset": "brain", "model": "convnet", "penalty": name, "lambda": "1e-4", "seed": seed}
         | {"fold": -1, "epoch": epoch, "step": epoch, "penalty_value": 0.0, "exact_zeros": 0, "lr": 0.1}
@@ -36,7 +32,6 @@ def with_histories(folder, tmp_path, loss, val, epochs=12, seeds=SEEDS):
         for seed in seeds
         for epoch in range(1, epochs + 1)
     ]
-    (place / "histories.parquet").unlink()
     pq.write_table(pa.Table.from_pylist(rows, HISTORIES), place / "histories.parquet")
     return Scores(place)
 

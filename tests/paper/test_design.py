@@ -2,7 +2,6 @@
 
 import math
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from measured import make_scores
 from scipy import stats as scipy_stats
 
 from softreg.paper import design
@@ -19,7 +19,6 @@ from softreg.paper.design.widths import Design
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
-from softreg.scoring.gather import gather
 from softreg.scoring.stats import Spread
 from softreg.study.config import load_study
 
@@ -148,9 +147,8 @@ def test_groups_are_what_counts(tmp_path):
 def gathered(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     seeds = {"tuning": [*range(5)], "evaluation": [*range(100, 106)]}
-    study = synthetic.make_study(root, datasets={"scenes": SHAPES}, seeds=seeds)
-    synthetic.make_results(study, root)
-    return study, gather(study, root / "results", root / "data")
+    folder = make_scores(root, datasets={"scenes": SHAPES}, seeds=seeds).folder
+    return load_study(root / "study.yaml"), folder
 
 
 def test_own_scores_give_the_widths_that_the_verdicts_have(gathered):
@@ -169,12 +167,6 @@ def test_the_told_has_a_sentence_for_each_question(gathered):
     assert re.findall(r"^(H\d)", text, re.MULTILINE) == [f"H{n}" for n in range(1, 8)]
     assert "nan" not in text
     assert all(len(line) <= 110 for line in text.splitlines())
-
-
-@pytest.mark.slow
-def test_no_torch_is_imported():
-    code = "import sys, softreg.paper.design; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_race_leaves_what_needs_all_strengths_with_every_seed_unanswerable(tmp_path):

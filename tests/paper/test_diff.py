@@ -6,21 +6,17 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_ind
 
 from softreg.errors import UserError
 from softreg.files import read_json, write_json
 from softreg.paper.diff import diff, differences, open_scores
 from softreg.scoring import records
-from softreg.scoring.gather import gather
 
 
 def version(root, **changes):
-    root.mkdir()
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root)
-    return gather(study, root / "results", root / "data").parent
+    return make_scores(root, **changes).folder.parent
 
 
 def retrained(results, penalty, change):

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from measured import make_scores
 from synthetic import gather_part, make_results, make_study
 
 from softreg.paper import diff, folded, tables
@@ -13,7 +14,6 @@ from softreg.paper.questions import answers, gain, premise
 from softreg.paper.report import write_report
 from softreg.paper.scores import Scores
 from softreg.scoring import metrics, records
-from softreg.scoring.gather import gather
 
 GRID = {"lambda": [1e-5, 1e-4, 1e-3]}
 STUDY = {
@@ -26,10 +26,7 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
-    root = tmp_path_factory.mktemp("folds")
-    study = make_study(root, **STUDY)
-    make_results(study, root)
-    return Scores(gather(study, root / "results", root / "data"))
+    return make_scores(tmp_path_factory.mktemp("folds"), **STUDY)
 
 
 def test_the_folds_are_one_data_set_again(scores):

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 def seeds(count, **others):
-    return {"seeds": {"tuning": [0, 1], "evaluation": list(range(100, 100 + count)), **others}}
+    penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
+    return {"penalties": penalties, "seeds": {"tuning": [0], "evaluation": list(range(100, 100 + count)), **others}}
 
 
 def scores_of(root, study):
@@ -38,7 +39,6 @@ def test_a_single_look_goes_without_saying(tmp_path):
     assert (looks.plan(), looks.departures(), looks.level, looks.interval) == ("", "", 0.05, "95 %")
 
 
-@pytest.mark.slow
 def test_seeds_that_are_added_after_a_look_are_told(tmp_path):
     scores_of(tmp_path, make_study(tmp_path, **seeds(3)))
     scores = scores_of(tmp_path, make_study(tmp_path, **seeds(6)))

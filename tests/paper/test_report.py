@@ -1,27 +1,23 @@
+import shutil
 import subprocess
 import sys
 
 import pytest
-import synthetic
+from measured import make_scores, untrained
 
 from softreg.files import read_json
-from softreg.paper.figures import write_figures
 from softreg.paper.report import write_report
 from softreg.paper.report.about import doubts, edges
 from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
-from softreg.scoring.gather import gather
 
 pytestmark = pytest.mark.slow
 
 
 def report(root, partial=False, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    if statuses is not None:
-        synthetic.make_results(study, root, statuses=statuses)
-    scores = (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
-    write_report(Scores(scores), root / "out")
-    return scores, (root / "out" / "report.html").read_text(encoding="utf-8")
+    scores = untrained(root, **changes) if partial else make_scores(root, statuses, **changes)
+    write_report(scores, root / "out")
+    return scores.folder, (root / "out" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +116,17 @@ def test_a_partial_report_says_so_and_why_figures_are_missing(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_the_same_scores_give_the_same_page(made, tmp_path):
     out, scores, _ = made
-    write_figures(Scores(scores), tmp_path)
+    shutil.copytree(out / "figures", tmp_path / "figures")
     write_report(Scores(scores), tmp_path)
     assert (tmp_path / "report.html").read_bytes() == (out / "report.html").read_bytes()
 
 
-@pytest.mark.slow
 def test_nothing_from_gather_to_report_imports_torch():
     modules = ["scoring.gather", "scoring.select", "paper.tables", "paper.diff", "paper.report", "paper.report.charts"]
     modules += ["paper.figures.gallery", "paper.figures.lambda_curves", "paper.figures.paired_difference"]
+    modules += ["paper.design"]
     names = ", ".join(f"softreg.{name}" for name in modules)
     code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import synthetic
+from measured import make_scores, untrained
 from scipy.special import logit
 from scipy.stats import t
 
@@ -16,19 +16,11 @@ from softreg.paper.questions.answer import Answer
 from softreg.paper.scores import Scores
 from softreg.paper.tables import caption, contrast_rows, main_frame, shown_rows, write_tables
 from softreg.scoring import records
-from softreg.scoring.gather import gather
-
-
-def gathered(root, partial=False, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    if statuses is not None:
-        synthetic.make_results(study, root, statuses=statuses)
-    return (synthetic.gather_part if partial else gather)(study, root / "results", root / "data")
 
 
 @pytest.fixture
 def scores(tmp_path):
-    return gathered(tmp_path, statuses={("l1", "1e-4", 101): "out-of-memory"})
+    return make_scores(tmp_path, {("l1", "1e-4", 101): "out-of-memory"}).folder
 
 
 def test_numbers_are_those_of_the_records(scores):
@@ -51,9 +43,7 @@ def test_numbers_are_those_of_the_records(scores):
 
 def test_l2_tells_how_it_is_realised_unless_the_study_names_it(tmp_path):
     penalties = {"none": {}, "l2": {"lambda": [1e-4]}, "l2-decoupled": {"kind": "l2", "realisation": "decoupled"}}
-    study = synthetic.make_study(tmp_path, penalties=penalties, figures={})
-    synthetic.make_results(study, tmp_path)
-    scores = Scores(gather(study, tmp_path / "results", tmp_path / "data"))
+    scores = make_scores(tmp_path, penalties=penalties, figures={})
     assert main_frame(scores)["penalty_label"].tolist() == ["none", "l2 (proximal)", "l2-decoupled", "one class"]
     scores.study["figures"]["style"]["names"]["l2"] = "Ridge"
     assert scores.label("l2") == "Ridge"
@@ -101,30 +91,30 @@ def crossed_half_width(table, penalty):
 
 def test_only_what_is_shown_to_differ_from_none_is_bold(tmp_path):
     root = tmp_path / "study"
-    scores = gathered(root, statuses={}, seeds={"tuning": [0], "evaluation": [*range(100, 106)]})
-    frame = main_frame(Scores(scores)).set_index("penalty")
+    scores = make_scores(root, seeds={"tuning": [0], "evaluation": [*range(100, 106)]})
+    frame = main_frame(scores).set_index("penalty")
     # 0.20 of the pixels wrong for both, 0.30 without a penalty.
     assert frame["verdict"].to_dict() == {"none": "", "l1": "supported", "l2": "supported", "one class": ""}
-    write_tables(Scores(scores), tmp_path)
+    write_tables(scores, tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
     told = [line.split(" | ")[3:5] for line in lines if line.startswith("| convnet") and "**" in line]
     assert [(text[:3], word) for text, word in told] == [("**+", "above none")] * 2
     assert (tmp_path / "tables" / "main_table.tex").read_text().count(r"\textbf{") == 2
-    assert "bold where it is shown to be above or below 0" in caption(Scores(scores), frame.reset_index())
+    assert "bold where it is shown to be above or below 0" in caption(scores, frame.reset_index())
 
 
 def test_rows_and_names_are_those_of_the_style(tmp_path):
     style = {"names": {"l2": "Ridge", "convnet": "Small", "brain": "Heads"}, "order": ["l2"]}
-    scores = gathered(tmp_path, statuses={}, figures={"style": style})
-    assert [row[:2] for row in shown_rows(main_frame(Scores(scores)))] == [
+    scores = make_scores(tmp_path, figures={"style": style})
+    assert [row[:2] for row in shown_rows(main_frame(scores))] == [
         ["Small", "Ridge"],
         ["Small", "none"],
         ["Small", "l1"],
         ["Small", "one class"],
     ]
-    write_tables(Scores(scores), tmp_path)
+    write_tables(scores, tmp_path)
     assert "## Heads" in (tmp_path / "tables" / "main.md").read_text()
-    assert "Ridge − none*" in [row[1] for row in contrast_rows(Scores(scores), gain.contrasts(Scores(scores)))]
+    assert "Ridge − none*" in [row[1] for row in contrast_rows(scores, gain.contrasts(scores))]
 
 
 def test_what_did_not_finish_is_counted_and_named(scores):
@@ -147,7 +137,7 @@ def test_caption_tells_unit_n_and_where_lambda_comes_from(scores):
 
 
 def test_one_seed_has_no_interval_and_the_caption_says_so(tmp_path):
-    scores = Scores(gathered(tmp_path, statuses={}, seeds={"tuning": [0], "evaluation": [100]}))
+    scores = make_scores(tmp_path, seeds={"tuning": [0], "evaluation": [100]})
     frame = main_frame(scores)
     assert frame["test_miou_points"].notna().all()
     assert frame[["low_points", "high_points"]].isna().all(axis=None)
@@ -172,7 +162,7 @@ def test_csv_and_markdown_hold_the_same_rows(scores, tmp_path):
 
 
 def test_nothing_run_yet_gives_dashes_not_an_error(tmp_path):
-    write_tables(Scores(gathered(tmp_path, partial=True)), tmp_path)
+    write_tables(untrained(tmp_path), tmp_path)
     lines = (tmp_path / "tables" / "main.md").read_text().splitlines()
     assert "| convnet | l1 | – | – | – | – | – | 0 of 3 (3 not run) |" in lines
     assert "No two entries of the study can be compared yet" in (tmp_path / "tables" / "contrasts.md").read_text()
@@ -199,7 +189,7 @@ def test_a_table_without_rows_is_not_there_and_each_quantity_has_its_unit(scores
 
 def test_latex_escapes_what_tex_would_read(tmp_path):
     penalties = {"none": {}, "elastic_net": {"lambda": [1e-5, 1e-4]}}
-    write_tables(Scores(gathered(tmp_path, statuses={}, penalties=penalties)), tmp_path)
+    write_tables(make_scores(tmp_path, penalties=penalties), tmp_path)
     text = (tmp_path / "tables" / "main_table.tex").read_text()
     assert r"convnet & elastic\_net & " in text
     assert r"0.0 \%" in text
@@ -242,7 +232,7 @@ AWKWARD = {
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="PDFLATEX IS MISSING: no LaTeX table was checked")
 def test_every_document_compiles_whatever_the_names(tmp_path):
     lost = {("l1", "1e-4", 101): "out-of-memory"}
-    write_tables(Scores(gathered(tmp_path, statuses=lost, figures={"style": {"names": AWKWARD}})), tmp_path)
+    write_tables(make_scores(tmp_path, lost, figures={"style": {"names": AWKWARD}}), tmp_path)
     said = compiled(tmp_path / "tables")
     assert set(said) == {"main", "contrasts", "questions"}
     for text in said.values():

@@ -23,7 +23,7 @@ LAST = 0.75
 SMALL = 0.01
 """Training loss that falls by less than this share of itself over the last quarter has converged."""
 
-IMPROVING, UNCLEAR, CONVERGED = STATES = ("improving", "unclear", "converged")
+IMPROVING = "improving"
 
 MEASURES = ("loss", "val")
 COLUMNS = [*GROUP, "first", "last", "seeds"]
@@ -65,7 +65,7 @@ def _measured(name: str, part: pd.DataFrame) -> dict[str, float]:
 
 
 def _told(row: dict[str, Any], rope: float) -> dict[str, Any]:
-    """The state of an entry, one of `STATES`, and that in words.
+    """The state of an entry (improving, unclear or converged), and that in words.
 
     What counts is validation that rises by ``rope`` or more over these epochs, or training loss that falls by `SMALL`
     of itself or more. Where the interval of such a slope over seeds leaves out 0, the entry is improving, where it does
@@ -82,8 +82,8 @@ def _told(row: dict[str, Any], rope: float) -> dict[str, Any]:
     if parts:
         return {"state": IMPROVING, "told": f"still improving by {' and '.join(parts)} per epoch"}
     if rises or falls:
-        return {"state": UNCLEAR, "told": "unclear: the seeds disagree"}
-    return {"state": CONVERGED, "told": "converged"}
+        return {"state": "unclear", "told": "unclear: the seeds disagree"}
+    return {"state": "converged", "told": "converged"}
 
 
 def summary(scores: Scores) -> str:

@@ -6,7 +6,6 @@ network by network and image by image, so that what they share cancels out; else
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from softreg.errors import UserError
+from softreg.paper.questions import gain
 from softreg.paper.questions.estimates import images_told, rows_of
 from softreg.paper.scores import Counts, Scores
-from softreg.scoring import stats
 from softreg.scoring.select import GROUP
 
 _IDLE = ("name", "title", "resources", "mirrors", "figures")
@@ -73,19 +72,11 @@ def _compared(a: Scores, b: Scores, group: tuple[str, str, str], first: Counts, 
     same_data = _digest(a, group[0]) == _digest(b, group[0])
     if networks[0] == networks[1] and same_data:
         return *means, *[means[1] - means[0]] * 3, SAME
-    shared = sorted(set(first.seeds) & set(second.seeds))
-    if len(shared) > 1 and same_data and first.images == second.images:
-        tp, fp, fn = (
-            np.stack([getattr(side, name)[[side.seeds.index(seed) for seed in shared]] for side in (first, second)])
-            for name in ("tp", "fp", "fn")
-        )
-        units = b.units(group[0], first.images)
-        counts = np.stack([tp, fp, fn])
-        by_unit = stats.crossed_jackknife(*stats.by_unit(counts, units))
-        sample = stats.fold_jackknife(counts, first.folds) if b.folds else by_unit
-        found = replace(stats.crossed_interval(sample, 1, 0), limit=1.0).interval()
-        pairing = f"paired by {len(shared)} seeds and {images_told(len(first.images), units.max() + 1)}"
-        return *means, 100 * found.mean, 100 * found.low, 100 * found.high, pairing
+    if len({*first.seeds} & {*second.seeds}) > 1 and same_data and first.images == second.images:
+        sample = gain.resample(b, group[0], {"a": first, "b": second})
+        found = sample.estimate("b", "a").interval()
+        images = images_told(sample.images, sample.counts[0].shape[2])
+        return *means, found.mean, found.low, found.high, f"paired by {found.n} seeds and {images}"
     return *means, *_welch(*scores), f"unpaired, {len(scores[0])} and {len(scores[1])} seeds"
 
 

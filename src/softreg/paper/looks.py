@@ -29,11 +29,6 @@ class Looks:
         """What intervals at that level are called."""
         return f"{100 * (1 - self.level):.3g} %"
 
-    @property
-    def unplanned(self) -> list[Look]:
-        """The looks that were not planned."""
-        return [look for look in self.made if look["seeds"] not in self.planned]
-
     def plan(self) -> str:
         """The looks that are planned; "" of a single one."""
         if len(self.planned) < 2:
@@ -46,7 +41,8 @@ class Looks:
 
     def departures(self) -> str:
         """What looks that were not planned do to the verdicts; "" where there are none."""
-        if not (others := self.unplanned):
+        others = [look for look in self.made if look["seeds"] not in self.planned]
+        if not others:
             return ""
         at = listed([f"{look['seeds']} (partial)" if look["partial"] else look["seeds"] for look in others])
         every = {*self.planned, *(look["seeds"] for look in self.made)}

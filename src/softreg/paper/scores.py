@@ -40,24 +40,6 @@ class Counts:
     fn: NDArray[np.int64]
 
 
-def counts_by_penalty(table: pa.Table, penalties: list[str]) -> dict[str, Counts]:
-    """The counts of each of ``penalties`` that has rows in ``table``, one data set's and one model's records.
-
-    Seeds are those of each penalty: what is to be paired is for the caller to intersect. Images are sorted.
-    """
-    found = {}
-    for penalty in penalties:
-        mine = table.filter(pc.field("penalty") == penalty).sort_by([("seed", "ascending"), ("image", "ascending")])
-        if not len(mine):
-            continue
-        seeds = sorted(set(mine["seed"].to_pylist()))
-        first = mine.slice(0, len(mine) // len(seeds))
-        shape = (len(seeds), len(first), -1)
-        names = tuple(first["image"].to_pylist()), first["fold"].to_numpy()
-        found[penalty] = Counts(tuple(seeds), *names, *(part.reshape(shape) for part in records.counts(mine)))
-    return found
-
-
 @dataclass(frozen=True, eq=False)
 class Scores:
     """A study's gathered scores, each part read when first asked for.
@@ -167,13 +149,17 @@ class Scores:
         """
         return self._parquet("images").reindex(columns=IMAGES.names)
 
+    def tested(self, dataset: str, images: Sequence[str]) -> pd.DataFrame:
+        """The rows of `images` on test ``images`` (N,) of a data set, by their names, in the order given."""
+        mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
+        return mine.set_index("image").reindex(list(images))
+
     def looked_up(self, dataset: str, images: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
         """TP, FP and FN of a table from grey level to class on the test ``images`` (N,), each (N, C).
 
         None where images have colours, or an earlier version gathered the scores.
         """
-        mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
-        rows = mine.set_index("image").reindex(list(images))
+        rows = self.tested(dataset, images)
         columns = [rows[f"lookup_{name}"] for name in ("tp", "fp", "fn")]
         return None if columns[0].isna().any() else tuple(np.stack(each.to_list()) for each in columns)
 
@@ -189,8 +175,7 @@ class Scores:
         """
         if self.single_subject(dataset):
             return np.zeros(len(images), np.int64)
-        mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
-        groups = mine.set_index("image")["group"].reindex(list(images))
+        groups = self.tested(dataset, images)["group"]
         # The slash tells an image from a group of its name.
         keys = [f"{group}/" if isinstance(group, str) else f"/{image}" for image, group in groups.items()]
         return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
@@ -351,10 +336,18 @@ class Scores:
         return folded.complete(table, self.folds) if self.folds else table
 
     def test_counts(self, dataset: str, model: str) -> dict[str, Counts]:
-        """The test counts of each penalty at its λ̂; see `counts_by_penalty`."""
-        table = self._final_records
-        table = table.filter((pc.field("dataset") == dataset) & (pc.field("model") == model))
-        return counts_by_penalty(table, list(self.study["penalties"]))
+        """The test counts of each penalty at its λ̂ that has any, over its own seeds; images are sorted."""
+        place = (pc.field("dataset") == dataset) & (pc.field("model") == model)
+        table = self._final_records.filter(place).sort_by([("seed", "ascending"), ("image", "ascending")])
+        found = {}
+        for penalty in self.study["penalties"]:
+            if len(mine := table.filter(pc.field("penalty") == penalty)):
+                seeds = sorted(set(mine["seed"].to_pylist()))
+                first = mine.slice(0, len(mine) // len(seeds))
+                names = tuple(seeds), tuple(first["image"].to_pylist()), first["fold"].to_numpy()
+                shape = (len(seeds), len(first), -1)
+                found[penalty] = Counts(*names, *(part.reshape(shape) for part in records.counts(mine)))
+        return found
 
     @cached_property
     def examples(self) -> pa.Table:

@@ -64,11 +64,6 @@ def _to_none(row: Any) -> str:
     return "–" if math.isnan(ends[0]) else interval(*ends, signed)
 
 
-def _is_shown(row: Any) -> bool:
-    """Whether an entry is shown to differ from none."""
-    return row.verdict in (words.SUPPORTED, words.CONTRADICTED)
-
-
 def share(value: float) -> str:
     """A share (0 to 1) in percent; a dash where it is nan."""
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
@@ -123,7 +118,12 @@ MAIN = [
         lambda row: interval(row.test_miou_points, row.low_points, row.high_points),
         lambda row: row.test_miou_points,
     ),
-    Column("Difference to none [95 % CI]", _to_none, lambda row: row.difference_points, _is_shown),
+    Column(
+        "Difference to none [95 % CI]",
+        _to_none,
+        lambda row: row.difference_points,
+        lambda row: row.verdict in (words.SUPPORTED, words.CONTRADICTED),
+    ),
     Column("Verdict", lambda row: against_none(row.verdict) or "–", lambda row: row.difference_points),
     Column("λ̂", lambda row: _chosen(row.lambda_, row.lr), lambda row: float(row.lambda_ or "nan")),
     Column(
@@ -182,7 +182,9 @@ def main_frame(scores: Scores) -> pd.DataFrame:
         for group in mine:
             row: dict[str, Any] = dict(zip(GROUP, group, strict=True))
             row |= _row(group, rates.get(group, ""), sample, *(each.get(group, none) for each, none in parts))
-            rows.append(row | _learnt(scores, group))
+            learnt = group not in premise.unlearnt(scores)
+            # What has not learnt has no rank.
+            rows.append(row | {"learnt": learnt} | ({} if learnt else {"first_share": math.nan}))
         rows += _constant(scores, place)
     differences = gain.to_none(scores)[[*GROUP, "difference", "low", "high", "word"]]
     differences.columns = pd.Index([*GROUP, *DIFFERENCE])
@@ -190,13 +192,6 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     frame["verdict"] = frame["verdict"].astype(object).fillna("")
     labels = {label: frame[name].map(scores.label) for name, label in _LABELS.items()}
     return frame.assign(**labels)
-
-
-def _learnt(scores: Scores, group: tuple[str, ...]) -> dict[str, Any]:
-    """Whether an entry has learnt; one that has not has no rank."""
-    if group not in premise.unlearnt(scores):
-        return {"learnt": True}
-    return {"learnt": False, "first_share": math.nan}
 
 
 def _constant(scores: Scores, place: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -389,11 +384,14 @@ def write_tables(scores: Scores, out: Path) -> None:
     """
     frame, contrasts, found = main_frame(scores), gain.contrasts(scores), answers(scores)
     verdicts = pd.DataFrame([{"question": answer.key} | vars(each) for answer in found for each in answer.verdicts])
-    numbers = {answer.key: answer.numbers for answer in found}
-    numbers |= {"main": frame.drop(columns=[*_LABELS.values()]), "contrasts": contrasts}
-    numbers |= {"convergence": convergence.table(scores)}
-    numbers |= {"checks": checks.table(scores), "weakest": checks.weakest(scores)}
-    numbers |= {"questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__])}
+    numbers = {answer.key: answer.numbers for answer in found} | {
+        "main": frame.drop(columns=[*_LABELS.values()]),
+        "contrasts": contrasts,
+        "convergence": convergence.table(scores),
+        "checks": checks.table(scores),
+        "weakest": checks.weakest(scores),
+        "questions": verdicts.reindex(columns=["question", *Verdict.__dataclass_fields__]),
+    }
     for name, table in numbers.items():
         file = out / "tables" / f"{name}.csv"
         if len(table):

@@ -3,13 +3,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_1samp
 
 from softreg.paper.questions import complexity, estimates
 from softreg.paper.scores import Scores
 from softreg.scoring import metrics, records
-from softreg.scoring.gather import IMAGES, gather
+from softreg.scoring.gather import IMAGES
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 DATASETS = {
@@ -24,9 +24,9 @@ DENSITY = {"few": 0.03, "some": 0.05, "some-mislabelled": 0.05, "many": 0.02, "b
 
 
 def gathered(root, images=12, **changes):
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, images=images)
-    return gather(study, root / "results", root / "data")
+    strength = {"lambda": [1e-4]}
+    penalties = {"none": {}, "l1": strength, "l2": strength}
+    return make_scores(root, images=images, **{"penalties": penalties} | changes).folder
 
 
 def give_densities(folder, spread=0.3):
@@ -69,10 +69,10 @@ def answer(scores):
 
 
 def test_families_are_of_drawn_scenes_in_order_of_what_they_are_drawn_with(scores):
-    (family,) = complexity.families(scores)
+    (family,) = complexity.families(scores.study["datasets"])
     assert family.index.tolist() == ["few", "some", "many"]
     assert family.tolist() == [1, 2, 3]
-    assert complexity.label_noise_pairs(scores) == [("some", "some-mislabelled")]
+    assert complexity.label_noise_pairs(scores.study["datasets"]) == [("some", "some-mislabelled")]
 
 
 @pytest.mark.slow
@@ -81,14 +81,14 @@ def test_data_sets_that_differ_in_more_than_the_drawing_are_not_compared(tmp_pat
     folder = gathered(tmp_path, datasets=datasets)
     give_densities(folder)
     scores = Scores(folder)
-    assert complexity.families(scores) == []
+    assert complexity.families(scores.study["datasets"]) == []
     assert complexity.ONE_SET in complexity.answer(scores).summary
 
 
 def test_scenes_with_more_of_one_thing_and_less_of_another_have_no_order(tmp_path):
     datasets = {"crowded": {**DATASETS["many"], "noise": 0}, "noisy": {**DATASETS["few"], "noise": 0.2}}
     scores = Scores(gathered(tmp_path, datasets=datasets))
-    assert complexity.families(scores) == []
+    assert complexity.families(scores.study["datasets"]) == []
     assert complexity.ONE_SET in complexity.answer(scores).summary
 
 
@@ -118,7 +118,7 @@ def test_a_penalty_that_overfits_more_on_complex_scenes_is_found(scores, answer)
         - (miou[name, "none", "train"] - miou[name, "none", "test"])
         for name in ("few", "some", "many")
     }
-    (family,) = complexity.families(scores)
+    (family,) = complexity.families(scores.study["datasets"])
     slopes = np.polyfit(family.to_numpy(), np.array([change[name] for name in family.index]), 1)[0]
     rises = slopes * (family["many"] - family["few"])
     expected = ttest_1samp(rises, 0)
@@ -158,17 +158,6 @@ def test_gains_of_images_are_differences_of_their_own_miou(scores):
     expected = miou("l1", 102, "test007") - miou("none", 102, "test007")
     assert gains["l1"].values.shape == (6, 12)
     assert gains["l1"].values[2, 7] == pytest.approx(expected)
-
-
-def test_slopes_of_resamples_are_those_of_repeated_images():
-    random = np.random.default_rng(1)
-    gains, x = random.normal(size=(3, 20)), random.uniform(size=20)
-    weights = random.multinomial(20, np.full(20, 0.05), size=5).astype(float)
-    found = complexity._slopes(gains, x, weights)
-    for b, weight in enumerate(weights):
-        again = np.repeat(np.arange(20), weight.astype(int))
-        for s in range(3):
-            assert found[s, b] == pytest.approx(np.polyfit(x[again], gains[s, again], 1)[0])
 
 
 def test_rise_over_images_spans_the_10th_to_the_90th_percentile():

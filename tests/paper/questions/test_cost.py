@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import measured
 import numpy as np
@@ -65,11 +66,7 @@ def in_blocks(row):
 
 def altered(scores, tmp_path, change) -> Scores:
     """A copy of ``scores`` with other timings."""
-    folder = tmp_path / "scores"
-    folder.mkdir()
-    for file in scores.folder.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    return measured.set_timings(Scores(folder), change)
+    return measured.set_timings(Scores(shutil.copytree(scores.folder, tmp_path / "scores")), change)
 
 
 @pytest.mark.parametrize("n", [6, 7, 10, 25])

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from measured import make_scores, untrained
 from scipy.stats import ttest_1samp
 
 from softreg.files import seal, sealed
@@ -162,7 +163,6 @@ def test_folds_of_a_seed_count_as_one(tmp_path):
 def test_what_is_lacking_is_told(tmp_path):
     alone = gathered(tmp_path / "a", penalties={"none": {}, "soft": {"lambda": [1e-4]}})
     assert degeneracy.answer(alone).absent == degeneracy.ABSENT
-    study = synthetic.make_study(tmp_path / "b", penalties=PENALTIES)
-    nothing = Scores(synthetic.gather_part(study, tmp_path / "b" / "results", tmp_path / "b" / "data"))
+    nothing = untrained(tmp_path / "b", penalties=PENALTIES)
     assert "finish the study's sweep" in degeneracy.answer(nothing).absent
     assert isinstance(degeneracy.points(nothing), pd.DataFrame)

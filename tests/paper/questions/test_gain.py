@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import synthetic
+from measured import make_scores, untrained
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
@@ -16,14 +17,6 @@ from softreg.scoring import metrics, stats
 from softreg.scoring.gather import gather
 
 ADAM = {"optimizer": "adam", "lr": 0.001}
-
-
-def gathered(root, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    if statuses is not None:
-        synthetic.make_results(study, root, statuses=statuses)
-    take = synthetic.gather_part if statuses is None else gather
-    return Scores(take(study, root / "results", root / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +33,7 @@ def scores(tmp_path_factory):
         "none-adam": {"kind": "none", "training": ADAM},
         "l2-adam": {"kind": "l2", "lambda": grid, "training": ADAM},
     }
-    return gathered(
+    return make_scores(
         tmp_path_factory.mktemp("gain"),
         {("l1", "1e-4", 101): "diverged"},
         models={"convnet": {}, "second": {"kind": "convnet"}},
@@ -245,7 +238,7 @@ def test_over_all_the_unit_is_the_data_set(tmp_path):
     models = {"convnet": {}, "second": {"kind": "convnet"}}
     penalties = {"none": {}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
     seeds = {"tuning": [0], "evaluation": [100, 101]}
-    scores = gathered(tmp_path, {}, datasets=datasets, models=models, penalties=penalties, seeds=seeds)
+    scores = make_scores(tmp_path, datasets=datasets, models=models, penalties=penalties, seeds=seeds)
     tests = scores.final_test.assign(miou=100 * scores.final_test["miou"])
     # The synthetic scores of all data sets are the same: set them apart, by what a penalty does to each.
     effects = dict(zip(datasets, [-3.0, 1.0, 2.5, 0.5, 4.0, 1.5], strict=True))
@@ -266,13 +259,13 @@ def test_over_all_the_unit_is_the_data_set(tmp_path):
 def test_a_twin_with_other_label_noise_is_no_data_set_of_its_own(tmp_path):
     shapes = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3}
     datasets = {"clean": shapes, "noisy": {**shapes, "label_noise": 0.2}}
-    scores = gathered(tmp_path, {}, datasets=datasets)
+    scores = make_scores(tmp_path, datasets=datasets, penalties={"none": {}, "l1": {"lambda": [1e-4]}})
     assert len(scores.final_test["dataset"].unique()) == 2
     assert gain.pooled(scores).empty
 
 
 def test_one_seed_decides_nothing(tmp_path):
-    scores = gathered(tmp_path, {}, seeds={"tuning": [0], "evaluation": [100]})
+    scores = make_scores(tmp_path, seeds={"tuning": [0], "evaluation": [100]})
     answer = gain.answer(scores)
     assert [verdict.word for verdict in answer.verdicts] == ["not answerable", "not answerable"]
     assert "1 evaluation seed, where a verdict needs 5" in answer.verdicts[0].sentence
@@ -281,9 +274,9 @@ def test_one_seed_decides_nothing(tmp_path):
 
 
 def test_what_is_lacking_is_told(tmp_path):
-    nothing = gain.answer(gathered(tmp_path / "a"))
+    nothing = gain.answer(untrained(tmp_path / "a"))
     assert nothing.absent.endswith("finish the study's final.")
-    alone = gathered(tmp_path / "b", {}, penalties={"l1": {"lambda": [1e-4]}})
+    alone = make_scores(tmp_path / "b", penalties={"l1": {"lambda": [1e-4]}})
     assert "kind none" in gain.answer(alone).absent
     assert gain.contrasts(alone).empty
 

@@ -1,9 +1,12 @@
 """The premise of every verdict: networks that beat the best single class, and a design that can decide."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from measured import make_scores
 from sklearn.metrics import jaccard_score
 
 from softreg.paper.questions import answers, gain, premise
@@ -22,17 +25,14 @@ DEAD = "3e-4"
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory):
     """Two models; of each l1 has learnt, and `dead` has not."""
-    root = tmp_path_factory.mktemp("premise")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(synthetic.ERROR, DEAD, 0.9)
-        study = synthetic.make_study(
-            root,
+        return make_scores(
+            tmp_path_factory.mktemp("premise"),
             models={"convnet": {}, "other": {"kind": "convnet"}},
             penalties={"none": {}, "l1": {"lambda": [1e-4]}, "dead": {"kind": "elastic_net", "lambda": [float(DEAD)]}},
             seeds={"tuning": [0, 1], "evaluation": [*range(100, 106)]},
         )
-        synthetic.make_results(study, root)
-        return Scores(gather(study, root / "results", root / "data"))
 
 
 def test_the_best_single_class_is_that_of_a_search_over_all():
@@ -139,9 +139,7 @@ def test_networks_on_grey_images_have_to_beat_a_table_of_grey_levels(grey):
 
 
 def test_scores_of_an_earlier_version_know_no_table_of_grey_levels(grey, tmp_path):
-    for file in grey.folder.iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    images = pd.read_parquet(tmp_path / "images.parquet").drop(columns=["lookup_tp", "lookup_fp", "lookup_fn"])
-    (tmp_path / "images.parquet").unlink()
-    images.to_parquet(tmp_path / "images.parquet")
-    assert premise.table(Scores(tmp_path))["rival"].tolist() == ["one class", "one class"]
+    folder = shutil.copytree(grey.folder, tmp_path / "scores")
+    images = pd.read_parquet(folder / "images.parquet").drop(columns=["lookup_tp", "lookup_fp", "lookup_fn"])
+    images.to_parquet(folder / "images.parquet")
+    assert premise.table(Scores(folder))["rival"].tolist() == ["one class", "one class"]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from measured import make_scores, untrained
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
@@ -12,8 +13,6 @@ from softreg.paper.figures import complexity, cost, degeneracy, write_figures
 from softreg.paper.questions import answers
 from softreg.paper.questions.answer import EQUIVALENT, WORDS
 from softreg.paper.questions.estimates import adjusted_words
-from softreg.paper.scores import Scores
-from softreg.scoring.gather import gather
 
 TITLES = {"cost": cost.TITLE, "degeneracy": degeneracy.TITLE, "complexity_images": complexity.TITLE_IMAGES}
 """Of the figures that are left out where they would say nothing, though the question has an answer."""
@@ -37,10 +36,7 @@ STUDIES = {
 
 def scores_of(root, name):
     statuses, changes = STUDIES[name]
-    study = synthetic.make_study(root, **changes)
-    if statuses is not None:
-        synthetic.make_results(study, root, statuses=statuses)
-    return Scores((synthetic.gather_part if statuses is None else gather)(study, root / "results", root / "data"))
+    return untrained(root, **changes) if statuses is None else make_scores(root, statuses, **changes)
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,15 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_1samp
 
 from softreg.paper.questions import regret
-from softreg.paper.scores import Scores
 from softreg.scoring import select, stats
-from softreg.scoring.gather import gather
 
 
 def gathered(root, statuses=None, **changes):
-    study = synthetic.make_study(root, **changes)
-    synthetic.make_results(study, root, images=3, statuses=statuses)
-    return Scores(gather(study, root / "results", root / "data"))
+    return make_scores(root, statuses, images=3, **changes)
 
 
 def sweep_of(lambdas=5, seeds=4, folds=1, seed=0):

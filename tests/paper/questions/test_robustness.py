@@ -1,15 +1,16 @@
+import shutil
+
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import synthetic
+from measured import make_scores
 from scipy.stats import ttest_rel
 
 from softreg.files import read_json, write_json
 from softreg.paper.questions import robustness
 from softreg.paper.scores import Scores
 from softreg.scoring import records
-from softreg.scoring.gather import gather
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 DATASETS = {"clean": SHAPES, "noisy": {**SHAPES, "label_noise": 0.3}}
@@ -17,10 +18,8 @@ DATASETS = {"clean": SHAPES, "noisy": {**SHAPES, "label_noise": 0.3}}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("study")
-    study = synthetic.make_study(root, datasets=DATASETS, seeds={"tuning": [0], "evaluation": [*range(100, 106)]})
-    synthetic.make_results(study, root)
-    folder = gather(study, root / "results", root / "data")
+    seeds = {"tuning": [0], "evaluation": [*range(100, 106)]}
+    folder = make_scores(tmp_path_factory.mktemp("study"), datasets=DATASETS, seeds=seeds).folder
     # The synthetic cells of the two data sets are the same: with noise, L1 gains one point, and three at odd seeds.
     rows = pq.read_table(folder / "final-test.parquet").to_pylist()
     for row in rows:
@@ -101,8 +100,7 @@ def test_calibration_is_paired_by_seed_and_adjusted_by_holm(scores, answer):
 
 
 def test_calibration_is_equivalent_within_a_region_of_its_own(folder, tmp_path):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     study = read_json(folder / "study.json")
     study["statistics"] |= {"rope_ece": 50.0, "rope_nll": None}
     write_json(tmp_path / "study.json", study)
@@ -116,8 +114,7 @@ def test_calibration_is_equivalent_within_a_region_of_its_own(folder, tmp_path):
 
 
 def test_worse_calibration_contradicts(folder, tmp_path):
-    for file in folder.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     rows = pq.read_table(folder / "final-test.parquet").to_pylist()
     for row in rows:
         if row["penalty"] == "l1":
@@ -130,9 +127,7 @@ def test_worse_calibration_contradicts(folder, tmp_path):
 
 
 def test_parts_that_the_study_lacks_are_told(tmp_path):
-    study = synthetic.make_study(tmp_path)
-    synthetic.make_results(study, tmp_path)
-    folder = gather(study, tmp_path / "results", tmp_path / "data")
+    folder = make_scores(tmp_path).folder
     table = pq.read_table(folder / "sums.parquet")
     records.write(table.filter(pc.field("corruption") == ""), folder / "sums.parquet", records.SUMS)
     answer = robustness.answer(Scores(folder))

@@ -37,8 +37,10 @@ def findings(design: Design) -> Iterator[Finding]:
     """Of H1 to H7."""
     titles = ("gain", "one in practice", "sparsity", "complex scenes", "cost", "choice of λ", "robustness, calibration")
     judges = (_gain, _degeneracy, _sparsity, _complexity, _cost, _regret, _robustness)
+    unpaired = _few(design.evaluation, "evaluation") if design.referenced else NO_REFERENCE
     for number, (title, judge) in enumerate(zip(titles, judges, strict=True), start=1):
-        yield Finding(f"H{number}", title, *judge(design))
+        lacks = unpaired if judge in (_gain, _complexity, _robustness) else ""
+        yield Finding(f"H{number}", title, *((NOT_ANSWERABLE, lacks) if lacks else judge(design)))
 
 
 def _few(count: int, phase: str) -> str:
@@ -59,12 +61,8 @@ def _held(widths: Sequence[float], limit: float, what: str) -> tuple[str, str]:
 
 
 def _gain(design: Design) -> tuple[str, str]:
-    if not design.referenced:
-        return NOT_ANSWERABLE, NO_REFERENCE
-    if few := _few(design.evaluation, "evaluation"):
-        return NOT_ANSWERABLE, few
     # Twins but for their label noise have the same test images.
-    places = len(design.study.datasets) - len(complexity.label_noise_pairs(design.described))
+    places = len(design.study.datasets) - len(complexity.label_noise_pairs(design.study.datasets))
     over_all = f"over data sets not answerable, with {places} of {FEWEST_DATASETS}" if places < FEWEST_DATASETS else ""
     if torn := _torn(design):
         _, text = _held(design.fixed(design.evaluation), design.rope, "primary contrasts")
@@ -150,12 +148,8 @@ def _unjudged(design: Design) -> str:
 
 
 def _complexity(design: Design) -> tuple[str, str]:
-    if not design.referenced:
-        return NOT_ANSWERABLE, NO_REFERENCE
-    if few := _few(design.evaluation, "evaluation"):
-        return NOT_ANSWERABLE, few
     words, texts = [], []
-    levels = [len(family) for family in complexity.families(design.described)]
+    levels = [len(family) for family in complexity.families(design.study.datasets)]
     if levels:
         word, text = _held(
             design.observed("H4", "quantity == 'rise of gap'", design.evaluation), design.rope, "drawn contrasts"
@@ -176,10 +170,7 @@ def _complexity(design: Design) -> tuple[str, str]:
 def _cost(design: Design) -> tuple[str, str]:
     sizes = len(design.study.models)
     if sizes < cost.FEWEST_SIZES:
-        return (
-            NOT_ANSWERABLE,
-            f"{sizes} model{'s' * (sizes != 1)}, where a slope needs {cost.FEWEST_SIZES} of other sizes",
-        )
+        return NOT_ANSWERABLE, f"{plural(sizes, 'model')}, where a slope needs {cost.FEWEST_SIZES} of other sizes"
     if few := _few(design.evaluation, "evaluation"):
         return NOT_ANSWERABLE, few
     numbers = design.numbers.get("H5")
@@ -208,10 +199,6 @@ def _regret(design: Design) -> tuple[str, str]:
 
 
 def _robustness(design: Design) -> tuple[str, str]:
-    if not design.referenced:
-        return NOT_ANSWERABLE, NO_REFERENCE
-    if few := _few(design.evaluation, "evaluation"):
-        return NOT_ANSWERABLE, few
     words, texts = [], []
     corrupted = bool(design.study.evaluation["corruptions"])
     if corrupted:
@@ -220,7 +207,7 @@ def _robustness(design: Design) -> tuple[str, str]:
         word, text = _held(widths, design.rope, "contrasts")
         words.append(word)
         texts.append(f"corruptions: {text}")
-    noisy = bool(complexity.label_noise_pairs(design.described))
+    noisy = bool(complexity.label_noise_pairs(design.study.datasets))
     lacking = [name for name, has in (("corruptions", corrupted), ("label noise", noisy)) if not has]
     texts += [f"no {' and no '.join(lacking)} in the study"] if lacking else []
     word, text = _calibration(design)

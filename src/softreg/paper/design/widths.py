@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import t
 
 from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
@@ -89,11 +89,6 @@ class Design:
         return [name for name, kind in self.kinds.items() if kind != "none" and kind not in CONTROLS]
 
     @property
-    def described(self) -> Any:
-        """The study as those parts of the questions read it that look at nothing else."""
-        return SimpleNamespace(study=self.study.to_dict())
-
-    @property
     def referenced(self) -> list[str]:
         """Entries that have an unpenalised one of their update rule."""
         plain = self.study.penalties
@@ -106,8 +101,9 @@ class Design:
 
     def _test(self, name: str) -> TestSet:
         file = prepared_folder(self.study, name) / "dataset.json"
-        if self.scores is not None and (samples := self._samples(self.scores, name)):
-            images, units = samples[0].images, samples[0].over_units.units
+        samples = gain.resampled(self.scores) if self.scores is not None else {}
+        if sample := next((each for (dataset, _), each in samples.items() if dataset == name), None):
+            images, units = sample.images, sample.over_units.units
             return TestSet(images, units if units < images else None)
         if file.is_file():
             about = read_json(file)
@@ -115,11 +111,6 @@ class Design:
             count = None if None in groups else len(groups)
             return TestSet(len(about["ids"]["test"]), 1 if about.get("single_subject") else count)
         return test_set(self.study.datasets[name])
-
-    @staticmethod
-    def _samples(scores: Scores, dataset: str) -> list[gain.Resampled]:
-        """What was resampled of a data set, for each model."""
-        return [sample for place, sample in gain.resampled(scores).items() if place[0] == dataset]
 
     def heading(self) -> str:
         """What the lines below it rest on."""
@@ -189,7 +180,7 @@ class Design:
         for each in self.contrasts:
             images = self.tests[each.dataset].images
             variance = each.spread.seed + (each.spread.both / images if images else 0.0)
-            found.append(_quantile(0.95, seeds - 1) * math.sqrt(variance / seeds))
+            found.append(float(t.ppf(0.95, seeds - 1)) * math.sqrt(variance / seeds))
         return found
 
     @cached_property
@@ -231,14 +222,8 @@ def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | No
 
 def _narrowed(half: float, seeds: int, planned: int, shared: float) -> float:
     """The half width of a 95 % t-interval over ``seeds`` as that of a 90 % one over ``planned``; see `observed`."""
-    deviation = half / _quantile(0.975, seeds - 1) / math.sqrt(1 / seeds + shared)
-    return _quantile(0.95, planned - 1) * deviation * math.sqrt(1 / planned + shared)
-
-
-def _quantile(share: float, df: int) -> float:
-    from scipy import stats as scipy_stats
-
-    return float(scipy_stats.t.ppf(share, df))
+    deviation = half / float(t.ppf(0.975, seeds - 1)) / math.sqrt(1 / seeds + shared)
+    return float(t.ppf(0.95, planned - 1)) * deviation * math.sqrt(1 / planned + shared)
 
 
 def span(values: Sequence[float]) -> str:

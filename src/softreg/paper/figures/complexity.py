@@ -31,7 +31,7 @@ def draw(scores: Scores, folder: Path) -> Entries:
     """For each model a figure of the drawn scenes, and for each data set one of its test images."""
     if scores.reference is None:
         return [Absent(title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
-    families = complexity.families(scores)
+    families = complexity.families(scores.study["datasets"])
     drawn = [
         entry
         for place, family in enumerate(families, start=1)

@@ -121,7 +121,7 @@ def _caption(scores: Scores, table: pd.DataFrame, ranks: stats.Ranks) -> str:
         "few pairs this difference is most of the scale, and what lies within it is not shown to be equal."
     )
     left = [scores.label(name) for name in scores.penalties if name not in table.columns]
-    if label_noise_pairs(scores):
+    if label_noise_pairs(scores.study["datasets"]):
         text += " A data set that differs from another in label noise alone has the same test images and is left out."
     if premise.unlearnt(scores):
         text += " Entries that do not beat predicting one class, or grey levels alone, are not ranked."

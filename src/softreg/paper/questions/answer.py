@@ -38,11 +38,6 @@ def unjudged(folds: bool, raced: bool) -> str:
     return OUTER_FOLDS if folds else RACED if raced else ""
 
 
-def adjusted(word: str, p_holm: float, level: float = 0.05) -> str:
-    """``word``, but undecided where a difference is claimed whose Holm's p, over its family, is ``level`` or more."""
-    return UNDECIDED if word in (SUPPORTED, CONTRADICTED) and not p_holm < level else word
-
-
 @dataclass(frozen=True)
 class Judgement:
     """The word of a verdict, and why it is not one that the interval gives: a sentence, empty where it is."""

@@ -7,7 +7,7 @@ data set are compared with each other, where complexity may stand for much else.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from typing import Any
@@ -37,6 +37,9 @@ from softreg.paper.scores import Counts, Scores
 from softreg.scoring import metrics
 from softreg.scoring.select import GROUP
 from softreg.scoring.stats import Estimate
+
+Datasets = Mapping[str, Mapping[str, Any]]
+"""The entries of a study's ``datasets`` by name."""
 
 COMPLEXITY = ("objects", "overlap", "texture", "noise")
 """Options of drawn scenes that make them more complex, the more there is of them."""
@@ -82,7 +85,7 @@ def answer(scores: Scores) -> Answer:
 # Drawn scenes.
 
 
-def families(scores: Scores) -> list[pd.Series[float]]:
+def families(datasets: Datasets) -> list[pd.Series[float]]:
     """Data sets of ever more complex drawn scenes: for each family the level of each data set, 1, 2 and so on.
 
     The members of a family differ in `DRAWING` only, and from one to the next no option of `COMPLEXITY` falls and at
@@ -91,8 +94,8 @@ def families(scores: Scores) -> list[pd.Series[float]]:
     that are alike in these options, the one with the least label noise is a member.
     """
     found = []
-    for members in _alike(scores, DRAWING):
-        options = {name: tuple(float(scores.study["datasets"][name][key]) for key in COMPLEXITY) for name in members}
+    for members in _alike(datasets, DRAWING):
+        options = {name: tuple(float(datasets[name][key]) for key in COMPLEXITY) for name in members}
         # Of equal options the first stays, which has the least label noise.
         chain = sorted({option: name for name, option in reversed(options.items())}.items())
         rising = all((np.diff([low, high], axis=0) >= 0).all() for (low, _), (high, _) in pairwise(chain))
@@ -101,16 +104,16 @@ def families(scores: Scores) -> list[pd.Series[float]]:
     return found
 
 
-def label_noise_pairs(scores: Scores) -> list[tuple[str, str]]:
+def label_noise_pairs(datasets: Datasets) -> list[tuple[str, str]]:
     """(clean, noisy): data sets of drawn scenes that are alike but for their label noise; clean has the least."""
-    noise = {name: entry.get("label_noise") for name, entry in scores.study["datasets"].items()}
-    alike = _alike(scores, {"label_noise"})
+    alike = _alike(datasets, {"label_noise"})
+    noise = {name: datasets[name]["label_noise"] for members in alike for name in members}
     return [(first, other) for first, *rest in alike for other in rest if noise[other] > noise[first]]
 
 
-def _alike(scores: Scores, free: Collection[str]) -> list[list[str]]:
+def _alike(datasets: Datasets, free: Collection[str]) -> list[list[str]]:
     """Data sets of drawn scenes that differ in options ``free`` only, together; those of less label noise first."""
-    drawn = [(name, entry) for name, entry in scores.study["datasets"].items() if entry["kind"] == "shapes"]
+    drawn = [(name, entry) for name, entry in datasets.items() if entry["kind"] == "shapes"]
     found: dict[str, list[str]] = {}
     for name, entry in sorted(drawn, key=lambda item: item[1]["label_noise"]):
         kept = {key: value for key, value in entry.items() if key not in free}
@@ -140,7 +143,7 @@ def rises(changes: pd.DataFrame, family: pd.Series[float], measure: str) -> Floa
 
 def _drawn(scores: Scores) -> Part:
     numbers, verdicts = [pd.DataFrame()], []
-    for family in families(scores):
+    for family in families(scores.study["datasets"]):
         numbers.append(found := _changes(scores, family))
         if len(found):
             both = (rows_of(found[found["quantity"] == f"rise of {measure}"]) for measure in ("gap", "test"))
@@ -200,8 +203,6 @@ class Gains:
 def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
     """`Gains` by penalty, over the seeds that it shares with its reference, without images that have no valid pixel."""
     counts = scores.test_counts(dataset, model)
-    of_image = scores.images[(scores.images["dataset"] == dataset) & (scores.images["split"] == "test")]
-    of_image = of_image.set_index("image")[["boundary_density", "classes"]]
     found = {}
     for penalty in scores.penalties:
         reference = scores.references[penalty]
@@ -209,7 +210,7 @@ def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
             continue
         seeds = sorted(set(counts[penalty].seeds) & set(counts[reference].seeds))
         gain = _image_miou(counts[penalty], seeds) - _image_miou(counts[reference], seeds)
-        masks = of_image.reindex(counts[penalty].images).to_numpy(dtype=np.float64)
+        masks = scores.tested(dataset, counts[penalty].images)[["boundary_density", "classes"]].to_numpy(np.float64)
         kept = ~np.isnan(gain).any(0) & ~np.isnan(masks).any(1)
         if seeds and kept.any():
             units = scores.units(dataset, counts[penalty].images)[kept]

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
 from softreg.paper.questions.answer import Answer, Verdict, judge, listed
-from softreg.paper.questions.estimates import ended, rows_of, word_of
+from softreg.paper.questions.estimates import ended, row_of, rows_of, word_of
 from softreg.paper.scores import Scores
 from softreg.scoring import records, stats
 from softreg.scoring.select import GROUP
@@ -205,10 +205,8 @@ def _slope(weights: pd.Series[int], ratio: pd.Series[float]) -> dict[str, float]
     """Least squares of log10 ratio on log10 weights, with t-intervals of 95 % and 90 %."""
     fit = scipy_stats.linregress(np.log10(weights), np.log10(ratio))
     error = float(np.nan_to_num(fit.stderr))  # SciPy has nan where all ratios are equal
-    half, half90 = (float(scipy_stats.t.ppf(level, len(weights) - 2)) * error for level in (0.975, 0.95))
-    slope = float(fit.slope)
-    ends = {"low": slope - half, "high": slope + half, "low90": slope - half90, "high90": slope + half90}
-    return {"slope": slope, **ends, "models": len(weights)}
+    row = row_of(stats.Estimate(float(fit.slope), error, len(weights) - 2, len(weights), 0))
+    return {"slope": row["mean"], "models": len(weights)} | row
 
 
 def _numbers(compared: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from softreg.paper.questions.answer import (
     judge,
     listed,
 )
-from softreg.paper.questions.estimates import plural, signed
+from softreg.paper.questions.estimates import concluded, plural, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -202,12 +202,11 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     if len(within) < len(learnt):
         told.append(f"{len(learnt) - len(within)} of {len(part)} pairs are left out, as their weights exceed β")
     if len(learnt) < len(part):
-        text = f"{len(part) - len(learnt)} of {len(part)} pairs are left out, as one of the two predicts one class"
-        told.append(text)
+        told.append(
+            f"{len(part) - len(learnt)} of {len(part)} pairs are left out, as one of the two predicts one class"
+        )
     sentence = f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}"
-    return Verdict(
-        dataset, model, subject, found.word, f"{sentence}. {found.why}" if found.why else f"{sentence}: {found.word}."
-    )
+    return Verdict(dataset, model, subject, found.word, concluded(sentence, found))
 
 
 def _learnt(part: pd.DataFrame) -> pd.DataFrame:

@@ -140,8 +140,9 @@ def adjusted_words(
 def _adjusted_word(row: Any, level: float) -> str:
     if row.p_equivalence_holm < level:
         return words.EQUIVALENT
-    word = words.SUPPORTED if row.low > 0 else words.CONTRADICTED if row.high < 0 else words.UNDECIDED
-    return words.adjusted(word, row.p_holm, level)
+    if not row.p_holm < level:
+        return words.UNDECIDED
+    return words.SUPPORTED if row.low > 0 else words.CONTRADICTED if row.high < 0 else words.UNDECIDED
 
 
 def judged_words(
@@ -246,6 +247,11 @@ def names_of(scores: Scores, row: Any) -> tuple[str, str]:
 def ended(sentence: str, why: str) -> str:
     """A verdict's sentence, and after it why the verdict is refused, if it is."""
     return f"{sentence} {why}" if why else sentence
+
+
+def concluded(text: str, found: Any) -> str:
+    """``text`` with the word of a verdict, or why there is none, of a row or a `Judgement`."""
+    return f"{text}. {found.why}" if found.why else f"{text}: {found.word}."
 
 
 def holm_of(p: float) -> str:

@@ -18,6 +18,7 @@ from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answ
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.estimates import (
     adjusted_words,
+    concluded,
     images_told,
     judged_words,
     over_seeds,
@@ -277,7 +278,7 @@ def distinct_tests(scores: Scores) -> pd.DataFrame:
 
     Twins have the same test images, which would count twice.
     """
-    twins = [noisy for _, noisy in label_noise_pairs(scores)]
+    twins = [noisy for _, noisy in label_noise_pairs(scores.study["datasets"])]
     return premise.learnt_only(scores, scores.final_test[~scores.final_test["dataset"].isin(twins)])
 
 
@@ -289,28 +290,26 @@ def answer(scores: Scores) -> Answer:
     frame, over_all = contrasts(scores), pooled(scores)
     if frame.empty:
         return replace(HEAD, absent=_absent(scores))
-    verdicts = [Verdict(r.dataset, r.model, _subject(scores, r), r.word, sentence(scores, r)) for r in rows_of(frame)]
-    verdicts += [
-        Verdict(ALL_DATASETS, ALL_MODELS, _subject(scores, r), r.word, _pooled_sentence(scores, r))
-        for r in rows_of(over_all[over_all["word"].notna()])
-    ]
+    over_all = over_all.assign(dataset=ALL_DATASETS, model=ALL_MODELS, role="over data sets; rank descriptive")
     here = over_these.table(scores)
-    verdicts += [
-        Verdict(over_these.HERE, over_these.MODELS_HERE, _subject(scores, r), r.word, over_these.sentence(scores, r))
-        for r in rows_of(here)
+    here = here.assign(dataset=over_these.HERE, model=over_these.MODELS_HERE, role="mean over these")
+    told = (frame, sentence), (over_all[over_all["word"].notna()], _pooled_sentence), (here, over_these.sentence)
+    verdicts = [
+        Verdict(row.dataset, row.model, _subject(scores, row), row.word, in_words(scores, row))
+        for rows, in_words in told
+        for row in rows_of(rows)
     ]
-    numbers = frame.assign(role=np.where(frame["primary"], "primary", "secondary"))
-    if len(over_all):
-        names = {"dataset": ALL_DATASETS, "model": ALL_MODELS, "role": "over data sets; rank descriptive"}
-        numbers = pd.concat([numbers, over_all.assign(**names)], ignore_index=True)
-    if len(here):
-        names = {"dataset": over_these.HERE, "model": over_these.MODELS_HERE, "role": "mean over these"}
-        kept = here.drop(columns=["primary", "n_datasets", "n_pairs"]).assign(**names)
-        numbers = pd.concat([numbers, kept], ignore_index=True)
+    tables = [frame.assign(role=np.where(frame["primary"], "primary", "secondary")), over_all]
+    tables.append(here.drop(columns=["primary", "n_datasets", "n_pairs"]))
     parts = scores.looks.plan(), _counted(scores, frame), _pooled_summary(scores, over_all)
-    summary = " ".join(filter(None, parts))
     head = replace(HEAD, interval=BY_FOLD) if scores.folds else HEAD
-    return replace(head, summary=summary, verdicts=verdicts, numbers=numbers, figures=("paired_difference",))
+    return replace(
+        head,
+        summary=" ".join(filter(None, parts)),
+        verdicts=verdicts,
+        numbers=pd.concat([table for table in tables if len(table)], ignore_index=True),
+        figures=("paired_difference",),
+    )
 
 
 def _absent(scores: Scores) -> str:
@@ -332,9 +331,9 @@ def sentence(scores: Scores, row: Any) -> str:
     seeds, images = plural(row.n_seeds, "seed"), images_told(row.n_images, row.n_groups)
     if subject := scores.single_subject(row.dataset):
         of_one = f"All {row.n_images} test images show {subject}, which stands for no other"
-        return _concluded(f"{text} from {seeds}. {of_one}", row)
+        return concluded(f"{text} from {seeds}. {of_one}", row)
     if math.isnan(row.low):
-        return _concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
+        return concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
     parts = [
         f"{text} ({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)} over {_units(scores, row)})",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
@@ -347,12 +346,7 @@ def sentence(scores: Scores, row: Any) -> str:
         parts.append(f"correlation of the pairs {signed(row.correlation)}")
     if not math.isnan(row.detectable):
         parts.append(f"80 % power at this n needs a difference of {row.detectable:.2f} points")
-    return _concluded("; ".join(parts), row)
-
-
-def _concluded(text: str, row: Any) -> str:
-    """``text`` with the verdict, or why there is none."""
-    return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
+    return concluded("; ".join(parts), row)
 
 
 def _units(scores: Scores, row: Any) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, plural, row_of, signed
+from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, signed
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
 from softreg.scoring.stats import Estimate
@@ -32,7 +32,7 @@ def table(scores: Scores) -> pd.DataFrame:
     choosing λ again. Of one data set, what its models share (folds, images) is kept together; data sets are
     independent. One of twins but for their label noise, which have the same test images, is left out.
     """
-    twins = [noisy for _, noisy in label_noise_pairs(scores)]
+    twins = [noisy for _, noisy in label_noise_pairs(scores.study["datasets"])]
     samples = {place: each for place, each in gain.resampled(scores).items() if place[0] not in twins}
     places = list(samples)
     if len(places) < 2 or any(scores.single_subject(dataset) for dataset, _ in places):
@@ -106,7 +106,7 @@ def sentence(scores: Scores, row: Any) -> str:
         f"({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)}; adjusted by Holm p "
         f"{gain.p_text(row.p_holm)}, of equivalence p {gain.p_text(row.p_equivalence_holm)})"
     )
-    return f"{text}. {row.why}" if row.why else f"{text}: {row.word}."
+    return concluded(text, row)
 
 
 def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from softreg.paper.questions.answer import AS_LOOKUP, NOT_LEARNT, Judgement
 from softreg.paper.scores import Counts, Scores
@@ -64,39 +63,32 @@ def table(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CONSTANT)
 
 
-def _row(scores: Scores, group: Group, counts: Counts) -> dict[str, Any]:
-    return dict(zip(GROUP, group, strict=True)) | _against(scores, group[0], counts)
-
-
 def of_entry(scores: Scores, group: Group, counts: Counts) -> Judgement | None:
     """What is said of a network that has not learnt, of one data set, model and entry with these test ``counts``."""
     row = _row(scores, group, counts)
     return None if row["learnt"] else _judged(scores, row)
 
 
-def _against(scores: Scores, dataset: str, counts: Counts) -> dict[str, Any]:
+def _row(scores: Scores, group: Group, counts: Counts) -> dict[str, Any]:
     """The row of `table` on the entry with these ``counts``."""
-    best, constant = constant_counts(counts)
+    dataset, (best, constant) = group[0], constant_counts(counts)
     found = {ONE_CLASS: constant}
     if (looked_up := scores.looked_up(dataset, counts.images)) is not None:
         tp, fp, fn = (np.broadcast_to(each, counts.tp.shape) for each in looked_up)
         found[LOOKUP] = replace(counts, tp=tp, fp=fp, fn=fn)
     least = {name: 100 * float(metrics.miou(each.tp[0], each.fp[0], each.fn[0])) for name, each in found.items()}
     rival = max(least, key=least.__getitem__)
-    both = np.stack([np.stack(parts) for parts in zip(_parts(counts), _parts(found[rival]), strict=True)])
+    both = np.stack([[side.tp, side.fp, side.fn] for side in (counts, found[rival])], axis=1)
     if scores.folds:
         sample = stats.fold_jackknife(both, counts.folds)
     else:
         sample = stats.crossed_jackknife(*stats.by_unit(both, scores.units(dataset, counts.images)))
     gain = stats.crossed_interval(sample, 0, 1).times(100).interval()
     name = scores.datasets.get(dataset, {}).get("classes", [])[best]
-    row = {"class": name, "constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan), "rival": rival}
+    row = dict(zip(GROUP, group, strict=True)) | {"class": name, "rival": rival}
+    row |= {"constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan)}
     row |= {"miou": 100 * float(sample.scores[0].mean()), "gain": gain.mean, "low": gain.low, "high": gain.high}
     return row | {"learnt": (gain.mean if math.isnan(gain.low) else gain.low) > 0}
-
-
-def _parts(counts: Counts) -> tuple[NDArray[np.int64], ...]:
-    return counts.tp, counts.fp, counts.fn
 
 
 @lru_cache(maxsize=1)

@@ -169,12 +169,11 @@ def _cells(scores: Scores) -> pd.DataFrame:
     """Validation and test mIoU of each cell of the sweep, in points; val_all is that of a seed's folds together."""
     keys = [*select.GROUP, "lambda", "seed"]
     every = scores.sweep_seeds.rename(columns={"miou": "val_all"})[[*keys, "val_all"]]
-    cells = every.merge(scores.sweep_test.rename(columns={"miou": "test"})[[*keys, "fold", "test"]], on=keys)
-    if scores.study["selection"]["scorer"] == "kfold":
-        val = scores.sweep_cells.rename(columns={"miou": "val"})
-        cells = cells.merge(val[[*keys, "fold", "val"]], on=[*keys, "fold"])
-    else:
-        cells["val"] = cells["val_all"]
+    val, test = (
+        frame.rename(columns={"miou": name})[[*keys, "fold", name]]
+        for name, frame in (("val", scores.sweep_cells), ("test", scores.sweep_test))
+    )
+    cells = every.merge(test, on=keys).merge(val, on=[*keys, "fold"])
     cells[["val", "val_all", "test"]] *= 100
     return cells
 

@@ -136,7 +136,7 @@ def _of_corruption(scores: Scores, miou: Any, drop: Any) -> Verdict:
 def _label_noise(scores: Scores) -> Part:
     gains = relative(scores, scores.final_test[[*GROUP, "seed"]].assign(gain=100 * scores.final_test["miou"]), ["gain"])
     numbers, verdicts = [pd.DataFrame()], []
-    for clean, noisy in label_noise_pairs(scores):
+    for clean, noisy in label_noise_pairs(scores.study["datasets"]):
         both = gains[gains["dataset"] == noisy].merge(
             gains[gains["dataset"] == clean], on=["model", "penalty", "seed"], suffixes=("", "_clean")
         )

@@ -27,7 +27,6 @@ from softreg.paper.questions.answer import (
     SUPPORTED,
     UNDECIDED,
     Answer,
-    Judgement,
     Verdict,
     judge,
     listed,
@@ -119,12 +118,12 @@ def comparisons(scores: Scores, swept: pd.DataFrame) -> pd.DataFrame:
     at most as many non-zero weights the best on validation; "above", of those with at least as many the sparsest. The
     difference is that in test mIoU, in points, over the ``n`` seeds of `held_out`.
     """
+    found = _pairs(swept[swept["complete"]]).rename(columns={"front": "on_front"})
     differences = held_out(scores, swept).groupby(PAIR)["difference"]
     by_pair = {pair: stats.held_out_mean(values.to_numpy()).interval() for pair, values in differences}
-    rows = []
-    for point, other, bracket in _pairs(swept[swept["complete"]]):
-        rows.append(_compared(point, other, bracket, by_pair.get(_pair(point, other, bracket), NOTHING)))
-    return pd.DataFrame(rows, columns=COMPARED)
+    intervals = [by_pair.get(pair, NOTHING) for pair in found[PAIR].itertuples(index=False, name=None)]
+    columns = pd.DataFrame(map(vars, intervals), columns=["mean", "low", "high", "n"], index=found.index)
+    return found.join(columns.rename(columns={"mean": "difference"}))[COMPARED]
 
 
 def held_out(scores: Scores, swept: pd.DataFrame) -> pd.DataFrame:
@@ -134,17 +133,16 @@ def held_out(scores: Scores, swept: pd.DataFrame) -> pd.DataFrame:
     networks that took part in a choice would make it look too good.
     """
     by_seed = _by_seed(scores)
-    tested = by_seed.set_index([*KEYS, "seed"])["miou"].to_dict()
     names = swept.loc[swept["complete"], [*KEYS, "kind", "reference"]]
-    rows = []
-    for seed in sorted(by_seed["seed"].unique()):
+    found = [pd.DataFrame(columns=[*PAIR, "seed", "difference"])]
+    for seed, own in by_seed.groupby("seed"):
         rest = by_seed[by_seed["seed"] != seed].groupby(KEYS)[["nonzero", "val_miou"]].mean().reset_index()
         frame = names.merge(rest, on=KEYS).assign(complete=True)
-        for point, other, bracket in _pairs(frame.assign(chosen=_choices(frame))):
-            ours, theirs = (tested.get((*_keys(each), seed)) for each in (point, other))
-            if ours is not None and theirs is not None:
-                rows.append((*_pair(point, other, bracket), seed, ours - theirs))
-    return pd.DataFrame(rows, columns=[*PAIR, "seed", "difference"])
+        theirs = own[[*KEYS, "miou"]].rename(columns={"penalty": "versus", "lambda": "versus_lambda"})
+        both = _pairs(frame.assign(chosen=_choices(frame))).merge(own[[*KEYS, "miou"]], on=KEYS)
+        both = both.merge(theirs, on=["dataset", "model", "versus", "versus_lambda"], suffixes=("", "_versus"))
+        found.append(both.assign(seed=seed, difference=both["miou"] - both["miou_versus"])[found[0].columns])
+    return pd.concat(found, ignore_index=True).astype({"difference": float})
 
 
 def answer(scores: Scores) -> Answer:
@@ -204,39 +202,24 @@ def _choices(frame: pd.DataFrame) -> pd.Series[bool]:
     return chosen
 
 
-def _pairs(points: pd.DataFrame) -> Iterator[tuple[Any, Any, str]]:
-    """Each chosen one of ``points``, what it is held against, and the bracket."""
+def _pairs(points: pd.DataFrame) -> pd.DataFrame:
+    """Each chosen one of ``points`` beside each that it is held against: the columns of ``points``, and `OF_VERSUS`."""
+    rows = []
     for _, near in points.groupby(["dataset", "model"], sort=False):
-        for point in rows_of(near[near["chosen"]]):
-            yield from ((point, other, bracket) for other, bracket in _others(point, near))
+        for point in near[near["chosen"]].to_dict("records"):
+            for bracket, others in _others(point, near):
+                versus = others[["penalty", "kind", "lambda", "nonzero"]].head(1).to_numpy()
+                rows += [point | dict(zip(OF_VERSUS, (*each, bracket), strict=True)) for each in versus]
+    return pd.DataFrame(rows, columns=[*points.columns, *OF_VERSUS])
 
 
-def _keys(point: Any) -> tuple[str, str, str, str]:
-    return point.dataset, point.model, point.penalty, point.lambda_
-
-
-def _pair(point: Any, other: Any, bracket: str) -> tuple[str, ...]:
-    """The columns `PAIR`."""
-    return *_keys(point)[:3], other.penalty, bracket
-
-
-def _others(point: Any, near: pd.DataFrame) -> Iterator[tuple[Any, str]]:
-    """The rows of ``near``, of its data set and model, that ``point`` is held against, each with its bracket."""
-    found = [(near[near["penalty"] == point.reference].head(1), "reference")]
-    controls = near[near["kind"].isin(SPARSE_CONTROLS if _is_subject(point.kind) else ())]
+def _others(point: dict[Any, Any], near: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each bracket of ``point``, and the rows of ``near``, its data set and model, the first of which it holds."""
+    yield "reference", near[near["penalty"] == point["reference"]]
+    controls = near[near["kind"].isin(SPARSE_CONTROLS if _is_subject(point["kind"]) else ())]
     for _, control in controls.groupby("penalty", sort=False):
-        found.append((control[control["nonzero"] <= point.nonzero].nlargest(1, "val_miou"), "below"))
-        found.append((control[control["nonzero"] >= point.nonzero].nsmallest(1, "nonzero"), "above"))
-    return ((row, bracket) for rows, bracket in found for row in rows_of(rows))
-
-
-def _compared(point: Any, other: Any, bracket: str, estimate: Interval) -> dict[str, object]:
-    row: dict[str, object] = dict(zip(KEYS, _keys(point), strict=True))
-    row |= {"nonzero": point.nonzero, "share": point.share}
-    row |= {"val_miou": point.val_miou, "test_miou": point.test_miou, "on_front": bool(point.front)}
-    row |= {"versus": other.penalty, "versus_kind": other.kind, "versus_lambda": other.lambda_}
-    row |= {"versus_nonzero": other.nonzero, "bracket": bracket}
-    return row | {"difference": estimate.mean, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+        yield "below", control[control["nonzero"] <= point["nonzero"]].nlargest(1, "val_miou")
+        yield "above", control[control["nonzero"] >= point["nonzero"]].nsmallest(1, "nonzero")
 
 
 def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Verdict]:
@@ -248,15 +231,10 @@ def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> It
             rows = list(rows_of(mine))
             word, sentence = _judged(scores, part, rows, dense, controls)
             lacking = premise.lacking(scores, [str(dataset)], str(model), [part["reference"].iloc[0]])
-            found = _refused(word, rows, int(part["seeds"].max()), lacking)
+            # Equal accuracy goes by the 95 % interval against no penalty.
+            half = next(((row.high - row.low) / 2 for row in rows if row.bracket == "reference"), math.nan)
+            found = judge(word, int(part["seeds"].max()), half, MARGIN, lacking, "tuning seed")
             yield Verdict(str(dataset), str(model), scores.label(str(penalty)), found.word, ended(sentence, found.why))
-
-
-def _refused(word: str, rows: list[Any], seeds: int, lacking: Judgement | None) -> Judgement:
-    """`judge` of a word of `_judged`, with the 95 % interval against no penalty, by which equal accuracy goes."""
-    reference = next((row for row in rows if row.bracket == "reference"), None)
-    half = math.nan if reference is None else (reference.high - reference.low) / 2
-    return judge(word, seeds, half, MARGIN, lacking, "tuning seed")
 
 
 def _judged(
