@@ -330,10 +330,10 @@ def paper_of(results: Path, gathered: str) -> Job:
 
 def batch_name(paths: Sequence[TrainingPath]) -> str:
     """What a process that trains these paths is called."""
-    return together([f"{path.phase}/{path.name}" for path in paths])
+    return joint_name([f"{path.phase}/{path.name}" for path in paths])
 
 
-def together(names: Sequence[str]) -> str:
+def joint_name(names: Sequence[str]) -> str:
     """What a process that does the jobs of these names is called: as the first, with how many follow."""
     return names[0] + f"+{len(names) - 1}" * (len(names) > 1)
 

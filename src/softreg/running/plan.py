@@ -9,7 +9,7 @@ from typing import Any
 
 from softreg.running import gpu, jobs
 from softreg.running.costs import Costs, costs
-from softreg.running.graph import Graph, batch_name, together
+from softreg.running.graph import Graph, batch_name, joint_name
 from softreg.running.schedule import Task, makespan
 from softreg.running.stages import SELECTING_PRIORITY, seed_priority
 from softreg.running.survey import PathState, Survey, survey
@@ -145,7 +145,7 @@ def _revealing(survey: Survey, groups: Sequence[Group], chosen: Mapping[Group, i
     graph, waiting = survey.graph, [group for group in groups if group not in survey.revealed]
     scored = sum(_cells(state) for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
     needs = tuple(chosen[group] for group in groups if group in chosen)
-    name, key = together([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
+    name, key = joint_name([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
     return Work("reveal", name, key, groups[0], "sweep", 0, scored, 0, needs)
 
 

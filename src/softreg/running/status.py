@@ -49,7 +49,7 @@ class Status:
     @property
     def failures(self) -> list[str]:
         """A line for each job and each cell that failed."""
-        told = [f"{record['command']} {record['name']}: {reason(record)}" for record in self.failed]
+        told = [f"{record['command']} {record['name']}".strip() + f": {reason(record)}" for record in self.failed]
         for state in self.planned.survey.paths:
             for lambda_, ended in state.ended.items():
                 if ended["status"] in ("failed", "out-of-memory"):
