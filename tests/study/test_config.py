@@ -893,7 +893,7 @@ def test_a_data_set_of_outer_folds_can_be_named(load):
             r"val is 0\.8 and a fold tests 1/5; give a share below 0\.8",
         ),
         (FOLDED.replace("wbc: ", "wbc: , wbc-fold1: {kind: wbc}"), r"makes a second entry datasets\.wbc-fold1; rename"),
-        (LEAST.replace("brain: ", "wbc: {split: {fold: [5, 5]}}"), r"split\.fold is \[5, 5\]; give a fold from 0 on"),
+        (LEAST.replace("brain: ", "wbc: {split: {fold: [5, 5]}}"), r"split\.fold is \[5, 5\]; leave it out"),
     ],
 )
 def test_outer_folds_that_cannot_be(load, text, problem):
