@@ -894,26 +894,16 @@ def test_a_data_set_of_outer_folds_can_be_named(load):
         ),
         (FOLDED.replace("wbc: ", "wbc: , wbc-fold1: {kind: wbc}"), r"makes a second entry datasets\.wbc-fold1; rename"),
         (LEAST.replace("brain: ", "wbc: {split: {fold: [5, 5]}}"), r"split\.fold is \[5, 5\]; leave it out"),
+        (LEAST + "statistics: {looks: [12, 6]}", r"looks is \[12, 6\]; give rising numbers of seeds, \[6, 12\]"),
+        (LEAST + "statistics: {looks: [3, 6]}", r"statistics\.looks\[0\] is 3; give a whole number of 5 to 1000 seeds"),
+        (LEAST + "statistics: {looks: [6, 6]}", r"statistics\.looks holds 6 twice; give each value once"),
+        (LEAST + "seeds: {fewer: {l3: 2}}", r'seeds\.fewer names "?l3"?; .*entries of penalties'),
+        (LEAST + "seeds: {fewer: {none: 6}}", r"fewer\.none is 6; give at most 5, as many as seeds\.evaluation has"),
     ],
 )
-def test_outer_folds_that_cannot_be(load, text, problem):
+def test_folds_looks_and_seeds_that_cannot_be(load, text, problem):
     with pytest.raises(UserError, match=problem):
         load(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("statistics: {looks: [12, 6]}", r"statistics\.looks is \[12, 6\]; give rising numbers of seeds, \[6, 12\]"),
-        ("statistics: {looks: [3, 6]}", r"statistics\.looks\[0\] is 3; give a whole number of 5 to 1000 seeds"),
-        ("statistics: {looks: [6, 6]}", r"statistics\.looks holds 6 twice; give each value once"),
-        ("seeds: {fewer: {l3: 2}}", r'seeds\.fewer names "?l3"?; .*entries of penalties'),
-        ("seeds: {fewer: {none: 6}}", r"seeds\.fewer\.none is 6; give at most 5, as many as seeds\.evaluation has"),
-    ],
-)
-def test_looks_and_seeds_that_cannot_be(load, text, problem):
-    with pytest.raises(UserError, match=problem):
-        load(f"{LEAST}{text}\n")
 
 
 def test_a_long_list_with_one_value_twice_is_told_at_once(load):
