@@ -119,6 +119,19 @@ def test_published_timings_are_of_their_device_and_of_the_same_training_only(tmp
     assert known(study).cell(group("l1")) is None
 
 
+def test_published_timings_of_a_version_that_knew_fewer_keys_count(tmp_path):
+    study = prepared_study(tmp_path)
+    published = places.RESULTS / "published" / "tiny"
+    write_scores(study, published, [("l1", 100, 4.0, "GPU X")])
+    file = published / "scores" / "study.json"
+    told = read_json(file)
+    for place, key in (("evaluation", "folds"), ("selection", "search"), ("training", "average")):
+        del told[place][key]
+    del told["datasets"]["shapes"]["split"]["fold"], told["penalties"]["l1"]["check"]
+    write_json(file, told)
+    assert known(study).cell(group("l1")).value == 4.0
+
+
 def test_what_was_measured_here_comes_before_what_was_published(tmp_path):
     study = prepared_study(tmp_path)
     write_scores(study, places.RESULTS / "published" / "tiny", [("none", 100, 4.0, "GPU X"), ("l1", 1, 4.0, "GPU X")])

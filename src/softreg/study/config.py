@@ -78,21 +78,29 @@ class Study:
 def load_study(path: Path) -> Study:
     """Read, check and complete the study in a YAML file; of ``FILE:2/5`` the second of five parts.
 
-    Paths inside it are relative to the working directory. Raises UserError for what the schema does not allow, or where
-    it allows all, for all else that is wrong.
+    Paths inside it are relative to the working directory. Raises UserError for all that `study_of` refuses.
     """
     file, part = parts.of(path)
     try:
-        raw = _blank_as_empty(_read(file))
-        values = filled(_completed(raw), study_schema())
-        name = _name(values, file)
-        study = Study(**values | {"file": path, "name": name, "title": " ".join(values["title"].split()) or name})
-        _check(study)
+        study = study_of(_blank_as_empty(_read(file)), file)
     except Violation as problem:
         raise UserError(*(f"{file}: {fault}" for fault in problem.args)) from None
     if part is None:
         return study
-    return replace(study, name=parts.name_of(name, *part), datasets=parts.datasets_of(study.datasets, path, *part))
+    name, datasets = parts.name_of(study.name, *part), parts.datasets_of(study.datasets, path, *part)
+    return replace(study, file=path, name=name, datasets=datasets)
+
+
+def study_of(raw: dict[str, Any], file: Path) -> Study:
+    """The study of these JSON values, complete, with the defaults of what an earlier version did not know.
+
+    Raises Violation for what the schema does not allow, or where it allows all, for all else that is wrong.
+    """
+    values = filled(_completed(raw), study_schema())
+    name = _name(values, file)
+    study = Study(**values | {"file": file, "name": name, "title": " ".join(values["title"].split()) or name})
+    _check(study)
+    return study
 
 
 def stride_of(model: Mapping[str, Any]) -> int:
