@@ -388,7 +388,7 @@ def _write_paper(options: argparse.Namespace) -> None:
     job = paper_of(options.results, gathered[0] if gathered else "")
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results") and options.stage == "paper"
-    with job.alone(), jobs.timed(options.results.name, "paper", "", job.key) if own else nullcontext():
+    with job.alone(), jobs.job(options.results.name, "paper", "", job.key) if own else nullcontext():
         job.begin()
         whole = options.stage == "paper"
         _write_from_scores(options.results, ("tables", "figures", "report") if whole else (options.stage,))

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import programs
 import pytest
 from projects import cell_folder, choose_by_hand, prepared_study, sweep_path
 
+from softreg.cli import main
 from softreg.files import read_json, write_json, write_text
 from softreg.running import jobs, stages
 from softreg.running.graph import Graph
@@ -37,18 +40,18 @@ def start():
     """Start a path's training as its rule does, its log in place; killed at the end if it still runs."""
     started = []
 
-    def begin() -> subprocess.Popen:
-        log = log_of(study_of_tests())
+    def begin() -> BaseProcess:
+        log = log_of(load_study(Path("tiny.yaml")))
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as file:
-            command = [COMMAND, "train", "tiny.yaml", *NAME.split("/", 1)]
-            started.append(subprocess.Popen(command, stderr=file))
+        log.unlink(missing_ok=True)
+        command = ("softreg", "train", "tiny.yaml", *NAME.split("/", 1))
+        started.append(programs.start(Path(), *command, files=(os.devnull, str(log))))
         return started[-1]
 
     yield begin
     for process in started:
         process.kill()
-        process.wait()
+        process.join()
 
 
 def awaited(look, process=None):
@@ -57,7 +60,7 @@ def awaited(look, process=None):
     while time.monotonic() < ends:
         if found := look():
             return found
-        assert process is None or process.poll() is None, "the job has ended"
+        assert process is None or process.is_alive(), "the job has ended"
         time.sleep(0.05)
     raise AssertionError(f"nothing to see within {DEADLINE} s")
 
@@ -65,10 +68,6 @@ def awaited(look, process=None):
 def trained_epochs(study):
     """The job that runs, once it has said that epochs are done."""
     return [record for record in status(study).running if record.get("epoch", 0) > 0]
-
-
-def softreg(*arguments):
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_nothing_begun_is_waiting(tmp_path):
@@ -80,11 +79,11 @@ def test_nothing_begun_is_waiting(tmp_path):
         "final: 0 of 4 paths finished, 4 waiting; 0 of 4 cells finished",
         f"left: unknown, as nothing has been measured; softreg plan {study.file} --calibrate",
     ]
-    assert softreg("status", "tiny.yaml").returncode == 0
+    assert main(["status", "tiny.yaml"]) == 0
 
 
 @pytest.mark.slow
-def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
+def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start, capsys):
     study = prepared_study(tmp_path, training=LONG, penalties={"none": {}})
     process = start()
     (record,) = awaited(lambda: trained_epochs(study), process)
@@ -98,7 +97,7 @@ def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     assert len(line) <= 100
 
     process.kill()
-    process.wait()
+    process.join()
     seen = status(study)
     assert (seen.running, [record["name"] for record in seen.failed]) == ([], [NAME])
     last = log_of(study).read_text().splitlines()[-1]
@@ -107,20 +106,21 @@ def test_a_job_runs_is_killed_goes_on_is_stopped(tmp_path, start):
     assert "1 failed" in told
     assert f"train {NAME}: process {process.pid} on " in told
     assert f"last line of its log: {last}" in told
-    done = softreg("status", "tiny.yaml")
-    assert (done.returncode, "died" in done.stdout) == (1, True)
+    assert main(["status", "tiny.yaml"]) == 1
+    assert "died" in capsys.readouterr().out
 
     process = start()
     (record,) = awaited(lambda: trained_epochs(study), process)
     assert record["epoch"] > 1
     process.terminate()
-    assert process.wait() == 143
+    process.join()
+    assert process.exitcode == 143
     seen = status(study)
     assert (seen.running, seen.failed) == ([], [])
     (record,) = (record for record in records("tiny") if record["command"] == "train")
     assert f"{NAME}  goes on after epoch {record['epoch']} of 100000 at λ=0" in text(seen)
     assert "sweep: 0 of 1 paths finished, 1 stopped; 0 of 1 cells finished" in text(seen)
-    assert softreg("status", "tiny.yaml").returncode == 0
+    assert main(["status", "tiny.yaml"]) == 0
 
 
 @pytest.mark.slow
@@ -140,7 +140,8 @@ def test_a_watch_ends_by_itself_once_nothing_runs(tmp_path, start):
         # What Linux says once the other side is closed.
         pass
     assert watch.wait() == 0
-    assert process.wait() == 0
+    process.join()
+    assert process.exitcode == 0
     frames = shown.decode().split("\x1b[H\x1b[2J")[1:]
     assert len(frames) > 1
     assert "1 running" in frames[0]
@@ -151,8 +152,7 @@ def test_a_watch_ends_by_itself_once_nothing_runs(tmp_path, start):
 @pytest.mark.slow
 def test_a_finished_path_is_told_as_such(tmp_path):
     study = prepared_study(tmp_path)
-    done = softreg("train", "tiny.yaml", "sweep", "shapes/convnet/l1/seed0")
-    assert done.returncode == 0, done.stderr
+    assert main(["train", "tiny.yaml", "sweep", "shapes/convnet/l1/seed0"]) == 0
     told = text(status(study))
     assert "sweep: 1 of 2 paths finished, 1 waiting; 2 of 3 cells finished" in told
     record = read_json(file_of("tiny", "train", "sweep/shapes/convnet/l1/seed0"))
@@ -182,14 +182,14 @@ def test_failed_and_diverged_cells_are_told_apart(tmp_path):
     write_json(file, listed)
     job.end()
     assert "1 of 3 cells finished, 1 diverged" in text(status(study))
-    assert softreg("status", "tiny.yaml").returncode == 0
+    assert main(["status", "tiny.yaml"]) == 0
     listed["cells"][0] |= {"status": "out-of-memory", "reason": "cannot allocate"}
     write_json(file, listed)
     job.end()
     told = text(status(study))
     assert "1 of 3 cells finished, 1 out-of-memory" in told
     assert "  sweep/shapes/convnet/l1/seed0 λ=1e-4: out-of-memory: cannot allocate" in told
-    assert softreg("status", "tiny.yaml").returncode == 1
+    assert main(["status", "tiny.yaml"]) == 1
 
 
 def test_a_damaged_path_is_told_as_such_and_one_that_is_gone_waits(tmp_path):
@@ -219,10 +219,6 @@ def log_of(study):
     """Where the rule of a path's job puts its log."""
     key = Graph(study).train(parse_path(*NAME.split("/", 1))).key
     return file_of("tiny", "train", f"{NAME}-{key}").with_suffix(".log")
-
-
-def study_of_tests():
-    return load_study(Path("tiny.yaml"))
 
 
 def sign(study, **facts):
@@ -261,8 +257,7 @@ def test_a_job_that_died_under_another_version_of_the_study_is_no_failure(tmp_pa
 @pytest.mark.slow
 def test_a_job_that_ended_in_an_error_says_which(tmp_path):
     study = prepared_study(tmp_path, resources={"gpu": 1, "threads": 1})
-    done = softreg("train", "tiny.yaml", *NAME.split("/", 1))
-    if done.returncode == 0:
+    if main(["train", "tiny.yaml", *NAME.split("/", 1)]) == 0:
         pytest.skip("this machine has the GPU that must be missing here")
     told = text(status(study))
     assert f"train {NAME}: resources.gpu is set but torch sees no GPU here" in told

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_workflow import ran
 from versioned import (
     BIN,
     STUDY,
@@ -16,7 +17,6 @@ from versioned import (
     files_of,
     is_clean,
     nothing_to_do,
-    ran,
     run,
     snakemake,
     stages,

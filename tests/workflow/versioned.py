@@ -7,21 +7,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import programs
-import yaml
+import test_workflow
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 STUDY = {
-    "datasets": {"shapes": {"images": 16, "size": [16, 16], "split": {"val": 0.25, "test": 0.25}}},
-    "models": {"convnet": {}},
+    **test_workflow.STUDY,
     "penalties": {"none": {}, "l1": {"lambda": ["1e-4", "1e-2"]}},
-    "training": {"epochs": 2, "batch_size": 4, "optimizer": "adam", "lr": 1e-3},
     "seeds": {"tuning": [0], "evaluation": [100]},
-    "resources": {"threads": 1, "mem_mb": 1000, "runtime": 5},
 }
 _PARTS = (
     "Snakefile",
@@ -58,7 +54,7 @@ def make_project(folder: Path) -> Path:
 
 def write_study(folder: Path, **changes: object) -> None:
     """Write the tiny study with whole blocks changed."""
-    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
+    test_workflow.write_study(folder, **{**STUDY, **changes})
 
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
@@ -95,11 +91,6 @@ def clone(project: Path, folder: Path, *places: str) -> Path:
         store.symlink_to(project.parent / "softreg-store")
     run(folder, "dvc", "pull", "--quiet", *places)
     return folder
-
-
-def ran(output: str) -> Counter[str]:
-    """The rules that Snakemake has run, and how often."""
-    return Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
 
 
 def stages(output: str) -> list[str]:

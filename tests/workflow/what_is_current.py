@@ -19,7 +19,8 @@ from pathlib import Path
 import yaml
 
 sys.path.append(str(Path(__file__).parents[1]))
-from versioned import STUDY, clone, commit, make_project, ran, run, snakemake, write_study
+from test_workflow import ran
+from versioned import STUDY, clone, commit, make_project, run, snakemake, write_study
 
 BASE = {
     **STUDY,

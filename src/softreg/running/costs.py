@@ -18,15 +18,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from softreg.errors import UserError
 from softreg.files import read_json
 from softreg.running import calibrate, places
 from softreg.running.graph import batch_name
 from softreg.running.survey import PathState, Survey
 from softreg.study.cells import path_folder
-from softreg.study.config import Study
-from softreg.study.folds import expanded, name_of
+from softreg.study.config import Study, study_of
+from softreg.study.folds import name_of
 from softreg.study.keys import group_spec
 from softreg.study.matrix import Group, groups
+from softreg.study.schema import Violation
 
 #: Seconds of the short commands where none has run here: mostly what their libraries take to load.
 _ASSUMED = {"select": 3.0, "gather": 5.0, "paper": 20.0}
@@ -168,14 +170,13 @@ def _group_of(row: Mapping[str, str], outer: bool) -> Group:
 def _same_groups(study: Study, described: dict[str, Any]) -> set[Group]:
     """The groups whose training a study has in common with another version of it, ``described`` by its JSON values."""
     try:
-        datasets = expanded(described["datasets"], described["evaluation"]["folds"])
-        other = Study(file=study.file, **described | {"datasets": datasets})
-        known = set(groups(other))
-        same = [group for group in groups(study) if group in known]
-        return {group for group in same if group_spec(study, group) == group_spec(other, group)}
-    except (TypeError, KeyError):
-        # Described by a version of SoftReg that knew other keys.
+        other = study_of(described, study.file)
+    except (Violation, UserError):
+        # Of a version of SoftReg that knew other keys.
         return set()
+    known = set(groups(other))
+    same = [group for group in groups(study) if group in known]
+    return {group for group in same if group_spec(study, group) == group_spec(other, group)}
 
 
 def _ran(records: Sequence[dict[str, Any]], cells: Mapping[str, Sequence[_Row]]) -> dict[Job, tuple[float, float]]:

@@ -57,7 +57,7 @@ def span(seconds: float) -> str:
 
 def _left(planned: Plan) -> str:
     paths = planned.survey.paths
-    cells = sum(len(state.open) + len(state.ended) for state in paths)
+    cells = sum(state.cells for state in paths)
     waiting = [state for state in paths if not state.made]
     training = sum(bool(state.open) for state in waiting)
     left = sum(len(state.open) for state in waiting)
@@ -74,7 +74,7 @@ def _table(planned: Plan) -> list[str]:
         states = [state for state in planned.survey.paths if state.path.phase == phase]
         work = [job for job in planned.work if job.phase == phase]
         waiting = [state for state in states if not state.made]
-        cells = sum(len(state.open) + len(state.ended) for state in states)
+        cells = sum(state.cells for state in states)
         left = sum(len(state.open) for state in waiting)
         counts = (f"{len(waiting)} of {len(states)}", f"{left} of {cells}")
         hours = (_training(planned, work), _rest(planned, work))

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from softreg.data.datasets import ARRAYS, prepared_folder
@@ -250,8 +251,8 @@ class Graph:
         by_seed = sorted([*self.sweep, *self.final], key=_entry)
         size = self.study.resources["seeds_per_job"]
         found: dict[TrainingPath, tuple[TrainingPath, ...]] = {}
-        for _, together in groupby(by_seed, _entry):
-            paths = tuple(together)
+        for _, group in groupby(by_seed, _entry):
+            paths = tuple(group)
             found |= {path: paths[place - place % size :][:size] for place, path in enumerate(paths)}
         return found
 
@@ -266,8 +267,8 @@ class Graph:
     @cached_property
     def revealed(self) -> dict[Group, tuple[Group, ...]]:
         """The groups whose sweeps one process scores on test, for each of them: those of a data set × model."""
-        found = {pair: tuple(together) for pair, together in groupby(self.groups, _pair)}
-        return {group: found[_pair(group)] for group in self.groups}
+        each = (tuple(groups) for _, groups in groupby(self.groups, itemgetter(0, 1)))
+        return {group: groups for groups in each for group in groups}
 
     def last(self, path: TrainingPath) -> Job:
         """What ends ``path``'s batch: the job of its last path that is not made yet, or else of its last."""
@@ -330,10 +331,10 @@ def paper_of(results: Path, gathered: str) -> Job:
 
 def batch_name(paths: Sequence[TrainingPath]) -> str:
     """What a process that trains these paths is called."""
-    return together([f"{path.phase}/{path.name}" for path in paths])
+    return joint_name([f"{path.phase}/{path.name}" for path in paths])
 
 
-def together(names: Sequence[str]) -> str:
+def joint_name(names: Sequence[str]) -> str:
     """What a process that does the jobs of these names is called: as the first, with how many follow."""
     return names[0] + f"+{len(names) - 1}" * (len(names) > 1)
 
@@ -348,10 +349,6 @@ def paper_code() -> str:
 
 def _last(jobs: Sequence[Job]) -> Job:
     return next((job for job in reversed(jobs) if not job.made()), jobs[-1])
-
-
-def _pair(group: Group) -> tuple[str, str]:
-    return group[:2]
 
 
 def _entry(path: TrainingPath) -> tuple[str, Group, int]:

@@ -123,14 +123,6 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
         _current = None
 
 
-@contextmanager
-def timed(study: str, command: str, name: str, key: str) -> Iterator[None]:
-    """As `job`, of a short command: what it took is told once it has succeeded, and nothing before."""
-    sign = _Sign(file_of(study, command, name), _first_facts(command, name, key))
-    yield
-    sign.end({"state": "finished"})
-
-
 def tell(**facts: Any) -> None:
     """Note ``facts`` of the job that this process runs; of none, do nothing."""
     if _current is not None:

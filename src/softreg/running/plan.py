@@ -9,7 +9,7 @@ from typing import Any
 
 from softreg.running import gpu, jobs
 from softreg.running.costs import Costs, costs
-from softreg.running.graph import Graph, batch_name, together
+from softreg.running.graph import Graph, batch_name, joint_name
 from softreg.running.schedule import Task, makespan
 from softreg.running.stages import SELECTING_PRIORITY, seed_priority
 from softreg.running.survey import PathState, Survey, survey
@@ -135,7 +135,7 @@ def _add_batches(work: list[Work], survey: Survey, phase: str, chosen: Mapping[G
 def _training(survey: Survey, batch: Sequence[PathState], needs: tuple[int, ...]) -> Work:
     path = batch[0].path
     waiting = [state for state in batch if not state.made]
-    cells, scored = sum(len(state.open) for state in waiting), sum(map(_cells, waiting))
+    cells, scored = sum(len(state.open) for state in waiting), sum(state.cells for state in waiting)
     name, priority = batch_name([state.path for state in batch]), seed_priority(survey.study, path)
     key = survey.graph.last(path).key
     return Work("train", name, key, path.group, path.phase, cells, scored, priority, needs)
@@ -143,14 +143,10 @@ def _training(survey: Survey, batch: Sequence[PathState], needs: tuple[int, ...]
 
 def _revealing(survey: Survey, groups: Sequence[Group], chosen: Mapping[Group, int]) -> Work:
     graph, waiting = survey.graph, [group for group in groups if group not in survey.revealed]
-    scored = sum(_cells(state) for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
+    scored = sum(state.cells for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
     needs = tuple(chosen[group] for group in groups if group in chosen)
-    name, key = together([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
+    name, key = joint_name([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
     return Work("reveal", name, key, groups[0], "sweep", 0, scored, 0, needs)
-
-
-def _cells(state: PathState) -> int:
-    return len(state.open) + len(state.ended)
 
 
 def _add(work: list[Work], job: Work) -> int:

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.errors import UserError
 from softreg.files import digest, read_json, write_json
 from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
-from softreg.running.graph import Graph, Job, batch_name, is_small, together
+from softreg.running.graph import Graph, Job, is_small, joint_name
 from softreg.scoring.race import lambdas_of
 from softreg.study.cells import Cell, make_cells, path_folder
 from softreg.study.config import Study
@@ -29,7 +29,6 @@ from softreg.training.stopping import StopRequest
 
 Sweep = dict[TrainingPath, list[Cell]]
 """The paths of a group's sweep, each with its cells."""
-Work = TypeVar("Work")
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,8 +94,8 @@ def fetch(study: Study, kind: str, filename: str) -> None:
 
 def prepare(study: Study, dataset: str, key: str = "") -> None:
     """Prepare one data set of the study."""
-    with _making(study, Graph(study).prepare(dataset), key) as job:
-        if job:
+    with _making(study, [Graph(study).prepare(dataset)], key) as open_:
+        for job in open_:
             from softreg.data.prepare import prepare
 
             job.begin()
@@ -113,41 +112,17 @@ def train(study: Study, *paths: TrainingPath, key: str = "", eager: bool = False
     final λ̂, or in a race the seeds before, are missing or of another version of the study.
     """
     graph = Graph(study)
-    wanted = [(path, graph.train(path)) for path in paths]
-    _check_key(study, key, [job for _, job in wanted])
 
     def check() -> None:
         _demand_data(study, graph, paths[0].dataset)
         if paths[0].phase == "final":
             graph.select(paths[0].group).demand(study)
 
-    with _open_ones(wanted, check) as open_:
-        if not open_:
-            return
-        with jobs.job(study.name, "train", batch_name(paths), open_[-1][1].key):
-            for path, job in wanted:
-                # Others too, where a seed before it in a race has just been trained anew.
-                if not job.made():
-                    _train_path(study, graph, path, eager)
-
-
-@contextmanager
-def _open_ones(
-    wanted: Sequence[tuple[Work, Job]], check: Callable[[], object] = lambda: None
-) -> Iterator[list[tuple[Work, Job]]]:
-    """Those that are not made yet, once no other process is at any of ``wanted``; none comes to them meanwhile.
-
-    If there are any, ``check`` is called before anything is written; it raises what stands against doing them.
-    All before the first GPU is waited for: who has a GPU waits for no other process.
-    """
-    if all(job.made() for _, job in wanted):
-        yield []
-        return
-    check()
-    with ExitStack() as held:
-        for job in sorted({job for _, job in wanted}, key=lambda job: job.stem):
-            held.enter_context(job.alone())
-        yield [(work, job) for work, job in wanted if not job.made()]
+    with _making(study, [graph.train(path) for path in paths], key, check) as open_:
+        for path in paths if open_ else ():
+            # Others too, where a seed before it in a race has just been trained anew.
+            if not graph.train(path).made():
+                _train_path(study, graph, path, eager)
 
 
 def _demand_data(study: Study, graph: Graph, dataset: str) -> None:
@@ -165,7 +140,7 @@ def _train_path(study: Study, graph: Graph, path: TrainingPath, eager: bool) -> 
     if waiting := [cell for cell in cells if not cell.settled(lambda file: True)]:
         _train_cells(study, path, waiting, eager)
     write_json(job.makes[0], {"cells": [_entry(cell) for cell in cells]})
-    _score(study, path, cells)
+    _score_path(study, path, cells)
     job.end(also=[file for cell in cells for file in cell.files()])
 
 
@@ -186,37 +161,51 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], eager: boo
             turn.out_of_memory()
 
 
-def _score(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> None:
-    """Write the score records of a path's finished cells; those of networks that have not changed are kept."""
+def _score_path(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
+    """Write the score records of a path: in the sweep on val alone, in the final on train, val and test."""
+    from softreg.scoring import records
+
+    def run(evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
+        return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
+
+    folder = path_folder(places.results_folder(study), path)
+    files = {folder / name: records.schema_of(name) for name in places.RECORDS[path.phase]}
+    _score(study, {path: cells}, files, run)
+
+
+def _score(
+    study: Study,
+    cells: Sweep,
+    files: Mapping[Path, pa.Schema],
+    run: Callable[[Evaluator, list[Cell]], list[pa.Table]],
+) -> None:
+    """Write the records of finished ``cells``, which ``run`` makes for each file; of unchanged networks, they are kept.
+
+    All cells are of one model and phase.
+    """
     from softreg.scoring import records
     from softreg.scoring.origin import current, held_by_all, name_of, networks_of
 
-    origin = _origin(study, path.phase, path.model, cells)
-    folder = path_folder(places.results_folder(study), path)
-    files = {folder / name: records.schema_of(name) for name in places.RECORDS[path.phase]}
+    origin = _origin(study, next(iter(cells)), [cell for mine in cells.values() for cell in mine])
     if all(current(file, origin) for file in files):
         return
-    kept = held_by_all(files, origin)
-    scored = set(networks_of(kept[0]))
-    waiting = [cell for cell in _finished(cells) if name_of(cell) not in scored]
-    new = _scored(study, path, waiting) if waiting else [schema.empty_table() for schema in files.values()]
-    for (file, schema), old, added in zip(files.items(), kept, new, strict=True):
-        records.write(records.joined([old, added], schema), file, schema, origin)
-
-
-def _scored(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> list[pa.Table]:
-    """The records of ``cells``, for each file of the path."""
-    with gpu.turn(study.resources["gpu"]):
-        evaluator = _evaluator(study, path)
-        demand_unchanged()
-        return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
+    tables = [held_by_all(files, origin)]
+    scored = set(networks_of(tables[0][0]))
+    new = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
+    if waiting := {path: mine for path, mine in new.items() if mine}:
+        with gpu.turn(study.resources["gpu"]):
+            evaluators = {path: _evaluator(study, path) for path in waiting}
+            demand_unchanged()
+            tables += [run(evaluator, waiting[path]) for path, evaluator in evaluators.items()]
+    for parts, (file, schema) in zip(zip(*tables, strict=True), files.items(), strict=True):
+        records.write(records.joined(parts, schema), file, schema, origin)
 
 
 def select(study: Study, group: Group, key: str = "") -> None:
     """Choose λ̂ of one group from the validation scores of its sweep."""
     graph = Graph(study)
-    with _making(study, graph.select(group), key, lambda: _verified_sweep(study, graph, group)) as job:
-        if job:
+    with _making(study, [graph.select(group)], key, lambda: _verified_sweep(study, graph, group)) as open_:
+        for job in open_:
             from softreg.scoring.select import select_group
 
             sweep = _verified_sweep(study, graph, group)
@@ -231,43 +220,27 @@ def reveal(study: Study, *groups: Group, key: str = "") -> None:
     For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
     Raises UserError where λ̂ of a group has not been selected yet.
     """
+    from softreg.scoring.records import SUMS
+
     graph = Graph(study)
-    wanted = [(group, graph.reveal(group)) for group in groups]
-    _check_key(study, key, [job for _, job in wanted])
-    for group in groups:
-        graph.select(group).demand(study)
 
     def check() -> None:
+        for group in groups:
+            graph.select(group).demand(study)
         for dataset in dict.fromkeys(group[0] for group in groups):
             _demand_data(study, graph, dataset)
 
-    with _open_ones(wanted, check) as open_:
-        if not open_:
-            return
-        with jobs.job(study.name, "reveal", together([job.name for _, job in wanted]), open_[-1][1].key):
-            for group, job in open_:
+    def run(evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
+        jobs.tell_ready(len(cells))
+        return [evaluator.revealed(cells)]
+
+    with _making(study, [graph.reveal(group) for group in groups], key, check) as open_:
+        for group in groups:
+            if (job := graph.reveal(group)) in open_:
                 cells = _verified_choice(study, graph, group, lambda file: True)
                 job.begin()
-                _reveal(study, group, cells)
+                _score(study, cells, {places.revealed(study, group): SUMS}, run)
                 job.end()
-
-
-def _reveal(study: Study, group: Group, cells: Sweep) -> None:
-    from softreg.scoring import records
-    from softreg.scoring.origin import name_of, networks_of, still_current
-
-    origin = _origin(study, "sweep", group[1], [cell for mine in cells.values() for cell in mine])
-    kept = still_current(places.revealed(study, group), origin, records.SUMS)
-    scored = set(networks_of(kept))
-    waiting = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
-    tables = [kept]
-    if count := sum(map(len, waiting.values())):
-        with gpu.turn(study.resources["gpu"]):
-            evaluators = {path: _evaluator(study, path) for path, mine in waiting.items() if mine}
-            demand_unchanged()
-            jobs.tell_ready(count)
-            tables += [evaluator.revealed(waiting[path]) for path, evaluator in evaluators.items()]
-    records.write(records.joined(tables, records.SUMS), places.revealed(study, group), records.SUMS, origin)
 
 
 def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
@@ -285,7 +258,7 @@ def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[P
         job.demand(study, reads)
         graph.prepare(path.dataset).demand(study)
         cells = _cells(study, path)
-        origin = _origin(study, "sweep", path.model, cells)
+        origin = _origin(study, path, cells)
         scores = path_folder(graph.results, path) / "val.parquet"
         if any(cell.record() is None for cell in cells) or not current(scores, origin):
             job.void()
@@ -307,7 +280,7 @@ def _verified_choice(study: Study, graph: Graph, group: Group, reads: Callable[[
 
 def _digest_of(study: Study, sweep: Sweep) -> str:
     """Changes when a network of a sweep does, or how it was scored."""
-    return digest([_origin(study, "sweep", path.model, cells) for path, cells in sweep.items()])
+    return digest([_origin(study, path, cells) for path, cells in sweep.items()])
 
 
 def gather(study: Study, partial: bool = False, key: str = "") -> str:
@@ -323,8 +296,8 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
         selected = [group for group in graph.groups if graph.select(group).made()]
         return unfinished(gather(study, places.RESULTS, places.DATA, selected))
     try:
-        with _making(study, graph.gather, key, lambda: _demand_all(study, graph)) as job:
-            if job:
+        with _making(study, [graph.gather], key, lambda: _demand_all(study, graph)) as open_:
+            for job in open_:
                 job.begin()
                 gather(study, places.RESULTS, places.DATA)
                 job.end()
@@ -350,23 +323,30 @@ def _demand_all(study: Study, graph: Graph) -> None:
 
 
 @contextmanager
-def _making(study: Study, job: Job, key: str, check: Callable[[], object] = lambda: None) -> Iterator[Job | None]:
-    """A short job if it is needed, once no other process is at it; what it took is told once it has succeeded."""
-    _check_key(study, key, [job])
-    with _open_ones([(None, job)], check) as open_:
-        if not open_:
-            yield None
-            return
-        with jobs.timed(study.name, job.command, job.name, job.key):
-            yield job
+def _making(
+    study: Study, wanted: Sequence[Job], key: str, check: Callable[[], object] = lambda: None
+) -> Iterator[list[Job]]:
+    """Those of ``wanted`` that are not made yet, once no other process is at any of all; none comes meanwhile.
 
-
-def _check_key(study: Study, key: str, expected: Sequence[Job]) -> None:
-    """Refuse to do a job that was asked for under another key."""
-    if key and key not in {job.key for job in expected}:
+    If there are any, ``check`` is called before anything is written; it raises what stands against making them.
+    All before the first GPU is waited for: who has a GPU waits for no other process. Raises UserError where the work
+    was asked for under a ``key`` that none of it has.
+    """
+    if key and key not in {job.key for job in wanted}:
         raise UserError(
             f"{study.file}, its data or the code has changed since this run began; run the same command again"
         )
+    if all(job.made() for job in wanted):
+        yield []
+        return
+    check()
+    with ExitStack() as held:
+        for job in sorted({*wanted}, key=lambda job: job.stem):
+            held.enter_context(job.alone())
+        if open_ := [job for job in wanted if not job.made()]:
+            name = joint_name([job.name for job in wanted])
+            held.enter_context(jobs.job(study.name, open_[0].command, name, open_[-1].key))
+        yield open_
 
 
 def _cells(study: Study, path: TrainingPath) -> list[Cell]:
@@ -376,10 +356,11 @@ def _cells(study: Study, path: TrainingPath) -> list[Cell]:
     return make_cells(study, path, lambdas_of(study, path, results), results, content)
 
 
-def _origin(study: Study, phase: str, model: str, cells: Sequence[Cell]) -> Origin:
+def _origin(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> Origin:
+    """What the records of ``cells``, which are of the model and phase of ``path``, are made from."""
     from softreg.scoring.origin import origin_of
 
-    return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, phase, model))
+    return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, path.phase, path.model))
 
 
 def _finished(cells: Sequence[Cell]) -> list[Cell]:

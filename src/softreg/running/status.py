@@ -49,7 +49,7 @@ class Status:
     @property
     def failures(self) -> list[str]:
         """A line for each job and each cell that failed."""
-        told = [f"{record['command']} {record['name']}: {reason(record)}" for record in self.failed]
+        told = [f"{record['command']} {record['name']}".strip() + f": {reason(record)}" for record in self.failed]
         for state in self.planned.survey.paths:
             for lambda_, ended in state.ended.items():
                 if ended["status"] in ("failed", "out-of-memory"):
@@ -135,7 +135,7 @@ def _phase(seen: Status, phase: str) -> str:
     """How many paths and cells of a phase are in which state."""
     states = [state for state in seen.planned.survey.paths if state.path.phase == phase]
     ended = Counter(ended["status"] for state in states for ended in state.ended.values())
-    cells = sum(len(state.open) + len(state.ended) for state in states)
+    cells = sum(state.cells for state in states)
     finished = sum(state.made and bool(state.ended) for state in states)
     paths = [f"{len(part)} {name}" for name, part in _parts(seen, states).items() if part]
     others = [f"{ended.pop('finished', 0)} of {cells} cells finished"]

@@ -31,6 +31,11 @@ class PathState:
     ended: dict[str, dict[str, Any]]
     damaged: bool = False
 
+    @property
+    def cells(self) -> int:
+        """How many cells it has."""
+        return len(self.open) + len(self.ended)
+
 
 @dataclass(frozen=True)
 class Survey:

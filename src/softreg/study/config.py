@@ -78,21 +78,29 @@ class Study:
 def load_study(path: Path) -> Study:
     """Read, check and complete the study in a YAML file; of ``FILE:2/5`` the second of five parts.
 
-    Paths inside it are relative to the working directory. Raises UserError for what the schema does not allow, or where
-    it allows all, for all else that is wrong.
+    Paths inside it are relative to the working directory. Raises UserError for all that `study_of` refuses.
     """
     file, part = parts.of(path)
     try:
-        raw = _blank_as_empty(_read(file))
-        values = filled(_completed(raw), study_schema())
-        name = _name(values, file)
-        study = Study(**values | {"file": path, "name": name, "title": " ".join(values["title"].split()) or name})
-        _check(study)
+        study = study_of(_blank_as_empty(_read(file)), file)
     except Violation as problem:
         raise UserError(*(f"{file}: {fault}" for fault in problem.args)) from None
     if part is None:
         return study
-    return replace(study, name=parts.name_of(name, *part), datasets=parts.datasets_of(study.datasets, path, *part))
+    name, datasets = parts.name_of(study.name, *part), parts.datasets_of(study.datasets, path, *part)
+    return replace(study, file=path, name=name, datasets=datasets)
+
+
+def study_of(raw: dict[str, Any], file: Path) -> Study:
+    """The study of these JSON values, complete, with the defaults of what an earlier version did not know.
+
+    Raises Violation for what the schema does not allow, or where it allows all, for all else that is wrong.
+    """
+    values = filled(_completed(raw), study_schema())
+    name = _name(values, file)
+    study = Study(**values | {"file": file, "name": name, "title": " ".join(values["title"].split()) or name})
+    _check(study)
+    return study
 
 
 def stride_of(model: Mapping[str, Any]) -> int:
@@ -324,7 +332,7 @@ def _check(study: Study) -> None:
     of_all = (_check_size, _check_mirrors, _check_seeds, _check_fewer, _check_looks, _check_selection, _check_style)
     checks = [partial(check, study) for check in of_all]
     for name, dataset in study.datasets.items():
-        checks += [partial(_check_split, f"datasets.{name}.split", dataset), partial(_check_place, study, name)]
+        checks.append(partial(_check_split, study, name))
         if dataset["kind"] == "folder":
             checks.append(partial(folder.check, f"datasets.{name}", dataset))
     checks += [partial(_check_model, study, name) for name in study.models]
@@ -449,29 +457,24 @@ def _check_race(study: Study) -> None:
         )
 
 
-def _check_split(where: str, dataset: Mapping[str, Any]) -> None:
-    split = dataset["split"]
+def _check_split(study: Study, name: str) -> None:
+    split, where = study.datasets[name]["split"], f"datasets.{name}.split"
     if split["fold"] is not None:
-        _check_fold(where, split)
+        _check_fold(study, name)
     elif split["val"] + split["test"] >= 1:
         raise Violation(f"{where} has val {split['val']} and test {split['test']}; give shares that sum to less than 1")
     together(partial(_check_list, f"{where}.{key}", split[key], split["rule"]) for key in _LISTS)
 
 
-def _check_place(study: Study, name: str) -> None:
-    """That a fold is one that ``evaluation.folds`` has made."""
-    fold, count = study.datasets[name]["split"]["fold"], study.evaluation["folds"]
-    if fold is not None and (fold[1] != count or not name.endswith(folds.name_of("", fold[0]))):
+def _check_fold(study: Study, name: str) -> None:
+    """That a fold is one that ``evaluation.folds`` has made, and that the rule can draw it."""
+    split, where = study.datasets[name]["split"], f"datasets.{name}.split"
+    fold, of = split["fold"]
+    if not fold < of == study.evaluation["folds"] or not name.endswith(folds.name_of("", fold)):
         raise Violation(
-            f"datasets.{name}.split.fold is {show(fold)}; leave it out, and give the number of outer folds as "
+            f"{where}.fold is {show(split['fold'])}; leave it out, and give the number of outer folds as "
             "evaluation.folds, which makes each fold of all data sets"
         )
-
-
-def _check_fold(where: str, split: Mapping[str, Any]) -> None:
-    fold, of = split["fold"]
-    if not fold < of >= 2:
-        raise Violation(f"{where}.fold is {show([fold, of])}; give a fold from 0 on and the number of folds, as [0, 5]")
     if split["rule"] not in folds.DRAWN:
         raise Violation(
             f"{where}.rule is {split['rule']}, and outer folds (evaluation.folds) draw the test images themselves; "

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from measured import make_scores, untrained
+from measured import untrained
 from scipy.stats import ttest_1samp
 
 from softreg.files import seal, sealed
