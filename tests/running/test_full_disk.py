@@ -92,10 +92,14 @@ def test_every_stage_says_so_and_goes_on_to_the_same_bits(tmp_path):
 def test_what_a_folder_does_not_allow_is_one_sentence(tmp_path, monkeypatch, capsys, number):
     write_study(tmp_path, **STUDY)
 
-    def refuse(*arguments, **options):
-        raise OSError(number, os.strerror(number))
+    opened = os.open
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    def refuse(path, *arguments, **options):
+        if str(path).endswith(".tmp"):
+            raise OSError(number, os.strerror(number))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("os.open", refuse)
     assert cli.main(["prepare", "tiny.yaml", "shapes"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("softreg: data/prepared")
