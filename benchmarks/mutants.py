@@ -4,7 +4,7 @@ The shipped studies, and that of docs/study.md with every key, are mutated: keys
 values of wrong types, extreme numbers, tags, aliases, special characters, lines cut, and special files in their place.
 Each mutant goes through `softreg check` in this process. What is accepted has to have a matrix, a graph and a plan too.
 A refusal is exit status 2 with a line for each fault, which names the file; anything raised is a traceback to a user.
-Slow is over two seconds of processor time. Any other fate than accepted or refused is told in full, and is a failure.
+Slow is over two seconds of processor time. Any other fate than accepted or refused is shown in full, and is a failure.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from softreg.errors import UserError
+from softreg.errors import UserError, first_line
 
 
 class Damaged(UserError, ValueError):
@@ -148,7 +148,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
         # Those with a number are the disk's or the folder's.
         if isinstance(error, Damaged) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise Damaged(
             f"{path} is damaged: it does not hold {what} ({reason}); delete it and run `snakemake`, or fetch it "
             "again from where it is kept"

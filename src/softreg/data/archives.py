@@ -19,7 +19,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
-from softreg.errors import UserError
+from softreg.errors import UserError, first_line
 
 BLOCK = 1 << 16  # bytes read at a time
 
@@ -98,7 +98,7 @@ def verify(path: Path, archive: Archive, folder: Path | None = None) -> str:
     except _FaultError as fault:
         raise ArchiveError(path, str(fault)) from fault
     except _UNREADABLE as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        reason = first_line(error).rstrip(":")
         raise ArchiveError(path, f"it is truncated, damaged or not a zip or tar archive ({reason})") from error
     except OSError as error:
         if error.errno is None:  # the disk's errors have a number

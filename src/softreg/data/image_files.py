@@ -72,7 +72,7 @@ def image_size(path: Path, exact: bool = False) -> tuple[int, int]:
         height, width = npy_files.load(path).shape[:2]
         return height, width
     with opened(path, exact) as image:
-        # Pillow tells the upright size of a TIFF, and the stored one of all others. The method of a PNG would read all
+        # Pillow gives the upright size of a TIFF, and the stored one of all others. The method of a PNG would read all
         # pixels to find an orientation behind them.
         turned = image.format != "TIFF" and Image.Image.getexif(image).get(Base.Orientation) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
