@@ -27,8 +27,7 @@ from softreg.scoring.stats import mean_interval
 from softreg.study.lambdas import trials_left
 
 SEEDS = 3
-STUDIES = {"wbc": CHECKOUT / "results/published/wbc", "shapes": CHECKOUT / "results/published/shapes"}
-STUDIES["selection"] = CHECKOUT / "results/published/selection"
+STUDIES = {name: CHECKOUT / "results/published" / name for name in ("wbc", "complexity")}
 
 
 def choose(sweep: Sweep, order: tuple[int, ...], halving: bool) -> tuple[str, int]:

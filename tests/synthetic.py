@@ -182,7 +182,7 @@ def make_path(
     size: tuple[int, int],
     statuses: dict[tuple[str, str, int], str],
 ) -> None:
-    """One path's cell.json and history.csv for each λ, and its val.parquet; in the final phase also test.parquet."""
+    """One path's cell.json and history.csv for each λ; in the sweep its val.parquet, in the final its two files."""
     folder = results / path.phase / path.name
     finished = []
     cells = make_cells(study, path, grid, results, CONTENT)
@@ -194,13 +194,14 @@ def make_path(
         write_text(folder / f"lambda-{value}" / "history.csv", HISTORY)
         write_text(folder / f"lambda-{value}" / "layers.csv", layer_rows(path, value))
     origin = _origin(study, path, cells)
-    for split in ("val", "test") if path.phase == "final" else ("val",):
-        tables = [score_rows(path, value, split, images, classes, size) for value in finished]
-        records.write(records.joined(tables, records.SCHEMA), folder / f"{split}.parquet", made_from=origin)
+    conditions = [("val", "", 0)]
     if path.phase == "final":
+        tables = [score_rows(path, value, images, classes, size) for value in finished]
+        records.write(records.joined(tables, records.SCHEMA), folder / "test.parquet", made_from=origin)
         conditions = [("train", "", 0), ("test", "", 0), *(("test", *place) for place in CORRUPTED)]
-        sums = [sums_row(path, value, *c, images, classes, size) for value in finished for c in conditions]
-        records.write(pa.Table.from_pylist(sums, records.SUMS), folder / "sums.parquet", records.SUMS, origin)
+    sums = [sums_row(path, value, *c, images, classes, size) for value in finished for c in conditions]
+    file = folder / ("sums.parquet" if path.phase == "final" else "val.parquet")
+    records.write(pa.Table.from_pylist(sums, records.SUMS), file, records.SUMS, origin)
 
 
 def sign(study: Study, results: Path) -> None:
@@ -215,7 +216,7 @@ def sign(study: Study, results: Path) -> None:
             for path in mine
             for cell in make_cells(study, path, lambdas_of(study, path, results), results, CONTENT)
         ]
-        schema = records.SUMS if file.name == "sums.parquet" else records.SCHEMA
+        schema = records.SCHEMA if file.name == "test.parquet" else records.SUMS
         records.write(records.read([file], schema=schema), file, schema, _origin(study, mine[0], cells))
 
 
@@ -289,22 +290,16 @@ def layer_rows(path: TrainingPath, value: str) -> str:
     return f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
 
 
-def score_rows(
-    path: TrainingPath, value: str, split: str, images: int, classes: int, size: tuple[int, int]
-) -> pa.Table:
-    """Records of a cell whose share of wrong pixels is ERROR[λ], moved a little by seed and penalty.
-
-    Those of the final on test have predictions.
-    """
+def score_rows(path: TrainingPath, value: str, images: int, classes: int, size: tuple[int, int]) -> pa.Table:
+    """Records on test of a cell whose share of wrong pixels is ERROR[λ], moved a little by seed and penalty."""
     counted, wrong, own = _counted(path, value, images, classes, size, 0.0)
     fold = -1 if path.fold is None else path.fold
     same = {"dataset": path.dataset, "model": path.model, "penalty": path.penalty, "lambda": value}
     columns: dict[str, Any] = {name: [text] * images for name, text in same.items()}
-    columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": [split] * images}
-    columns |= {"image": image_names(path.dataset, split, images)}
+    columns |= {"seed": [path.seed] * images, "fold": [fold] * images, "split": ["test"] * images}
+    columns |= {"image": image_names(path.dataset, "test", images)}
     columns |= {name: list(array) for name, array in counted.items()}
-    drawn = (path.phase, split) == ("final", "test")
-    columns["prediction"] = [prediction(index, classes, size, wrong, own) if drawn else None for index in range(images)]
+    columns["prediction"] = [prediction(index, classes, size, wrong, own) for index in range(images)]
     return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
 
 

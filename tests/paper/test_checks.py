@@ -143,7 +143,7 @@ def test_a_tuning_seed_that_lacks_a_fold_is_not_compared(tmp_path):
     kfold = {"scorer": "kfold", "folds": 3}
     scores = make_scores(tmp_path, penalties={"none": {}, "l1": ENTRIES["l1"]}, seeds=SEEDS, selection=kfold)
     assert checks.weakest(scores)["seeds"].tolist() == [3]
-    table = records.read([scores.folder / "sweep-val.parquet"])
+    table = records.read([scores.folder / "sums.parquet"], schema=records.SUMS)
     lost = pc.and_(pc.equal(table["seed"], 1), pc.and_(pc.equal(table["fold"], 2), pc.equal(table["lambda"], "1e-5")))
-    records.write(table.filter(pc.invert(lost)), scores.folder / "sweep-val.parquet")
+    records.write(table.filter(pc.invert(lost)), scores.folder / "sums.parquet", records.SUMS)
     assert checks.weakest(Scores(scores.folder))["seeds"].tolist() == [2]

@@ -13,6 +13,7 @@ from softreg.errors import UserError
 from softreg.files import read_json, write_json
 from softreg.paper.diff import diff, differences, open_scores
 from softreg.scoring import records
+from softreg.study.cells import final_file
 
 
 def version(root, **changes):
@@ -26,14 +27,14 @@ def retrained(results, penalty, change):
     mine = (table["phase"] == "final") & (table["penalty"] == penalty)
     table.loc[mine, "weights_sha256"] = "1" * 64
     table.to_parquet(cells)
-    rows = pq.read_table(results / "scores" / "final-test.parquet").to_pylist()
+    rows = pq.read_table(final_file(results / "scores", "brain")).to_pylist()
     for row in rows:
         if row["penalty"] == penalty:
             row["tp"] = [value + change for value in row["tp"]]
             row["fn"] = [value - change for value in row["fn"]]
     import pyarrow as pa
 
-    records.write(pa.Table.from_pylist(rows, schema=records.SCHEMA), results / "scores" / "final-test.parquet")
+    records.write(pa.Table.from_pylist(rows, schema=records.SCHEMA), final_file(results / "scores", "brain"))
 
 
 def test_a_study_does_not_differ_from_itself(tmp_path):

@@ -14,6 +14,7 @@ from softreg.paper.questions import answers, gain, premise
 from softreg.paper.report import write_report
 from softreg.paper.scores import Scores
 from softreg.scoring import metrics, records
+from softreg.study.cells import final_file
 
 GRID = {"lambda": [1e-5, 1e-4, 1e-3]}
 STUDY = {
@@ -48,7 +49,7 @@ def test_choices_over_the_sweep_are_not_judged_where_a_fold_tests_what_another_c
 
 
 def test_a_seeds_score_is_that_of_all_its_folds_images(scores):
-    table = records.read([scores.folder / "final-test.parquet"]).to_pandas()
+    table = records.read([final_file(scores.folder, "wbc")]).to_pandas()
     rows = table[(table["penalty"] == "l1") & (table["seed"] == 101)]
     assert rows["image"].is_unique
     assert len(rows) == 18
@@ -73,7 +74,7 @@ def test_contrasts_are_over_folds(scores):
 
 
 def test_a_seed_without_one_folds_network_is_left_out(scores):
-    table = records.read([scores.folder / "final-test.parquet"])
+    table = records.read([final_file(scores.folder, "wbc")])
     frame = table.to_pandas()
     lost = (frame["penalty"] == "l1") & (frame["seed"] == 100) & (frame["fold"] == 2)
     kept = folded.complete(table.filter((~lost).to_numpy()), 3).to_pandas()

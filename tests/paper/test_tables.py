@@ -16,6 +16,7 @@ from softreg.paper.questions.answer import Answer
 from softreg.paper.scores import Scores
 from softreg.paper.tables import caption, contrast_rows, main_frame, shown_rows, write_tables
 from softreg.scoring import records
+from softreg.study.cells import final_file
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def scores(tmp_path):
 
 def test_numbers_are_those_of_the_records(scores):
     frame = main_frame(Scores(scores)).set_index("penalty")
-    table = records.read([scores / "final-test.parquet"]).to_pylist()
+    table = records.read([final_file(scores, "brain")]).to_pylist()
     by_seed = []
     for seed in (100, 101, 102):
         rows = [row for row in table if row["penalty"] == "l2" and row["seed"] == seed]

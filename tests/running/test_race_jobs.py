@@ -39,8 +39,8 @@ def listed(study, path):
 def best(study, paths, most):
     """The trials of the last path with the highest means over all, worked out from the counts in their records."""
     folder = places.results_folder(study) / "sweep"
-    tables = [records.read([folder / path.name / "val.parquet"]) for path in paths]
-    by_seed = [records.to_cells(table, ["lambda"]).set_index("lambda")["miou"] for table in tables]
+    tables = [records.read([folder / path.name / "val.parquet"], schema=records.SUMS) for path in paths]
+    by_seed = [records.of_sums(table, ["lambda"]).set_index("lambda")["miou"] for table in tables]
     means = sum(scores.reindex(by_seed[-1].index) for scores in by_seed)
     return sorted(means.nlargest(most).index)
 

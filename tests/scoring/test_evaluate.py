@@ -155,8 +155,13 @@ def test_sums_are_of_train_and_of_test_under_each_corruption(tmp_path):
     assert conditions == [("test", "", 0), *corrupted, ("train", "", 0)]
     test = records.to_cells(records.read([folder / "test.parquet"]))
     clean = frame[(frame["split"] == "test") & (frame["corruption"] == "")]
-    for name in ("miou", "dice", "boundary_iou", "ece", "nll"):
+    for name in ("miou", "dice", "pixel_accuracy"):
         assert clean[name].item() == pytest.approx(test[name].item(), abs=1e-12)
+    counted, _ = score(
+        _network(study, cell_folder(study, path, "1e-4")), Batches(open_split(prepared(study), "test"), CPU), 5
+    )
+    assert clean["ece"].item() == metrics.ece(*(counted[f"bin_{name}"] for name in ("count", "correct", "confidence")))
+    assert clean["nll"].item() == pytest.approx(counted["nll_sum"].sum() / counted["pixels"].sum(), abs=1e-12)
     train = open_split(prepared_folder(study, "shapes"), "train")
     network = _network(study, cell_folder(study, path, "1e-4"))
     counted, _ = score(network, Batches(train, CPU), 5)
@@ -260,7 +265,7 @@ def test_damage_that_no_time_tells_of_is_found_where_the_file_is_read(tmp_path):
         stages.select(study, group)
 
 
-@pytest.mark.parametrize("name", ["val.parquet", "sums.parquet"])
+@pytest.mark.parametrize("name", ["test.parquet", "sums.parquet"])
 def test_a_file_of_scores_that_is_gone_is_made_again_and_the_others_are_what_they_were(tmp_path, name):
     study = prepared_study(tmp_path)
     choose_by_hand(study, sweep_path().group, "1e-2")
@@ -305,7 +310,7 @@ def test_cells_that_did_not_finish_have_no_records(tmp_path):
     seal(file, sealed(file) | {"status": "diverged", "weights_sha256": None}, [])
     Graph(study).train(sweep_path()).mark.unlink()
     stages.train(study, sweep_path())
-    table = records.read([file.parents[1] / "val.parquet"])
+    table = records.read([file.parents[1] / "val.parquet"], schema=records.SUMS)
     assert set(table["lambda"].to_pylist()) == {"1e-2"}
 
 

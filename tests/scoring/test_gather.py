@@ -2,6 +2,7 @@ import io
 import json
 import re
 import shutil
+from operator import itemgetter
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from softreg.files import read_json, seal, sealed
 from softreg.paper.scores import Scores
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
+from softreg.study.cells import final_file
 
 MEASURED = {"timings.csv", "provenance.json"}
 
@@ -29,20 +31,15 @@ def test_scores_hold_every_record_once(tiny):
     study, results, data = tiny
     folder = gather(study, results, data)
     assert folder == results / "tiny" / "scores"
-    for name, pattern in (
-        ("sweep-val", "sweep/**/val"),
-        ("final-val", "final/**/val"),
-        ("final-test", "final/**/test"),
-    ):
-        gathered = records.read([folder / f"{name}.parquet"]).to_pylist()
-        parts = [
-            row for file in (results / "tiny").glob(f"{pattern}.parquet") for row in records.read([file]).to_pylist()
-        ]
+    sums = ("sums.parquet", ["sweep/**/val.parquet", "**/sums.parquet"], records.CONDITION, records.SUMS)
+    tests = ("final-test-brain.parquet", ["final/**/test.parquet"], (*records.CELL, "image"), records.SCHEMA)
+    for name, patterns, keys, schema in (sums, tests):
+        gathered = records.read([folder / name], schema=schema).to_pylist()
+        files = {file for pattern in patterns for file in (results / "tiny").glob(pattern)} - {folder / name}
+        parts = records.read(files, schema=schema).to_pylist()
         for row in (*gathered, *parts):
-            del row["prediction"]
-        key = [(*(row[name] for name in records.CELL), row["image"]) for row in gathered]
-        assert key == sorted(key)
-        assert sorted(parts, key=lambda row: (*(row[name] for name in records.CELL), row["image"])) == gathered
+            row.pop("prediction", None)
+        assert sorted(parts, key=itemgetter(*keys)) == gathered
 
 
 def test_the_same_results_give_the_same_bytes(tiny, tmp_path):
@@ -87,7 +84,7 @@ def test_examples_stand_at_percentiles_of_the_score_without_a_penalty(tiny):
         truth = np.asarray(Image.open(io.BytesIO(row["truth_png"])))
         assert np.array_equal(image, np.load(prepared / "test" / "images.npy")[index])
         assert np.array_equal(truth, np.load(prepared / "test" / "masks.npy")[index])
-    shown = records.read([folder / "final-test.parquet"], columns=["image", "prediction"]).to_pylist()
+    shown = records.read([final_file(folder, "brain")], columns=["image", "prediction"]).to_pylist()
     assert {row["image"] for row in shown if row["prediction"]} == {row["image"] for row in rows}
 
 
@@ -103,7 +100,7 @@ def test_sums_and_histories_are_of_every_finished_cell(tiny):
         (scores.sums["phase"] == "final") & (scores.sums["penalty"] == "l1") & (scores.sums["seed"] == 100)
     ]
     assert len(l1) == 2 + len(synthetic.CORRUPTED)
-    assert set(scores.sums.loc[scores.sums["phase"] == "sweep", "split"]) == {"test"}
+    assert set(scores.sums.loc[scores.sums["phase"] == "sweep", "split"]) == {"val", "test"}
 
 
 def test_what_was_run_is_told_without_ids_or_paths_of_the_machine(tiny, tmp_path):
@@ -148,8 +145,9 @@ def test_a_hole_is_named_or_told_as_not_run(tiny, tmp_path, lost):
 
 
 def _rows(scores):
-    """Records of single images, 6 for each network."""
-    return sum(pq.read_metadata(scores / f"{name}.parquet").num_rows for name in ("sweep-val", "final-test"))
+    """How many networks have scores on validation, or on test: of the latter, there are records of 6 images."""
+    sums = pq.read_table(scores / "sums.parquet", columns=["split"])["split"].to_pylist()
+    return sums.count("val") + pq.read_metadata(final_file(scores, "brain")).num_rows // 6
 
 
 def _other_key(file):
@@ -158,7 +156,7 @@ def _other_key(file):
 
 def _other_scoring(file):
     origin = records.origin(file)
-    records.write(records.read([file]), file, made_from=origin | {"scoring": "another"})
+    records.write(records.read([file], schema=records.SUMS), file, records.SUMS, origin | {"scoring": "another"})
 
 
 def _other_network(file):
@@ -183,7 +181,7 @@ def test_a_mixture_of_versions_is_refused_and_no_part_of_a_partial_report(tiny, 
     with pytest.raises(Mixed, match=rf"{re.escape(file)} is missing, or of another version") as refused:
         gather(study, results, data)
     assert place in refused.value.places
-    assert _rows(synthetic.gather_part(study, results, data)) == whole - 6 * networks
+    assert _rows(synthetic.gather_part(study, results, data)) == whole - networks
 
 
 def test_partial_of_nothing_lists_every_cell_as_not_run(tmp_path):

@@ -19,8 +19,10 @@ from softreg.paper.figures import gallery
 from softreg.paper.questions import gain
 from softreg.paper.report import coverage, headline
 from softreg.paper.scores import Scores
+from softreg.scoring import records
 from softreg.scoring.gather import gather
 from softreg.scoring.merge import merge
+from softreg.study.cells import final_file
 from softreg.study.config import load_study
 
 FOLDED = {
@@ -76,14 +78,12 @@ def parts(made, tmp_path):
 def test_merged_parts_are_the_whole_study(parts, tmp_path):
     whole, halves = parts
     merged = merge(halves, tmp_path / "whole")
-    for name in ("sweep-val", "final-val", "sums", "cells", "layers", "histories", "images"):
+    for name in ("sums", "cells", "layers", "histories", "images"):
         tables = [pq.read_table(folder / f"{name}.parquet") for folder in (merged, whole / "scores")]
         assert tables[0].equals(tables[1]), name
     for name in ("selection.csv", "study.json", "datasets.json"):
         assert (merged / name).read_text() == (whole / "scores" / name).read_text(), name
-    tests = [
-        pq.read_table(folder / "final-test.parquet").drop_columns("prediction") for folder in (merged, whole / "scores")
-    ]
+    tests = [records.read([final_file(folder, "cells")], records.SCORED) for folder in (merged, whole / "scores")]
     assert tests[0].equals(tests[1])
     pd.testing.assert_frame_equal(gain.contrasts(Scores(merged)), gain.contrasts(Scores(whole / "scores")))
 
@@ -101,7 +101,7 @@ def test_examples_of_parts_are_the_nearest_to_those_of_the_whole_study(parts, tm
     _, halves = parts
     merged = merge(halves, tmp_path / "whole")
     kept = pq.read_table(merged / "examples.parquet").to_pandas()
-    test = pq.read_table(merged / "final-test.parquet").to_pandas()
+    test = pq.read_table(final_file(merged, "cells")).to_pandas()
     assert list(kept["percentile"]) == [10, 50, 90]
     predicted = test[test["prediction"].notna()]
     assert set(predicted["image"]) == set(kept["image"])
@@ -208,7 +208,7 @@ def test_each_two_folders_are_compared_and_of_one_fold_the_content_too(parts, tm
 
 def test_an_image_that_two_folds_test_and_columns_of_another_version_are_refused(parts, tmp_path):
     _, (first, second) = parts
-    file = second / "scores" / "final-test.parquet"
+    file = final_file(second / "scores", "cells")
     kept = pq.read_table(file)
     names = pa.array([name.replace("fold2", "fold1") for name in kept["image"].to_pylist()])
     pq.write_table(kept.set_column(kept.column_names.index("image"), "image", names), file)

@@ -2,20 +2,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose
-from synthetic import score_rows
+from synthetic import score_rows, sums_row
 
 from softreg.errors import UserError
 from softreg.scoring import metrics, records, select
 from softreg.study.matrix import TrainingPath
 
 
-def rows(value="1e-4", split="val", dataset="camvid", seed=0, fold=None, classes=4, images=5):
-    path = TrainingPath("final" if split == "test" else "sweep", dataset, "convnet", "l1", seed, fold)
-    return score_rows(path, value, split, images, classes, (12, 16))
+def rows(value="1e-4", dataset="camvid", seed=0, fold=None, classes=4, images=5):
+    path = TrainingPath("final", dataset, "convnet", "l1", seed, fold)
+    return score_rows(path, value, images, classes, (12, 16))
+
+
+def sums(seed=0, fold=None, split="test", images=5):
+    """The sums of what `rows` gives."""
+    path = TrainingPath("final", "camvid", "convnet", "l1", seed, fold)
+    return sums_row(path, "1e-4", split, "", 0, images, 4, (12, 16))
 
 
 def test_what_is_written_is_read(tmp_path):
-    table = rows(split="test")
+    table = rows()
     records.write(table, tmp_path / "test.parquet")
     back = records.read([tmp_path / "test.parquet"])
     assert back.schema == records.SCHEMA
@@ -67,7 +73,6 @@ def test_cells_are_scored_each_on_its_own():
         tp, fp, fn = (np.array(table[name].to_pylist()) for name in ("tp", "fp", "fn"))
         assert_allclose(cell["miou"], metrics.miou(tp, fp, fn), atol=1e-15)
         assert_allclose(cell["miou_per_image"], metrics.miou_per_image(tp, fp, fn), atol=1e-15)
-        assert_allclose(cell["nll"], sum(table["nll_sum"].to_pylist()) / sum(table["pixels"].to_pylist()))
         assert cell["images"] == 5
 
 
@@ -94,17 +99,25 @@ def test_a_file_that_lacks_a_column_is_named(tmp_path):
         records.read([tmp_path / "val.parquet"])
 
 
-def test_sums_are_those_of_the_records(tmp_path):
-    table = rows(images=7)
-    row = {"phase": "sweep", "split": "val", "corruption": "", "severity": 0, "images": 7}
-    row |= {name: table[name][0].as_py() for name in records.CELL} | records.total(table)
-    sums = pa.Table.from_pylist([row], schema=records.SUMS)
-    records.write(sums, tmp_path / "sums", records.SUMS)
+def test_measures_of_sums_are_those_of_their_counts(tmp_path):
+    row = sums(images=7)
+    records.write(pa.Table.from_pylist([row], records.SUMS), tmp_path / "sums", records.SUMS)
     (found,) = records.of_sums(records.read([tmp_path / "sums"], schema=records.SUMS)).to_dict("records")
-    (expected,) = records.to_cells(table).to_dict("records")
-    for name in ("miou", "dice", "boundary_iou", "pixel_accuracy", "ece", "nll", "images", "seed", "lambda"):
+    (expected,) = records.to_cells(rows(images=7)).to_dict("records")
+    for name in ("miou", "dice", "pixel_accuracy", "images", "seed", "lambda"):
         assert found[name] == expected[name], name
+    assert found["nll"] == row["nll_sum"] / row["pixels"]
+    assert found["boundary_iou"] == metrics.boundary_iou([row["boundary_both"]], [row["boundary_either"]])
+    assert found["ece"] == metrics.ece(*([row[f"bin_{name}"]] for name in ("count", "correct", "confidence")))
     assert "miou_per_image" not in found
+
+
+def test_sums_of_several_folds_are_summed_before_a_ratio_is_taken():
+    parts = [sums(fold=fold, images=images) for fold, images in enumerate((3, 5))]
+    table = pa.Table.from_pylist([*parts, sums(seed=1)], records.SUMS)
+    both, other = records.of_sums(table, ["dataset", "seed"]).to_dict("records")
+    assert both["nll"] == (parts[0]["nll_sum"] + parts[1]["nll_sum"]) / (parts[0]["pixels"] + parts[1]["pixels"])
+    assert (both["images"], other["images"]) == (8, 5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])

@@ -92,7 +92,8 @@ def test_selection_finds_the_known_best_and_its_numbers(tiny):
     assert not selection["at_edge"].any()
     scores = []
     for seed in (0, 1):
-        table = records.read([results / "sweep" / "brain" / "convnet" / "l1" / f"seed{seed}" / "val.parquet"])
+        file = results / "sweep" / "brain" / "convnet" / "l1" / f"seed{seed}" / "val.parquet"
+        table = records.read([file], schema=records.SUMS)
         rows = [row for row in table.to_pylist() if row["lambda"] == "1e-4"]
         tp, fp, fn = (np.sum([row[name] for row in rows], axis=0) for name in ("tp", "fp", "fn"))
         scores.append(np.mean(tp / (tp + fp + fn)))
@@ -155,7 +156,8 @@ def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
     for seed in (0, 1):
         totals = np.zeros((3, 3), np.int64)
         for fold in range(3):
-            table = records.read([results / f"sweep/brain/convnet/l1/seed{seed}-fold{fold}/val.parquet"])
+            file = results / f"sweep/brain/convnet/l1/seed{seed}-fold{fold}/val.parquet"
+            table = records.read([file], schema=records.SUMS)
             for cell in table.to_pylist():
                 if cell["lambda"] == row["lambda"]:
                     totals += [cell["tp"], cell["fp"], cell["fn"]]
@@ -167,7 +169,8 @@ def test_kfold_sums_the_counts_of_all_folds_before_the_ratio(tmp_path):
 def test_a_seed_that_lacks_a_fold_has_no_score(tmp_path):
     study = synthetic.make_study(tmp_path, selection={"scorer": "kfold", "folds": 2})
     paths = [path for path in matrix.sweep_paths(study) if path.penalty == "l1" and (path.seed, path.fold) != (1, 1)]
-    table = pa.concat_tables([synthetic.score_rows(path, "1e-4", "val", 2, 3, (8, 8)) for path in paths])
+    rows = [synthetic.sums_row(path, "1e-4", "val", "", 0, 2, 3, (8, 8)) for path in paths]
+    table = pa.Table.from_pylist(rows, records.SUMS)
     assert curve(table, folds=2)["seeds"].tolist() == [1]
 
 

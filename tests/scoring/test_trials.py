@@ -106,8 +106,8 @@ def test_the_pair_that_scores_best_is_chosen_trained_and_shown(done):
     root = results_folder(done)
     chosen = choices(root, GROUPS).set_index("penalty")
     for penalty in ("none", "l1"):
-        tables = [records.read([root / "sweep" / sweep_path(penalty, seed).name / "val.parquet"]) for seed in (0, 1)]
-        miou = pd.concat([records.to_cells(table, ["lambda", "seed"]) for table in tables])
+        files = [root / "sweep" / sweep_path(penalty, seed).name / "val.parquet" for seed in (0, 1)]
+        miou = records.of_sums(records.read(files, schema=records.SUMS), ["lambda", "seed"])
         means = miou.groupby("lambda")["miou"].mean()
         picked = Trial(chosen.loc[penalty, "lambda"], chosen.loc[penalty, "lr"]).name
         assert means[picked] == means.max()

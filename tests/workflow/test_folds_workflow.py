@@ -44,7 +44,7 @@ def test_each_fold_is_swept_selected_and_tested_and_the_report_is_of_the_whole_d
     assert chosen == {"mine-fold0", "mine-fold1", "mine-fold2"}
 
     # Every image is tested once, and groups stay together.
-    test = pq.read_table(results / "scores" / "final-test.parquet").to_pandas()
+    test = pq.read_table(results / "scores" / "final-test-mine.parquet").to_pandas()
     assert set(test["dataset"]) == {"mine"}
     for _, rows in test.groupby("penalty"):
         assert sorted(rows["image"]) == sorted(groups)

@@ -91,9 +91,7 @@ def test_one_command_leads_to_the_report_and_cores_and_shared_jobs_do_not_change
     results = together / "results" / "tiny"
     assert "<h1" in (results / "report.html").read_text()
     assert set(_scores(together)) == {
-        "sweep-val.parquet",
-        "final-val.parquet",
-        "final-test.parquet",
+        "final-test-shapes.parquet",
         "cells.parquet",
         "sums.parquet",
         "layers.parquet",

@@ -23,6 +23,7 @@ from softreg.scoring import metrics, records, select
 from softreg.scoring.gather import IMAGES
 from softreg.scoring.looks import noted
 from softreg.study import matrix, roles
+from softreg.study.cells import final_file
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,14 @@ class Scores:
     def _shown(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame[frame["penalty"].isin(list(self.study["penalties"]))].reset_index(drop=True)
 
-    def _records(self, name: str, columns: Sequence[str] | None = None, schema: pa.Schema = records.SCHEMA) -> pa.Table:
-        """A file of score records."""
-        kept = pc.field("penalty").isin(list(self.study["penalties"]))
-        return records.read([self.folder / f"{name}.parquet"], columns=columns, schema=schema).filter(kept)
+    def _tested(self, columns: Sequence[str]) -> pa.Table:
+        """The records of the final on test."""
+        files = [final_file(self.folder, name) for name in self.study["datasets"]]
+        return records.read(files, columns).filter(self._kept)
+
+    @property
+    def _kept(self) -> pc.Expression:
+        return pc.field("penalty").isin(list(self.study["penalties"]))
 
     @property
     def folds(self) -> int:
@@ -219,8 +224,7 @@ class Scores:
         the most that any entry with the same choice of weights has: a small dense network has fewer), kappa (λΣη),
         effective_lr (nan where no layer is normalised) and macs_nonzero (share of the network's multiply-adds).
         """
-        table = self._records("sweep-val", select.SCORED)
-        curves = select.curve(table, self._folds_of_a_seed)
+        curves = select.curve(self.validated, self._folds_of_a_seed)
         return curves.merge(self._effects(), on=[*select.GROUP, "lambda"], how="left")
 
     def _effects(self) -> pd.DataFrame:
@@ -239,13 +243,13 @@ class Scores:
 
     @cached_property
     def sweep_cells(self) -> pd.DataFrame:
-        """Validation measures of each cell of the sweep; the columns of `records.to_cells`."""
-        return records.to_cells(self._records("sweep-val", select.SCORED))
+        """Validation measures of each cell of the sweep; the columns of `records.of_sums`."""
+        return records.of_sums(self.validated, records.CELL)
 
     @cached_property
     def sweep_seeds(self) -> pd.DataFrame:
         """Validation measures of each tuning seed at each λ over all its folds, see `select.by_seed`."""
-        return select.by_seed(self._records("sweep-val", select.SCORED), self._folds_of_a_seed)
+        return select.by_seed(self.validated, self._folds_of_a_seed)
 
     @property
     def _folds_of_a_seed(self) -> int:
@@ -253,19 +257,25 @@ class Scores:
 
     @cached_property
     def final_test(self) -> pd.DataFrame:
-        """Test measures of each final cell; the columns of `softreg.scoring.records.to_cells`.
+        """Test measures of each final cell: records.CELL, those of records.MEASURES, images.
 
         Of outer folds, of each seed that has a network in each of them: all images are then test images, and the λ̂ is
         that of `selection`.
         """
-        if not self.folds:
-            return records.to_cells(self._final_records)
-        found = records.to_cells(self._final_records, [*select.GROUP, "seed"])
-        return self._at_choice(found)[[*records.CELL, *records.MEASURES, "images"]]
+        keys = [*select.GROUP, "seed"] if self.folds else records.CELL
+        found = records.to_cells(self._final_records, keys)
+        summed = records.of_sums(self._final_test_sums, keys)
+        found = found.merge(summed[[*keys, *summed.columns.difference(found.columns)]], on=[*keys], how="left")
+        return (self._at_choice(found) if self.folds else found)[[*records.CELL, *records.MEASURES, "images"]]
 
     @cached_property
     def _sums(self) -> pa.Table:
-        return self._records("sums", schema=records.SUMS)
+        return records.read([self.folder / "sums.parquet"], schema=records.SUMS).filter(self._kept)
+
+    @cached_property
+    def validated(self) -> pa.Table:
+        """The rows of records.SUMS of the sweep on validation."""
+        return self._sums.filter((pc.field("phase") == "sweep") & (pc.field("split") == "val"))
 
     @cached_property
     def sums(self) -> pd.DataFrame:
@@ -274,7 +284,7 @@ class Scores:
         Columns: phase, records.CELL, split, corruption, severity, images, miou, dice, boundary_iou, pixel_accuracy,
         ece, nll (0 to 1; nll in nats). The final has rows for train and test, and for test under each corruption (empty
         and 0 where there is none) and severity, and where weights are averaged one for `records.LAST_TEST`; the sweep
-        has rows for test, made once λ̂ had been selected.
+        has rows for val, and for test, made once λ̂ had been selected.
         """
         return records.of_sums(self._sums)
 
@@ -302,10 +312,10 @@ class Scores:
         both = self.final_test[[*keys, "miou"]].merge(last, on=keys, suffixes=("", "_last"))
         return both.rename(columns={"miou": "average", "miou_last": "last"})
 
-    def _tested(self, columns: list[str]) -> pa.Table:
-        """``columns`` of the final's sums on test as it is."""
-        place = (pc.field("split") == "test") & (pc.field("corruption") == "")
-        return self._final_sums.filter(place).select(columns)
+    @property
+    def _final_test_sums(self) -> pa.Table:
+        """The final's sums on test as it is."""
+        return self._final_sums.filter((pc.field("split") == "test") & (pc.field("corruption") == ""))
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
@@ -315,7 +325,8 @@ class Scores:
         are sums over the pixels in it.
         """
         keys, counted = [*select.GROUP, "seed"], ["count", "correct", "confidence"]
-        table = self._tested([*keys, *(f"bin_{name}" for name in counted)]).rename_columns([*keys, *counted])
+        table = self._final_test_sums.select([*keys, *(f"bin_{name}" for name in counted)])
+        table = table.rename_columns([*keys, *counted])
         lists = pd.DataFrame(table.to_pydict())
         long = lists.explode(counted, ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
         return long.assign(bin=long.groupby(keys).cumcount())
@@ -324,7 +335,7 @@ class Scores:
     def class_iou(self) -> pd.DataFrame:
         """IoU of each class on test: dataset, model, penalty, seed, class (its name), iou (nan: an empty union)."""
         rows = []
-        for row in self._tested([*select.GROUP, "seed", "tp", "fp", "fn"]).to_pylist():
+        for row in self._final_test_sums.select([*select.GROUP, "seed", *records.PIXELS]).to_pylist():
             values = metrics.iou_per_class(row.pop("tp"), row.pop("fp"), row.pop("fn"))
             names = self.datasets[row["dataset"]]["classes"]
             rows += [{**row, "class": name, "iou": value} for name, value in zip(names, values.tolist(), strict=True)]
@@ -332,7 +343,7 @@ class Scores:
 
     @cached_property
     def _final_records(self) -> pa.Table:
-        table = self._records("final-test", select.SCORED)
+        table = self._tested(records.SCORED)
         return folded.complete(table, self.folds) if self.folds else table
 
     def test_counts(self, dataset: str, model: str) -> dict[str, Counts]:
@@ -359,7 +370,7 @@ class Scores:
     def predictions(self) -> pd.DataFrame:
         """The stored predictions of the final cells: records.CELL, image, prediction (PNG)."""
         columns = [*records.CELL, "image", "prediction"]
-        table = self._records("final-test", columns)
+        table = self._tested(columns)
         frame: pd.DataFrame = table.filter(table["prediction"].is_valid()).to_pandas()
         return frame
 

@@ -213,7 +213,7 @@ class Graph:
         told = self.study.to_dict() | {"selection": self._selection}
         key = _key("gather", told, before, code_fingerprint("softreg.scoring.gather"))
         folder = self.results / "scores"
-        return Job("gather", "", key, str(folder), tuple(places.SCORES), f"{folder}/")
+        return Job("gather", "", key, str(folder), places.scores_of(self.study), f"{folder}/")
 
     @cached_property
     def paper(self) -> Job:

@@ -6,19 +6,18 @@ from pathlib import Path
 
 from softreg.data.datasets import archives_of, prepared_folder
 from softreg.own.sources import is_own, slug
+from softreg.study.cells import final_file
 from softreg.study.config import Study
+from softreg.study.folds import joined
 from softreg.study.matrix import Group
 
 DATA = Path("data")
 RESULTS = Path("results")
-RECORDS = {"sweep": ("val.parquet",), "final": ("val.parquet", "test.parquet", "sums.parquet")}
-"""The files of score records in a path's folder, by phase."""
+RECORDS = {"sweep": ("val.parquet",), "final": ("test.parquet", "sums.parquet")}
+"""The files of score records in a path's folder, by phase; all but ``test.parquet`` hold sums."""
 LOOKS = "looks.json"
 """The numbers of seeds at which a study was looked at."""
-SCORES = (
-    "sweep-val.parquet",
-    "final-val.parquet",
-    "final-test.parquet",
+_SCORES = (
     "cells.parquet",
     "sums.parquet",
     "layers.parquet",
@@ -32,7 +31,6 @@ SCORES = (
     "provenance.json",
     LOOKS,
 )
-"""The files of gathered scores."""
 PAPER = ("report.html", "metrics.json", "figures", "tables")
 """What is written from scores, in a study's results."""
 
@@ -47,6 +45,11 @@ def paper_folder(study: Study) -> Path:
     published = RESULTS / "published" / study.name
     own = results_folder(study)
     return published if (published / "scores").is_dir() and not (own / "scores").is_dir() else own
+
+
+def scores_of(study: Study) -> tuple[str, ...]:
+    """The files of a study's gathered scores."""
+    return (*(final_file(Path(), name).name for name in joined(study.datasets)), *_SCORES)
 
 
 def raw_folder(kind: str) -> Path:

@@ -162,14 +162,15 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], eager: boo
 
 
 def _score_path(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
-    """Write the score records of a path: in the sweep on val alone, in the final on train, val and test."""
+    """Write the score records of a path: in the sweep on val, in the final on train and test."""
     from softreg.scoring import records
 
     def run(evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
         return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
 
     folder = path_folder(places.results_folder(study), path)
-    files = {folder / name: records.schema_of(name) for name in places.RECORDS[path.phase]}
+    schemas = {"test.parquet": records.SCHEMA}
+    files = {folder / name: schemas.get(name, records.SUMS) for name in places.RECORDS[path.phase]}
     _score(study, {path: cells}, files, run)
 
 

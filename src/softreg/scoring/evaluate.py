@@ -39,45 +39,43 @@ class Evaluator:
         self.model: Segmenter | None = None
 
     def validation(self, cells: Sequence[Cell]) -> pa.Table:
-        """The records of ``cells`` on the images that validate them: a split, or the path's fold."""
+        """Sums of ``cells`` on the images that validate them: a split, or the path's fold."""
         images = Batches(open_training(self.data, self.path.fold, self.study.selection)[1], self.device)
-        return records.joined([self._records(cell, "val", images) for cell in cells], records.SCHEMA)
+        return records.joined([self._sums(cell, "val", self._scored(cell, images)) for cell in cells], records.SUMS)
 
     def final(self, cells: Sequence[Cell]) -> list[pa.Table]:
-        """Records on val and on test, with the predictions, and sums on train, test and corrupted test images."""
-        schemas = (records.SCHEMA, records.SCHEMA, records.SUMS)
-        tables = zip(*map(self._final, cells), strict=True) if cells else ([], [], [])
+        """Records on test, with the predictions, and sums on train, test and corrupted test images."""
+        schemas = (records.SCHEMA, records.SUMS)
+        tables = zip(*map(self._final, cells), strict=True) if cells else ([], [])
         return [records.joined(parts, schema) for parts, schema in zip(tables, schemas, strict=True)]
 
-    def _final(self, cell: Cell) -> tuple[pa.Table, pa.Table, pa.Table]:
+    def _final(self, cell: Cell) -> tuple[pa.Table, pa.Table]:
         images, options = self._images("test"), self.study.evaluation
-        val, train = (self._records(cell, split, self._images(split)) for split in ("val", "train"))
-        test = self._records(cell, "test", images, pictures=True)
-        rows = [self._sums(cell, "train", train), self._sums(cell, "test", test)]
+        scored = self._scored(cell, images, pictures=True)
+        rows = [self._sums(cell, "train", self._scored(cell, self._images("train"))), self._sums(cell, "test", scored)]
         for kind, severity in product(options["corruptions"], options["severities"]):
-            table = self._records(cell, "test", Corrupted(images, kind, severity))
-            rows.append(self._sums(cell, "test", table, kind, severity))
+            corrupted = self._scored(cell, Corrupted(images, kind, severity))
+            rows.append(self._sums(cell, "test", corrupted, kind, severity))
         if self.study.training_of(self.path.model, self.path.penalty)["average"] is not None:
-            rows.append(self._sums(cell, records.LAST_TEST, self._records(cell, "test", images, last=True)))
-        return val, test, records.joined(rows, records.SUMS)
+            rows.append(self._sums(cell, records.LAST_TEST, self._scored(cell, images, last=True)))
+        return self._records(cell, list(images.source.ids), scored), records.joined(rows, records.SUMS)
 
     def revealed(self, cells: Sequence[Cell]) -> pa.Table:
         """Sums of ``cells`` of the sweep on test: for what is told once λ̂ has been selected."""
         images = self._images("test")
-        return records.joined(
-            [self._sums(cell, "test", self._records(cell, "test", images)) for cell in cells], records.SUMS
-        )
+        return records.joined([self._sums(cell, "test", self._scored(cell, images)) for cell in cells], records.SUMS)
 
     def _images(self, split: str) -> Batches:
         return Batches(open_split(self.data, split), self.device)
 
-    def _records(
-        self, cell: Cell, split: str, batches: Batches, pictures: bool = False, last: bool = False
-    ) -> pa.Table:
-        counted, shown = score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
-        ids = list(batches.source.ids)
-        columns: dict[str, Any] = {name: [value] * len(ids) for name, value in self._place(cell, split).items()}
-        columns |= {"image": ids, "prediction": shown, **{name: list(rows) for name, rows in counted.items()}}
+    def _scored(self, cell: Cell, batches: Batches, pictures: bool = False, last: bool = False) -> Scored:
+        return score(self._network(cell, last), batches, self.study.evaluation["batch_size"], pictures)
+
+    def _records(self, cell: Cell, ids: list[str], scored: Scored) -> pa.Table:
+        """The records of a cell on the images ``ids`` of test."""
+        counted, shown = scored
+        columns: dict[str, Any] = {name: [value] * len(ids) for name, value in self._place(cell, "test").items()}
+        columns |= {"image": ids, "prediction": shown, **{name: list(counted[name]) for name in records.PIXELS}}
         return pa.table({name: columns[name] for name in records.SCHEMA.names}, schema=records.SCHEMA)
 
     def _place(self, cell: Cell, split: str) -> dict[str, Any]:
@@ -103,9 +101,11 @@ class Evaluator:
         self.model.load_state_dict(after if last else state)
         return self.model
 
-    def _sums(self, cell: Cell, split: str, table: pa.Table, corruption: str = "", severity: int = 0) -> pa.Table:
-        row = self._place(cell, split) | {"corruption": corruption, "severity": severity, "images": len(table)}
-        return pa.Table.from_pylist([row | records.total(table)], schema=records.SUMS)
+    def _sums(self, cell: Cell, split: str, scored: Scored, corruption: str = "", severity: int = 0) -> pa.Table:
+        counted, shown = scored
+        row = self._place(cell, split) | {"corruption": corruption, "severity": severity, "images": len(shown)}
+        row |= {name: counted[name].sum(0).tolist() for name in records.COUNTED}
+        return pa.Table.from_pylist([row], schema=records.SUMS)
 
 
 Scored = tuple[dict[str, np.ndarray], list[bytes | None]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.scoring.race import lambdas_of
 from softreg.scoring.records import fields
 from softreg.study import folds, matrix
-from softreg.study.cells import Cell, make_cells, path_folder
+from softreg.study.cells import Cell, final_file, make_cells, path_folder
 from softreg.study.config import Study
 from softreg.study.keys import scoring_key
 from softreg.study.lambdas import Trial, rates_of
@@ -145,9 +145,9 @@ class _Path:
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """A file of records: which gathered file it goes to, what it should be made from, and at which lr it is shown."""
+    """A file of records: their schema, what it should be made from, and at which lr it is shown."""
 
-    to: str
+    schema: pa.Schema
     file: Path
     origin: Origin
     lr: str
@@ -184,11 +184,10 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
         _demand(paths, files)
         write_text(root / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     places = {name: folds.place_of(study.datasets, name) for name in study.datasets}
-    tables = {name: _joined(name, files, places) for name in ("sweep-val", "final-val", "final-test", "sums")}
-    examples = _examples(study, tables["final-test"])
-    tables["final-test"] = shown(tables["final-test"], examples)
-    for name, table in tables.items():
-        records.write(table, scores / f"{name}.parquet", records.schema_of(name))
+    test = _joined(records.SCHEMA, files, places)
+    examples = _examples(study, test)
+    write_tested(test, examples, folds.joined(study.datasets), scores)
+    records.write(_joined(records.SUMS, files, places), scores / "sums.parquet", records.SUMS)
     _gather_cells(paths, scores, partial)
     _gather_datasets(prepared, places, scores, examples)
     _note_look(root, scores, len(study.seeds["evaluation"]) if not partial else _finals(paths), partial)
@@ -268,22 +267,22 @@ def _record_files(study: Study, root: Path, paths: list[_Path]) -> Iterator[_Fil
         folder = path_folder(root, each.path)
         if each.path.phase == "sweep":
             sweeps[each.path.group].append(each)
-            yield _File("sweep-val", folder / "val.parquet", each.origin(scoring), each.lr)
+            yield _File(records.SUMS, folder / "val.parquet", each.origin(scoring), each.lr)
         elif each.chosen:
-            for name, part in (("final-val", "val"), ("final-test", "test"), ("sums", "sums")):
-                yield _File(name, folder / f"{part}.parquet", each.origin(scoring), each.lr)
+            for schema, name in ((records.SCHEMA, "test"), (records.SUMS, "sums")):
+                yield _File(schema, folder / f"{name}.parquet", each.origin(scoring), each.lr)
     known = {each.path.group for each in paths if each.path.phase == "final" and each.chosen}
     for group, members in sweeps.items():
         if group in known:
             cells = [cell for each in members for cell in each.cells]
             origin = origin_of(cells, scoring_key(study, "sweep", group[1]))
-            yield _File("sums", root.joinpath("sweep", *group, "sums.parquet"), origin, members[0].lr)
+            yield _File(records.SUMS, root.joinpath("sweep", *group, "sums.parquet"), origin, members[0].lr)
 
 
-def _joined(name: str, files: list[_File], places: Places) -> pa.Table:
-    """The rows of one gathered file, those alone that are of the study as it is now, and shown."""
-    schema = records.schema_of(name)
-    tables = (_at_rate(still_current(each.file, each.origin, schema), each.lr) for each in files if each.to == name)
+def _joined(schema: pa.Schema, files: list[_File], places: Places) -> pa.Table:
+    """The rows of all files of ``schema``, those alone that are of the study as it is now, and shown."""
+    mine = (each for each in files if each.schema is schema)
+    tables = (_at_rate(still_current(each.file, each.origin, schema), each.lr) for each in mine)
     return records.joined((_with_place(table, places) for table in tables), schema)
 
 
@@ -341,8 +340,17 @@ def examples_of(
     return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
 
 
-def shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
-    """``table`` with the predictions of the examples alone."""
+def write_tested(test: pa.Table, examples: pd.DataFrame, datasets: Iterable[str], scores: Path) -> None:
+    """Write the records of the final on test, with the predictions of the examples alone: a file for each data set.
+
+    With many images they are by far the largest part of the scores.
+    """
+    table = _shown(test, examples)
+    for name in datasets:
+        records.write(table.filter(pc.equal(table["dataset"], name)), final_file(scores, name))
+
+
+def _shown(table: pa.Table, examples: pd.DataFrame) -> pa.Table:
     kept = set(examples[["dataset", "image"]].itertuples(index=False, name=None))
     places = zip(table["dataset"].to_pylist(), table["image"].to_pylist(), strict=True)
     mask = pa.array([place in kept for place in places], pa.bool_())

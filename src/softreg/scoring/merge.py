@@ -25,6 +25,7 @@ from softreg.errors import UserError, few, show
 from softreg.files import read_json, reading, write_json, write_text
 from softreg.scoring import gather, looks, records
 from softreg.study import parts
+from softreg.study.cells import final_file
 
 Facts = dict[str, Any]
 
@@ -82,7 +83,7 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     print(*_doubts(found), sep="", end="", file=sys.stderr)
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
-    cells, test = _tables(found, "cells.parquet"), _tables(found, "final-test.parquet")
+    cells, test = _tables(found, "cells.parquet"), _tested(found)
     _demand_whole(found, cells.select(_PLACE).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
     study = _joined_study(found, to.resolve().name)
     _write_records(found, study, test, scores)
@@ -180,6 +181,12 @@ def _tables(found: Sequence[_Source], name: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+def _tested(found: Sequence[_Source]) -> pa.Table:
+    """The records of the final on test of all sources."""
+    files = [final_file(each.folder, name) for each in found for name in each.datasets]
+    return records.read(files)
+
+
 def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame, tests: pd.DataFrame) -> None:
     """Raise UserError where a network is in two sources, an outer fold in none, or an image tested in two folds."""
     twice = cells[cells.duplicated(_PLACE)]
@@ -227,11 +234,10 @@ def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
 
 
 def _write_records(found: Sequence[_Source], study: Facts, test: pa.Table, scores: Path) -> None:
-    for name in ("sweep-val.parquet", "final-val.parquet", "sums.parquet"):
-        records.write(_tables(found, name), scores / name, records.schema_of(name))
+    records.write(_tables(found, "sums.parquet"), scores / "sums.parquet", records.SUMS)
     pictures = _tables(found, "examples.parquet")
     kept = _examples(study, test, pictures)
-    records.write(gather.shown(test, kept), scores / "final-test.parquet")
+    gather.write_tested(test, kept, study["datasets"], scores)
     named = pictures.drop_columns("percentile").to_pandas().drop_duplicates(["dataset", "image"])
     rows = kept.merge(named, on=["dataset", "image"])
     table = pa.Table.from_pandas(rows, schema=gather.EXAMPLES, preserve_index=False)

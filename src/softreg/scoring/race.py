@@ -38,7 +38,7 @@ def _raced(study: Study, trials: list[str], before: list[TrainingPath], results:
     from softreg.scoring import records, select
 
     files = [path_folder(results, path) / "val.parquet" for path in before]
-    curve = select.curve(records.read(files, columns=select.SCORED), select.folds_of(study.selection))
+    curve = select.curve(records.read(files, schema=records.SUMS), select.folds_of(study.selection))
     seeds = len({path.seed for path in before})
     left = best_half(curve, seeds, trials_left(len(trials), seeds))
     return [trial for trial in trials if trial in left]

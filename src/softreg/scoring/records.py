@@ -1,8 +1,9 @@
-"""Score records: for one cell and one image, the counts from which every number in a paper is computed.
+"""Score records: the counts from which every number in a paper is computed.
 
-They are sufficient statistics: TP, FP and FN per class, pixels of the classes' rims, and sums for likelihood and
-calibration. No times and no machine names are among them, so that the same study on the same machine gives the same
-bytes. Where no single image is asked for (training images, corrupted ones), the same counts are kept as sums.
+They are sufficient statistics. Of each network on each image of test, TP, FP and FN per class: from these come all
+intervals over images. Of each network on a whole split, sums: of these counts, of the pixels of the classes' rims, and
+for likelihood and calibration. No times and no machine names are among them, so that the same study on the same machine
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ def fields(kind: pa.DataType, *names: str) -> list[pa.Field]:
 
 
 _CELL = [*fields(pa.string(), *CELL[:4]), *fields(pa.int64(), *CELL[4:])]
+PIXELS = ("tp", "fp", "fn")
+"""The columns of counts of one image."""
+_PIXELS = fields(pa.list_(pa.int64()), *PIXELS)
 _COUNTS = [
-    *fields(pa.list_(pa.int64()), "tp", "fp", "fn", "boundary_both", "boundary_either"),
+    *_PIXELS,
+    *fields(pa.list_(pa.int64()), "boundary_both", "boundary_either"),
     *fields(pa.float64(), "nll_sum"),
     *fields(pa.int64(), "pixels"),
     *fields(pa.list_(pa.int64()), "bin_count", "bin_correct"),
@@ -50,35 +55,36 @@ _COUNTS = [
 COUNTED = tuple(field.name for field in _COUNTS)
 """The columns that are counts or sums over pixels."""
 
-SCHEMA = pa.schema([*_CELL, *fields(pa.string(), "split", "image"), *_COUNTS, *fields(pa.binary(), "prediction")])
+SCHEMA = pa.schema([*_CELL, *fields(pa.string(), "split", "image"), *_PIXELS, *fields(pa.binary(), "prediction")])
+"""Counts of one image of test, for one cell of the final."""
+
+SCORED = [name for name in SCHEMA.names if name != "prediction"]
+"""The columns that scoring reads: all but the pictures."""
 
 PLACE = [*fields(pa.string(), "phase"), *_CELL]
 """The columns that name a cell."""
 
-SUMS = pa.schema(
-    [*PLACE, *fields(pa.string(), "split", "corruption"), *fields(pa.int64(), "severity", "images"), *_COUNTS]
-)
+_CONDITION = [*PLACE, *fields(pa.string(), "split", "corruption"), *fields(pa.int64(), "severity")]
+CONDITION = tuple(field.name for field in _CONDITION)
+"""The columns that name a row of `SUMS`."""
+
+SUMS = pa.schema([*_CONDITION, *fields(pa.int64(), "images"), *_COUNTS])
 """Counts summed over all images of a split, for one cell; ``corruption`` is empty where the images are as they are."""
 
 #: The key of a file's metadata that holds what its records are made from.
 _ORIGIN = b"softreg"
 _UNSORTED = {*COUNTED, "images", "prediction"}
-_PIXELS = ("tp", "fp", "fn")
 MEASURES: dict[str, tuple[Callable[..., metrics.Floats], tuple[str, ...]]] = {
-    "miou": (metrics.miou, _PIXELS),
-    "miou_per_image": (metrics.miou_per_image, _PIXELS),
-    "dice": (metrics.dice, _PIXELS),
+    "miou": (metrics.miou, PIXELS),
+    "miou_per_image": (metrics.miou_per_image, PIXELS),
+    "dice": (metrics.dice, PIXELS),
     "boundary_iou": (metrics.boundary_iou, ("boundary_both", "boundary_either")),
     "pixel_accuracy": (metrics.pixel_accuracy, ("tp", "fn")),
     "ece": (metrics.ece, ("bin_count", "bin_correct", "bin_confidence")),
     "nll": (metrics.nll, ("nll_sum", "pixels")),
 }
 """What is computed from which counts."""
-
-
-def schema_of(name: str) -> pa.Schema:
-    """Of a file of records of this name, with its suffix or without."""
-    return SUMS if name.startswith("sums") else SCHEMA
+_OF_IMAGES = [name for name, (_, columns) in MEASURES.items() if {*columns} <= {*PIXELS}]
 
 
 def joined(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
@@ -154,26 +160,21 @@ def matrix(table: pa.Table, column: str) -> NDArray[np.int64]:
 
 
 def to_cells(table: pa.Table, keys: Sequence[str] = CELL) -> pd.DataFrame:
-    """One row for each value of ``keys``, sorted, with its measures over all its images.
+    """One row for each value of ``keys``, sorted, with its measures over all images of ``table``, which is of `SCHEMA`.
 
-    Columns: ``keys``, `MEASURES`, images.
+    Columns: ``keys``, those of `MEASURES` that are of `PIXELS`, images (their number).
     Without ``fold`` among the keys, the counts of all folds are summed before a ratio is taken.
     """
-    return _measured(table, keys, [*MEASURES, "images"], sort=True)
+    return _measured(table, keys, [*_OF_IMAGES, "images"])
 
 
-def of_sums(table: pa.Table) -> pd.DataFrame:
-    """The measures of each row of ``table``, which is of `SUMS`, beside what names the row.
+def of_sums(table: pa.Table, keys: Sequence[str] = CONDITION) -> pd.DataFrame:
+    """One row for each value of ``keys``, sorted, with its measures, of ``table``, which is of `SUMS`.
 
-    A measure that needs single images, miou_per_image, is left out.
+    Columns: ``keys``, `MEASURES` but miou_per_image, which needs single images, images (their number).
+    Counts are summed before a ratio is taken, as by `to_cells`.
     """
-    names = [name for name in SUMS.names if name not in COUNTED]
-    return _measured(table, names, [name for name in MEASURES if name != "miou_per_image"], sort=False)
-
-
-def total(table: pa.Table) -> dict[str, list[int] | list[float] | int | float]:
-    """The counts of ``table``, of one cell's images, summed over them: the columns `COUNTED`, as `SUMS` holds them."""
-    return {name: _column(table, name).sum(0).tolist() for name in COUNTED}
+    return _measured(table, keys, [*(name for name in MEASURES if name != "miou_per_image"), "images"])
 
 
 def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
@@ -181,27 +182,27 @@ def _read_one(path: Path, names: list[str], schema: pa.Schema) -> pa.Table:
         return pq.read_table(path, columns=names, partitioning=None).select(names).cast(schema)
 
 
-def _measured(table: pa.Table, keys: Sequence[str], measures: Sequence[str], sort: bool) -> pd.DataFrame:
+def _measured(table: pa.Table, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
     """``measures`` of the rows of each value of ``keys``: by data set, as these differ in their number of classes."""
     import pandas as pd
 
     frames = [
-        _of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys), measures, sort)
+        _of_one_dataset(table.filter(pc.equal(table["dataset"], name)), list(keys), measures)
         for name in sorted(pc.unique(table["dataset"]).to_pylist())
     ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*keys, *measures])
 
 
-def _of_one_dataset(table: pa.Table, keys: list[str], measures: Sequence[str], sort: bool) -> pd.DataFrame:
+def _of_one_dataset(table: pa.Table, keys: list[str], measures: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     names = table.select(keys).to_pandas()
-    group = names.groupby(keys, sort=sort).ngroup().to_numpy()
+    group = names.groupby(keys).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    arrays = {column: _column(table, column)[order] for column in COUNTED}
+    arrays = {column: _column(table, column)[order] for column in (*COUNTED, "images") if column in table.column_names}
     rows = [
-        _measures({name: array[first:last] for name, array in arrays.items()})
+        _measures({name: array[first:last] for name, array in arrays.items()}, measures)
         for first, last in zip(starts, [*starts[1:], len(order)], strict=True)
     ]
     named: pd.DataFrame = names.iloc[order[starts]].reset_index(drop=True)
@@ -209,12 +210,13 @@ def _of_one_dataset(table: pa.Table, keys: list[str], measures: Sequence[str], s
 
 
 def _column(table: pa.Table, name: str) -> NDArray[np.int64]:
-    if pa.types.is_list(SCHEMA.field(name).type):
+    if pa.types.is_list(SUMS.field(name).type):
         return matrix(table, name)
     values: NDArray[np.int64] = table[name].to_numpy()
     return values
 
 
-def _measures(of: dict[str, NDArray[np.int64]]) -> dict[str, float]:
-    found = {name: float(measure(*(of[each] for each in columns))) for name, (measure, columns) in MEASURES.items()}
-    return found | {"images": len(of["pixels"])}
+def _measures(of: dict[str, NDArray[np.int64]], names: Sequence[str]) -> dict[str, float]:
+    wanted = {name: MEASURES[name] for name in names if name != "images"}
+    found = {name: float(measure(*(of[each] for each in columns))) for name, (measure, columns) in wanted.items()}
+    return found | {"images": int(of["images"].sum()) if "images" in of else len(of["tp"])}

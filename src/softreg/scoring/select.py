@@ -50,15 +50,11 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
     other than 0: extend the grid), rule, scorer.
     Raises `UserError` where the scores of a path are not there.
     """
-    table = records.read(_validation_files(study, results, group), columns=SCORED)
+    table = records.read(_validation_files(study, results, group), schema=records.SUMS)
     frame = pd.DataFrame([_row(study, group, table)], columns=COLUMNS)
     file = choice_file(results, group)
     write_text(file, frame.to_csv(index=False, lineterminator="\n"))
     return read_selection(file)
-
-
-SCORED = [name for name in records.SCHEMA.names if name != "prediction"]
-"""The columns that scoring reads: all but the pictures."""
 
 
 def folds_of(selection: dict[str, object]) -> int:
@@ -80,15 +76,15 @@ def read_selection(path: Path) -> pd.DataFrame:
 
 
 def by_seed(table: pa.Table, folds: int) -> pd.DataFrame:
-    """Validation measures of each tuning seed at each λ, or trial, from the records of the sweep.
+    """Validation measures of each tuning seed at each λ, or trial, from the sums of the sweep.
 
     A seed's score is of its counts summed over all folds; a seed that lacks a fold, and would be of other images, has
-    none. Columns: those of `records.to_cells`.
+    none. Columns: those of `records.of_sums`.
     """
     cells = table.select([*records.CELL]).group_by([*records.CELL]).aggregate([]).to_pandas()
     keys = [*GROUP, "lambda", "seed"]
     complete = cells.groupby(keys).size().rename("folds").reset_index().query("folds == @folds")
-    return records.to_cells(table, keys).merge(complete[keys], on=keys)
+    return records.of_sums(table, keys).merge(complete[keys], on=keys)
 
 
 def curve(table: pa.Table, folds: int) -> pd.DataFrame:
@@ -147,7 +143,7 @@ def _row(study: Study, group: Group, table: pa.Table) -> dict[str, object]:
     row |= {"lambda": "", "lr": "", "n": 0, "expected": folds * len(study.seeds["tuning"]), "at_edge": False}
     row |= {"rule": study.selection["rule"], "scorer": study.selection["scorer"]}
     if len(curves):
-        cells = records.to_cells(table, ["lambda", "seed", "fold"])
+        cells = records.of_sums(table, ["lambda", "seed", "fold"])
         chosen = choose(curves, cells, study.selection["rule"])
         trial = Trial.named(str(chosen["lambda"]))
         row |= {"lambda": trial.lambda_, "lr": trial.lr}

@@ -75,6 +75,11 @@ def choice_file(results: Path, group: Group) -> Path:
     return results.joinpath("selection", *group[:2], f"{group[2]}.csv")
 
 
+def final_file(scores: Path, dataset: str) -> Path:
+    """Where the records of the final on the test images of one data set are, of gathered ``scores``."""
+    return scores / f"final-test-{dataset}.parquet"
+
+
 def chosen_trials(group: Group, results: Path) -> list[str]:
     """λ̂ of a group, the trial by name; none where no cell of its sweep has finished.
 

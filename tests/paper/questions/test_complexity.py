@@ -10,6 +10,7 @@ from softreg.paper.questions import complexity, estimates
 from softreg.paper.scores import Scores
 from softreg.scoring import metrics, records
 from softreg.scoring.gather import IMAGES
+from softreg.study.cells import final_file
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 DATASETS = {
@@ -147,7 +148,7 @@ def test_gains_of_images_are_differences_of_their_own_miou(scores):
     gains = complexity.image_gains(scores, "brain", "convnet")
     assert list(gains) == ["l1", "l2"]
     table = records.read(
-        [scores.folder / "final-test.parquet"], columns=["dataset", "penalty", "seed", "image", "tp", "fp", "fn"]
+        [final_file(scores.folder, "brain")], columns=["dataset", "penalty", "seed", "image", "tp", "fp", "fn"]
     )
     rows = {(r["penalty"], r["seed"], r["image"]): r for r in table.to_pylist() if r["dataset"] == "brain"}
 

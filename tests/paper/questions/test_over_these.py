@@ -7,7 +7,6 @@ from operator import and_
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from measured import make_scores
 from scipy import stats as scipy_stats
@@ -17,6 +16,7 @@ from softreg.paper.questions import gain, over_these
 from softreg.paper.scores import Scores
 from softreg.scoring import records
 from softreg.scoring.stats import Estimate
+from softreg.study.cells import final_file
 
 STRENGTH = {"lambda": [1e-4]}
 SECTIONS = {
@@ -49,7 +49,7 @@ def mean_over_models(test, dataset, folds):
 
 
 def test_the_mean_and_its_interval_are_those_by_hand(folded):
-    test = pq.read_table(folded.folder / "final-test.parquet").to_pandas()
+    test = records.read([final_file(folded.folder, name) for name in folded.study["datasets"]]).to_pandas()
     means, variances = [], []
     for dataset in ("cells", "others"):
         means.append(mean_over_models(test, dataset, {0, 1, 2}))
@@ -111,7 +111,8 @@ def test_the_seeds_are_those_that_all_sides_share(folded, tmp_path):
     folder = shutil.copytree(folded.folder, tmp_path / "scores")
     network = {"dataset": "cells", "model": "a", "penalty": "l1", "seed": 104, "fold": 1}
     lost = reduce(and_, (pc.field(name) == value for name, value in network.items()))
-    records.write(records.read([folder / "final-test.parquet"]).filter(~lost), folder / "final-test.parquet")
+    file = final_file(folder, "cells")
+    records.write(records.read([file]).filter(~lost), file)
     rows = over_these.table(Scores(folder)).set_index("penalty")
     assert rows.loc["l1", "word"] == "not answerable"
     assert "4 evaluation seeds" in rows.loc["l1", "why"]

@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from softreg.files import read_json, write_json
 from softreg.paper.questions import robustness
 from softreg.paper.scores import Scores
 from softreg.scoring import records
+from softreg.study.cells import final_file
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
 DATASETS = {"clean": SHAPES, "noisy": {**SHAPES, "label_noise": 0.3}}
@@ -21,11 +23,11 @@ def folder(tmp_path_factory):
     seeds = {"tuning": [0], "evaluation": [*range(100, 106)]}
     folder = make_scores(tmp_path_factory.mktemp("study"), datasets=DATASETS, seeds=seeds).folder
     # The synthetic cells of the two data sets are the same: with noise, L1 gains one point, and three at odd seeds.
-    rows = pq.read_table(folder / "final-test.parquet").to_pylist()
+    rows = pq.read_table(file := final_file(folder, "noisy")).to_pylist()
     for row in rows:
-        if (row["dataset"], row["penalty"]) == ("noisy", "l1"):
+        if row["penalty"] == "l1":
             row["tp"] = [hits + (6 if row["seed"] % 2 else 2) for hits in row["tp"]]
-    records.write(records.SCHEMA.empty_table().from_pylist(rows, records.SCHEMA), folder / "final-test.parquet")
+    records.write(pa.Table.from_pylist(rows, records.SCHEMA), file)
     return folder
 
 
@@ -115,11 +117,11 @@ def test_calibration_is_equivalent_within_a_region_of_its_own(folder, tmp_path):
 
 def test_worse_calibration_contradicts(folder, tmp_path):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    rows = pq.read_table(folder / "final-test.parquet").to_pylist()
+    rows = pq.read_table(folder / "sums.parquet").to_pylist()
     for row in rows:
         if row["penalty"] == "l1":
             row["nll_sum"] *= 3
-    records.write(records.SCHEMA.empty_table().from_pylist(rows, records.SCHEMA), tmp_path / "final-test.parquet")
+    records.write(pa.Table.from_pylist(rows, records.SUMS), tmp_path / "sums.parquet", records.SUMS)
     answer = robustness.answer(Scores(tmp_path))
     words = {v.subject: v.word for v in answer.verdicts if v.dataset == "clean"}
     assert words["NLL with l1"] == "contradicted"

@@ -128,7 +128,7 @@ def learnt_only(scores: Scores, frame: pd.DataFrame) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def on_validation(scores: Scores) -> dict[str, float]:
     """mIoU (points) of the best single class on the validation images of the sweep, by data set."""
-    table = records.read([scores.folder / "sweep-val.parquet"], columns=[*records.CELL, "tp", "fp", "fn"])
+    table = scores.validated
     found = {}
     for dataset in scores.study["datasets"]:
         mine = table.filter(pc.field("dataset") == dataset)
