@@ -196,14 +196,14 @@ def test_a_calibration_times_the_real_training(tmp_path, monkeypatch):
     figure = known(study).cell(group("l1"))
     assert figure.value == pytest.approx(9 * part["steps"]["l1"])
     assert figure.source.startswith("calibration of ")
-    # A final's cell is validated after each of three epochs, and scored on 6 + 12 images plain, on 6 with pictures, and
+    # A final's cell is validated after each of three epochs, and scored on 12 images plain, on 6 with pictures, and
     # on 6 under each of two severities; one of the sweep is scored on 6 plain.
     rest = {phase: [known(study).rest("train", phase, group("l1"), n) for n in (1, 0)] for phase in ("final", "sweep")}
     one = {phase: with_one - without for phase, (with_one, without) in rest.items()}
     scoring = part["scoring"]
     trained = part["cell"] + 3 * part["epoch"] + 3 * 6 * part["validation"]
     assert one["sweep"] - trained == pytest.approx(6 * scoring["plain"])
-    scored = 18 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"]
+    scored = 12 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"]
     assert one["final"] - trained == pytest.approx(scored)
     assert plan(study).wall(1) > plan(study).wall(2) > 0
     assert "unknown" not in forecast(plan(study), 2)
