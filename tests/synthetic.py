@@ -334,8 +334,8 @@ def sums_row(
     classes: int,
     size: tuple[int, int],
 ) -> dict[str, Any]:
-    """The sums of `score_rows`; training images score better, and each severity makes a tenth more of a pixel wrong."""
-    change = -0.05 if split == "train" else 0.03 * severity
+    """The sums of `score_rows`; other images score better, and each severity makes 3 % more of the pixels wrong."""
+    change = {"train": -0.05, "val": -0.02}.get(split, 0.03 * severity)
     counted, *_ = _counted(path, value, images, classes, size, change)
     fold = -1 if path.fold is None else path.fold
     row = {"phase": path.phase, "dataset": path.dataset, "model": path.model, "penalty": path.penalty}

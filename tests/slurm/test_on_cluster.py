@@ -306,7 +306,7 @@ def _scores(folder: Path) -> dict[str, str]:
 
 def test_scores_are_those_of_a_local_run(outcome):
     scores = _scores(outcome("finished").folder)
-    assert len(scores) == 9
+    assert len(scores) == 7
     assert scores == _scores(outcome("local"))
     assert (outcome("finished").folder / "results/tiny/report.html").is_file()
 

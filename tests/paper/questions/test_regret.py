@@ -3,12 +3,14 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pytest
 from measured import make_scores
 from scipy.stats import ttest_1samp
 
 from softreg.paper.questions import regret
-from softreg.scoring import select, stats
+from softreg.paper.scores import Scores
+from softreg.scoring import records, select, stats
 
 
 def gathered(root, statuses=None, **changes):
@@ -116,7 +118,7 @@ def test_the_answer_of_a_study_with_hold_out(tmp_path):
     assert "No difference is decided" not in answer.summary
     assert "one-SE rule, whole grid above hold-out, whole grid: undecided in 1." in answer.summary
     assert answer.summary.endswith(regret.NO_FOLDS)
-    test = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["penalty"] == "l1")]
+    test = scores.sums.query("phase == 'sweep' and split == 'test' and penalty == 'l1'")
     means = 100 * test.pivot(index="lambda", columns="seed", values="miou")
     numbers = answer.numbers.set_index(["strategy", "step", "penalty"])
     loss = (means.loc["1e-4"] - means.mean()).mean()  # one λ at random
@@ -136,7 +138,7 @@ def test_the_answer_of_a_study_with_folds(tmp_path):
     assert kfold["budget"].tolist() == [6]  # 3 λ × 2 folds × 1 seed
     assert regret.NO_FOLDS not in answer.summary
     sweep = regret.sweeps(scores)["brain", "convnet", "l1"]
-    tested = scores.sums.query("phase == 'sweep' and penalty == 'l1' and seed == 1")
+    tested = scores.sums.query("phase == 'sweep' and split == 'test' and penalty == 'l1' and seed == 1")
     assert sweep.test[:, 1] == pytest.approx(100 * tested.groupby("lambda")["miou"].mean()[list(sweep.lambdas)])
     assert sweep.folds.shape == (3, 2, 2)
     val = scores.sweep_seeds.query("penalty == 'l1' and seed == 1").set_index("lambda")["miou"]
@@ -161,6 +163,13 @@ def test_what_is_missing_is_told(tmp_path, changes, reason):
     answer = regret.answer(gathered(tmp_path, **changes))
     assert answer.absent == reason
     assert answer.numbers.empty
+
+
+def test_a_sweep_that_was_not_scored_on_test_is_told(tmp_path):
+    file = gathered(tmp_path).folder / "sums.parquet"
+    table = records.read([file], schema=records.SUMS)
+    records.write(table.filter((pc.field("phase") == "final") | (pc.field("split") == "val")), file, records.SUMS)
+    assert regret.answer(Scores(file.parent)).absent == f"{regret.NO_TEST}finish the study's sweep."
 
 
 @pytest.mark.parametrize(
