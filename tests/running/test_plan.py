@@ -196,14 +196,14 @@ def test_a_calibration_times_the_real_training(tmp_path, monkeypatch):
     figure = known(study).cell(group("l1"))
     assert figure.value == pytest.approx(9 * part["steps"]["l1"])
     assert figure.source.startswith("calibration of ")
-    # A final's cell is validated after each of three epochs, and scored on 6 + 12 images plain, on 6 with pictures, and
+    # A final's cell is validated after each of three epochs, and scored on 12 images plain, on 6 with pictures, and
     # on 6 under each of two severities; one of the sweep is scored on 6 plain.
     rest = {phase: [known(study).rest("train", phase, group("l1"), n) for n in (1, 0)] for phase in ("final", "sweep")}
     one = {phase: with_one - without for phase, (with_one, without) in rest.items()}
     scoring = part["scoring"]
     trained = part["cell"] + 3 * part["epoch"] + 3 * 6 * part["validation"]
     assert one["sweep"] - trained == pytest.approx(6 * scoring["plain"])
-    scored = 18 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"]
+    scored = 12 * scoring["plain"] + 6 * scoring["pictures"] + 12 * scoring["noise"]
     assert one["final"] - trained == pytest.approx(scored)
     assert plan(study).wall(1) > plan(study).wall(2) > 0
     assert "unknown" not in forecast(plan(study), 2)
@@ -211,7 +211,7 @@ def test_a_calibration_times_the_real_training(tmp_path, monkeypatch):
 
 def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     study = prepared_study(tmp_path)
-    scoring = {"plain": 0.1, "pictures": 0.1}
+    scoring = {"plain": 0.1, "pictures": 0.2}
     part = {"startup": 1.0, "steps": {"none": 2.0}, "cell": 1.0, "epoch": 1.0, "validation": 0.1, "scoring": scoring}
     part |= {"weights_bytes": 5000, "share": 0.5, "key": calibrate.key(study, "shapes", "convnet")}
     write_json(
@@ -222,6 +222,9 @@ def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     assert "slowed to 50% by other work" in known(study).cell(group("l1")).source
     more = load_study(write_study(tmp_path, training={**study.training, "epochs": 7}))
     assert known(more).cell(group("l1")).value == 7 * 3 * 2.0
+    # A cell of the final: 3 validations of 6 images; then 12 images of train and 6 of test are scored, and none of val.
+    one = [known(study).rest("train", "final", group("l1"), cells) for cells in (1, 0)]
+    assert one[0] - one[1] == pytest.approx(1.0 + 3 * 1.0 + 3 * 6 * 0.1 + 12 * 0.1 + 6 * 0.2)
     others = load_study(write_study(tmp_path, training={**study.training, "batch_size": 2}))
     assert known(others).cell(group("l1")) is None
 

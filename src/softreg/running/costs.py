@@ -282,7 +282,7 @@ def _scoring(study: Study, phase: str, images: dict[str, int], scoring: dict[str
         return images["val"] * scoring["plain"]
     kinds = sum(scoring[kind] for kind in study.evaluation["corruptions"])
     corrupted = kinds * len(study.evaluation["severities"])
-    return (images["train"] + images["val"]) * scoring["plain"] + images["test"] * (scoring["pictures"] + corrupted)
+    return images["train"] * scoring["plain"] + images["test"] * (scoring["pictures"] + corrupted)
 
 
 def _images(study: Study, dataset: str, phase: str) -> dict[str, int]:
