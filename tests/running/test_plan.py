@@ -259,6 +259,16 @@ def test_waiting_for_a_gpu_is_no_work_done(tmp_path, waits, left):
     assert f"left: about {left}" in text(status(study))
 
 
+@pytest.mark.parametrize(("command", "name"), [("prepare", "shapes"), ("gather", "")])
+def test_a_job_that_neither_trains_nor_scores_says_nothing_of_how_many_will(tmp_path, monkeypatch, command, name):
+    study = known_costs(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(2 * study.resources["threads"])))
+    write_job(study, command, name, state="running", seconds=5.0)
+    told = text(status(study))
+    assert "with 2 jobs at a time" in told.splitlines()[-1]
+    assert f"  {' '.join([command, *name.split()])}  5 s  h:1\n" in told
+
+
 def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("SOFTREG_DEVICES", "0,1,2")
     study = load_study(write_study(tmp_path, resources={"gpu": 1, "threads": 4}))
