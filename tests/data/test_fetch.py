@@ -393,7 +393,7 @@ def test_without_a_checksum_the_digest_is_told_that_would_be_one(
     archive: Archive, target: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fetch(replace(archive, content_sha256=None), target)
-    assert f"not checked, as its Archive states no sum; state content_sha256='{archive.content_sha256}'" in (
+    assert f"not checked, as its Archive states no sum; state content_sha256='{archive.content_sha256}' in it" in (
         capsys.readouterr().err
     )
 

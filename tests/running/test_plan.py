@@ -211,7 +211,7 @@ def test_a_calibration_times_the_real_training(tmp_path, monkeypatch):
 
 def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     study = prepared_study(tmp_path)
-    scoring = {"plain": 0.1, "pictures": 0.1}
+    scoring = {"plain": 0.1, "pictures": 0.2}
     part = {"startup": 1.0, "steps": {"none": 2.0}, "cell": 1.0, "epoch": 1.0, "validation": 0.1, "scoring": scoring}
     part |= {"weights_bytes": 5000, "share": 0.5, "key": calibrate.key(study, "shapes", "convnet")}
     write_json(
@@ -222,6 +222,9 @@ def test_a_calibration_serves_more_epochs_but_no_other_batches(tmp_path):
     assert "slowed to 50% by other work" in known(study).cell(group("l1")).source
     more = load_study(write_study(tmp_path, training={**study.training, "epochs": 7}))
     assert known(more).cell(group("l1")).value == 7 * 3 * 2.0
+    # A cell of the final: 3 validations of 6 images; then 12 images of train and 6 of test are scored, and none of val.
+    one = [known(study).rest("train", "final", group("l1"), cells) for cells in (1, 0)]
+    assert one[0] - one[1] == pytest.approx(1.0 + 3 * 1.0 + 3 * 6 * 0.1 + 12 * 0.1 + 6 * 0.2)
     others = load_study(write_study(tmp_path, training={**study.training, "batch_size": 2}))
     assert known(others).cell(group("l1")) is None
 
@@ -254,6 +257,16 @@ def test_waiting_for_a_gpu_is_no_work_done(tmp_path, waits, left):
     key = Graph(study).train(parse_path(*name.split("/", 1))).key
     write_job(study, "train", name, state="running", key=key, waits=waits, startup=0.0, seconds=7200.0)
     assert f"left: about {left}" in text(status(study))
+
+
+@pytest.mark.parametrize(("command", "name"), [("prepare", "shapes"), ("gather", "")])
+def test_a_job_that_neither_trains_nor_scores_says_nothing_of_how_many_will(tmp_path, monkeypatch, command, name):
+    study = known_costs(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(2 * study.resources["threads"])))
+    write_job(study, command, name, state="running", seconds=5.0)
+    told = text(status(study))
+    assert "with 2 jobs at a time" in told.splitlines()[-1]
+    assert f"  {' '.join([command, *name.split()])}  5 s  h:1\n" in told
 
 
 def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ import synthetic
 from PIL import Image
 
 from softreg.errors import UserError
-from softreg.files import read_json, seal, sealed
+from softreg.files import read_json, seal, sealed, write_text
 from softreg.paper.scores import Scores
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
@@ -48,6 +48,9 @@ def test_the_same_results_give_the_same_bytes(tiny, tmp_path):
     for file in (results / "tiny").glob("**/cell.json"):  # what differs from run to run
         text = json.dumps(sealed(file)).replace('"seconds": 1', '"seconds": 2')
         seal(file, json.loads(text.replace('"time": "2026', '"time": "2027')), [])
+    # Of a data set that the study had, and of a version that had one file for all.
+    for left in ("final-test-gone.parquet", "final-test.parquet"):
+        write_text(results / "tiny" / "scores" / left, "")
     second = gather(study, results, data)
     assert {file.name for file in first.iterdir()} == {file.name for file in second.iterdir()}
     for file in first.iterdir():

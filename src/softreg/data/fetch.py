@@ -73,7 +73,7 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
     except OSError as error:
         raise UserError(f"{target}: cannot be fetched because of the disk or folder ({error})") from error
     if not (archive.sha256 or archive.md5 or archive.content_sha256):
-        _say(f"{target.name}: not checked, as its Archive states no sum; state content_sha256={digest!r} to hold it to")
+        _say(f"{target.name}: not checked, as its Archive states no sum; state content_sha256={digest!r} in it")
     return digest
 
 

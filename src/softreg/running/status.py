@@ -173,7 +173,7 @@ def _listed(head: str, lines: Sequence[str]) -> list[str]:
 
 def _run_line(record: dict[str, Any]) -> str:
     """A running job: what it works on, how far and how fast, where."""
-    parts = [f"{record['command']} {record['name']}"]
+    parts = [f"{record['command']} {record['name']}".strip()]
     if record.get("waits"):
         parts.append("waits for a GPU")
     if "strength" in record:
@@ -195,10 +195,11 @@ def _stop_line(state: PathState, record: dict[str, Any]) -> str:
 
 
 def _eta(seen: Status) -> str:
-    """When all is done, with as many jobs at a time as run now, or as this machine allows where none does."""
+    """When all is done, with as many jobs at a time as train or score now, or else as this machine allows."""
     if not seen.planned.work:
         return "nothing is left"
-    workers = len(seen.running) or allowed(seen.study)
+    # Others run alone, on all cores, or for a moment.
+    workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.study)
     done = {f"{record['command']}/{record['name']}": _done(seen.planned, record) for record in seen.running}
     seconds = seen.planned.wall(workers, done)
     at = f"with {workers} job{'s' * (workers > 1)} at a time"

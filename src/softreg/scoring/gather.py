@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -340,12 +340,15 @@ def examples_of(
     return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
 
 
-def write_tested(test: pa.Table, examples: pd.DataFrame, datasets: Iterable[str], scores: Path) -> None:
+def write_tested(test: pa.Table, examples: pd.DataFrame, datasets: Collection[str], scores: Path) -> None:
     """Write the records of the final on test, with the predictions of the examples alone: a file for each data set.
 
-    With many images they are by far the largest part of the scores.
+    With many images they are by far the largest part of the scores. Those of data sets that are no longer in the study
+    are removed, as exports take all files that there are.
     """
-    table = _shown(test, examples)
+    table, known = _shown(test, examples), {final_file(scores, name) for name in datasets}
+    for left in {*scores.glob("final-test*.parquet")} - known:
+        left.unlink()
     for name in datasets:
         records.write(table.filter(pc.equal(table["dataset"], name)), final_file(scores, name))
 
