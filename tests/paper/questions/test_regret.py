@@ -3,12 +3,15 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from measured import make_scores
 from scipy.stats import ttest_1samp
 
 from softreg.paper.questions import regret
-from softreg.scoring import select, stats
+from softreg.paper.scores import Scores
+from softreg.scoring import records, select, stats
 
 
 def gathered(root, statuses=None, **changes):
@@ -161,6 +164,14 @@ def test_what_is_missing_is_told(tmp_path, changes, reason):
     answer = regret.answer(gathered(tmp_path, **changes))
     assert answer.absent == reason
     assert answer.numbers.empty
+
+
+def test_a_sweep_that_is_scored_on_validation_alone_is_told(tmp_path):
+    folder = gathered(tmp_path).folder
+    table = pq.read_table(folder / "sums.parquet")
+    before = table.filter((pc.field("phase") == "final") | (pc.field("split") == "val"))
+    records.write(before, folder / "sums.parquet", records.SUMS)
+    assert regret.answer(Scores(folder)).absent.startswith(regret.NO_TEST)
 
 
 @pytest.mark.parametrize(

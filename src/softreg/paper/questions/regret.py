@@ -124,7 +124,7 @@ def absence(scores: Scores) -> str:
     """Why no choice can be replayed, of a study that has tuning seeds enough."""
     if any(map(rates_of, scores.study["penalties"].values())):
         return RATES
-    return ONE_LAMBDA if (scores.sums["phase"] == "sweep").any() else NO_TEST + scores.finish("sweep")
+    return ONE_LAMBDA if len(scores.sweep_test) else NO_TEST + scores.finish("sweep")
 
 
 @dataclass(frozen=True)
