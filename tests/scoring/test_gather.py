@@ -12,9 +12,11 @@ from PIL import Image
 
 from softreg.errors import UserError
 from softreg.files import read_json, seal, sealed
+from softreg.paper.design.widths import Design
 from softreg.paper.scores import Scores
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
+from softreg.scoring.merge import merge
 from softreg.study.cells import final_file
 
 MEASURED = {"timings.csv", "provenance.json"}
@@ -214,3 +216,16 @@ def test_a_broken_cell_record_is_named(tiny):
 def test_a_folder_without_scores_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds no study\.json"):
         Scores(tmp_path)
+
+
+def test_scores_that_an_earlier_version_gathered_are_refused_by_one_sentence(tiny, tmp_path):
+    study, results, data = tiny
+    folder = gather(study, results, data)
+    final_file(folder, "brain").rename(folder / "final-test.parquet")
+    told = r"final-test-brain\.parquet is missing: .*an earlier version.*`snakemake scores`"
+    with pytest.raises(UserError, match=told):
+        Scores(folder)
+    with pytest.raises(UserError, match=told):
+        merge([folder.parent], tmp_path / "merged")
+    # Before they are gathered again, a design is checked as one without scores.
+    assert Design.of(study, folder).scores is None

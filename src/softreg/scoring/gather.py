@@ -24,7 +24,7 @@ from PIL import Image
 from softreg import __version__
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
-from softreg.files import altered, read_json, write_json, write_text
+from softreg.files import altered, read_json, reading, write_json, write_text
 from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.scoring.race import lambdas_of
@@ -209,6 +209,23 @@ def _finals(paths: list[_Path]) -> int:
     """How many evaluation seeds have a network of the final."""
     ended = (each for each in paths if each.path.phase == "final" and any(facts for _, facts in each.cells))
     return len({each.path.seed for each in ended})
+
+
+def lacking(scores: Path) -> list[Path]:
+    """The files of records that are not in gathered ``scores``, which have a ``study.json``: of an earlier version."""
+    study = scores / "study.json"
+    with reading(study, "a study"):
+        files = [scores / "sums.parquet", *(final_file(scores, name) for name in read_json(study)["datasets"])]
+    return [file for file in files if not file.is_file()]
+
+
+def demand_records(scores: Path) -> None:
+    """Raise UserError where gathered ``scores`` are `lacking` a file."""
+    if bad := lacking(scores):
+        raise UserError(
+            f"{bad[0]} is missing: the scores are not whole, or an earlier version gathered them; gather them again by "
+            "`snakemake scores`, or fetch them again from where they are kept"
+        )
 
 
 def unfinished(scores: Path) -> str:
