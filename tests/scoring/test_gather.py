@@ -14,6 +14,7 @@ from softreg.errors import UserError
 from softreg.files import read_json, seal, sealed
 from softreg.paper.design.widths import Design
 from softreg.paper.scores import Scores
+from softreg.running import places
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
 from softreg.scoring.merge import merge
@@ -54,6 +55,15 @@ def test_the_same_results_give_the_same_bytes(tiny, tmp_path):
     assert {file.name for file in first.iterdir()} == {file.name for file in second.iterdir()}
     for file in first.iterdir():
         assert (file.read_bytes() == (second / file.name).read_bytes()) == (file.name not in MEASURED), file.name
+
+
+def test_what_was_gathered_before_of_other_data_sets_or_by_another_version_is_not_kept(tiny):
+    study, results, data = tiny
+    scores = results / "tiny" / "scores"
+    scores.mkdir()
+    for name in ("final-test.parquet", "sweep-val.parquet", "final-test-dropped.parquet"):
+        (scores / name).touch()
+    assert {file.name for file in gather(study, results, data).iterdir()} == {*places.scores_of(study)}
 
 
 def test_each_cell_is_listed_with_its_status(tiny):

@@ -184,6 +184,9 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
         _demand(paths, files)
         write_text(root / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     places = {name: folds.place_of(study.datasets, name) for name in study.datasets}
+    # Whoever publishes the folder publishes all of it: nothing of other data sets, or of another version, stays there.
+    for old in scores.glob("*.parquet"):
+        old.unlink()
     test = _joined(records.SCHEMA, files, places)
     examples = _examples(study, test)
     write_tested(test, examples, folds.joined(study.datasets), scores)
