@@ -11,10 +11,13 @@ import synthetic
 from PIL import Image
 
 from softreg.errors import UserError
-from softreg.files import read_json, seal, sealed, write_text
+from softreg.files import read_json, seal, sealed
+from softreg.paper.design.widths import Design
 from softreg.paper.scores import Scores
+from softreg.running import places
 from softreg.scoring import records
 from softreg.scoring.gather import Mixed, gather
+from softreg.scoring.merge import merge
 from softreg.study.cells import final_file
 
 MEASURED = {"timings.csv", "provenance.json"}
@@ -48,13 +51,19 @@ def test_the_same_results_give_the_same_bytes(tiny, tmp_path):
     for file in (results / "tiny").glob("**/cell.json"):  # what differs from run to run
         text = json.dumps(sealed(file)).replace('"seconds": 1', '"seconds": 2')
         seal(file, json.loads(text.replace('"time": "2026', '"time": "2027')), [])
-    # Of a data set that the study had, and of a version that had one file for all.
-    for left in ("final-test-gone.parquet", "final-test.parquet"):
-        write_text(results / "tiny" / "scores" / left, "")
     second = gather(study, results, data)
     assert {file.name for file in first.iterdir()} == {file.name for file in second.iterdir()}
     for file in first.iterdir():
         assert (file.read_bytes() == (second / file.name).read_bytes()) == (file.name not in MEASURED), file.name
+
+
+def test_what_was_gathered_before_of_other_data_sets_or_by_another_version_is_not_kept(tiny):
+    study, results, data = tiny
+    scores = results / "tiny" / "scores"
+    scores.mkdir()
+    for name in ("final-test.parquet", "sweep-val.parquet", "final-test-dropped.parquet"):
+        (scores / name).touch()
+    assert {file.name for file in gather(study, results, data).iterdir()} == {*places.scores_of(study)}
 
 
 def test_each_cell_is_listed_with_its_status(tiny):
@@ -217,3 +226,16 @@ def test_a_broken_cell_record_is_named(tiny):
 def test_a_folder_without_scores_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds no study\.json"):
         Scores(tmp_path)
+
+
+def test_scores_that_an_earlier_version_gathered_are_refused_by_one_sentence(tiny, tmp_path):
+    study, results, data = tiny
+    folder = gather(study, results, data)
+    final_file(folder, "brain").rename(folder / "final-test.parquet")
+    told = r"final-test-brain\.parquet is missing: .*an earlier version.*`snakemake scores`"
+    with pytest.raises(UserError, match=told):
+        Scores(folder)
+    with pytest.raises(UserError, match=told):
+        merge([folder.parent], tmp_path / "merged")
+    # Before they are gathered again, a design is checked as one without scores.
+    assert Design.of(study, folder).scores is None

@@ -20,7 +20,7 @@ from softreg.files import read_json, reading
 from softreg.paper import folded
 from softreg.paper.looks import Looks
 from softreg.scoring import metrics, records, select
-from softreg.scoring.gather import IMAGES
+from softreg.scoring.gather import IMAGES, demand_records
 from softreg.scoring.looks import noted
 from softreg.study import matrix, roles
 from softreg.study.cells import final_file
@@ -56,10 +56,7 @@ class Scores:
     def __post_init__(self) -> None:
         if not (self.folder / "study.json").exists():
             raise UserError(f"{self.folder}: holds no study.json: gather the study's scores first.")
-        if not (self.folder / "sums.parquet").exists():
-            raise UserError(
-                f"{self.folder}: holds no sums.parquet, as an earlier version gathered it; gather the scores again."
-            )
+        demand_records(self.folder)
 
     @cached_property
     def study(self) -> dict[str, Any]:

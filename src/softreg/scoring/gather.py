@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from PIL import Image
 from softreg import __version__
 from softreg.data.datasets import prepared_folder
 from softreg.errors import UserError
-from softreg.files import altered, read_json, write_json, write_text
+from softreg.files import altered, read_json, reading, write_json, write_text
 from softreg.scoring import complexity, looks, lookup, metrics, records, select
 from softreg.scoring.origin import Origin, current, origin_of, still_current
 from softreg.scoring.race import lambdas_of
@@ -184,6 +184,9 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
         _demand(paths, files)
         write_text(root / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     places = {name: folds.place_of(study.datasets, name) for name in study.datasets}
+    # Whoever publishes the folder publishes all of it: nothing of other data sets, or of another version, stays there.
+    for old in scores.glob("*.parquet"):
+        old.unlink()
     test = _joined(records.SCHEMA, files, places)
     examples = _examples(study, test)
     write_tested(test, examples, folds.joined(study.datasets), scores)
@@ -209,6 +212,23 @@ def _finals(paths: list[_Path]) -> int:
     """How many evaluation seeds have a network of the final."""
     ended = (each for each in paths if each.path.phase == "final" and any(facts for _, facts in each.cells))
     return len({each.path.seed for each in ended})
+
+
+def lacking(scores: Path) -> list[Path]:
+    """The files of records that are not in gathered ``scores``, which have a ``study.json``: of an earlier version."""
+    study = scores / "study.json"
+    with reading(study, "a study"):
+        files = [scores / "sums.parquet", *(final_file(scores, name) for name in read_json(study)["datasets"])]
+    return [file for file in files if not file.is_file()]
+
+
+def demand_records(scores: Path) -> None:
+    """Raise UserError where gathered ``scores`` are `lacking` a file."""
+    if bad := lacking(scores):
+        raise UserError(
+            f"{bad[0]} is missing: the scores are not whole, or an earlier version gathered them; gather them again by "
+            "`snakemake scores`, or fetch them again from where they are kept"
+        )
 
 
 def unfinished(scores: Path) -> str:
@@ -340,15 +360,12 @@ def examples_of(
     return pd.DataFrame(rows, columns=["dataset", "image", "percentile"]).drop_duplicates(["dataset", "image"])
 
 
-def write_tested(test: pa.Table, examples: pd.DataFrame, datasets: Collection[str], scores: Path) -> None:
+def write_tested(test: pa.Table, examples: pd.DataFrame, datasets: Iterable[str], scores: Path) -> None:
     """Write the records of the final on test, with the predictions of the examples alone: a file for each data set.
 
-    With many images they are by far the largest part of the scores. Those of data sets that are no longer in the study
-    are removed, as exports take all files that there are.
+    With many images they are by far the largest part of the scores.
     """
-    table, known = _shown(test, examples), {final_file(scores, name) for name in datasets}
-    for left in {*scores.glob("final-test*.parquet")} - known:
-        left.unlink()
+    table = _shown(test, examples)
     for name in datasets:
         records.write(table.filter(pc.equal(table["dataset"], name)), final_file(scores, name))
 

@@ -124,6 +124,7 @@ def _source(results: Path) -> _Source:
     scores = results / "scores"
     if not (scores / "study.json").is_file():
         raise UserError(f"{results}: holds no scores/study.json; give the results of a study whose scores are gathered")
+    gather.demand_records(scores)
     study, provenance, datasets = (_facts(scores / f"{name}.json") for name in ("study", "provenance", "datasets"))
     demand_finished(provenance, scores)
     return _Source(scores, study, provenance, datasets)

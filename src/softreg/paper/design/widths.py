@@ -18,6 +18,7 @@ from softreg.paper.design.published import TestSet, spread_for, test_set
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
+from softreg.scoring.gather import lacking
 from softreg.scoring.looks import level_of
 from softreg.scoring.stats import Spread
 from softreg.study import matrix
@@ -58,7 +59,7 @@ class Design:
     @classmethod
     def of(cls, study: Study, folder: Path) -> Design:
         """The design of ``study``, whose gathered scores lie in ``folder``, if it is there."""
-        if not (folder / "sums.parquet").is_file():
+        if not (folder / "study.json").is_file() or lacking(folder):
             return cls(study)
         scores = Scores(folder)
         return cls(study, scores if len(scores.final_test) else None)
