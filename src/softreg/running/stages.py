@@ -107,7 +107,7 @@ def prepare(study: Study, dataset: str, key: str = "") -> None:
 def train(study: Study, *paths: TrainingPath, key: str = "", eager: bool = False) -> None:
     """Train the cells of ``paths`` that are not settled yet, list them in each ``path.json``, and score them.
 
-    In the sweep on val alone, in the final on train, val and test. ``paths`` are of one group and one phase. With
+    In the sweep on val alone, in the final on train and test. ``paths`` are of one group and one phase. With
     ``eager``, a GPU is given each step kernel by kernel, with the same result. Raises UserError where data, or in the
     final λ̂, or in a race the seeds before, are missing or of another version of the study.
     """

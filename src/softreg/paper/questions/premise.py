@@ -132,7 +132,7 @@ def on_validation(scores: Scores) -> dict[str, float]:
     found = {}
     for dataset in scores.study["datasets"]:
         mine = table.filter(pc.field("dataset") == dataset)
-        # The truth of all images is in the records of any network; under K-fold, of all folds of any seed.
+        # The truth of all images is in the sums of any network; under K-fold, of all folds of any seed.
         for name in ("model", "penalty", "lambda", "seed"):
             mine = mine.filter(pc.field(name) == mine[name][0]) if len(mine) else mine
         if len(mine):
