@@ -119,7 +119,7 @@ def test_the_answer_of_a_study_with_hold_out(tmp_path):
     assert "No difference is decided" not in answer.summary
     assert "one-SE rule, whole grid above hold-out, whole grid: undecided in 1." in answer.summary
     assert answer.summary.endswith(regret.NO_FOLDS)
-    test = scores.sums[(scores.sums["phase"] == "sweep") & (scores.sums["penalty"] == "l1")]
+    test = scores.sums.query("phase == 'sweep' and split == 'test' and penalty == 'l1'")
     means = 100 * test.pivot(index="lambda", columns="seed", values="miou")
     numbers = answer.numbers.set_index(["strategy", "step", "penalty"])
     loss = (means.loc["1e-4"] - means.mean()).mean()  # one λ at random
@@ -139,7 +139,7 @@ def test_the_answer_of_a_study_with_folds(tmp_path):
     assert kfold["budget"].tolist() == [6]  # 3 λ × 2 folds × 1 seed
     assert regret.NO_FOLDS not in answer.summary
     sweep = regret.sweeps(scores)["brain", "convnet", "l1"]
-    tested = scores.sums.query("phase == 'sweep' and penalty == 'l1' and seed == 1")
+    tested = scores.sums.query("phase == 'sweep' and split == 'test' and penalty == 'l1' and seed == 1")
     assert sweep.test[:, 1] == pytest.approx(100 * tested.groupby("lambda")["miou"].mean()[list(sweep.lambdas)])
     assert sweep.folds.shape == (3, 2, 2)
     val = scores.sweep_seeds.query("penalty == 'l1' and seed == 1").set_index("lambda")["miou"]
