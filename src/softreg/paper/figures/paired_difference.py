@@ -37,6 +37,8 @@ VERDICTS: dict[str, tuple[str, dict[str, Any]]] = {
 _MEAN: dict[str, Any] = {"ls": "", "mec": "black", "ms": 3.6, "mew": 0.7}
 HEAD = 0.2
 """Inches of the titles and ticks of a panel."""
+_SEEDS = 0.07
+"""Inches that the marks of seeds take of a row, beside the mean and its interval."""
 
 
 def draw(scores: Scores, folder: Path) -> Entries:
@@ -65,7 +67,7 @@ def _pages(scores: Scores, dataset: str) -> Pages:
 def _height(scores: Scores, numbers: pd.DataFrame) -> float:
     """Inches of one panel."""
     labels = [_row_label(scores, *pair) for pair in _places(scores, numbers)]
-    return forest.row_height(labels) * (len(labels) + 0.5) + HEAD
+    return (forest.row_height(labels) + _SEEDS) * (len(labels) + 0.5) + HEAD
 
 
 def _draw_panels(scores: Scores, numbers: pd.DataFrame, models: list[str]) -> Figure:
