@@ -35,7 +35,7 @@ def acted(options: dict[str, Any]) -> dict[str, Any]:
     Left out is what has no value, and what only another choice in the same block would read, such as a focal loss's
     gamma. How images were split is told with the data.
     """
-    kind, idle = str(options.get("kind")), {"checkpoint_seconds", "split"}
+    kind, idle = str(options.get("kind")), {"checkpoint_seconds", "split", "check"}
     if "optimizer" in options:
         idle.add("betas" if options["optimizer"] == "sgd" else "momentum")
     if "class_weights" in options:
