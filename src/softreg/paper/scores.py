@@ -20,7 +20,7 @@ from softreg.files import read_json, reading
 from softreg.paper import folded
 from softreg.paper.looks import Looks
 from softreg.scoring import metrics, records, select
-from softreg.scoring.gather import IMAGES, demand_records
+from softreg.scoring.gather import demand_records
 from softreg.scoring.looks import noted
 from softreg.study import matrix, roles
 from softreg.study.cells import final_file
@@ -81,8 +81,7 @@ class Scores:
     @property
     def folds(self) -> int:
         """The study's outer folds, each of which tests other images; 0 where there are none."""
-        # Scores that were gathered before there were any do not say so.
-        return int(self.study["evaluation"].get("folds") or 0)
+        return int(self.study["evaluation"]["folds"] or 0)
 
     @property
     def raced(self) -> bool:
@@ -93,8 +92,7 @@ class Scores:
     def datasets(self) -> dict[str, dict[str, Any]]:
         """What is known of each data set, by its name in the study; its palette is as the study's style shows it."""
         found: dict[str, dict[str, Any]] = dict(read_json(self.folder / "datasets.json"))
-        # Scores that were gathered before there was the key do not have it.
-        colours = self.study["figures"]["style"].get("colours", {})
+        colours = self.study["figures"]["style"]["colours"]
         for about in found.values() if colours else ():
             pairs = zip(about["classes"], about["palette"], strict=True)
             about["palette"] = [list(bytes.fromhex(colours.get(name, "#")[1:])) or colour for name, colour in pairs]
@@ -145,11 +143,8 @@ class Scores:
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`.
-
-        What an earlier version, which gathered the scores, did not know is null throughout.
-        """
-        return self._parquet("images").reindex(columns=IMAGES.names)
+        """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`."""
+        return self._parquet("images")
 
     def tested(self, dataset: str, images: Sequence[str]) -> pd.DataFrame:
         """The rows of `images` on test ``images`` (N,) of a data set, by their names, in the order given."""
@@ -159,7 +154,7 @@ class Scores:
     def looked_up(self, dataset: str, images: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
         """TP, FP and FN of a table from grey level to class on the test ``images`` (N,), each (N, C).
 
-        None where images have colours, or an earlier version gathered the scores.
+        None where images have colours.
         """
         rows = self.tested(dataset, images)
         columns = [rows[f"lookup_{name}"] for name in ("tp", "fp", "fn")]
@@ -395,7 +390,7 @@ class Scores:
     @cached_property
     def looks(self) -> Looks:
         """How often the study was to be looked at, and has been."""
-        declared = self.study["statistics"].get("looks")
+        declared = self.study["statistics"]["looks"]
         made = noted(self.folder / "looks.json")
         seeds = len(self.study["seeds"]["evaluation"])
         now = self.finished("final")["seed"].nunique() if self.provenance["partial"] else seeds
@@ -405,8 +400,7 @@ class Scores:
     def calibration_ropes(self) -> dict[str, float]:
         """Half widths of the regions of practical equivalence of ece (points) and nll (nats); nan: none is declared."""
         declared = self.study["statistics"]
-        # Scores of an earlier version know none.
-        return {name: float(declared.get(f"rope_{name}") or "nan") for name in ("ece", "nll")}
+        return {name: float(declared[f"rope_{name}"] or "nan") for name in ("ece", "nll")}
 
     @cached_property
     def groups(self) -> list[tuple[str, str, str]]:

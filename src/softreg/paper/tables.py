@@ -298,7 +298,7 @@ def _doubts(frame: pd.DataFrame) -> str:
 
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     n = len(scores.study["seeds"]["evaluation"])
-    most = "up to " if scores.study["seeds"].get("fewer") else ""
+    most = "up to " if scores.study["seeds"]["fewer"] else ""
     if n == 1 and not scores.folds:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (

@@ -197,7 +197,7 @@ def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame, tests: pd.DataF
             f"{row['phase']} {row['dataset']}/{row['model']}/{row['penalty']} seed {row['seed']} is in two of the "
             "folders; name each part once"
         )
-    folds = found[0].study["evaluation"].get("folds") or 0
+    folds = found[0].study["evaluation"]["folds"] or 0
     for (dataset, model), mine in cells.groupby(["dataset", "model"], sort=False)["fold"]:
         if lacking := sorted({*range(folds)} - {*mine}):
             raise UserError(

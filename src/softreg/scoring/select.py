@@ -67,12 +67,9 @@ def read_selection(path: Path) -> pd.DataFrame:
     text = {**dict.fromkeys(GROUP, str), "lambda": str, "lr": str}
     with reading(path, "a selection"):
         empty = {"val_miou_points": [""], "val_se_points": [""]}
-        # A file of an earlier version, in shares, lacks these columns.
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty).astype(
-            dict.fromkeys(empty, float)
-        )
-    # Earlier versions chose no learning rate.
-    return frame if "lr" in frame else frame.assign(lr="")
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty)
+        # A file of an earlier version lacks one of these.
+        return frame.astype({**dict.fromkeys(empty, float), "lr": str})
 
 
 def by_seed(table: pa.Table, folds: int) -> pd.DataFrame:

@@ -79,8 +79,7 @@ def raced_before(study: Study, path: TrainingPath) -> list[TrainingPath]:
 
 def is_race(study: Mapping[str, Any]) -> bool:
     """Whether a study, by its JSON values, drops trials from one tuning seed to the next."""
-    # Scores that were gathered before there was a choice do not say so.
-    return bool(study["selection"].get("search") == "halving")
+    return bool(study["selection"]["search"] == "halving")
 
 
 def networks_of(study: Study, path: TrainingPath) -> int:

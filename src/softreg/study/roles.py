@@ -1,7 +1,7 @@
 """What an entry of a study's ``penalties`` is there for: to be compared, as their reference, or as a check.
 
 A check, such as a placebo, is trained and scored as all entries are; but it says something of the study, and is no part
-of its comparisons. Studies are read as their JSON values here, those of earlier versions too. Imports no torch.
+of its comparisons. Studies are read as their JSON values here. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ NO_CHECKS = (
 
 def compared(penalties: Entries) -> list[str]:
     """The entries that the study compares, in its order."""
-    # Earlier versions knew no checks.
-    return [name for name, entry in penalties.items() if not entry.get("check")]
+    return [name for name, entry in penalties.items() if not entry["check"]]
 
 
 def checks_told(penalties: Entries) -> str:

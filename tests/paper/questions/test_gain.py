@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import synthetic
@@ -125,9 +126,11 @@ def test_images_of_a_group_are_one_observation_of_the_interval(in_groups):
     assert {line[tables.CONTRAST_HEADINGS.index("n")] for line in contrasts} == {"3 × 3 (6)"}
 
 
-def test_scores_of_an_earlier_version_take_images_as_independent_and_say_so(in_groups):
+def test_images_without_groups_are_taken_as_independent_and_that_is_said(in_groups):
     file = in_groups.folder / "images.parquet"
-    pq.write_table(pq.read_table(file).drop_columns("group"), file)
+    table = pq.read_table(file)
+    at = table.schema.get_field_index("group")
+    pq.write_table(table.set_column(at, table.schema.field(at), pa.nulls(len(table), pa.string())), file)
     scores = Scores(in_groups.folder)
     assert row_of(scores, "l1", "none")["n_groups"] == 6
     assert "taken as independent, as none is known to belong to a group" in tables.caption(

@@ -1,9 +1,6 @@
 """The premise of every verdict: networks that beat the best single class, and a design that can decide."""
 
-import shutil
-
 import numpy as np
-import pandas as pd
 import pytest
 import synthetic
 from measured import make_scores
@@ -136,10 +133,3 @@ def test_networks_on_grey_images_have_to_beat_a_table_of_grey_levels(grey):
     verdict = gain.answer(grey).verdicts[0]
     assert verdict.word == "not answered: as grey levels alone"
     assert f"is not above the {row['lookup']:.2f} of a table from grey level to class" in verdict.sentence
-
-
-def test_scores_of_an_earlier_version_know_no_table_of_grey_levels(grey, tmp_path):
-    folder = shutil.copytree(grey.folder, tmp_path / "scores")
-    images = pd.read_parquet(folder / "images.parquet").drop(columns=["lookup_tp", "lookup_fp", "lookup_fn"])
-    images.to_parquet(folder / "images.parquet")
-    assert premise.table(Scores(folder))["rival"].tolist() == ["one class", "one class"]

@@ -239,15 +239,10 @@ def test_a_sweep_that_was_not_scored_on_test_is_told(tmp_path):
     assert answer.absent == "No penalty's sweep has been scored on test yet: finish the study's sweep."
 
 
-@pytest.mark.parametrize("column", ["empty", "missing"])
-def test_zeros_that_were_set_by_no_mean_gradient_are_told(tmp_path, column):
+def test_zeros_that_were_set_by_no_mean_gradient_are_told(tmp_path):
     """Of l1 alone: pruning sets zeros by itself, and l2 makes none."""
     scores = make(tmp_path)
     told = "How many weights of l1 are exactly zero depends on the batch size"
     assert "batch size" not in sparsity.answer(scores).summary
     scores = measured.set_cells(scores, lambda row: {"zeroed": None})
-    if column == "missing":
-        table = pq.read_table(scores.folder / "cells.parquet")
-        pq.write_table(table.drop_columns(["zeroed"]), scores.folder / "cells.parquet")
-        scores = Scores(scores.folder)
     assert told in sparsity.answer(scores).summary

@@ -348,8 +348,7 @@ def _noise_told(scores: Scores) -> str:
     entries = {name: entry for name, entry in scores.study["penalties"].items() if entry["kind"] not in _SMOOTH}
     proximal = [name for name, entry in entries.items() if entry.get("realisation") == "proximal"]
     sparse = cells["exact_zeros"] > FEWER * cells["penalised"]
-    # Scores that were gathered before do not have the column.
-    noisy = sparse & cells["penalty"].isin(proximal) & cells.reindex(columns=["zeroed"])["zeroed"].isna()
+    noisy = sparse & cells["penalty"].isin(proximal) & cells["zeroed"].isna()
     named = [scores.label(name) for name in proximal if name in set(cells.loc[noisy, "penalty"])]
     if not named:
         return ""
