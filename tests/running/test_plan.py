@@ -264,9 +264,9 @@ def test_a_job_that_neither_trains_nor_scores_says_nothing_of_how_many_will(tmp_
     study = known_costs(tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(2 * study.resources["threads"])))
     write_job(study, command, name, state="running", seconds=5.0)
-    told = text(status(study))
-    assert "with 2 jobs at a time" in told.splitlines()[-1]
-    assert f"  {' '.join([command, *name.split()])}  5 s  h:1\n" in told
+    page = text(status(study))
+    assert "with 2 jobs at a time" in page.splitlines()[-1]
+    assert f"  {' '.join([command, *name.split()])}  5 s  h:1\n" in page
 
 
 def test_jobs_at_a_time_are_bound_by_cores_and_by_gpus(tmp_path, monkeypatch):

@@ -232,10 +232,10 @@ def test_scores_that_an_earlier_version_gathered_are_refused_by_one_sentence(tin
     study, results, data = tiny
     folder = gather(study, results, data)
     final_file(folder, "brain").rename(folder / "final-test.parquet")
-    told = r"final-test-brain\.parquet is missing: .*an earlier version.*`snakemake scores`"
-    with pytest.raises(UserError, match=told):
+    sentence = r"final-test-brain\.parquet is missing: .*an earlier version.*`snakemake scores`"
+    with pytest.raises(UserError, match=sentence):
         Scores(folder)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=sentence):
         merge([folder.parent], tmp_path / "merged")
     # Before they are gathered again, a design is checked as one without scores.
     assert Design.of(study, folder).scores is None
