@@ -3,7 +3,11 @@ rule gather_scores:
         lambda wildcards: before_gathering(),
     output:
         # Outputs are removed before a rule runs, and the record of looks goes on.
-        [f"{RESULTS}/scores/{name}" for name in places.scores_of(STUDY) if name != places.LOOKS],
+        [
+            f"{RESULTS}/scores/{name}"
+            for name in places.scores_of(STUDY)
+            if name != places.LOOKS
+        ],
         GRAPH.gather.mark.as_posix(),
     log:
         f"{LOGS}/gather.log",
