@@ -132,7 +132,7 @@ def test_controls_have_a_strength_and_no_realisation(load):
     for kind in ("dropout", "label_smoothing", "pruning", "small_dense"):
         assert "realisation" not in penalties[kind]
         assert all(0 < float(value) < 1 for value in penalties[kind]["lambda"])
-    assert penalties["pruning"]["at"] == 0.5
+    assert penalties["pruning"]["between"] == [0.25, 0.75]
 
 
 def test_a_completed_study_loads_as_itself(load):
@@ -556,9 +556,13 @@ WRONG = {
         TWO.replace("PEN", "dropout: {lambda: [0.1, 1]}"),
         "penalties.dropout.lambda[1] is 1; give a number above 0 and below 1",
     ),
-    "pruning before training": (
-        TWO.replace("PEN", "pruning: {at: 0}"),
-        "penalties.pruning.at is 0; give a number above 0 and below 1",
+    "pruning after training": (
+        TWO.replace("PEN", "pruning: {between: [0.5, 1]}"),
+        "penalties.pruning.between[1] is 1; give a number of at least 0 and below 1",
+    ),
+    "pruning that ends before it begins": (
+        TWO.replace("PEN", "pruning: {between: [0.75, 0.25]}"),
+        "penalties.pruning.between is [0.75, 0.25]; give the smaller share first",
     ),
     "a penalty's training that is no update rule": (
         TWO.replace("PEN", "l1: {training: {batch_size: 3}}"),

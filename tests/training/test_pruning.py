@@ -8,7 +8,7 @@ import torch
 from projects import prepared_study, sweep_path
 from trainers import bench_of, same, state, trainer
 
-from softreg.training.pruning import Pruner
+from softreg.training.pruning import Pruner, rounds
 from softreg.training.stopping import Interrupted, StopRequest
 
 #: 12 training images, so that these are 4 × 3 = 12 steps, and pruning comes after the sixth.
@@ -48,7 +48,7 @@ def flat(tensors):
 def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(share):
     weights = layers()
     before = flat(weights)
-    Pruner(weights, share, at=3, done=0)(3)
+    Pruner(weights, share, [3], done=0)(3)
     expected = before.copy()
     expected[np.argsort(np.abs(before))[: round(share * len(before))]] = 0
     assert np.array_equal(flat(weights), expected)
@@ -58,7 +58,7 @@ def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(sha
 
 def test_equal_magnitudes_do_not_change_the_share():
     weight = torch.tensor([[0.5, -0.5, 0.5, -0.5, 1.0, 2.0, 3.0, 4.0]])
-    Pruner([weight], 0.25, at=1, done=0)(1)
+    Pruner([weight], 0.25, [1], done=0)(1)
     assert int((weight == 0).sum()) == 2
     assert weight[0, 4:].tolist() == [1.0, 2.0, 3.0, 4.0]
 
@@ -67,8 +67,30 @@ def test_equal_magnitudes_do_not_change_the_share():
 def test_nothing_happens_before_its_step_or_for_no_weight(share, step):
     weights = layers()
     before = flat(weights)
-    Pruner(weights, share, at=3, done=0)(step)
+    Pruner(weights, share, [3], done=0)(step)
     assert np.array_equal(flat(weights), before)
+
+
+def test_in_rounds_the_share_follows_a_cube_and_no_weight_comes_back():
+    weights = layers()
+    count = len(flat(weights))
+    due = rounds((0.25, 0.75), 100)
+    assert due == [30, 35, 40, 45, 50, 55, 60, 65, 70, 75]
+    prune, gone = Pruner(weights, 0.9, due, done=0), np.zeros(count, dtype=bool)
+    for step in range(1, 101):
+        # What training would do to the weights, zeros among them.
+        for weight in weights:
+            weight.add_(0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(step)))
+        prune(step)
+        share = 0.9 * (1 - (1 - np.clip((step // 5 * 5 - 25) / 50, 0, 1)) ** 3)
+        assert (flat(weights) == 0).sum() == round(share * count), step
+        assert not (gone & (flat(weights) != 0)).any()
+        gone = flat(weights) == 0
+
+
+def test_rounds_that_fall_on_one_step_are_one():
+    assert rounds((0.5, 0.5), 12) == [6] * 10
+    assert rounds((0, 0), 12) == [1] * 10
 
 
 @pytest.fixture
@@ -77,7 +99,7 @@ def make(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def make(training, share, name="cell", stop=None, **entry):
-        penalties = {"pruning": {"lambda": [0.3, 0.8], **entry}}
+        penalties = {"pruning": {"lambda": [0.3, 0.8], "between": [0.5, 0.5], **entry}}
         study = prepared_study(tmp_path, penalties=penalties, training={"epochs": EPOCHS, "batch_size": 4, **training})
         request = StopRequest() if stop is None else StopAfter(stop)
         bench = bench_of(study, sweep_path("pruning"), share)
@@ -132,13 +154,27 @@ def test_the_steps_before_are_those_of_another_share(make):
 @pytest.mark.parametrize(("at", "step"), [(0.01, 1), (0.5, 6), (0.75, 9), (0.99, 12)])
 def test_it_happens_after_its_share_of_the_steps(make, at, step):
     if step > 1:
-        stopped = make(SGD, 0.8, "before", step - 1, at=at)
+        stopped = make(SGD, 0.8, "before", step - 1, between=[at, at])
         until(stopped)
         assert not zeros(stopped).any()
     # The last step of all leaves no request to answer.
-    stopped = make(SGD, 0.8, "after", step if step < STEPS else None, at=at)
+    stopped = make(SGD, 0.8, "after", step if step < STEPS else None, between=[at, at])
     until(stopped)
     assert int(zeros(stopped).sum()) == round(0.8 * zeros(stopped).size)
+
+
+def test_an_interruption_between_rounds_changes_no_weight(make):
+    entry = {"between": [0.25, 0.75]}
+    whole = make(ADAM, 0.8, "whole", **entry)
+    whole.run()
+    assert int(zeros(whole).sum()) == round(0.8 * zeros(whole).size)
+    for moment in (2, 3, 5, 6, 8, 10):
+        stopped = make(ADAM, 0.8, "parts", moment, **entry)
+        until(stopped)
+        assert done(stopped) == moment
+    parts = make(ADAM, 0.8, "parts", **entry)
+    parts.run()
+    assert same(state(parts.bench), state(whole.bench))
 
 
 @pytest.mark.parametrize("training", [SGD, ADAM], ids=["sgd", "adam"])

@@ -572,6 +572,8 @@ def _check_penalty(study: Study, name: str) -> None:
     if unknown is not None:
         raise Violation(f"{where}.models holds {show(unknown)}; {suggestion(unknown, study.models, 'models')}")
     _check_role(study, name)
+    if penalty["kind"] == "pruning" and penalty["between"][0] > penalty["between"][1]:
+        raise Violation(f"{where}.between is {show(penalty['between'])}; give the smaller share first")
     for model in penalty["models"] or study.models:
         training = study.training_of(model, name)
         if {"warmup_epochs", "epochs"} & set(penalty["training"]):

@@ -18,14 +18,13 @@ from torch import Tensor
 from softreg.networks.randomness import generator, stream_seed
 from softreg.networks.segmenter import Segmenter
 from softreg.study.treatment import Treatment, treatment_of
-from softreg.training import checkpoint
+from softreg.training import checkpoint, pruning
 from softreg.training.augment import draw
 from softreg.training.average import Average
 from softreg.training.checkpoint import Progress
 from softreg.training.diagnostics import Layers, weight_summary
 from softreg.training.imageset import Batches
 from softreg.training.optim import learning_rate
-from softreg.training.pruning import Pruner
 from softreg.training.regulariser import Regulariser
 from softreg.training.step import Step
 from softreg.training.stopping import Interrupted, StopRequest
@@ -42,9 +41,10 @@ class Bench:
     """What is made once for all cells of a path, and is the same for all of them.
 
     ``initial`` are the weights that every cell starts from; ``kind`` is that of the entry in the study's penalties, and
-    ``prune_at`` the share of the steps after which it prunes, if it does; ``class_shares`` are the classes' shares of
-    the training pixels; ``training`` the study's options for this model and penalty; ``crop`` is height and width of
-    the training images. With ``eager``, steps are never captured in a CUDA graph; ``say`` hears where they cannot be.
+    ``prune_between`` the shares of the steps between which it prunes, if it does; ``class_shares`` are the classes'
+    shares of the training pixels; ``training`` the study's options for this model and penalty; ``crop`` is height and
+    width of the training images. With ``eager``, steps are never captured in a CUDA graph; ``say`` hears where they
+    cannot be.
     """
 
     model: Segmenter
@@ -52,7 +52,7 @@ class Bench:
     layers: Layers
     regulariser: Regulariser
     kind: str
-    prune_at: float
+    prune_between: tuple[float, float]
     class_shares: list[float]
     train: Batches
     val: Batches
@@ -117,9 +117,9 @@ class CellTrainer:
         self.average = None if decay is None else Average(bench.model, decay)
         self.zero = Zeroing(self.step.update, bench.learning_rate, bench.steps, bench.steps_per_epoch)
         self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._others)
-        prune_at = max(1, round(bench.prune_at * bench.steps))
         done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
-        self.prune = Pruner(bench.regulariser.weights, self.treatment.pruned, prune_at, done)
+        due = pruning.rounds(bench.prune_between, bench.steps)
+        self.prune = pruning.Pruner(bench.regulariser.weights, self.treatment.pruned, due, done)
         self.saved_at = time.monotonic()
 
     def run(self) -> Progress:

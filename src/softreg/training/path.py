@@ -111,7 +111,7 @@ def make_bench(
         layers=layers,
         regulariser=_regulariser(study, path, model, layers, crop),
         kind=entry["kind"],
-        prune_at=entry["at"] if entry["kind"] == "pruning" else 1.0,
+        prune_between=tuple(entry["between"]) if entry["kind"] == "pruning" else (1.0, 1.0),
         class_shares=_class_shares(study, path, read_json(data / "dataset.json"), train),
         train=Batches(train, device),
         val=Batches(val, device),

@@ -1,42 +1,55 @@
-"""Magnitude pruning at one step of a training: the control for sparsity that a penalty makes."""
+"""Magnitude pruning in the course of a training: the control for sparsity that a penalty makes."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+ROUNDS = 10
+
+
+def rounds(between: Sequence[float], steps: int) -> list[int]:
+    """After which steps weights are set to zero, the last time for good; ``between`` are two shares of the steps."""
+    first, last = between
+    shares = (first + (last - first) * number / ROUNDS for number in range(1, ROUNDS + 1))
+    return [max(1, round(share * steps)) for share in shares]
+
 
 class Pruner:
-    """Sets the smallest share of all weights to zero once ``at`` steps are done, and holds them there.
+    """Sets the smallest share of all weights to zero, in rounds of ever fewer, and holds them there.
 
-    The weights of all layers are ranked together (Han et al., 2015); the steps that are left are the fine-tuning.
-    ``done`` is the number of steps done so far: where they were pruned before, what is zero stays so.
+    The weights of all layers are ranked together (Han et al., 2015). After ``rounds[k]`` steps, of n rounds from 0 on,
+    the share is 1 − (1 − (k + 1)/n)³ of ``share`` (Zhu and Gupta, 2017); the steps that are left are the fine-tuning.
+    ``done`` is the number of steps done so far: what was set to zero before stays so.
     """
 
-    def __init__(self, weights: Sequence[Tensor], share: float, at: int, done: int) -> None:
-        self.weights, self.share, self.at = list(weights), share, at
-        self.kept = self._mask() if share and done >= at else None
+    def __init__(self, weights: Sequence[Tensor], share: float, rounds: Sequence[int], done: int) -> None:
+        self.weights, self.share, self.rounds = list(weights), share, rounds
+        self.past = bisect_right(rounds, done)
+        self.kept = self._mask() if share and self.past else []
 
     @torch.no_grad()
     def __call__(self, done: int) -> None:
         """To be called after each step, with the number of steps done."""
-        if not self.share or done < self.at:
+        past = bisect_right(self.rounds, done)
+        if not self.share or not past:
             return
-        if self.kept is None:
-            self._prune()
-            self.kept = self._mask()
+        if past > self.past:
+            self._prune(self.share * (1 - (1 - past / len(self.rounds)) ** 3))
+            self.past, self.kept = past, self._mask()
         torch._foreach_mul_(self.weights, self.kept)
 
     def _mask(self) -> list[Tensor]:
         """1 where a weight is left, 0 where it was pruned: read off the weights, so that no checkpoint need hold it."""
         return [(weight != 0).to(weight.dtype) for weight in self.weights]
 
-    def _prune(self) -> None:
+    def _prune(self, share: float) -> None:
         sizes = torch.cat([weight.abs().flatten() for weight in self.weights])
         # Stable, so that the share is exact and the same on every device also where magnitudes are equal.
-        smallest = sizes.argsort(stable=True)[: round(self.share * sizes.numel())]
+        smallest = sizes.argsort(stable=True)[: round(share * sizes.numel())]
         pruned = torch.zeros_like(sizes, dtype=torch.bool)
         pruned[smallest] = True
         parts = torch.split(pruned, [weight.numel() for weight in self.weights])
