@@ -8,7 +8,7 @@ import torch
 from projects import prepared_study, sweep_path
 from trainers import bench_of, same, state, trainer
 
-from softreg.training.pruning import Pruner, rounds
+from softreg.training.pruning import Pruner, rounds, scores
 from softreg.training.stopping import Interrupted, StopRequest
 
 #: 12 training images, so that these are 4 × 3 = 12 steps, and pruning comes after the sixth.
@@ -44,16 +44,33 @@ def flat(tensors):
     return np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.777, 0.99])
-def test_the_smallest_of_all_layers_together_are_zero_and_the_rest_as_before(share):
+def lamp(layer):
+    """Each weight's square over the sum of its own and of all squares in its layer that come after it by size."""
+    values = [float(value) ** 2 for value in layer.flatten()]
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    found = [0.0] * len(values)
+    for rank, place in enumerate(order):
+        found[place] = values[place] / sum(values[other] for other in order[rank:])
+    return found
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.777, 0.98])
+def test_the_lowest_scores_of_all_layers_together_are_zero_and_the_rest_as_before(share):
     weights = layers()
     before = flat(weights)
+    ranked = [score for layer in weights for score in lamp(layer)]
     Pruner(weights, share, [3], done=0)(3)
     expected = before.copy()
-    expected[np.argsort(np.abs(before))[: round(share * len(before))]] = 0
+    expected[np.argsort(ranked, kind="stable")[: round(share * len(before))]] = 0
     assert np.array_equal(flat(weights), expected)
-    # Ranked layer by layer, each would lose the same share.
-    assert share != 0.5 or float((weights[1] == 0).double().mean()) == 1
+    # By magnitude alone, the layer of small weights would go first.
+    assert all(bool(weight.any()) for weight in weights)
+
+
+def test_a_layer_of_zeros_and_a_weight_of_next_to_nothing_have_scores():
+    weights = [torch.zeros(4), torch.tensor([0.0, 1e-30, 2.0])]
+    assert scores(weights[0]).tolist() == [0.0] * 4
+    assert scores(weights[1]).tolist() == [0.0, pytest.approx(2.5e-61, rel=1e-6), 1.0]
 
 
 def test_equal_magnitudes_do_not_change_the_share():

@@ -21,8 +21,8 @@ def rounds(between: Sequence[float], steps: int) -> list[int]:
 class Pruner:
     """Sets the smallest share of all weights to zero, in rounds of ever fewer, and holds them there.
 
-    The weights of all layers are ranked together (Han et al., 2015). After ``rounds[k]`` steps, of n rounds from 0 on,
-    the share is 1 − (1 − (k + 1)/n)³ of ``share`` (Zhu and Gupta, 2017); the steps that are left are the fine-tuning.
+    The weights of all layers are ranked together by `scores`. After ``rounds[k]`` steps, of n rounds from 0 on, the
+    share is 1 − (1 − (k + 1)/n)³ of ``share`` (Zhu and Gupta, 2017); the steps that are left are the fine-tuning.
     ``done`` is the number of steps done so far: what was set to zero before stays so.
     """
 
@@ -47,11 +47,22 @@ class Pruner:
         return [(weight != 0).to(weight.dtype) for weight in self.weights]
 
     def _prune(self, share: float) -> None:
-        sizes = torch.cat([weight.abs().flatten() for weight in self.weights])
-        # Stable, so that the share is exact and the same on every device also where magnitudes are equal.
-        smallest = sizes.argsort(stable=True)[: round(share * sizes.numel())]
-        pruned = torch.zeros_like(sizes, dtype=torch.bool)
+        ranked = torch.cat([scores(weight.flatten()) for weight in self.weights])
+        # Stable, so that the share is exact and the same on every device also where scores are equal.
+        smallest = ranked.argsort(stable=True)[: round(share * ranked.numel())]
+        pruned = torch.zeros_like(ranked, dtype=torch.bool)
         pruned[smallest] = True
         parts = torch.split(pruned, [weight.numel() for weight in self.weights])
         for weight, part in zip(self.weights, parts, strict=True):
             weight.masked_fill_(part.view_as(weight), 0.0)
+
+
+def scores(weights: Tensor) -> Tensor:
+    """w² over the sum of all squares in the layer that are no smaller (LAMP; Lee et al., 2021), (N,) to (N,) float64.
+
+    The largest weight of each layer has 1. By magnitudes alone whole layers would go first, and the network with them.
+    """
+    squares, order = weights.double().square().sort(stable=True)
+    rest = squares.flip(0).cumsum(0).flip(0)
+    ranked = torch.where(rest > 0, squares / rest, 0.0)
+    return torch.empty_like(ranked).scatter_(0, order, ranked)
