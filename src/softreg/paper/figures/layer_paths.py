@@ -93,7 +93,7 @@ def _draw_maps(scores: Scores, values: pd.DataFrame) -> Figure:
     titles = [style.wrapped(scores.label(str(name)), 12) for name in tables]
     most = min(_COLUMNS, int(_WIDTH / (0.066 * max(len(line) for title in titles for line in title.split("\n")))))
     rows, layers = math.ceil(len(titles) / most), values["layer"].unique()
-    panel = min(max(_LABEL * len(layers), 0.55), 1.75, (style.TALL / rows - 0.9) / 2)
+    panel = min(max(_LABEL * len(layers), 0.55), 2.5, (style.TALL / rows - 0.9) / 2)
     figure, stacks = layout.grid(titles, 2 * panel + 0.75, "", "", "", most=most, parts=(1, 1), sharey=True)
     figure.set_figwidth(style.PAGE)
     strengths = values.groupby("penalty")["lambda"].nunique().max()
