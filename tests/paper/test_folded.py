@@ -1,6 +1,7 @@
 """A study with outer folds, from the cells of each fold to one report of the whole data set."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,21 @@ def test_the_folds_choices_are_told_as_one():
     assert (row["lambda"], row["chosen"]) == ("1e-3", "1e-3, 1e-4, 1e-4, 1e-3, 1e-5")
     assert (row["n"], row["expected"], row["at_edge"]) == (10, 10, True)
     assert np.isnan(row["val_se_points"])
+
+
+def test_what_the_folds_chose_is_told_with_its_ends():
+    assert folded.span(["1e-3", "1e-4", "", "1e-5"]) == "1e-5 to 1e-3"
+    assert folded.span(["1e0", "1e0", "", "1e0"]) == "1e0"
+    assert folded.span(["", ""]) == ""
+
+
+def test_the_block_that_is_published_tells_the_ends_of_its_choices():
+    block = Scores(Path(__file__).parents[2] / "results" / "published" / "wbc-b" / "scores")
+    told = tables.main_frame(block).set_index("penalty")["lambdas"]
+    assert told[["adamw", "l1", "decoupled_decay"]].to_list() == ["1e-2", "1e-7 to 1e-5", "1e-1 to 1e0"]
+    spoken = {verdict.subject: verdict.sentence for verdict in answers(block)[0].verdicts}
+    assert "adamw (λ̂ 1e-2) less none" in spoken["adamw against none"]
+    assert "soft (λ̂ 1e-7 to 1e-5) less l1 (λ̂ 1e-7 to 1e-5)" in spoken["soft against l1"]
 
 
 @pytest.mark.slow

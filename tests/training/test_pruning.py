@@ -59,7 +59,7 @@ def test_the_lowest_scores_of_all_layers_together_are_zero_and_the_rest_as_befor
     weights = layers()
     before = flat(weights)
     ranked = [score for layer in weights for score in lamp(layer)]
-    Pruner(weights, share, [3], done=0)(3)
+    Pruner(weights, share, [3])(3)
     expected = before.copy()
     expected[np.argsort(ranked, kind="stable")[: round(share * len(before))]] = 0
     assert np.array_equal(flat(weights), expected)
@@ -75,7 +75,7 @@ def test_a_layer_of_zeros_and_a_weight_of_next_to_nothing_have_scores():
 
 def test_equal_magnitudes_do_not_change_the_share():
     weight = torch.tensor([[0.5, -0.5, 0.5, -0.5, 1.0, 2.0, 3.0, 4.0]])
-    Pruner([weight], 0.25, [1], done=0)(1)
+    Pruner([weight], 0.25, [1])(1)
     assert int((weight == 0).sum()) == 2
     assert weight[0, 4:].tolist() == [1.0, 2.0, 3.0, 4.0]
 
@@ -84,7 +84,7 @@ def test_equal_magnitudes_do_not_change_the_share():
 def test_nothing_happens_before_its_step_or_for_no_weight(share, step):
     weights = layers()
     before = flat(weights)
-    Pruner(weights, share, [3], done=0)(step)
+    Pruner(weights, share, [3])(step)
     assert np.array_equal(flat(weights), before)
 
 
@@ -93,7 +93,7 @@ def test_in_rounds_the_share_follows_a_cube_and_no_weight_comes_back():
     count = len(flat(weights))
     due = rounds((0.25, 0.75), 100)
     assert due == [30, 35, 40, 45, 50, 55, 60, 65, 70, 75]
-    prune, gone = Pruner(weights, 0.9, due, done=0), np.zeros(count, dtype=bool)
+    prune, gone = Pruner(weights, 0.9, due), np.zeros(count, dtype=bool)
     for step in range(1, 101):
         # What training would do to the weights, zeros among them.
         for weight in weights:
@@ -180,16 +180,30 @@ def test_it_happens_after_its_share_of_the_steps(make, at, step):
     assert int(zeros(stopped).sum()) == round(0.8 * zeros(stopped).size)
 
 
-def test_an_interruption_between_rounds_changes_no_weight(make):
+def test_a_weight_that_training_brings_to_zero_is_not_taken_for_a_pruned_one(make):
     entry = {"between": [0.25, 0.75]}
-    whole = make(ADAM, 0.8, "whole", **entry)
+    stopped = make(ADAM, 0.8, "parts", 10, **entry)
+    until(stopped)
+    left = tuple(stopped.prune.kept[0].nonzero()[0])
+    stopped.bench.regulariser.weights[0].detach()[left] = 0.0
+    stopped._save()
+    going_on = make(ADAM, 0.8, "parts", **entry)
+    assert done(going_on) == 10
+    assert all(torch.equal(one, other) for one, other in zip(stopped.prune.kept, going_on.prune.kept, strict=True))
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_an_interruption_between_rounds_changes_no_weight(make, average):
+    entry = {"between": [0.25, 0.75]}
+    training = {**ADAM, "average": average}
+    whole = make(training, 0.8, "whole", **entry)
     whole.run()
     assert int(zeros(whole).sum()) == round(0.8 * zeros(whole).size)
     for moment in (2, 3, 5, 6, 8, 10):
-        stopped = make(ADAM, 0.8, "parts", moment, **entry)
+        stopped = make(training, 0.8, "parts", moment, **entry)
         until(stopped)
         assert done(stopped) == moment
-    parts = make(ADAM, 0.8, "parts", **entry)
+    parts = make(training, 0.8, "parts", **entry)
     parts.run()
     assert same(state(parts.bench), state(whole.bench))
 

@@ -50,6 +50,12 @@ def choice(selection: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "chosen"])
 
 
+def span(lambdas: Sequence[str]) -> str:
+    """The λ that several folds chose: ``1e-7 to 1e-5``, or the one; "" of none."""
+    values = sorted({*lambdas} - {""}, key=float)
+    return f"{values[0]} to {values[-1]}" if len(values) > 1 else "".join(values)
+
+
 def most_often(lambdas: Sequence[str]) -> str:
     """The λ that occurs most often, of several the strongest; "" of none."""
     counted = Counter(value for value in lambdas if value)

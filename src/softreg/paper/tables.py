@@ -79,8 +79,8 @@ def weights(count: float, zeros: float) -> str:
     return shown if math.isnan(zeros) else f"{shown} ({number(100 * zeros, 1)} % zeros)"
 
 
-def _chosen(lambda_: str, lr: str) -> str:
-    return f"{lambda_}, learning rate {lr}" if lr else lambda_ or "–"
+def _chosen(lambdas: str, lr: str) -> str:
+    return f"{lambdas}, learning rate {lr}" if lr else lambdas or "–"
 
 
 def others(status: pd.Series[str]) -> str:
@@ -125,7 +125,7 @@ MAIN = [
         lambda row: row.verdict in (words.SUPPORTED, words.CONTRADICTED),
     ),
     Column("Verdict", lambda row: against_none(row.verdict) or "–", lambda row: row.difference_points),
-    Column("λ̂", lambda row: _chosen(row.lambda_, row.lr), lambda row: float(row.lambda_ or "nan")),
+    Column("λ̂", lambda row: _chosen(row.lambdas, row.lr), lambda row: float(row.lambda_ or "nan")),
     Column(
         "Non-zero weights",
         lambda row: weights(row.nonzero_weights, row.exact_zeros_share),
@@ -162,7 +162,8 @@ def main_frame(scores: Scores) -> pd.DataFrame:
     (`premise.ONE_CLASS`), and of grey images that of a table from grey level to class (`premise.LOOKUP`): the test
     mIoU, and nan for what they do not have.
 
-    Columns: dataset, model, penalty, lambda (empty: none chosen), lr (empty: not chosen with λ), test_miou_points,
+    Columns: dataset, model, penalty, lambda (empty: none chosen; of outer folds the one chosen most often), lambdas
+    (``1e-7 to 1e-5`` where folds have chosen others), lr (empty: not chosen with λ), test_miou_points,
     low_points, high_points (0 to 100; the 95 % interval over images and seeds, nan where not defined), seeds (with a
     score), images (of test), groups (that these come in, or their number where each is its own), `DIFFERENCE` (to none,
     with its interval, and H1's verdict; nan and empty of none itself), first_share (of bootstrap resamples of
@@ -199,7 +200,7 @@ def _constant(scores: Scores, place: tuple[str, ...]) -> list[dict[str, Any]]:
     frame = premise.table(scores)
     known = frame[(frame["dataset"] == place[0]) & (frame["model"] == place[1])]
     counted = {"seeds": 0, "images": 0, "groups": 0, "finished": 0, "expected": 0, "learnt": False}
-    told = {"lambda": "", "lr": "", "other": "", "cells": ""}
+    told = {"lambda": "", "lambdas": "", "lr": "", "other": "", "cells": ""}
     found = zip(premise.RIVALS, known[["constant", "lookup"]].head(1).to_numpy().ravel(), strict=False)
     return [
         told | dict(zip(GROUP, (*place, name), strict=True)) | counted | {"test_miou_points": value}
@@ -224,6 +225,7 @@ def _row(
     folder = f"final/{group[0]}{'-fold*' if folds else ''}/{group[1]}/{group[2]}"
     return {
         "lambda": chosen,
+        "lambdas": folded.span(cells["lambda"].tolist()),
         "lr": lr,
         **_miou(sample, group[2]),
         **{told: (1 if name == "nll" else 100) * tests[name].astype(float).mean() for name, told in MEASURES.items()},

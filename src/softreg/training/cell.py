@@ -116,10 +116,9 @@ class CellTrainer:
         decay = bench.training["average"]
         self.average = None if decay is None else Average(bench.model, decay)
         self.zero = Zeroing(self.step.update, bench.learning_rate, bench.steps, bench.steps_per_epoch)
-        self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._others)
-        done = self.progress.epoch * bench.steps_per_epoch + self.progress.step
         due = pruning.rounds(bench.prune_between, bench.steps)
-        self.prune = pruning.Pruner(bench.regulariser.weights, self.treatment.pruned, due, done)
+        self.prune = pruning.Pruner(bench.regulariser.weights, self.treatment.pruned, due)
+        self.progress = checkpoint.load(file, key, bench.model, self.optimizer, self._others)
         self.saved_at = time.monotonic()
 
     def run(self) -> Progress:
@@ -173,7 +172,7 @@ class CellTrainer:
     @property
     def _others(self) -> list[Tensor]:
         """What the steps to come depend on beside the network and its optimiser."""
-        return [*([] if self.average is None else self.average.values), *self.zero.sums]
+        return [*([] if self.average is None else self.average.values), *self.zero.sums, *self.prune.kept]
 
     def mean_rates(self) -> list[float | None]:
         """The effective learning rate of each layer, a mean over the epochs so far; see `Layers.rates`."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softreg.paper import folded
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
@@ -325,8 +326,8 @@ def _subject(scores: Scores, row: Any) -> str:
 def sentence(scores: Scores, row: Any) -> str:
     """A row of `contrasts` (``lambda`` renamed ``lambda_``) in words, with every number that its verdict rests on."""
     text = (
-        f"On {scores.label(row.dataset)} with {scores.label(row.model)}, {_at(scores, row.penalty, row.lambda_)} less "
-        f"{_at(scores, row.reference, row.reference_lambda)}: {signed(row.difference)} points of test mIoU"
+        f"On {scores.label(row.dataset)} with {scores.label(row.model)}, {_at(scores, row, row.penalty, row.lambda_)} "
+        f"less {_at(scores, row, row.reference, row.reference_lambda)}: {signed(row.difference)} points of test mIoU"
     )
     seeds, images = plural(row.n_seeds, "seed"), images_told(row.n_images, row.n_groups)
     if subject := scores.single_subject(row.dataset):
@@ -357,11 +358,16 @@ def _units(scores: Scores, row: Any) -> str:
     return f"{seeds} × {images_told(row.n_images, row.n_groups)}, crossed"
 
 
-def _at(scores: Scores, name: str, strength: str) -> str:
-    """An entry with its chosen strength; none has none to tell."""
+def _at(scores: Scores, row: Any, name: str, strength: str) -> str:
+    """An entry with its chosen strength, or those of all folds where they have chosen others; none has none to tell."""
     kind = scores.kinds[name]
     if kind == "none":
         return scores.label(name)
+    if scores.folds:
+        chosen = scores.selection.set_index(GROUP)["chosen"]
+        several = folded.span(chosen[row.dataset, row.model, name].split(", "))
+        if several != strength:
+            return f"{scores.label(name)} (λ̂ {several})"
     told = f"strength {float(strength):g}" if kind in CONTROLS else f"λ̂ {strength}"
     return f"{scores.label(name)} ({told})"
 
