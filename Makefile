@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= config/demo.yaml
 SCORED = $(dir $(wildcard results/published/*/scores results/*/scores))
+# Of each of the folders, as many at once as there are cores; then a command, in which {} is the folder.
+papers = printf '%s\n' $(1) | xargs -r -P $$(nproc) -I{} sh -c '$(BIN)/softreg paper {} && $(2)'
 REPORT = results/$(basename $(notdir $(STUDY)))/report.html
 
 .PHONY: demo paper site test lint install
@@ -15,10 +17,10 @@ demo: install
 	@echo "The report is in $(REPORT)"
 
 paper: install
-	@for study in $(SCORED); do $(BIN)/softreg paper $$study || exit; echo "$${study}report.html"; done
+	@$(call papers,$(SCORED),echo {}report.html)
 
 site: install
-	@for study in $(dir $(wildcard results/published/*/scores)); do $(BIN)/softreg paper $$study || exit; done
+	@$(call papers,$(dir $(wildcard results/published/*/scores)),true)
 	$(BIN)/mkdocs build --strict
 	@echo "The site is in _site/index.html"
 
