@@ -1,5 +1,7 @@
 """The sentence that a report begins with, in each state that a study can be in."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from measured import make_scores, untrained
 
 from softreg.paper.questions import gain
 from softreg.paper.report import diagnosis, headline
+from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
 
 UP, DOWN, SAME, OPEN, NEVER = "supported", "contradicted", "equivalent", "undecided", "not answerable"
@@ -172,3 +175,11 @@ def test_a_study_that_has_not_run_is_in_doubt_of_all(tmp_path):
         for text in doubtful
         for start in ("No network is tested yet against", "No λ has been chosen", "No final has finished yet")
     }
+
+
+def test_a_study_of_another_question_says_where_its_answer_is():
+    published = Path(__file__).parents[3] / "results" / "published"
+    text = headline.headline(Scores(published / "sparsity" / "scores"))
+    assert text.startswith("No penalty is shown to help, nor could be with 1 evaluation seed")
+    assert text.endswith(" What this study does decide is told under H2, H3 and H6.")
+    assert "does decide" not in headline.headline(Scores(published / "wbc-b" / "scores"))

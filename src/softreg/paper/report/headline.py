@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from softreg.paper.questions import gain, premise
+from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.questions.estimates import plural, rows_of, signed
 from softreg.paper.scores import Scores
@@ -44,7 +44,8 @@ def headline(scores: Scores) -> str:
     rows = differences(scores)
     if (best := highest(rows)) is None:
         return _nothing(scores)
-    return f"{_lead(scores, rows)}: the highest {_of(rows, best)} is {_number(scores, best)}.{_beside(scores, rows)}"
+    text = f"{_lead(scores, rows)}: the highest {_of(rows, best)} is {_number(scores, best)}.{_beside(scores, rows)}"
+    return text + (_elsewhere(scores) if (rows["word"] == NOT_ANSWERABLE).all() else "")
 
 
 def _of(rows: pd.DataFrame, best: Any) -> str:
@@ -103,6 +104,14 @@ def _impossible(scores: Scores, rows: pd.DataFrame) -> str:
         return f", nor could be with {plural(seeds, 'evaluation seed')}, where a verdict needs {FEWEST_SEEDS}"
     subjects = {scores.single_subject(name) for name in rows["dataset"]}
     return "" if "" in subjects else f", nor could be, as all test images show {' or '.join(sorted(subjects))}"
+
+
+def _elsewhere(scores: Scores) -> str:
+    """A sentence on the questions that a study decides which cannot say whether a penalty helps."""
+    decided = {SUPPORTED, CONTRADICTED, EQUIVALENT}
+    keys = [each.key for each in answers(scores) if decided & {verdict.word for verdict in each.verdicts}]
+    told = " and ".join([*([", ".join(keys[:-1])] if keys[:-1] else []), *keys[-1:]])
+    return f" What this study does decide is told under {told}." if keys else ""
 
 
 def _number(scores: Scores, row: Any) -> str:
