@@ -50,7 +50,9 @@ class Pruner:
         equal = (ranked == highest).nonzero().flatten()
         pruned[equal[: count - int(pruned.sum())]] = True
         parts = torch.split(pruned, [weight.numel() for weight in self.weights])
-        for kept, part in zip(self.kept, parts, strict=True):
+        for weight, kept, part in zip(self.weights, self.kept, parts, strict=True):
+            # A negative weight times 0 is -0.0, which has other bits.
+            weight.masked_fill_(part.view_as(weight), 0.0)
             kept.masked_fill_(part.view_as(kept), 0.0)
 
 
