@@ -105,6 +105,18 @@ def test_in_rounds_the_share_follows_a_cube_and_no_weight_comes_back():
         gone = flat(weights) == 0
 
 
+def test_what_a_step_moves_does_not_come_back_at_the_next_round():
+    weights = layers()
+    prune = Pruner(weights, 0.5, [1, 2])
+    prune(1)
+    gone = [weight == 0 for weight in weights]
+    for weight, pruned in zip(weights, gone, strict=True):
+        weight[pruned] = 100.0
+    prune(2)
+    assert all(bool((weight[pruned] == 0).all()) for weight, pruned in zip(weights, gone, strict=True))
+    assert int((flat(weights) == 0).sum()) == round(0.5 * len(flat(weights)))
+
+
 def test_rounds_that_fall_on_one_step_are_one():
     assert rounds((0.5, 0.5), 12) == [6] * 10
     assert rounds((0, 0), 12) == [1] * 10

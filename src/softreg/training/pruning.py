@@ -35,10 +35,11 @@ class Pruner:
         """To be called after each step, with the number of steps done."""
         if not self.share or done < self.rounds[0]:
             return
+        # The step has moved what was pruned before, which must not come back by being large for once.
+        torch._foreach_mul_(self.weights, self.kept)
         if done in self.rounds:
             past = bisect_right(self.rounds, done) / len(self.rounds)
             self._prune(self.share * (1 - (1 - past) ** 3))
-        torch._foreach_mul_(self.weights, self.kept)
 
     def _prune(self, share: float) -> None:
         ranked = torch.cat([scores(weight.flatten()) for weight in self.weights])
@@ -61,7 +62,8 @@ def scores(weights: Tensor) -> Tensor:
 
     The largest weight of each layer has 1. By magnitudes alone whole layers would go first, and the network with them.
     """
-    sizes, order = weights.abs().sort(descending=True, stable=True)
+    sizes, order = weights.abs().sort(stable=True)
     squares = sizes.double().square()
-    ranked = torch.where(squares > 0, squares / squares.cumsum(0), 0.0)
+    rest = squares.flip(0).cumsum(0).flip(0)
+    ranked = torch.where(squares > 0, squares / rest, 0.0)
     return torch.empty_like(ranked).scatter_(0, order, ranked)
