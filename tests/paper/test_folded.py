@@ -112,8 +112,8 @@ def test_what_the_folds_chose_is_told_with_its_ends():
 
 def test_the_block_that_is_published_tells_the_ends_of_its_choices():
     block = Scores(Path(__file__).parents[2] / "results" / "published" / "wbc-b" / "scores")
-    told = tables.main_frame(block).set_index("penalty")["lambdas"]
-    assert told[["adamw", "l1", "decoupled_decay"]].to_list() == ["1e-2", "1e-7 to 1e-5", "1e-1 to 1e0"]
+    shown = tables.main_frame(block).set_index("penalty")["lambdas"]
+    assert shown[["adamw", "l1", "decoupled_decay"]].to_list() == ["1e-2", "1e-7 to 1e-5", "1e-1 to 1e0"]
     spoken = {verdict.subject: verdict.sentence for verdict in answers(block)[0].verdicts}
     assert "adamw (λ̂ 1e-2) less none" in spoken["adamw against none"]
     assert "soft (λ̂ 1e-7 to 1e-5) less l1 (λ̂ 1e-7 to 1e-5)" in spoken["soft against l1"]

@@ -181,5 +181,5 @@ def test_a_study_of_another_question_says_where_its_answer_is():
     published = Path(__file__).parents[3] / "results" / "published"
     text = headline.headline(Scores(published / "sparsity" / "scores"))
     assert text.startswith("No penalty is shown to help, nor could be with 1 evaluation seed")
-    assert text.endswith(" What this study does decide is told under H2, H3 and H6.")
+    assert text.endswith(" What this study does decide is under H2, H3 and H6.")
     assert "does decide" not in headline.headline(Scores(published / "wbc-b" / "scores"))

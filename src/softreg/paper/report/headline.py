@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from softreg.paper.looks import listed
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.questions.estimates import plural, rows_of, signed
@@ -110,8 +111,7 @@ def _elsewhere(scores: Scores) -> str:
     """A sentence on the questions that a study decides which cannot say whether a penalty helps."""
     decided = {SUPPORTED, CONTRADICTED, EQUIVALENT}
     keys = [each.key for each in answers(scores) if decided & {verdict.word for verdict in each.verdicts}]
-    told = " and ".join([*([", ".join(keys[:-1])] if keys[:-1] else []), *keys[-1:]])
-    return f" What this study does decide is told under {told}." if keys else ""
+    return f" What this study does decide is under {listed(keys)}." if keys else ""
 
 
 def _number(scores: Scores, row: Any) -> str:
