@@ -180,7 +180,7 @@ def _section(raw: dict[str, Any], section: str) -> dict[str, dict[str, Any]]:
     if section == "penalties":
         entries = _by_realisation(entries)
     elif section == "datasets":
-        entries = _by_fold(entries, _outer_folds(raw))
+        entries = _by_fold(entries, raw.get("evaluation", {}))
     _check_names(section, entries)
     made = together(partial(_entry, section, name, entry) for name, entry in entries.items())
     return dict(zip(entries, made, strict=True))
@@ -203,7 +203,8 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
     where = (section, name)
     definition = _definition(section, name, entry)
     if isinstance(grid := entry.get("lambda"), list):
-        entry = entry | {"lambda": [_as_number(value) for value in grid]}
+        # λ written as a text, as a completed study holds it.
+        entry = entry | {"lambda": list(map(strict_yaml.unquoted, grid))}
     validate(entry, definition, where)
     complete = filled(entry, definition)
     if section == "datasets" and complete["kind"] == "folder":
@@ -220,15 +221,26 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> dict[str, Any]:
 def _definition(section: str, name: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of one entry, by its kind: one of SoftReg's, or a class in a file of the user's."""
     kind, noun = entry.get("kind", name), _ENTRIES[section]
+    known: dict[str, Mapping[str, Any]] = study_schema()["$defs"]
     if not is_own(kind):
-        definition: Mapping[str, Any] = study_schema()["$defs"][f"{noun}_{_kind(section, name, entry)}"]
+        if (definition := known.get(f"{noun}_{kind}")) is None:
+            raise _unknown_kind(section, name, entry)
         return definition
     try:
         own = describe(kind, noun)
-        schema = entry_schema(own, study_schema()["$defs"][f"own_{noun}"])
+        schema = entry_schema(own, known[f"own_{noun}"])
         return _with_realisations(schema, own) if noun == "penalty" else schema
     except UserError as error:
         raise Violation(f"{section}.{name}.kind: {error}") from None
+
+
+def _unknown_kind(section: str, name: str, entry: Mapping[str, Any]) -> Violation:
+    kind, prefix = entry.get("kind", name), f"{_ENTRIES[section]}_"
+    if str(kind).endswith(".py"):
+        return Violation(f"{section}.{name}.kind is {show(kind)}; name the class in it too, as {kind}:CLASS")
+    kinds = [definition.removeprefix(prefix) for definition in study_schema()["$defs"] if definition.startswith(prefix)]
+    problem = f".kind is {show(kind)}" if "kind" in entry else " needs a kind, as its name is none"
+    return Violation(f"{section}.{name}{problem}; {suggestion(kind, kinds, 'kinds')}")
 
 
 def _with_realisations(schema: dict[str, Any], own: OwnClass) -> dict[str, Any]:
@@ -257,21 +269,14 @@ def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str,
     return entries
 
 
-def _outer_folds(raw: dict[str, Any]) -> int | None:
-    """What the study gives; None where its ``evaluation`` has a fault, which must not hide those of data sets."""
-    evaluation = raw.get("evaluation", {})
-    try:
-        validate(evaluation, study_schema()["properties"]["evaluation"])
-    except Violation:
-        return None
-    count: int | None = evaluation.get("folds")
-    return count
-
-
-def _by_fold(datasets: dict[str, dict[str, Any]], count: int | None) -> dict[str, dict[str, Any]]:
+def _by_fold(datasets: dict[str, dict[str, Any]], evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The data sets, each as one for every outer fold, where the study has such."""
     try:
-        return folds.expanded(datasets, count)
+        validate(evaluation, study_schema()["properties"]["evaluation"])
+        return folds.expanded(datasets, evaluation.get("folds"))
+    except Violation:
+        # It is told with the study's other faults, and must not hide those of data sets.
+        return datasets
     except ValueError as twice:
         raise Violation(f"evaluation.folds makes a second entry datasets.{twice}; rename one of them") from None
 
@@ -287,28 +292,8 @@ def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not realisations or first_duplicate(realisations) is not None:
         raise Violation(f"penalties.{name}.realisation is {show(realisations)}; give one value or more, each once")
     for place, each in enumerate(realisations):
-        if each not in known["enum"]:
-            accepted = " or ".join(known["enum"])
-            raise Violation(f"penalties.{name}.realisation[{place}] is {show(each)}; give {accepted}")
+        validate(each, known, ("penalties", name, "realisation", place))
     return {f"{name}-{each}": {"kind": name, **entry, "realisation": each} for each in realisations}
-
-
-def _kind(section: str, name: str, entry: Mapping[str, Any]) -> str:
-    prefix = f"{_ENTRIES[section]}_"
-    kinds = [definition.removeprefix(prefix) for definition in study_schema()["$defs"] if definition.startswith(prefix)]
-    kind = entry.get("kind", name)
-    if kind in kinds:
-        return str(kind)
-    if str(kind).endswith(".py"):
-        raise Violation(f"{section}.{name}.kind is {show(kind)}; name the class in it too, as {kind}:CLASS")
-    problem = f".kind is {show(kind)}" if "kind" in entry else " needs a kind, as its name is none"
-    raise Violation(f"{section}.{name}{problem}; {suggestion(kind, kinds, 'kinds')}")
-
-
-def _as_number(value: Any) -> Any:
-    """λ written as a text, as a completed study holds it, is the number that it spells."""
-    spelt = strict_yaml.number(value) if isinstance(value, str) else None
-    return value if spelt is None else spelt
 
 
 def _grid(values: Sequence[float], where: str) -> list[str]:
@@ -340,6 +325,11 @@ def _check(study: Study) -> None:
     together(checks)
 
 
+def _demand_known(told: str, word: str, known: Collection[str], noun: str) -> None:
+    if word not in known:
+        raise Violation(f"{told} {show(word)}; {suggestion(word, known, noun)}")
+
+
 def _check_mirrors(study: Study) -> None:
     for place, mirror in enumerate(study.mirrors):
         if "://" in mirror and "@" in mirror:
@@ -350,15 +340,14 @@ def _check_size(study: Study) -> None:
     """Raise Violation where the grid has more networks than can be trained; a race trains fewer than these."""
     folds = study.selection["folds"] if study.selection["scorer"] == "kfold" else 1
     tuning, evaluation = len(study.seeds["tuning"]) * folds, len(study.seeds["evaluation"])
-    most = ("", 0)
-    total = 0
+    counts = {}
     for name, entry in study.penalties.items():
         trials = len(entry["lambda"]) * len(rates_of(entry) or [""])
-        count = len(study.datasets) * len(entry["models"] or study.models) * (trials * tuning + evaluation)
-        most, total = max(most, (name, count), key=lambda pair: pair[1]), total + count
-    if total > _MOST_NETWORKS:
+        counts[name] = len(study.datasets) * len(entry["models"] or study.models) * (trials * tuning + evaluation)
+    if (total := sum(counts.values())) > _MOST_NETWORKS:
+        most = max(counts, key=counts.__getitem__)
         raise Violation(
-            f"{total:,} networks are to be trained, {most[1]:,} of them for penalties.{most[0]}; give fewer λ, "
+            f"{total:,} networks are to be trained, {counts[most]:,} of them for penalties.{most}; give fewer λ, "
             f"learning rates, seeds, folds or entries, for at most {_MOST_NETWORKS:,}"
         )
 
@@ -410,9 +399,7 @@ def _check_seeds(study: Study) -> None:
 def _check_fewer(study: Study) -> None:
     available = len(study.seeds["evaluation"])
     for name, count in study.seeds["fewer"].items():
-        if name not in study.penalties:
-            known = suggestion(name, study.penalties, "entries of penalties")
-            raise Violation(f"seeds.fewer names {show(name)}; {known}")
+        _demand_known("seeds.fewer names", name, study.penalties, "entries of penalties")
         if count > available:
             raise Violation(f"seeds.fewer.{name} is {count}; give at most {available}, as many as seeds.evaluation has")
 
@@ -501,9 +488,7 @@ def _catalogue() -> dict[str, Any]:
 
 def _check_smp(where: str, model: Mapping[str, Any]) -> None:
     architectures, name = _catalogue()["architectures"], model["architecture"]
-    if name not in architectures:
-        known = suggestion(name, architectures, "architectures")
-        raise Violation(f"{where}.architecture is {show(name)}; {known}")
+    _demand_known(f"{where}.architecture is", name, architectures, "architectures")
     unknown = next((key for key in model["options"] if key not in architectures[name]), None)
     if unknown is not None:
         known = suggestion(unknown, architectures[name], f"keys of {name}")
@@ -568,9 +553,8 @@ def _check_warmup(where: str, training: Mapping[str, Any]) -> None:
 def _check_penalty(study: Study, name: str) -> None:
     """What an entry of penalties and the models that it is trained on ask of each other."""
     penalty, where = study.penalties[name], f"penalties.{name}"
-    unknown = next((model for model in penalty["models"] or () if model not in study.models), None)
-    if unknown is not None:
-        raise Violation(f"{where}.models holds {show(unknown)}; {suggestion(unknown, study.models, 'models')}")
+    for model in penalty["models"] or ():
+        _demand_known(f"{where}.models holds", model, study.models, "models")
     _check_role(study, name)
     if penalty["kind"] == "pruning" and penalty["between"][0] > penalty["between"][1]:
         raise Violation(f"{where}.between is {show(penalty['between'])}; give the smaller share first")

@@ -71,13 +71,9 @@ def _placeless(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _files(entry: dict[str, Any]) -> dict[str, str]:
     """The digests of the user's files that an entry's options name, such as pretrained weights."""
-    options = {key: value for key, value in entry.items() if key != "kind" and isinstance(value, str)}
-    return {key: _digest_of(Path(value)) for key, value in options.items() if Path(value).is_file()}
-
-
-def _digest_of(file: Path) -> str:
-    state = file.stat()
-    return _sha256_of(file, state.st_size, state.st_mtime_ns)
+    options = {key: Path(value) for key, value in entry.items() if key != "kind" and isinstance(value, str)}
+    files = {key: (file, file.stat()) for key, file in options.items() if file.is_file()}
+    return {key: _sha256_of(file, state.st_size, state.st_mtime_ns) for key, (file, state) in files.items()}
 
 
 @functools.cache

@@ -34,8 +34,7 @@ class Trial:
 
 def trials_of(entry: Mapping[str, Any]) -> list[Trial]:
     """What an entry of a study's ``penalties`` tries: each λ, at each learning rate where it lists several."""
-    rates = rates_of(entry)
-    return [Trial(*pair) for pair in product(entry["lambda"], rates or [""])]
+    return [Trial(*pair) for pair in product(entry["lambda"], rates_of(entry) or [""])]
 
 
 def trials_left(trials: int, seeds: int) -> int:
@@ -81,7 +80,4 @@ def spell(value: float | int | str) -> str:
     if number == 0:
         return "0"
     # repr has the fewest digits that name this float and no other.
-    digits = Decimal(repr(number)).normalize().as_tuple()
-    first, *rest = map(str, digits.digits)
-    exponent = int(digits.exponent) + len(rest)
-    return f"{first}{'.' if rest else ''}{''.join(rest)}e{exponent}"
+    return f"{Decimal(repr(number)).normalize():e}".replace("+", "")

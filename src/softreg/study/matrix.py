@@ -49,12 +49,9 @@ def groups(study: Study) -> list[Group]:
 
 def groups_of(study: Mapping[str, Any]) -> list[Group]:
     """`groups` of a study that is at hand as its JSON values only."""
+    trained_on = {name: entry["models"] or study["models"] for name, entry in study["penalties"].items()}
     everything = product(study["datasets"], study["models"], study["penalties"])
-    return [group for group in everything if _trains(study["penalties"][group[2]], group[1])]
-
-
-def _trains(penalty: Mapping[str, Any], model: str) -> bool:
-    return penalty["models"] is None or model in penalty["models"]
+    return [group for group in everything if group[1] in trained_on[group[2]]]
 
 
 def sweep_paths(study: Study, group: Group | None = None) -> list[TrainingPath]:

@@ -90,7 +90,7 @@ def filled(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def validate(value: Mapping[str, Any], schema: Mapping[str, Any] | None = None, where: tuple[str, ...] = ()) -> None:
+def validate(value: Any, schema: Mapping[str, Any] | None = None, where: tuple[str | int, ...] = ()) -> None:
     """Hold ``value`` to ``schema``, whose references are looked up in the study's, or to the whole of that.
 
     Raises Violation for all problems; ``where`` is the place of ``value`` in the study.
@@ -103,7 +103,7 @@ def validate(value: Mapping[str, Any], schema: Mapping[str, Any] | None = None, 
         raise Violation(*dict.fromkeys(sentence for error in errors for sentence in _sentences(error, where)))
 
 
-def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
+def _sentences(error: ValidationError, prefix: tuple[str | int, ...]) -> list[str]:
     where = dotted((*prefix, *error.absolute_path))
     instance: Any = error.instance
     schema: Any = error.schema

@@ -45,9 +45,10 @@ for _tag, _rule, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_rule), list(_first))
 
 
-def number(text: str) -> float | None:
-    """The number that a text would be without its quotes; None where it would be none, or not finite."""
-    return float(text) if re.fullmatch(f"{_INT}|{_FLOAT}", text) else None
+def unquoted(value: Any) -> Any:
+    """The number that a text would be without its quotes; any other value, also .inf and .nan, as it is."""
+    spelt = isinstance(value, str) and re.fullmatch(f"{_INT}|{_FLOAT}", value)
+    return float(value) if spelt else value
 
 
 def parse(text: str) -> Any:
@@ -78,12 +79,9 @@ def _check_events(text: str) -> None:
         _check_size(place, count, depth)
         if getattr(event, "tag", None) is not None:
             raise StrictYamlError(f"{place}: a tag (!) says nothing in a study; leave it out, or quote the text")
-        if isinstance(event, yaml.ScalarEvent) and (signs := [*filter(_is_forbidden, event.value)]):
-            raise StrictYamlError(f"{place}: the text holds the control character U+{ord(signs[0]):04X}; take it out")
-
-
-def _is_forbidden(sign: str) -> bool:
-    return sign not in "\n\t" and is_control(sign)
+        for sign in event.value if isinstance(event, yaml.ScalarEvent) else "":
+            if sign not in "\n\t" and is_control(sign):
+                raise StrictYamlError(f"{place}: the text holds the control character U+{ord(sign):04X}; take it out")
 
 
 def _check_size(place: str, count: int, depth: int) -> None:
@@ -117,16 +115,13 @@ def _check_keys(node: yaml.MappingNode) -> None:
     known: set[str] = set()
     for key, _ in node.value:
         if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-            raise StrictYamlError(f"{_place(key.start_mark)}: {_shown(key)} is not a text; put it in quotes")
+            shown = f"the key {key.value}" if isinstance(key, yaml.ScalarNode) else "a key that is a block or a list"
+            raise StrictYamlError(f"{_place(key.start_mark)}: {shown} is not a text; put it in quotes")
         if len(key.value) > _LONGEST:
             raise StrictYamlError(f"{_place(key.start_mark)}: a key of more than {_LONGEST} characters; shorten it")
         if key.value in known:
             raise StrictYamlError(f"{_place(key.start_mark)}: the key {key.value} stands twice in one block; keep one")
         known.add(key.value)
-
-
-def _shown(key: yaml.Node) -> str:
-    return f"the key {key.value}" if isinstance(key, yaml.ScalarNode) else "a key that is a block or a list"
 
 
 def _place(mark: Any) -> str:
