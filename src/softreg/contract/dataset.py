@@ -91,19 +91,17 @@ def _parts(samples: Sequence[Sample]) -> Iterator[Finding]:
 
 
 def _reads(dataset: Dataset, options: Options, samples: Sequence[Sample], total: int) -> Iterator[Finding]:
-    some = f"{len(samples)} of {total} images"
     arrays = [sample.read() for sample in samples]
     flaws = [
         f"{sample.id}: {problem}"
         for sample, pair in zip(samples, arrays, strict=True)
         if (problem := flaw(sample, *pair))
     ]
-    told = flaws[0] if flaws else f"{some}: uint8 of the sample's size"
-    yield Finding(not flaws, told)
     if flaws:
+        yield Finding(False, flaws[0])
         return
-    again = samples[0].read()
-    same = all(map(np.array_equal, arrays[0], again))
+    yield Finding(True, f"{len(samples)} of {total} images: uint8 of the sample's size")
+    same = all(map(np.array_equal, arrays[0], samples[0].read()))
     yield Finding(same, "read twice: the same image and mask; seed what is drawn")
     yield from held_to({"masks": _values}, list(dataset.labels(options)), [mask for _, mask in arrays], total)
     yield from held_to({"workers": _sent}, samples[0])

@@ -143,14 +143,9 @@ def _state(build: Build) -> Iterator[Finding]:
 
 def _tied(state: dict[str, Tensor]) -> list[str]:
     """The names whose tensors share their memory with that of an earlier name."""
-    known: set[int] = set()
-    tied = []
-    for name, tensor in state.items():
-        place = tensor.untyped_storage().data_ptr()
-        if place in known and tensor.numel():
-            tied.append(name.removeprefix("network."))
-        known.add(place)
-    return tied
+    first: dict[int, str] = {}
+    owner = {name: first.setdefault(tensor.untyped_storage().data_ptr(), name) for name, tensor in state.items()}
+    return [name.removeprefix("network.") for name, tensor in state.items() if owner[name] != name and tensor.numel()]
 
 
 def _device(build: Build) -> Iterator[Finding]:

@@ -185,11 +185,10 @@ def _class(kind: str, base: str) -> type[Any]:
 
 def _defined(module: ModuleType) -> list[str]:
     """The names of a module's classes, but for those that it imports; a decorator may have made one elsewhere."""
-    classes = {name: value for name, value in vars(module).items() if isinstance(value, type)}
     return [
         name
-        for name, class_ in classes.items()
-        if class_.__module__ == module.__name__ or "<locals>" in class_.__qualname__
+        for name, value in vars(module).items()
+        if isinstance(value, type) and (value.__module__ == module.__name__ or "<locals>" in value.__qualname__)
     ]
 
 
