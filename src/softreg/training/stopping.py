@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -26,11 +26,9 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
 
-    @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> AbstractContextManager[None]:
         """Take over these signals meanwhile."""
-        with _handled_by(self._note):
-            yield
+        return _handled_by(self._note)
 
     def check(self) -> None:
         """Raise Interrupted if a stop has been asked for."""
@@ -50,15 +48,13 @@ def _leave_terminal() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
-@contextmanager
-def stopping_at_once(text: str) -> Iterator[None]:
+def stopping_at_once(text: str) -> AbstractContextManager[None]:
     """Raise Interrupted with ``text`` as soon as a stop is asked for, from whatever is being done meanwhile."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(text)
 
-    with _handled_by(stop):
-        yield
+    return _handled_by(stop)
 
 
 @contextmanager
