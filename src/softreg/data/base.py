@@ -157,9 +157,7 @@ def lines_of(path: Path) -> list[str]:
 
 
 def at_github(owner: str, repository: str, commit: str, **member_rules: Any) -> Archive:
-    """The archive of a GitHub repository at one commit, under its published file name, without its top
-    folder.
-    """
+    """The archive of a GitHub repository at one commit, under its published file name, without its top folder."""
     return Archive(
         filename=f"{repository}-{commit}.zip",
         url=f"https://github.com/{owner}/{repository}/archive/{commit}.zip",

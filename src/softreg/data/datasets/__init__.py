@@ -79,7 +79,5 @@ def samples_of(dataset: Dataset, options: Options, root: Path) -> list[Sample]:
 
 
 def prepared_folder(study: Study, dataset: str) -> Path:
-    """``data/prepared/<dataset>-<digest>``: the digest is of the options, so that other options are another
-    folder.
-    """
+    """``data/prepared/<dataset>-<digest>``: the digest is of the options, so that other options are another folder."""
     return PREPARED / f"{dataset}-{digest(study.datasets[dataset])[:12]}"

@@ -110,9 +110,7 @@ def _coloured(image: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def _volumes() -> tuple[Array, Array]:
-    """Grey levels and classes of the used half, uint8 (H, W, slices), front at the top and midline at the
-    right.
-    """
+    """Grey levels and classes of the used half, uint8 (H, W, slices), front at the top and midline at the right."""
     # Here, because importing nilearn takes two seconds.
     from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 

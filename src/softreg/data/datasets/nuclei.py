@@ -37,9 +37,7 @@ class Nuclei(Dataset):
     palette: ClassVar[dict[str, Colour]] = {"background": (0, 0, 0), "nucleus": (255, 255, 255)}
 
     def samples(self, options: Options, root: Path) -> list[Sample]:
-        """All images, by id. Raises :class:`UserError` for a folder without exactly one image, or without a
-        mask.
-        """
+        """All images, by id. Raises :class:`UserError` for a folder without exactly one image, or without a mask."""
         folders = sorted(folder for folder in (root / "stage1_train").iterdir() if folder.is_dir())
         return [_sample(folder) for folder in folders]
 

@@ -37,9 +37,7 @@ _GEOMETRY, _NOISE, _LABELS = range(3)  # random streams, apart so that none dist
 
 
 def _ring(corners: int, *radii: float, stretch: float = 1.0) -> Outline:
-    """Corners at equal angles whose distances from the centre cycle through ``radii``; ``stretch`` flattens
-    them.
-    """
+    """Corners at equal angles whose distances from the centre cycle through ``radii``; ``stretch`` flattens them."""
     angles = (2 * math.pi * corner / corners for corner in range(corners))
     return [
         (radii[corner % len(radii)] * math.cos(angle), stretch * radii[corner % len(radii)] * math.sin(angle))
@@ -135,9 +133,7 @@ class Scene:
         return (kind + 1 + int(other * (self.classes - 1))) % self.classes if wrong < self.label_noise else kind
 
     def _places(self, draws: np.random.Generator) -> list[tuple[Floats, float]]:
-        """Centre (row, column) and radius, pixels, of up to ``objects`` shapes that do not touch, in random
-        order.
-        """
+        """Centre (row, column) and radius, pixels, of up to ``objects`` shapes that do not touch, in random order."""
         height, width = self.size
         columns = math.ceil(math.sqrt(self.objects * width / height))
         rows = math.ceil(self.objects / columns)
@@ -186,9 +182,7 @@ class Shapes(Dataset):
 
 
 def _placed(outline: Outline, centre: Floats, radius: float, angle: float) -> Outline:
-    """The outline turned by ``angle`` and scaled to ``radius`` around ``centre`` (row, column), as (x, y) in
-    pixels.
-    """
+    """The outline turned by ``angle`` and scaled to ``radius`` around ``centre`` (row, column), as (x, y) in pixels."""
     cosine, sine = math.cos(angle), math.sin(angle)
     return [
         (centre[1] + radius * (cosine * x - sine * y), centre[0] + radius * (sine * x + cosine * y)) for x, y in outline
