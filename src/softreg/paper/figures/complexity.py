@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -50,23 +51,21 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
     ``quantity`` is gap or test, or that less the reference's, paired by seed: change of gap, change of test.
     """
     own = complexity.fits(scores)
-    own = own[own["dataset"].isin(family.index)].drop(columns="lambda", errors="ignore")
+    own = own.assign(level=own["dataset"].map(family)).dropna(subset="level")
     changes = estimates.relative(scores, own, [*MEASURES])
     rows = []
     for prefix, frame in (("", own), ("change of ", changes)):
         for model, penalty, mine in estimates.in_order(scores, frame):
-            by_dataset = dict(list(mine.groupby("dataset")))
-            for dataset in (name for name in family.index if name in by_dataset):
-                for measure in MEASURES:
-                    limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
-                    estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy(), limit)
-                    names = {"model": model, "penalty": penalty, "dataset": dataset}
-                    names |= {"level": family[dataset], "quantity": f"{prefix}{measure}"}
-                    row = names | estimates.columns_of(estimate)
-                    if measure == "test" and not prefix:
-                        score = estimate.score_interval(100)
-                        row |= {"low": score.low, "high": score.high}
-                    rows.append(row)
+            for ((level, dataset), part), measure in product(mine.groupby(["level", "dataset"]), MEASURES):
+                limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
+                estimate = estimates.over_seeds(part[measure].to_numpy(), limit)
+                names = {"model": model, "penalty": penalty, "dataset": dataset}
+                names |= {"level": level, "quantity": f"{prefix}{measure}"}
+                row = names | estimates.columns_of(estimate)
+                if measure == "test" and not prefix:
+                    score = estimate.score_interval(100)
+                    row |= {"low": score.low, "high": score.high}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -102,12 +101,10 @@ def _draw_scenes(scores: Scores, points: pd.DataFrame) -> Figure:
 
 
 def _draw_scene_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
-    step = _ASIDE * np.ptp(points["level"].to_numpy())
-    shown = layout.penalties_of(scores, points)
-    for place, penalty in enumerate(shown):
-        mine = points[points["penalty"] == penalty]
-        x = mine["level"] + step * layout.apart(place, len(shown))
-        layout.draw_line(axis, style.looks_of(scores)[penalty], x, mine["mean"], layout.ends(mine))
+    step, parts = _ASIDE * np.ptp(points["level"].to_numpy()), points.groupby("penalty", sort=False)
+    for place, (penalty, mine) in enumerate(parts):
+        x = mine["level"] + step * layout.apart(place, parts.ngroups)
+        layout.draw_line(axis, style.looks_of(scores)[str(penalty)], x, mine["mean"], layout.ends(mine))
     axis.locator_params(axis="y", nbins=4)
 
 

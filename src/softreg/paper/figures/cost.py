@@ -79,9 +79,8 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str) -> N
         look = style.looks_of(scores)[penalty]
         axis.plot(x, part[panel], **layout.marks(look) | {"lw": 0.6, "ms": 3.6, "zorder": 3})
         if panel == "seconds_ratio":
-            known = part["seconds_low"].notna()
-            low_ends, high_ends = (part.loc[known, f"seconds_{end}"] for end in ("low", "high"))
-            axis.vlines(x[known], low_ends, high_ends, color=look.colour, lw=0.8, zorder=2)
+            bars = part.assign(x=x).dropna(subset="seconds_low")
+            axis.vlines(bars["x"], bars["seconds_low"], bars["seconds_high"], color=look.colour, lw=0.8, zorder=2)
     if panel == "seconds_ratio":
         axis.axhline(1, color=style.REFERENCE_COLOUR, lw=0.7, zorder=1)
     _set_costs(axis, panel)

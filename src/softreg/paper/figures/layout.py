@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,6 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from softreg.paper.figures import style
 from softreg.paper.figures.style import Absent, Drawn, Entries, Look
 from softreg.paper.scores import Scores
-
-T = TypeVar("T", float, "pd.Series[Any]")
 
 ROPE_COLOUR = "#dddddd"
 _STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
@@ -145,9 +143,9 @@ def grid(
     return figure, stacks[: len(titles)]
 
 
-def most_panels(height: float, below: float = 0.7) -> int:
-    """Panels of a page: three abreast, as many rows ``height`` inches tall as it holds above ``below`` inches."""
-    return 3 * max(1, int((style.TALL - below) / height))
+def most_panels(height: float) -> int:
+    """Panels of a page: three abreast, as many rows ``height`` inches tall as it holds above the legend."""
+    return 3 * max(1, int((style.TALL - 0.7) / height))
 
 
 def _titled(title: str) -> str:
@@ -206,7 +204,7 @@ def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
     return [points["mean"] - points["low"], points["high"] - points["mean"]]
 
 
-def apart(place: T, count: T) -> T:
+def apart(place: Any, count: Any) -> Any:
     """By how many steps the line at ``place`` is set aside, so that error bars do not cover each other."""
     return place - (count - 1) / 2
 

@@ -71,17 +71,14 @@ def _learnt(scores: Scores) -> Item:
 
 def _edges(scores: Scores) -> Item:
     """Entries whose λ̂ lies at an end of its grid, or whose learning rate does."""
-    edges = _grouped(scores, about.edges)
-    count = int((scores.selection["at_edge"]).sum())
-    chosen = int((scores.selection["lambda"] != "").sum())
-    if edges:
+    count, chosen = scores.selection["at_edge"].sum(), (scores.selection["lambda"] != "").sum()
+    if edges := _grouped(scores, about.edges):
         text = (
             f"{count} of {chosen} λ̂ are at an end of the grid" if count else "A learning rate is at an end of its list"
         )
         return Item(False, f"{text}, so that a better one may be beyond it.", edges, "selection")
-    return Item(
-        bool(chosen), "No λ̂ is at an end of its grid." if chosen else "No λ has been chosen yet.", (), "selection"
-    )
+    text = "No λ̂ is at an end of its grid." if chosen else "No λ has been chosen yet."
+    return Item(bool(chosen), text, (), "selection")
 
 
 def _choices(scores: Scores) -> list[Item]:

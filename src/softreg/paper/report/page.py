@@ -59,9 +59,8 @@ def _environment(scores: Scores) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
-    environment.filters |= filters | {"plain": about.plain, "training": about.training}
-    environment.filters |= {"fixed": tables.number, "sloped": _sloped}
+    environment.filters.update(plural=plural, fixed=tables.number, plain=about.plain, training=about.training)
+    environment.filters.update(marked=_marked, breakable=_breakable, key=_key, sloped=_sloped)
     environment.globals["label"] = scores.label
     return environment
 
