@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import complexity, estimates
 from softreg.paper.scores import Scores
 
+STEM = "complexity"
 TITLE = "Overfitting against the complexity of drawn scenes"
 TITLE_IMAGES = "Gain against the boundary density of an image"
 MEASURES = {"gap": "train − test mIoU", "test": "test mIoU"}
@@ -28,18 +27,17 @@ _ASIDE = 0.012
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """For each model a figure of the drawn scenes, and for each data set one of its test images."""
     if scores.reference is None:
-        return [Absent(title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
+        yield from [(STEM, title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
+        return
     families = complexity.families(scores.study["datasets"])
-    drawn = [
-        entry
-        for place, family in enumerate(families, start=1)
-        for entry in _draw_family(scores, family, f"complexity-{place}" if len(families) > 1 else "complexity", folder)
-    ]
-    images = layout.write_datasets(scores, folder, "complexity_images", TITLE_IMAGES, partial(_image_pages, scores))
-    return [*(drawn or [Absent(TITLE, complexity.ONE_SET)]), *images]
+    for place, family in enumerate(families, start=1):
+        yield from _of_family(scores, family, f"{STEM}-{place}" if len(families) > 1 else STEM)
+    if not families:
+        yield STEM, TITLE, complexity.ONE_SET
+    yield from layout.of_datasets(scores, "complexity_images", TITLE_IMAGES, partial(_image_pages, scores))
 
 
 # Drawn scenes.
@@ -69,13 +67,11 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw_family(scores: Scores, family: pd.Series[float], stem: str, folder: Path) -> Entries:
+def _of_family(scores: Scores, family: pd.Series[float], stem: str) -> Figures:
     points = points_of(scores, family)
-    entries: Entries = []
     for model in scores.study["models"]:
-        mine, title = points[points["model"] == model] if len(points) else points, f"{TITLE}: {scores.label(model)}"
-        entries += layout.write(folder, f"{stem}-{model}", title, _scene_pages(scores, mine, family, model))
-    return entries
+        mine = points[points["model"] == model] if len(points) else points
+        yield f"{stem}-{model}", f"{TITLE}: {scores.label(model)}", _scene_pages(scores, mine, family, model)
 
 
 def _scene_pages(scores: Scores, points: pd.DataFrame, family: pd.Series[float], model: str) -> Pages:

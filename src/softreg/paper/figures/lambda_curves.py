@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Scores
 from softreg.scoring import select
@@ -59,14 +55,11 @@ class _Family:
     members: list[str]
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """For each data set the figures of the penalties, and those of the controls if there are any."""
-    return [
-        entry
-        for family in _families(scores)
-        if family.members
-        for entry in layout.write_datasets(scores, folder, family.stem, family.title, partial(_pages, scores, family))
-    ]
+    for family in _families(scores):
+        if family.members:
+            yield from layout.of_datasets(scores, family.stem, family.title, partial(_pages, scores, family))
 
 
 def _families(scores: Scores) -> tuple[_Family, _Family]:
@@ -192,13 +185,12 @@ def _set_strengths(scores: Scores, axis: Axes, family: _Family) -> None:
     axis.set_xlim(low / margin, high * margin)
 
 
-def _set_apart(axis: Axes, points: pd.DataFrame) -> NDArray[np.floating[Any]]:
+def _set_apart(axis: Axes, points: pd.DataFrame) -> pd.Series[float]:
     """Strengths moved sideways by a part of the axis: not at all where no other penalty has that λ."""
     same = points.groupby("lambda")["penalty"]
-    steps = _SPREAD * layout.apart(same.cumcount(), same.transform("size"))
+    steps: pd.Series[float] = _SPREAD * layout.apart(same.cumcount(), same.transform("size"))
     values, (low, high) = points["lambda"].astype(float), axis.get_xlim()
-    moved = values * (high / low) ** steps if axis.get_xscale() == "log" else values + (high - low) * steps
-    return moved.to_numpy()
+    return values * (high / low) ** steps if axis.get_xscale() == "log" else values + (high - low) * steps
 
 
 def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:

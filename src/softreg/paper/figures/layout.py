@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ class Page:
 
 Pages = list[Page] | str
 """The pages of a figure, or the sentence that says why there is none."""
+Named = tuple[str, str, Pages]
+"""A figure: the stem of its files, its title and its pages."""
+Figures = Iterable[Named]
 
 
 def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
@@ -59,32 +62,27 @@ def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
     return entries
 
 
-def write_datasets(scores: Scores, folder: Path, stem: str, title: str, make: Callable[[str], Pages]) -> Entries:
-    """Draw what ``make`` gives for each data set of the study."""
-    return [
-        entry
-        for dataset in scores.study["datasets"]
-        for entry in write(folder, f"{stem}-{dataset}", f"{title}: {scores.label(dataset)}", make(dataset))
-    ]
+def of_datasets(scores: Scores, stem: str, title: str, make: Callable[[str], Pages]) -> Iterator[Named]:
+    """A figure of each data set of the study, whose pages ``make`` gives."""
+    for dataset in scores.study["datasets"]:
+        yield f"{stem}-{dataset}", f"{title}: {scores.label(dataset)}", make(dataset)
 
 
-def write_models(
+def of_models(
     scores: Scores,
-    folder: Path,
     stem: str,
     title: str,
     make: Callable[[str, str, str], Pages],
-    places: Iterable[tuple[str, str]] = (),
-) -> Entries:
-    """Draw what ``make`` gives for each data set and model, and for what they are called together.
+    penalties: Collection[str] = (),
+) -> Iterator[Named]:
+    """A figure of each data set and model that the study trains, with one of ``penalties`` where these are given.
 
-    ``places`` are those data sets and models; by default, all that the study trains.
+    ``make`` gives its pages, of a data set, a model, and what they are called together.
     """
-    entries: Entries = []
-    for dataset, model in dict.fromkeys(places or [group[:2] for group in scores.groups]):
+    groups = [group for group in scores.groups if not penalties or group[2] in penalties]
+    for dataset, model in dict.fromkeys(group[:2] for group in groups):
         of = f"{scores.label(model)} on {scores.label(dataset)}"
-        entries += write(folder, f"{stem}-{dataset}-{model}", f"{title}: {of}", make(dataset, model, of))
-    return entries
+        yield f"{stem}-{dataset}-{model}", f"{title}: {of}", make(dataset, model, of)
 
 
 # What is shown of a table.

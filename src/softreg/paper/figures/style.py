@@ -189,6 +189,5 @@ def columns_for(labels: list[str], width: float, handle: float = 0.55) -> int:
     widths = [0.068 * len(label) + handle for label in labels]
     if sum(widths) <= width:
         return len(labels)
-    longest = max(widths, default=1)
-    fit = max(1, min(len(labels), int(width / longest)))
+    fit = max(1, int(width / max(widths)))
     return math.ceil(len(labels) / math.ceil(len(labels) / fit))

@@ -99,8 +99,7 @@ def _grouped(scores: Scores, hints: Callable[[dict[Any, Any], dict[str, Any]], l
 def _named(scores: Scores, group: Iterable[str]) -> str:
     """An entry with its data set and model, as far as there are several."""
     dataset, model, penalty = group
-    parts = [dataset] * (len(scores.study["datasets"]) > 1) + [model] * (len(scores.study["models"]) > 1)
-    return " ".join(map(scores.label, [*parts, penalty]))
+    return " ".join([*about.place(scores, dataset, model), scores.label(penalty)])
 
 
 def _checks(scores: Scores) -> Item:

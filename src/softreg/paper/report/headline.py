@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ from softreg.paper.looks import listed
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.questions.estimates import plural, rows_of, signed
+from softreg.paper.report import about
 from softreg.paper.scores import Scores
 from softreg.paper.tables import against_none
 from softreg.study.treatment import CONTROLS
@@ -115,16 +115,10 @@ def _elsewhere(scores: Scores) -> str:
 def _number(scores: Scores, row: Any) -> str:
     """A difference with its interval, of what, and its verdict."""
     ends = "" if math.isnan(row.low) else f" [{scores.looks.interval} CI {signed(row.low)}, {signed(row.high)}]"
-    place = _place(scores, (row.dataset, row.model))
+    told = about.place(scores, row.dataset, row.model)
+    place = f" on {' with '.join(told)}" if told else ""
     verdict = "" if row.word == SUPPORTED else f", {against_none(row.word)}"
     return f"{signed(row.difference)} points of test mIoU{ends}, {scores.label(row.penalty)}{place}{verdict}"
-
-
-def _place(scores: Scores, place: Sequence[str]) -> str:
-    """The data set and the model, as far as the study has several."""
-    parts = zip(("datasets", "models"), place, strict=True)
-    told = [scores.label(name) for part, name in parts if len(scores.study[part]) > 1]
-    return f" on {' with '.join(told)}" if told else ""
 
 
 def _beside(scores: Scores, rows: pd.DataFrame) -> str:

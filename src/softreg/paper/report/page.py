@@ -69,12 +69,11 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
     """What the templates tell in words, tables and pictures."""
     items = diagnosis.items(scores)
     return cards.arranged(found, figures, highest_place(scores)) | {
+        "scores": scores,
         "study": scores.study,
         "headline": headline(scores),
         "diagnosis": items,
         "doubts": sum(not item.well for item in items),
-        "penalties": scores.penalties,
-        "rope": scores.rope,
         "looks": scores.looks.plan(),
         "caption": tables.caption(scores, frame),
         "main": tables.MAIN,
@@ -82,14 +81,10 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "rows": list(rows_of(frame)),
         "phases": coverage.phases(scores),
         "missing": coverage.missing(scores.cells),
-        "cell_count": len(scores.cells),
         "convergence": list(rows_of(convergence.table(scores))),
         "selection": about.selection(scores),
         "budgets": f"{budgets(scores.study['penalties'])} {race_told(scores.study)}".strip(),
-        "raced": scores.raced,
-        "datasets": scores.datasets,
         "provenance": about.provenance(scores.provenance["cells"]),
-        "version": scores.provenance["softreg"],
     }
 
 
