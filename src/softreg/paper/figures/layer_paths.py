@@ -124,11 +124,11 @@ def _draw_map(axis: Axes, table: pd.DataFrame, measure: str, row: int, column: i
     axis.spines[:].set_visible(True)
 
 
-def _short(layer: str, length: int = 16) -> str:
-    """The end of a long name, from a dot on, which is what tells layers apart."""
-    if len(layer) <= length:
+def _short(layer: str) -> str:
+    """The end of a name of more than 16 letters, from a dot on, which is what tells layers apart."""
+    if len(layer) <= 16:
         return layer
-    end = layer[1 - length :]
+    end = layer[-15:]
     return f"…{end.partition('.')[2] or end}"
 
 

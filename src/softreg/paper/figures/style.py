@@ -173,7 +173,7 @@ def pages(items: Sequence[T], most: int) -> list[list[T]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size or 1)]
 
 
-def wrapped(text: str, width: int = 18) -> str:
+def wrapped(text: str, width: int) -> str:
     """A long name as at most two lines, broken after a hyphen, an underscore or a space near its middle."""
     if len(text) <= width:
         return text
