@@ -20,12 +20,12 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from softreg.data.base import IGNORE
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.scores import Scores
 
 TITLE = "Predictions"
+IGNORE = 255
 _MOST = 9
 """How many tiles at most stand side by side."""
 _GAP, _LINE = 0.04, 0.15
