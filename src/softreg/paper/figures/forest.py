@@ -73,11 +73,9 @@ def figures(
     """
     if scores.reference is None:
         return [(stem, title, estimates.NO_REFERENCE)]
-
-    def make(dataset: str) -> Pages:
-        return pages(scores, dataset, numbers(scores, dataset), texts, rope, unit)
-
-    return layout.of_datasets(scores, stem, title, make)
+    return layout.of_datasets(
+        scores, stem, title, lambda name: pages(scores, name, numbers(scores, name), texts, rope, unit)
+    )
 
 
 def pages(
