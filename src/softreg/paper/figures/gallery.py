@@ -176,8 +176,8 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
         "(and without a penalty too), red where only it is wrong, blue where only the network without a penalty is."
     )
     asked = {penalty for d, m, penalty in scores.groups if (d, m) == (dataset, model)}
-    lacking = [scores.label(name) for name in scores.penalties if name in asked - set(shown["penalty"])]
-    return text + (f" Without a finished cell, so not shown: {', '.join(lacking)}." if lacking else "")
+    lacking = [name for name in scores.penalties if name in asked - set(shown["penalty"])]
+    return text + layout.left_out(scores, "Without a finished cell", lacking)
 
 
 def _shortened(rows: list[list[Tile]]) -> str:

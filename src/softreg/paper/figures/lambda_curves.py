@@ -251,8 +251,7 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
 def _lacking(scores: Scores, family: _Family, points: pd.DataFrame) -> str:
     """The sentences on penalties and models without a finished cell."""
     missing = [name for name in family.members if name not in set(points["penalty"])]
-    text = f" Without a finished cell, so not shown: {layout.listed(scores, missing)}." if missing else ""
-    return text + layout.lacking(scores, set(points["model"]))
+    return layout.left_out(scores, "Without a finished cell", missing) + layout.lacking(scores, set(points["model"]))
 
 
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:

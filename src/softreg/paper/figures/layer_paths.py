@@ -149,11 +149,7 @@ def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> st
     missing = [name for name in absent if name not in thin]
     if thin:
         text += f" As its layers are others, {layout.listed(scores, thin)} is not shown."
-    if missing:
-        text += (
-            f" Without a finished cell that has its unpenalised one, so not shown: {layout.listed(scores, missing)}."
-        )
-    return text
+    return text + layout.left_out(scores, "Without a finished cell that has its unpenalised one", missing)
 
 
 def _alt(scores: Scores, values: pd.DataFrame, place: str) -> str:

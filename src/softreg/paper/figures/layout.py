@@ -251,10 +251,14 @@ def listed(scores: Scores, names: Iterable[str]) -> str:
     return ", ".join(map(scores.label, names))
 
 
+def left_out(scores: Scores, why: str, names: Sequence[str]) -> str:
+    """The sentence on ``names`` that a figure does not show, as they are ``why``; empty where there is none."""
+    return f" {why}, so not shown: {listed(scores, names)}." if names else ""
+
+
 def lacking(scores: Scores, models: Collection[str]) -> str:
     """The sentence on the study's models that are not among ``models``."""
-    missing = [name for name in scores.study["models"] if name not in models]
-    return f" No finished cells yet, so not shown: {listed(scores, missing)}." if missing else ""
+    return left_out(scores, "No finished cells yet", [name for name in scores.study["models"] if name not in models])
 
 
 def t_told(seeds: pd.Series[Any]) -> str:

@@ -95,8 +95,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     pooled = points[points["penalty"] == ""].sort_values("budget", kind="stable")
     last = pooled.groupby(["model", "strategy"], sort=False)[["budget", "mean"]].last().reset_index()
-    rows = last[["model", "strategy", "budget", "mean"]].to_numpy()
     listed = "; ".join(
-        f"{scores.label(m)}, {strategy} {number(mean)} at {budget:.0f}" for m, strategy, budget, mean in rows
+        f"{scores.label(m)}, {strategy} {number(mean)} at {budget:.0f}" for m, strategy, budget, mean in last.to_numpy()
     )
     return f"Line plots of test mIoU lost against networks trained on {scores.label(dataset)}, in points. {listed}."
