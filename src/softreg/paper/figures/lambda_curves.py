@@ -36,8 +36,7 @@ _MARKED: dict[tuple[bool, bool], dict[str, Any]] = {
     (True, False): {"mfc": "white"},
     (True, True): {"fillstyle": "left", "markerfacecoloralt": "white"},
 }
-"""How a marker is filled, if not wholly: by whether it is λ of the best mean, the strongest λ within a standard error.
-"""
+"""How a marker is filled, if not wholly: by whether its λ has the best mean, and is the strongest within an error."""
 _MARK: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 0.9}
 
 _BEST, _WITHIN = "λₘᵢₙ", "λ₁ₛₑ"
@@ -172,6 +171,7 @@ def _draw_panel(axes: list[Axes], scores: Scores, family: _Family, points: pd.Da
 
 
 def _set_strengths(scores: Scores, axis: Axes, family: _Family) -> None:
+    """The axis of strengths, with room beside those of the family."""
     axis.set_xscale(family.scale)
     if family.scale == "linear":
         axis.set_xlim(0, 1)
