@@ -54,7 +54,10 @@ RC: dict[Any, Any] = {
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
     "hatch.linewidth": 0.6,
+    # A figure is placed once, and then saved as it is; see `lay_out`.
     "savefig.bbox": "standard",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "backend": "Agg",
 }
 
@@ -164,6 +167,7 @@ def lay_out(figure: Figure) -> None:
     """Place everything, once and not once for each file; what has been placed by hand stays."""
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
+        # With any engine, also the one called "none", savefig would draw the figure twice for each file.
         figure.set_layout_engine(None)
 
 
