@@ -19,6 +19,7 @@ from softreg.paper.figures import (
     ranks,
     reliability,
     robustness,
+    write_module,
 )
 from softreg.paper.figures.style import Absent, Drawn
 
@@ -64,7 +65,7 @@ def studies(tmp_path_factory):
     ],
 )
 def test_the_reason_says_what_is_missing(studies, study, module, told, tmp_path):
-    entries = module.draw(studies[study], tmp_path)
+    entries = write_module(module, studies[study], tmp_path)
     assert entries
     for entry in entries:
         assert isinstance(entry, Absent)
@@ -76,5 +77,5 @@ def test_the_reason_says_what_is_missing(studies, study, module, told, tmp_path)
 
 def test_curves_need_no_reference(studies, tmp_path):
     """One of them is of one λ."""
-    (curves,) = lambda_curves.draw(studies["no reference"], tmp_path)
+    (curves,) = write_module(lambda_curves, studies["no reference"], tmp_path)
     assert isinstance(curves, Drawn)

@@ -5,7 +5,7 @@ import pytest
 import synthetic
 from measured import make_scores
 
-from softreg.paper.figures import class_iou, style
+from softreg.paper.figures import class_iou, style, write_module
 
 LAMBDA = {"lambda": [1e-4]}
 MANY = ["l1", "l2", "soft", "berhu", "mcp", "group_lasso", "l0"]
@@ -31,7 +31,7 @@ def many(tmp_path_factory):
 
 def test_the_rows_are_paired_differences(many):
     scores, folder = many
-    (drawn,) = class_iou.draw(scores, folder)
+    (drawn,) = write_module(class_iou, scores, folder)
     numbers = pd.read_csv(folder / f"{drawn.name}.csv").set_index(["penalty", "quantity"])
     assert set(numbers.index.get_level_values("penalty")) == set(MANY)
     values = (iou(scores, "mcp") - iou(scores, "none"))[:, 4]
@@ -79,7 +79,7 @@ def test_a_model_has_rows_for_its_own_penalties_alone_and_nothing_overlaps(tmp_p
     models = {"convnet": {}, "a-rather-long-name": {"kind": "convnet"}}
     scores = scores_of(tmp_path, penalties, models=models)
     with overlap.drawn() as figures:
-        class_iou.draw(scores, tmp_path / "figures")
+        write_module(class_iou, scores, tmp_path / "figures")
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
         rows = [len(axis.get_yticks()) for figure in figures for axis in figure.axes if axis.get_visible()]

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import ttest_rel
 
-from softreg.paper.figures import complexity, style
+from softreg.paper.figures import complexity, style, write_module
 from softreg.paper.figures.style import Absent
 from softreg.paper.scores import Scores
 from softreg.scoring.gather import IMAGES
@@ -33,7 +33,7 @@ def scores(tmp_path_factory):
 @pytest.fixture(scope="module")
 def drawn(scores, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    return folder, complexity.draw(scores, folder)
+    return folder, write_module(complexity, scores, folder)
 
 
 def test_there_is_a_figure_a_model_and_one_a_data_set(drawn):
@@ -71,7 +71,7 @@ def test_many_penalties_models_and_one_seed_fit_without_overlap(tmp_path):
     changes = {"penalties": penalties, "models": models, "seeds": {"tuning": [0], "evaluation": [100]}}
     scores = gathered(tmp_path, datasets=DATASETS, **changes)
     with overlap.drawn() as figures:
-        entries = complexity.draw(scores, tmp_path)
+        entries = write_module(complexity, scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
     assert len(entries) == 4
@@ -82,7 +82,7 @@ def test_many_penalties_models_and_one_seed_fit_without_overlap(tmp_path):
 @pytest.mark.parametrize("images", [3, 12])
 def test_what_the_study_lacks_is_named(tmp_path, images):
     """Of twelve images there are two bins, which make no curve."""
-    entries = complexity.draw(gathered(tmp_path, images=images), tmp_path)
+    entries = write_module(complexity, gathered(tmp_path, images=images), tmp_path)
     assert [type(entry) for entry in entries] == [Absent, Absent]
     assert "two of `kind: shapes`" in entries[0].reason
     assert "fewer than fifteen" in entries[1].reason

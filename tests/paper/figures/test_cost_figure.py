@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from softreg.paper.figures import cost, style
+from softreg.paper.figures import cost, style, write_module
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.questions import cost as question
 from softreg.paper.scores import Scores
@@ -34,7 +34,7 @@ def rows_of(scores, models):
 
 
 def test_the_figure_holds_ratios_and_names_models_and_device(scores, tmp_path):
-    (drawn,) = cost.draw(scores, tmp_path)
+    (drawn,) = write_module(cost, scores, tmp_path)
     assert isinstance(drawn, Drawn)
     assert drawn.name == "cost-brain"
     written = pd.read_csv(tmp_path / "cost-brain.csv")
@@ -55,7 +55,7 @@ def test_ratios_of_cells_not_trained_in_turn_are_not_shown(scores, tmp_path):
     def later(row):
         return {"time": row["time"].replace("2026-01-01", "2026-01-02")} if row["penalty"] == "l2" else {}
 
-    (drawn,) = cost.draw(measured.set_timings(Scores(folder), later), tmp_path)
+    (drawn,) = write_module(cost, measured.set_timings(Scores(folder), later), tmp_path)
     assert isinstance(drawn, Drawn)
     assert "n = 3, with the sign test's interval, of 75 % or more)" in drawn.caption
     assert "were not trained in turn with the unpenalised ones are not shown" in drawn.caption
@@ -76,7 +76,7 @@ def test_ratios_of_cells_not_trained_in_turn_are_not_shown(scores, tmp_path):
 def test_without_any_ratio_in_turn_there_is_no_figure(scores, tmp_path):
     folder = tmp_path / "scores"
     shutil.copytree(scores.folder, folder)
-    (entry,) = cost.draw(measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
+    (entry,) = write_module(cost, measured.set_timings(Scores(folder), lambda row: {"time": ""}), tmp_path)
     assert isinstance(entry, Absent)
     assert "trained in turn" in entry.reason
 

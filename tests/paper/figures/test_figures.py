@@ -17,6 +17,7 @@ from softreg.paper.figures import (
     paired_difference,
     style,
     write_figures,
+    write_module,
 )
 from softreg.paper.figures.style import Absent, Drawn
 from softreg.paper.questions import gain
@@ -249,7 +250,7 @@ def test_the_gallery_shows_three_percentiles_of_the_first_evaluation_seed(scores
 
 def test_the_gallery_tells_of_another_seed(tmp_path):
     scores = make_scores(tmp_path, statuses={("l1", "1e-4", 100): "diverged"})
-    (drawn,) = gallery.draw(scores, tmp_path)
+    (drawn,) = write_module(gallery, scores, tmp_path)
     seeds = pd.read_csv(tmp_path / f"{drawn.name}.csv").groupby("penalty")["seed"].unique()
     assert {name: list(values) for name, values in seeds.items()} == {"none": [100], "l1": [101], "l2": [100]}
     assert "as that did not finish, l1 seed 101" in drawn.caption
@@ -264,12 +265,12 @@ def test_holes_are_left_out_and_named(tmp_path):
     for file in (tmp_path / "results" / "tiny").glob("final/brain/third/l1/**/test.parquet"):
         file.unlink()
     scores = Scores(synthetic.gather_part(study, tmp_path / "results", tmp_path / "data"))
-    (curves,) = lambda_curves.draw(scores, tmp_path / "figures")
+    (curves,) = write_module(lambda_curves, scores, tmp_path / "figures")
     assert "so not shown: second." in curves.caption
-    (difference,) = paired_difference.draw(scores, tmp_path / "figures")
+    (difference,) = write_module(paired_difference, scores, tmp_path / "figures")
     lacking = "second with l1 against none, second with l2 against none, third with l1 against none."
     assert f"so not shown: {lacking}" in difference.caption
-    kinds = [type(entry) for entry in gallery.draw(scores, tmp_path / "figures")]
+    kinds = [type(entry) for entry in write_module(gallery, scores, tmp_path / "figures")]
     assert kinds == [Drawn, Absent, Drawn]
 
 
@@ -290,7 +291,7 @@ def test_differences_are_from_the_unpenalised_entry_of_the_same_update_rule(tmp_
     for row in numbers.to_dict("records"):
         expected = miou[(row["penalty"], row["seed"])] - miou[(pairs[row["penalty"]], row["seed"])]
         assert row["difference"] == pytest.approx(expected)
-    (drawn,) = paired_difference.draw(scores, tmp_path)
+    (drawn,) = write_module(paired_difference, scores, tmp_path)
     lacking = "Without an unpenalised entry of the same update rule, so not shown against none: alone."
     assert lacking in drawn.caption
 
@@ -306,7 +307,7 @@ def test_panels_that_do_not_fit_a_page_go_on_to_the_next():
 def test_rows_to_none_come_first_and_each_verdict_has_its_marker(tmp_path):
     penalties = {"none": {}, "soft": {"lambda": [1e-4]}, "l1": {"lambda": [1e-4]}, "l2": {"lambda": [1e-4]}}
     scores = make_scores(tmp_path, penalties=penalties, models={"a": {"kind": "convnet"}})
-    (drawn,) = paired_difference.draw(scores, tmp_path)
+    (drawn,) = write_module(paired_difference, scores, tmp_path)
     numbers = pd.read_csv(tmp_path / "paired_difference-brain.csv")
     places = paired_difference._places(scores, numbers)
     order = sorted(places, key=places.get)

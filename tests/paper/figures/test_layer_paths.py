@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from softreg.paper.figures import layer_paths, style
+from softreg.paper.figures import layer_paths, style, write_module
 from softreg.paper.figures.style import Drawn
 
 PENALTIES = {
@@ -49,7 +49,7 @@ def test_norms_are_relative_to_the_unpenalised_network_of_the_seed(scores):
 
 
 def test_the_figure_says_what_it_leaves_out(scores, tmp_path, saved):
-    (drawn,) = layer_paths.draw(scores, tmp_path)
+    (drawn,) = write_module(layer_paths, scores, tmp_path)
     assert isinstance(drawn, Drawn)
     assert drawn.name == "layer_paths-brain-convnet"
     assert "small_dense is not shown" in drawn.caption

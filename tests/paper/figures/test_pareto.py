@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from softreg.paper.figures import pareto, style
+from softreg.paper.figures import pareto, style, write_module
 from softreg.paper.figures.style import Drawn
 from softreg.paper.questions import sparsity
 
@@ -24,7 +24,7 @@ def scores(tmp_path_factory):
 
 
 def test_the_figure_holds_the_points_of_the_answer(scores, tmp_path, saved):
-    (drawn,) = pareto.draw(scores, tmp_path)
+    (drawn,) = write_module(pareto, scores, tmp_path)
     assert isinstance(drawn, Drawn)
     assert drawn.name == "pareto-brain"
     assert {file.suffix for file in tmp_path.iterdir()} == {".pdf", ".svg", ".png", ".csv"}

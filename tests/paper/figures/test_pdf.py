@@ -7,7 +7,7 @@ import overlap
 import pytest
 from measured import make_scores
 
-from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style, write_figures
+from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style, write_figures, write_module
 from softreg.paper.scores import Scores
 
 pytestmark = [
@@ -58,7 +58,7 @@ def printed(tmp_path_factory):
         with overlap.drawn() as figures, pytest.MonkeyPatch.context() as patch:
             patch.setattr(ranks, "_FEWEST_SETS", 1)
             patch.setattr(style, "_FORMS", {"pdf": style._FORMS["pdf"]})
-            found[module] = module.draw(scores, root / "figures"), list(figures)
+            found[module] = write_module(module, scores, root / "figures"), list(figures)
     return found, root / "figures"
 
 

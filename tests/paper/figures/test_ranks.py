@@ -4,7 +4,7 @@ import pytest
 from measured import make_scores
 from scipy.stats import friedmanchisquare, rankdata
 
-from softreg.paper.figures import ranks
+from softreg.paper.figures import ranks, write_module
 from softreg.paper.figures.style import Absent
 
 SHAPES = {"kind": "shapes", "size": [24, 32], "images": 30, "classes": 3, "split": {"val": 0.2, "test": 0.4}}
@@ -14,7 +14,7 @@ DATASETS = {name: {**SHAPES, "objects": place + 2} for place, name in enumerate(
 def test_ranks_are_those_of_seeds_that_all_have(tmp_path):
     """l1 lacks seed 100: its other seeds are compared with the same seeds of the others."""
     scores = make_scores(tmp_path, {("l1", "1e-4", 100): "diverged"}, datasets=DATASETS)
-    (drawn,) = ranks.draw(scores, tmp_path)
+    (drawn,) = write_module(ranks, scores, tmp_path)
     miou = scores.final_test[scores.final_test["seed"] > 100].groupby(["dataset", "penalty"])["miou"].mean()
     table = np.array([[miou[(name, penalty)] for penalty in ("none", "l1", "l2")] for name in DATASETS])
     expected = rankdata(-table, axis=1)
@@ -38,7 +38,7 @@ def test_ranks_are_those_of_seeds_that_all_have(tmp_path):
     ],
 )
 def test_too_few_to_rank_are_told(tmp_path, changes, told):
-    (entry,) = ranks.draw(make_scores(tmp_path, **changes), tmp_path)
+    (entry,) = write_module(ranks, make_scores(tmp_path, **changes), tmp_path)
     assert isinstance(entry, Absent)
     assert told in entry.reason
     assert "add data sets or penalties, or wait for the cells" in entry.reason

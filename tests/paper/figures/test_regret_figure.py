@@ -4,14 +4,14 @@ import pytest
 from measured import make_scores
 
 from softreg.paper.figures import regret as figure
-from softreg.paper.figures import style
+from softreg.paper.figures import style, write_module
 from softreg.paper.figures.style import Absent
 from softreg.paper.questions import regret
 
 
 def test_the_numbers_are_those_of_the_answer(tmp_path):
     scores = make_scores(tmp_path, images=3, seeds={"tuning": [0, 1, 2], "evaluation": [100]})
-    (entry,) = figure.draw(scores, tmp_path)
+    (entry,) = write_module(figure, scores, tmp_path)
     points = pd.read_csv(tmp_path / "regret-brain.csv", keep_default_na=False, na_values={"mean": [""]})
     answer = regret.answer(scores).numbers
     behind = answer[(answer["strategy"] != regret.AT_CHOSEN) & answer["against"].isna()]
@@ -27,7 +27,7 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
     selection = {"scorer": "kfold", "folds": 2}
     scores = make_scores(tmp_path, images=3, penalties=penalties, models=models, selection=selection)
     with overlap.drawn() as figures:
-        (entry,) = figure.draw(scores, tmp_path)
+        (entry,) = write_module(figure, scores, tmp_path)
         assert [fault for each in figures for fault in overlap.faults(each)] == []
         assert all(each.get_size_inches()[1] <= style.TALL for each in figures)
     points = pd.read_csv(tmp_path / "regret-brain.csv", keep_default_na=False)
@@ -39,12 +39,14 @@ def test_grids_of_several_sizes_and_folds_fit_without_overlap(tmp_path):
 
 def test_one_penalty_is_told_as_one(tmp_path):
     scores = make_scores(tmp_path, images=3, penalties={"none": {}, "l1": {"lambda": [1e-5, 1e-4, 1e-3]}})
-    (entry,) = figure.draw(scores, tmp_path)
+    (entry,) = write_module(figure, scores, tmp_path)
     assert "2 held-out seeds, with 95 % intervals (over seeds; test images held fixed)" in entry.caption
     assert "single penalties" not in entry.caption
 
 
 def test_one_tuning_seed_is_too_few(tmp_path):
-    (entry,) = figure.draw(make_scores(tmp_path, images=3, seeds={"tuning": [0], "evaluation": [100]}), tmp_path)
+    (entry,) = write_module(
+        figure, make_scores(tmp_path, images=3, seeds={"tuning": [0], "evaluation": [100]}), tmp_path
+    )
     assert isinstance(entry, Absent)
     assert "tuning: [0, 1]" in entry.reason

@@ -6,7 +6,7 @@ import pytest
 from measured import make_scores
 from scipy.stats import ttest_rel
 
-from softreg.paper.figures import robustness, style
+from softreg.paper.figures import robustness, style, write_module
 from softreg.paper.figures.style import Absent
 from softreg.paper.scores import Scores
 from softreg.scoring import records
@@ -18,7 +18,7 @@ def scores(tmp_path_factory):
 
 
 def test_the_numbers_are_paired_by_seed(scores, tmp_path):
-    (entry,) = robustness.draw(scores, tmp_path)
+    (entry,) = write_module(robustness, scores, tmp_path)
     points = pd.read_csv(tmp_path / f"{entry.name}.csv").set_index(["penalty", "quantity"])
     assert set(points.index) == {(p, q) for p in ("l1", "l2") for q in ("noise", "blur", "all")}
     final = scores.sums.query("phase == 'final' and split == 'test' and corruption != ''")
@@ -40,7 +40,7 @@ def test_many_models_and_penalties_of_one_seed_fit_without_overlap(tmp_path):
     seeds = {"tuning": [0], "evaluation": [100]}
     scores = make_scores(tmp_path, images=3, penalties=penalties, models=models, seeds=seeds)
     with overlap.drawn() as figures:
-        entries = robustness.draw(scores, tmp_path)
+        entries = write_module(robustness, scores, tmp_path)
         assert [fault for figure in figures for fault in overlap.faults(figure)] == []
         assert all(figure.get_size_inches()[1] <= style.TALL for figure in figures)
     assert [entry.name for entry in entries] == ["robustness-brain-1", "robustness-brain-2"]
@@ -51,6 +51,6 @@ def test_without_corruptions_the_key_to_add_is_named(tmp_path):
     folder = make_scores(tmp_path, images=3).folder
     table = pq.read_table(folder / "sums.parquet")
     records.write(table.filter(pc.field("corruption") == ""), folder / "sums.parquet", records.SUMS)
-    (entry,) = robustness.draw(Scores(folder), tmp_path)
+    (entry,) = write_module(robustness, Scores(folder), tmp_path)
     assert isinstance(entry, Absent)
     assert "corruptions: [noise, blur, contrast, jpeg]" in entry.reason

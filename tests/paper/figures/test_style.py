@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex, to_rgb
 from measured import make_scores
 
 from softreg.files import read_json
-from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style
+from softreg.paper.figures import class_iou, gallery, lambda_curves, ranks, style, write_module
 
 #: Machado, Oliveira & Fernandes (2009), IEEE TVCG 15, 1291-1298: how protanopes, deuteranopes and
 #: tritanopes see linear RGB.
@@ -93,7 +93,7 @@ def test_a_studys_names_and_order_are_those_of_each_figure(styled, module, monke
     scores, root = styled
     assert scores.penalties == ["l2", "none", "l1"]
     with overlap.drawn() as figures:
-        entries = module.draw(scores, root / "figures")
+        entries = write_module(module, scores, root / "figures")
         shown = [box.text for figure in figures for box in overlap.boxes(figure)]
     differences = module is class_iou  # to no penalty, which has no column of its own
     assert {"Ridge", "Lasso", *["No penalty"] * (not differences)} <= set(shown)
@@ -115,7 +115,7 @@ def test_a_studys_palette_is_that_of_each_figure(styled, module, monkeypatch):
     expected = {"l2": PALETTE[0], "l1": PALETTE[1], "none": style.REFERENCE_COLOUR}
     assert {name: look.colour for name, look in style.looks_of(scores).items()} == expected
     with overlap.drawn() as figures:
-        module.draw(scores, root / "figures")
+        write_module(module, scores, root / "figures")
         lines = {to_hex(line.get_color()) for figure in figures for line in figure.findobj(plt.Line2D)}
     assert set(expected.values()) <= lines
 

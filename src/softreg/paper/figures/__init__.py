@@ -1,10 +1,10 @@
 """The figures of a study, drawn from its gathered scores alone: PDF, SVG and PNG beside a CSV of the numbers.
 
-A figure is one module here with one function, ``draw(scores, folder) -> Entries``. To add one:
+A figure is one module here with one function, ``figures(scores) -> Figures``. To add one:
 
-1. write ``draw`` so that it makes `layout.Page` (numbers, a function that draws them, caption, text for those who do
-   not see) and hands them to `layout.write`, or to `layout.write_datasets` for a figure of each data set; a sentence
-   in place of pages says why there is nothing to draw, and the report prints it;
+1. write ``figures`` so that it gives the stem of the files, a title, and pages: `layout.Page` has numbers, a function
+   that draws them, caption, and text for those who do not see. `layout.of_datasets` asks for pages of each data set. A
+   sentence in place of pages says why there is nothing to draw, and the report prints it;
 2. take panels from `layout.grid`, lines from `layout.draw_line`, and the look of each penalty from `style.looks_of`;
    draw intervals as `softreg.scoring.stats` gives them; differences to no penalty are a page of `forest`;
 3. add the module to `_MODULES` below, at its place in the report. A question that names its stem in
@@ -33,6 +33,7 @@ from softreg.paper.figures import (
     gallery,
     lambda_curves,
     layer_paths,
+    layout,
     paired_difference,
     pareto,
     ranks,
@@ -75,8 +76,12 @@ def _draw(scores: Scores, folder: Path) -> list[Entries]:
 
 
 def _draw_module(place: int) -> Entries:
-    drawn: Entries = _MODULES[place].draw(*_work)
-    return drawn
+    return write_module(_MODULES[place], *_work)
+
+
+def write_module(module: ModuleType, scores: Scores, folder: Path) -> Entries:
+    """Draw the figures of one module into ``folder``; those of the next only then, so that few are in memory."""
+    return [entry for named in module.figures(scores) for entry in layout.write(folder, *named)]
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures
 from softreg.paper.questions import estimates, gain
 from softreg.paper.scores import Counts, Scores
 
 TITLE = "IoU of each class, less that without a penalty"
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """For each data set one figure, or several where its models do not fit on a page; see `softreg.paper.figures`."""
-    return forest.write(scores, folder, "class_iou", TITLE, numbers, _texts)
+    return forest.figures(scores, "class_iou", TITLE, numbers, _texts)
 
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import complexity, estimates
 from softreg.paper.scores import Scores
 
+STEM = "complexity"
 TITLE = "Overfitting against the complexity of drawn scenes"
 TITLE_IMAGES = "Gain against the boundary density of an image"
 MEASURES = {"gap": "train − test mIoU", "test": "test mIoU"}
@@ -27,18 +27,17 @@ _ASIDE = 0.012
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """For each model a figure of the drawn scenes, and for each data set one of its test images."""
     if scores.reference is None:
-        return [Absent(title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
+        yield from [(STEM, title, estimates.NO_REFERENCE) for title in (TITLE, TITLE_IMAGES)]
+        return
     families = complexity.families(scores.study["datasets"])
-    drawn = [
-        entry
-        for place, family in enumerate(families, start=1)
-        for entry in _draw_family(scores, family, f"complexity-{place}" if len(families) > 1 else "complexity", folder)
-    ]
-    images = layout.write_datasets(scores, folder, "complexity_images", TITLE_IMAGES, partial(_image_pages, scores))
-    return [*(drawn or [Absent(TITLE, complexity.ONE_SET)]), *images]
+    for place, family in enumerate(families, start=1):
+        yield from _of_family(scores, family, f"{STEM}-{place}" if len(families) > 1 else STEM)
+    if not families:
+        yield STEM, TITLE, complexity.ONE_SET
+    yield from layout.of_datasets(scores, "complexity_images", TITLE_IMAGES, partial(_image_pages, scores))
 
 
 # Drawn scenes.
@@ -50,33 +49,29 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
     ``quantity`` is gap or test, or that less the reference's, paired by seed: change of gap, change of test.
     """
     own = complexity.fits(scores)
-    own = own[own["dataset"].isin(family.index)].drop(columns="lambda", errors="ignore")
+    own = own.assign(level=own["dataset"].map(family)).dropna(subset="level")
     changes = estimates.relative(scores, own, [*MEASURES])
     rows = []
     for prefix, frame in (("", own), ("change of ", changes)):
         for model, penalty, mine in estimates.in_order(scores, frame):
-            by_dataset = dict(list(mine.groupby("dataset")))
-            for dataset in (name for name in family.index if name in by_dataset):
-                for measure in MEASURES:
-                    limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
-                    estimate = estimates.over_seeds(by_dataset[dataset][measure].to_numpy(), limit)
-                    names = {"model": model, "penalty": penalty, "dataset": dataset}
-                    names |= {"level": family[dataset], "quantity": f"{prefix}{measure}"}
-                    row = names | estimates.columns_of(estimate)
-                    if measure == "test" and not prefix:
-                        score = estimate.score_interval(100)
-                        row |= {"low": score.low, "high": score.high}
-                    rows.append(row)
+            for ((level, dataset), part), measure in product(mine.groupby(["level", "dataset"]), MEASURES):
+                limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
+                estimate = estimates.over_seeds(part[measure].to_numpy(), limit)
+                names = {"model": model, "penalty": penalty, "dataset": dataset}
+                names |= {"level": level, "quantity": f"{prefix}{measure}"}
+                row = names | estimates.columns_of(estimate)
+                if measure == "test" and not prefix:
+                    score = estimate.score_interval(100)
+                    row |= {"low": score.low, "high": score.high}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _draw_family(scores: Scores, family: pd.Series[float], stem: str, folder: Path) -> Entries:
+def _of_family(scores: Scores, family: pd.Series[float], stem: str) -> Figures:
     points = points_of(scores, family)
-    entries: Entries = []
     for model in scores.study["models"]:
-        mine, title = points[points["model"] == model] if len(points) else points, f"{TITLE}: {scores.label(model)}"
-        entries += layout.write(folder, f"{stem}-{model}", title, _scene_pages(scores, mine, family, model))
-    return entries
+        mine = points[points["model"] == model] if len(points) else points
+        yield f"{stem}-{model}", f"{TITLE}: {scores.label(model)}", _scene_pages(scores, mine, family, model)
 
 
 def _scene_pages(scores: Scores, points: pd.DataFrame, family: pd.Series[float], model: str) -> Pages:
@@ -102,12 +97,10 @@ def _draw_scenes(scores: Scores, points: pd.DataFrame) -> Figure:
 
 
 def _draw_scene_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
-    step = _ASIDE * np.ptp(points["level"].to_numpy())
-    shown = layout.penalties_of(scores, points)
-    for place, penalty in enumerate(shown):
-        mine = points[points["penalty"] == penalty]
-        x = mine["level"] + step * layout.apart(place, len(shown))
-        layout.draw_line(axis, style.looks_of(scores)[penalty], x, mine["mean"], layout.ends(mine))
+    step, parts = _ASIDE * np.ptp(points["level"].to_numpy()), points.groupby("penalty", sort=False)
+    for place, (penalty, mine) in enumerate(parts):
+        x = mine["level"] + step * layout.apart(place, parts.ngroups)
+        layout.draw_line(axis, style.looks_of(scores)[str(penalty)], x, mine["mean"], layout.ends(mine))
     axis.locator_params(axis="y", nbins=4)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import cost
 from softreg.paper.scores import Scores
 
@@ -24,14 +22,14 @@ _LEAST = 1.05
 _PANELS = {"seconds": "seconds a step", "seconds_ratio": "time / none's", "memory": "peak memory (GiB)"}
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set; see `softreg.paper.figures`."""
     if not len(scores.timings):
-        return [Absent(TITLE, "No cell has finished, so that no time is known: train the study first.")]
+        return [("cost", TITLE, "No cell has finished, so that no time is known: train the study first.")]
     compared = cost.ratios(scores)
     # Its network is another one for each strength, so that it would set the axis of weights.
     compared = compared[compared["kind"] != "small_dense"]
-    return layout.write_datasets(scores, folder, "cost", TITLE, partial(_pages, scores, compared))
+    return layout.of_datasets(scores, "cost", TITLE, partial(_pages, scores, compared))
 
 
 def _pages(scores: Scores, compared: pd.DataFrame, dataset: str) -> Pages:
@@ -79,9 +77,8 @@ def _draw_panel(axis: Axes, scores: Scores, rows: pd.DataFrame, panel: str) -> N
         look = style.looks_of(scores)[penalty]
         axis.plot(x, part[panel], **layout.marks(look) | {"lw": 0.6, "ms": 3.6, "zorder": 3})
         if panel == "seconds_ratio":
-            known = part["seconds_low"].notna()
-            low_ends, high_ends = (part.loc[known, f"seconds_{end}"] for end in ("low", "high"))
-            axis.vlines(x[known], low_ends, high_ends, color=look.colour, lw=0.8, zorder=2)
+            bars = part.assign(x=x).dropna(subset="seconds_low")
+            axis.vlines(bars["x"], bars["seconds_low"], bars["seconds_high"], color=look.colour, lw=0.8, zorder=2)
     if panel == "seconds_ratio":
         axis.axhline(1, color=style.REFERENCE_COLOUR, lw=0.7, zorder=1)
     _set_costs(axis, panel)

@@ -6,7 +6,6 @@ Drawn where a study trains them at matching strengths; the numbers are those of 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import degeneracy, gain
 from softreg.paper.questions.answer import RACED
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
@@ -28,17 +26,15 @@ TITLE = "Penalties that are one at the size of the weights"
 _FEWEST_SEEDS = 3
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set and model that has such a pair; none where the study has none."""
     matches = degeneracy.matches(scores.study["penalties"])
     if matches.empty:
         return []
     if scores.raced:
-        return [Absent(TITLE, RACED)]
-    points = degeneracy.points(scores)
-    paired = set(matches["penalty_a"])
-    places = [(dataset, model) for dataset, model, penalty in scores.groups if penalty in paired]
-    return layout.write_models(scores, folder, "degeneracy", TITLE, partial(_pages, scores, points), places)
+        return [("degeneracy", TITLE, RACED)]
+    make = partial(_pages, scores, degeneracy.points(scores))
+    return layout.of_models(scores, "degeneracy", TITLE, make, set(matches["penalty_a"]))
 
 
 def _pages(scores: Scores, points: pd.DataFrame, dataset: str, model: str, place: str) -> Pages:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import estimates
 from softreg.paper.scores import Scores
 
@@ -59,34 +57,31 @@ def with_plain(scores: Scores, rows: pd.DataFrame, values: pd.DataFrame) -> pd.D
     )
 
 
-def write(
+def figures(
     scores: Scores,
-    folder: Path,
     stem: str,
     title: str,
     numbers: Callable[[Scores, str], pd.DataFrame],
     texts: Texts,
     rope: bool = False,
     unit: bool = True,
-) -> Entries:
-    """Draw the ``numbers`` of each data set, rows as `paired` gives them; of many models, on several pages.
+) -> Figures:
+    """Figures of the ``numbers`` of each data set, rows as `paired` gives them; of many models, on several pages.
 
     ``texts`` are a page's caption and its text for those who do not see. With ``rope``, panels show the region of
     practical equivalence; with one ``unit``, which is points, those of a model one scale.
     """
     if scores.reference is None:
-        return [Absent(title, estimates.NO_REFERENCE)]
-
-    def make(dataset: str) -> Pages:
-        return pages(scores, dataset, numbers(scores, dataset), texts, rope, unit)
-
-    return layout.write_datasets(scores, folder, stem, title, make)
+        return [(stem, title, estimates.NO_REFERENCE)]
+    return layout.of_datasets(
+        scores, stem, title, lambda name: pages(scores, name, numbers(scores, name), texts, rope, unit)
+    )
 
 
 def pages(
     scores: Scores, dataset: str, rows: pd.DataFrame, texts: Texts, rope: bool = False, unit: bool = True
 ) -> Pages:
-    """The pages of one data set that show ``rows``, in their order; see `write`."""
+    """The pages of one data set that show ``rows``, in their order; see `figures`."""
     if rows.empty:
         return f"No seed on {scores.label(dataset)} was tested both with and without a penalty yet."
     quantities = list(dict.fromkeys(rows["quantity"]))

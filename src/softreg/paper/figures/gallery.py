@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.scores import Scores
 
 TITLE = "Predictions"
@@ -47,9 +45,9 @@ Tile = tuple[str, Pixels]
 """A heading, and what is below it."""
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set and model; see `softreg.paper.figures`."""
-    return layout.write_models(scores, folder, "gallery", TITLE, partial(_pages, scores, scores.predictions()))
+    return layout.of_models(scores, "gallery", TITLE, partial(_pages, scores, scores.predictions()))
 
 
 def _pages(scores: Scores, predictions: pd.DataFrame, dataset: str, model: str, of: str) -> Pages:
@@ -178,8 +176,8 @@ def _caption(scores: Scores, shown: pd.DataFrame, percentiles: list[int], datase
         "(and without a penalty too), red where only it is wrong, blue where only the network without a penalty is."
     )
     asked = {penalty for d, m, penalty in scores.groups if (d, m) == (dataset, model)}
-    lacking = [scores.label(name) for name in scores.penalties if name in asked - set(shown["penalty"])]
-    return text + (f" Without a finished cell, so not shown: {', '.join(lacking)}." if lacking else "")
+    lacking = [name for name in scores.penalties if name in asked - set(shown["penalty"])]
+    return text + layout.left_out(scores, "Without a finished cell", lacking)
 
 
 def _shortened(rows: list[list[Tile]]) -> str:

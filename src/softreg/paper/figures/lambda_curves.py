@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
+from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Scores
 from softreg.scoring import select
 from softreg.study.treatment import CONTROLS
@@ -35,16 +32,11 @@ _SPREAD = 0.015
 """By how much of the axis neighbouring penalties are set apart, so that their error bars can be seen."""
 _LEAST = 2.0
 """Regions of practical equivalence that the axis reaches below the scores to choose from, at least."""
-_STRENGTHS = {
-    "log": "the strength λ of each penalty",
-    "linear": "the strength of each comparator or control: the share dropped, smoothed, pruned or removed",
+_MARKED: dict[tuple[bool, bool], dict[str, Any]] = {
+    (True, False): {"mfc": "white"},
+    (True, True): {"fillstyle": "left", "markerfacecoloralt": "white"},
 }
-_MARKED: dict[str, dict[str, Any]] = {
-    "lambda_min": {"mfc": "white"},
-    "lambda_1se": {},
-    "both": {"fillstyle": "left", "markerfacecoloralt": "white"},
-}
-"""How a marker is filled: at the λ of the best mean, at the strongest within a standard error, where these are one."""
+"""How a marker is filled, if not wholly: by whether its λ has the best mean, and is the strongest within an error."""
 _MARK: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 0.9}
 
 _BEST, _WITHIN = "λₘᵢₙ", "λ₁ₛₑ"
@@ -52,23 +44,21 @@ _BEST, _WITHIN = "λₘᵢₙ", "λ₁ₛₑ"
 
 @dataclass(frozen=True)
 class _Family:
-    """Entries of a study's penalties that share an axis."""
+    """Entries of a study's penalties that share an axis, ``told`` what the caption calls their strengths."""
 
     stem: str
     title: str
     axis: str
+    told: str
     scale: str
     members: list[str]
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """For each data set the figures of the penalties, and those of the controls if there are any."""
-    return [
-        entry
-        for family in _families(scores)
-        if family.members
-        for entry in layout.write_datasets(scores, folder, family.stem, family.title, partial(_pages, scores, family))
-    ]
+    for family in _families(scores):
+        if family.members:
+            yield from layout.of_datasets(scores, family.stem, family.title, partial(_pages, scores, family))
 
 
 def _families(scores: Scores) -> tuple[_Family, _Family]:
@@ -77,9 +67,11 @@ def _families(scores: Scores) -> tuple[_Family, _Family]:
     curved = [name for name in scores.penalties if any(float(value) > 0 for value in entries[name]["lambda"])]
     penalties = [name for name in curved if scores.kinds[name] not in CONTROLS]
     controls = [name for name in curved if scores.kinds[name] in CONTROLS]
+    told, title = "the strength λ of each penalty", "Validation mIoU against a control's strength"
+    told_of_controls = "the strength of each comparator or control: the share dropped, smoothed, pruned or removed"
     return (
-        _Family("lambda_curves", TITLE, "penalty strength λ", "log", penalties),
-        _Family("control_curves", "Validation mIoU against a control's strength", "strength", "linear", controls),
+        _Family("lambda_curves", TITLE, "penalty strength λ", told, "log", penalties),
+        _Family("control_curves", title, "strength", told_of_controls, "linear", controls),
     )
 
 
@@ -110,7 +102,7 @@ def _draw_panels(scores: Scores, family: _Family, points: pd.DataFrame, models: 
         axes[0].set_ylim(ends[model])
         _draw_panel(axes, scores, family, points[points["model"] == model])
     figure.align_ylabels()
-    layout.add_legend(figure, _handles(scores, family, points), handlelength=2.2)
+    layout.add_legend(figure, _handles(scores, points), handlelength=2.2)
     return figure
 
 
@@ -138,41 +130,37 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     Beside the columns of `Scores.curves`: ``chosen`` where λ is λ̂; ``lambda_min`` at the λ of the best mean and
     ``lambda_1se`` at the strongest within one standard error of it.
     """
-    shown = scores.curves["penalty"].isin([*_references(scores, family), *family.members])
+    shown = scores.curves["penalty"].isin([*family.members, *map(scores.reference_of, family.members)])
     curves = scores.curves[(scores.curves["dataset"] == dataset) & shown].reset_index(drop=True)
-    marks = pd.DataFrame({"lambda_min": False, "lambda_1se": False}, index=curves.index)
+    points = curves.assign(lambda_min=False, lambda_1se=False)
     cells = dict(list(scores.sweep_cells.groupby(select.GROUP)))
     for key, group in curves.groupby(select.GROUP):
         for column, rule in (("lambda_min", "best"), ("lambda_1se", "one_se")):
-            marks.loc[select.choose(group, cells[key], rule).name, column] = True
-    curves = pd.concat([curves, marks], axis=1)
-    curves[["val_miou", "val_se"]] *= 100
+            points.loc[select.choose(group, cells[key], rule).name, column] = True
+    points[["val_miou", "val_se"]] *= 100
     keys = [*select.GROUP, "lambda"]
-    points = curves.merge(scores.selection[keys].assign(chosen=True), on=keys, how="left")
-    points["chosen"] = points["chosen"].notna()
+    points["chosen"] = pd.MultiIndex.from_frame(points[keys]).isin(pd.MultiIndex.from_frame(scores.selection[keys]))
     return scores.ordered(points, "lambda").reset_index(drop=True)
 
 
-def _references(scores: Scores, family: _Family) -> list[str]:
-    """The unpenalised entries that those of ``family`` are to be compared with, in the order to show."""
-    found = {scores.reference_of(name) for name in family.members}
-    return [name for name in scores.penalties if name in found]
+def _references(scores: Scores, points: pd.DataFrame) -> list[str]:
+    """The unpenalised entries that the others are to be compared with, in the order to show."""
+    return [name for name in layout.penalties_of(scores, points) if scores.kinds[name] == "none"]
 
 
 def _draw_panel(axes: list[Axes], scores: Scores, family: _Family, points: pd.DataFrame) -> None:
     """Of one model the curves, in slim axes all of them again where there are three axes, and what is kept."""
     curve, *whole, kept = axes
-    grids = [scores.study["penalties"][name]["lambda"] for name in family.members]
-    _set_strengths(curve, family, [float(value) for grid in grids for value in grid])
+    _set_strengths(scores, curve, family)
     looks, swept = style.looks_of(scores), _strengths(points)
     swept = swept.assign(x=_set_apart(curve, swept), percent=100 * swept["kept"])
-    lines = list(zip([*whole, kept], ["val_miou", "percent"][-1 - len(whole) :], strict=True))
+    lines = [*((axis, "val_miou") for axis in whole), (kept, "percent")]
     for name, mine in swept.groupby("penalty", sort=False):
         look = looks[str(name)]
         _draw_curve(curve, mine, look)
         for axis, values in lines:
             axis.plot(mine["x"], mine[values], color=look.colour, ls=look.line, lw=0.8)
-    for name in _references(scores, family):
+    for name in _references(scores, points):
         _draw_reference(curve, points[points["penalty"] == name], looks[name])
     for axis, _ in lines:
         axis.locator_params(axis="y", nbins=2)
@@ -182,37 +170,37 @@ def _draw_panel(axes: list[Axes], scores: Scores, family: _Family, points: pd.Da
         axis.tick_params(axis="x", labelbottom=False)
 
 
-def _set_strengths(axis: Axes, family: _Family, values: list[float]) -> None:
+def _set_strengths(scores: Scores, axis: Axes, family: _Family) -> None:
+    """The axis of strengths, with room beside those of the family."""
     axis.set_xscale(family.scale)
     if family.scale == "linear":
         axis.set_xlim(0, 1)
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         return
     layout.show_powers(axis.xaxis)
-    low, high = min(value for value in values if value > 0), max(values)
+    grids = [scores.study["penalties"][name]["lambda"] for name in family.members]
+    values = [float(value) for grid in grids for value in grid if float(value) > 0]
+    low, high = min(values), max(values)
     margin = max((high / low) ** 0.1, 1.6)
     axis.set_xlim(low / margin, high * margin)
 
 
-def _set_apart(axis: Axes, points: pd.DataFrame) -> NDArray[np.floating[Any]]:
+def _set_apart(axis: Axes, points: pd.DataFrame) -> pd.Series[float]:
     """Strengths moved sideways by a part of the axis: not at all where no other penalty has that λ."""
     same = points.groupby("lambda")["penalty"]
-    steps = _SPREAD * layout.apart(same.cumcount(), same.transform("size"))
+    steps: pd.Series[float] = _SPREAD * layout.apart(same.cumcount(), same.transform("size"))
     values, (low, high) = points["lambda"].astype(float), axis.get_xlim()
-    moved = values * (high / low) ** steps if axis.get_xscale() == "log" else values + (high - low) * steps
-    return moved.to_numpy()
+    return values * (high / low) ** steps if axis.get_xscale() == "log" else values + (high - low) * steps
 
 
 def _draw_curve(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
     """One penalty's means and marks, and the error bars of what lies on the axis."""
     error = points["val_se"].where(points["val_miou"] >= axis.get_ylim()[0])
     layout.draw_line(axis, look, points["x"], points["val_miou"], error, ms=2.5)
-    columns = points[["x", "val_miou", "lambda_min", "lambda_1se", "chosen"]]
-    for x, y, best, within, chosen in columns.itertuples(index=False, name=None):
-        if best or within or chosen:
-            filled = _MARKED["both" if best and within else "lambda_min" if best else "lambda_1se"]
-            shape: dict[str, Any] = {"color": look.colour, "marker": look.marker, "zorder": 5}
-            axis.plot([x], [y], mec="black" if chosen else look.colour, **shape, **_MARK, **filled)
+    for row in rows_of(points[points[["lambda_min", "lambda_1se", "chosen"]].any(axis=1)]):
+        filled = _MARKED.get((row.lambda_min, row.lambda_1se), {})
+        shape: dict[str, Any] = {"color": look.colour, "marker": look.marker, "zorder": 5}
+        axis.plot([row.x], [row.val_miou], mec="black" if row.chosen else look.colour, **shape, **_MARK, **filled)
 
 
 def _draw_reference(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
@@ -221,22 +209,22 @@ def _draw_reference(axis: Axes, points: pd.DataFrame, look: style.Look) -> None:
         axis.axhline(mean, color=look.colour, ls=look.line, lw=0.8)
 
 
-def _handles(scores: Scores, family: _Family, points: pd.DataFrame) -> list[Line2D]:
+def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
     """What the legend names: penalties, references, test scores, and the marks that there are."""
     swept, looks = _strengths(points), style.looks_of(scores)
     handles = layout.handles_of(scores, swept)
-    references = [name for name in _references(scores, family) if name in set(points["penalty"])]
+    references = _references(scores, points)
     handles += [layout.handle(looks[name], scores.label(name), marker="", lw=0.8) for name in references]
-    both = swept["lambda_min"] & swept["lambda_1se"]
+    best, within = swept["lambda_min"], swept["lambda_1se"]
     marks = [
-        ("lambda_min", "#888888", _BEST, swept["lambda_min"] & ~both),
-        ("lambda_1se", "#888888", _WITHIN, swept["lambda_1se"] & ~both),
-        ("both", "#888888", f"{_BEST} = {_WITHIN}", both),
-        ("lambda_min", "black", "λ̂, chosen", points["chosen"]),
+        ((True, False), "#888888", _BEST, best & ~within),
+        ((False, True), "#888888", _WITHIN, within & ~best),
+        ((True, True), "#888888", f"{_BEST} = {_WITHIN}", best & within),
+        ((True, False), "black", "λ̂, chosen", points["chosen"]),
     ]
     grey: dict[str, Any] = {"color": "#888888", "marker": "o"}
     return handles + [
-        Line2D([], [], label=text, mec=edge, **grey, **_MARK, **_MARKED[key])
+        Line2D([], [], label=text, mec=edge, **grey, **_MARK, **_MARKED.get(key, {}))
         for key, edge, text, there in marks
         if there.any()
     ]
@@ -246,7 +234,7 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
     n = len(scores.study["seeds"]["tuning"])
     rule = "best mean" if scores.study["selection"]["rule"] == "best" else "strongest within one standard error"
     text = (
-        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {_STRENGTHS[family.scale]} "
+        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {family.told} "
         f"({layout.errors_told(points['seeds'], 'tuning')}). "
         "Large markers: the λ with the best mean (λₘᵢₙ, open) and the strongest λ within one standard error "
         "of it (λ₁ₛₑ, filled; the error of differences paired by seed and fold); half-filled where these are one. "
@@ -256,22 +244,20 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
     )
     if scores.raced:
         text += " The race dropped λ from seed to seed: those with fewer seeds are means over the first, and unmarked."
-    references = [name for name in _references(scores, family) if name in set(points["penalty"])]
-    return text + (
-        f" Horizontal line{' and band' * (n > 1)}: {layout.listed(scores, references)}." if references else ""
-    )
+    references = layout.listed(scores, _references(scores, points))
+    return text + (f" Horizontal line{' and band' * (n > 1)}: {references}." if references else "")
 
 
 def _lacking(scores: Scores, family: _Family, points: pd.DataFrame) -> str:
     """The sentences on penalties and models without a finished cell."""
     missing = [name for name in family.members if name not in set(points["penalty"])]
-    text = f" Without a finished cell, so not shown: {layout.listed(scores, missing)}." if missing else ""
-    return text + layout.lacking(scores, set(points["model"]))
+    return layout.left_out(scores, "Without a finished cell", missing) + layout.lacking(scores, set(points["model"]))
 
 
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     chosen = _strengths(points[points["chosen"]])
-    columns = chosen[["model", "penalty", "val_miou", "lambda"]].itertuples(index=False, name=None)
-    peaks = [f"{scores.label(m)} with {scores.label(p)}: {mean:.1f} at λ {value}" for m, p, mean, value in columns]
-    listed = "; ".join(peaks) or "none yet"
-    return f"Line plots of validation mIoU against λ on {scores.label(dataset)}. Chosen: {listed}."
+    listed = "; ".join(
+        f"{scores.label(row.model)} with {scores.label(row.penalty)}: {row.val_miou:.1f} at λ {row.lambda_}"
+        for row in rows_of(chosen)
+    )
+    return f"Line plots of validation mIoU against λ on {scores.label(dataset)}. Chosen: {listed or 'none yet'}."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.scores import Scores
 
 TITLE = "Layers along the strengths"
@@ -39,11 +37,12 @@ _MEASURES = {
 _KEYS = ["penalty", "lambda", "layer"]
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set and model; see `softreg.paper.figures`."""
     if scores.reference is None:
-        return [Absent(TITLE, "The study has no entry of kind none to relate norms to: add one to its penalties.")]
-    return layout.write_models(scores, folder, "layer_paths", TITLE, partial(_pages, scores))
+        why = "The study has no entry of kind none to relate norms to: add one to its penalties."
+        return [("layer_paths", TITLE, why)]
+    return layout.of_models(scores, "layer_paths", TITLE, partial(_pages, scores))
 
 
 def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
@@ -54,24 +53,22 @@ def relative_layers(scores: Scores, dataset: str, model: str) -> pd.DataFrame:
     folds) that both have. A narrower network (small_dense) has other layers and is left out.
     """
     layers = scores.layers
-    mine = (layers["phase"] == "sweep") & (layers["dataset"] == dataset) & (layers["model"] == model)
-    cells = layers[mine]
+    cells = layers[(layers["phase"] == "sweep") & (layers["dataset"] == dataset) & (layers["model"] == model)]
+    kinds = cells["penalty"].map(scores.kinds)
     cells = cells.assign(
-        kind=cells["penalty"].map(scores.kinds),
         reference=cells["penalty"].map(scores.references),
         zeros=cells["exact_zeros"] / cells["weights"],
         depth=cells.groupby(["penalty", "lambda", "seed", "fold"]).cumcount(),
     )
-    unpenalised = cells.loc[cells["kind"] == "none", ["penalty", "seed", "fold", "layer", "norm_l2"]]
+    unpenalised = cells.loc[kinds == "none", ["penalty", "seed", "fold", "layer", "norm_l2"]]
     plain = unpenalised.rename(columns={"penalty": "reference", "norm_l2": "plain"})
-    treated = cells[~cells["kind"].isin(["none", "small_dense"]) & (cells["lambda"].astype(float) > 0)]
+    treated = cells[~kinds.isin(["none", "small_dense"]) & (cells["lambda"].astype(float) > 0)]
     paired = treated.merge(plain, on=["reference", "seed", "fold", "layer"])
     paired = paired.assign(norm=paired["norm_l2"] / paired["plain"].where(paired["plain"] > 0))
     means = paired.groupby(_KEYS).agg(
         norm=("norm", "mean"), zeros=("zeros", "mean"), seeds=("seed", "nunique"), depth=("depth", "min")
     )
-    by = scores.ordered(means.reset_index(), "lambda", "depth").reset_index(drop=True)
-    return by[[*_KEYS, "norm", "zeros", "seeds"]]
+    return scores.ordered(means.reset_index(), "lambda", "depth").drop(columns="depth").reset_index(drop=True)
 
 
 def _pages(scores: Scores, dataset: str, model: str, place: str) -> Pages:
@@ -127,11 +124,11 @@ def _draw_map(axis: Axes, table: pd.DataFrame, measure: str, row: int, column: i
     axis.spines[:].set_visible(True)
 
 
-def _short(layer: str, length: int = 16) -> str:
-    """The end of a long name, from a dot on, which is what tells layers apart."""
-    if len(layer) <= length:
+def _short(layer: str) -> str:
+    """The end of a name of more than 16 letters, from a dot on, which is what tells layers apart."""
+    if len(layer) <= 16:
         return layer
-    end = layer[1 - length :]
+    end = layer[-15:]
     return f"…{end.partition('.')[2] or end}"
 
 
@@ -146,18 +143,13 @@ def _caption(scores: Scores, values: pd.DataFrame, model: str, place: str) -> st
     )
     if np.isnan(values["norm"]).any():
         text += " Hatched: the layer is all zero without a penalty."
-    kinds = scores.kinds
-    expected = {name for _, name_of_model, name in scores.groups if name_of_model == model and kinds[name] != "none"}
-    seen = set(values["penalty"])
-    thin = [name for name in scores.penalties if name in expected - seen and kinds[name] == "small_dense"]
-    missing = [name for name in scores.penalties if name in expected - seen and kinds[name] != "small_dense"]
+    expected = {penalty for _, of, penalty in scores.groups if of == model and scores.kinds[penalty] != "none"}
+    absent = [name for name in scores.penalties if name in expected - set(values["penalty"])]
+    thin = [name for name in absent if scores.kinds[name] == "small_dense"]
+    missing = [name for name in absent if name not in thin]
     if thin:
         text += f" As its layers are others, {layout.listed(scores, thin)} is not shown."
-    if missing:
-        text += (
-            f" Without a finished cell that has its unpenalised one, so not shown: {layout.listed(scores, missing)}."
-        )
-    return text
+    return text + layout.left_out(scores, "Without a finished cell that has its unpenalised one", missing)
 
 
 def _alt(scores: Scores, values: pd.DataFrame, place: str) -> str:

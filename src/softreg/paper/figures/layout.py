@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,6 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 from softreg.paper.figures import style
 from softreg.paper.figures.style import Absent, Drawn, Entries, Look
 from softreg.paper.scores import Scores
-
-T = TypeVar("T", float, "pd.Series[Any]")
 
 ROPE_COLOUR = "#dddddd"
 _STEPS = (range(1, 10), (1, 2, 4, 6, 8), (1, 2, 4, 7), (1, 2, 5), (1, 3), (1,))
@@ -46,6 +44,9 @@ class Page:
 
 Pages = list[Page] | str
 """The pages of a figure, or the sentence that says why there is none."""
+Named = tuple[str, str, Pages]
+"""A figure: the stem of its files, its title and its pages."""
+Figures = Iterable[Named]
 
 
 def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
@@ -61,32 +62,27 @@ def write(folder: Path, stem: str, title: str, pages: Pages) -> Entries:
     return entries
 
 
-def write_datasets(scores: Scores, folder: Path, stem: str, title: str, make: Callable[[str], Pages]) -> Entries:
-    """Draw what ``make`` gives for each data set of the study."""
-    return [
-        entry
-        for dataset in scores.study["datasets"]
-        for entry in write(folder, f"{stem}-{dataset}", f"{title}: {scores.label(dataset)}", make(dataset))
-    ]
+def of_datasets(scores: Scores, stem: str, title: str, make: Callable[[str], Pages]) -> Iterator[Named]:
+    """A figure of each data set of the study, whose pages ``make`` gives."""
+    for dataset in scores.study["datasets"]:
+        yield f"{stem}-{dataset}", f"{title}: {scores.label(dataset)}", make(dataset)
 
 
-def write_models(
+def of_models(
     scores: Scores,
-    folder: Path,
     stem: str,
     title: str,
     make: Callable[[str, str, str], Pages],
-    places: Iterable[tuple[str, str]] = (),
-) -> Entries:
-    """Draw what ``make`` gives for each data set and model, and for what they are called together.
+    penalties: Collection[str] = (),
+) -> Iterator[Named]:
+    """A figure of each data set and model that the study trains, with one of ``penalties`` where these are given.
 
-    ``places`` are those data sets and models; by default, all that the study trains.
+    ``make`` gives its pages, of a data set, a model, and what they are called together.
     """
-    entries: Entries = []
-    for dataset, model in dict.fromkeys(places or [group[:2] for group in scores.groups]):
+    groups = [group for group in scores.groups if not penalties or group[2] in penalties]
+    for dataset, model in dict.fromkeys(group[:2] for group in groups):
         of = f"{scores.label(model)} on {scores.label(dataset)}"
-        entries += write(folder, f"{stem}-{dataset}-{model}", f"{title}: {of}", make(dataset, model, of))
-    return entries
+        yield f"{stem}-{dataset}-{model}", f"{title}: {of}", make(dataset, model, of)
 
 
 # What is shown of a table.
@@ -145,9 +141,9 @@ def grid(
     return figure, stacks[: len(titles)]
 
 
-def most_panels(height: float, below: float = 0.7) -> int:
-    """Panels of a page: three abreast, as many rows ``height`` inches tall as it holds above ``below`` inches."""
-    return 3 * max(1, int((style.TALL - below) / height))
+def most_panels(height: float) -> int:
+    """Panels of a page: three abreast, as many rows ``height`` inches tall as it holds above the legend."""
+    return 3 * max(1, int((style.TALL - 0.7) / height))
 
 
 def _titled(title: str) -> str:
@@ -206,7 +202,7 @@ def ends(points: pd.DataFrame) -> list[pd.Series[float]]:
     return [points["mean"] - points["low"], points["high"] - points["mean"]]
 
 
-def apart(place: T, count: T) -> T:
+def apart(place: Any, count: Any) -> Any:
     """By how many steps the line at ``place`` is set aside, so that error bars do not cover each other."""
     return place - (count - 1) / 2
 
@@ -255,10 +251,14 @@ def listed(scores: Scores, names: Iterable[str]) -> str:
     return ", ".join(map(scores.label, names))
 
 
+def left_out(scores: Scores, why: str, names: Sequence[str]) -> str:
+    """The sentence on ``names`` that a figure does not show, as they are ``why``; empty where there is none."""
+    return f" {why}, so not shown: {listed(scores, names)}." if names else ""
+
+
 def lacking(scores: Scores, models: Collection[str]) -> str:
     """The sentence on the study's models that are not among ``models``."""
-    missing = [name for name in scores.study["models"] if name not in models]
-    return f" No finished cells yet, so not shown: {listed(scores, missing)}." if missing else ""
+    return left_out(scores, "No finished cells yet", [name for name in scores.study["models"] if name not in models])
 
 
 def t_told(seeds: pd.Series[Any]) -> str:

@@ -6,7 +6,6 @@ The numbers are those of `softreg.paper.questions.gain`.
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -16,8 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from softreg.paper.figures import forest, layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain
 from softreg.paper.questions.estimates import images_told
@@ -41,9 +39,9 @@ _SEEDS = 0.07
 """Inches that the marks of seeds take of a row, beside the mean and its interval."""
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set, or several where its models do not fit on a page; see `softreg.paper.figures`."""
-    return layout.write_datasets(scores, folder, "paired_difference", TITLE, partial(_pages, scores))
+    return layout.of_datasets(scores, "paired_difference", TITLE, partial(_pages, scores))
 
 
 def _pages(scores: Scores, dataset: str) -> Pages:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Entries, Look
+from softreg.paper.figures.layout import Figures, Page, Pages
+from softreg.paper.figures.style import Look
 from softreg.paper.questions import sparsity
 from softreg.paper.scores import Scores
 from softreg.study.treatment import CONTROLS
@@ -28,9 +27,9 @@ _FRONT: dict[str, Any] = {"color": "#999999", "lw": 2.2, "alpha": 0.6}
 _BELOW: dict[str, Any] = {"color": style.REFERENCE_COLOUR, "lw": 0.7, "ls": (0, (5, 3))}
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set; see `softreg.paper.figures`."""
-    return layout.write_datasets(scores, folder, "pareto", TITLE, partial(_pages, scores))
+    return layout.of_datasets(scores, "pareto", TITLE, partial(_pages, scores))
 
 
 def _pages(scores: Scores, dataset: str) -> Pages:
@@ -56,9 +55,8 @@ def _draw_panels(scores: Scores, points: pd.DataFrame) -> Figure:
 
 def _draw_panel(axis: Axes, scores: Scores, points: pd.DataFrame) -> None:
     axis.set_xscale("log")
-    looks = style.looks_of(scores)
-    for penalty in layout.penalties_of(scores, points):
-        _draw_penalty(axis, points[points["penalty"] == penalty], looks[penalty])
+    for penalty, mine in points.groupby("penalty", sort=False):
+        _draw_penalty(axis, mine, style.looks_of(scores)[str(penalty)])
     front = points[points["front"]].sort_values("nonzero")
     limits = _limits(points)
     axis.set_ylim(limits)
@@ -102,10 +100,10 @@ def _limits(points: pd.DataFrame) -> tuple[float, float]:
 
 
 def _handles(scores: Scores, points: pd.DataFrame) -> list[Line2D]:
-    kinds = dict(zip(points["penalty"], points["kind"], strict=True))
     handles = layout.handles_of(scores, points, lw=0.7, ms=4)
     for each, name in zip(handles, layout.penalties_of(scores, points), strict=True):
-        each.set_linestyle("" if kinds[name] == "none" else each.get_linestyle())
+        if scores.kinds[name] == "none":
+            each.set_linestyle("")
     handles.append(Line2D([], [], label="Pareto front", **_FRONT))
     if _dense(points):
         handles.append(Line2D([], [], label=f"{sparsity.MARGIN:g} point below", **_BELOW))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page
 from softreg.paper.questions import premise
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.gain import distinct_tests
@@ -26,7 +22,7 @@ NAME = "ranks"
 _FEWEST_SETS, _FEWEST_PENALTIES = 5, 3
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for the study; see `softreg.paper.figures`."""
     table = _complete(_table(scores))
     sets, penalties = _sets(table), table.shape[1]
@@ -35,12 +31,12 @@ def draw(scores: Scores, folder: Path) -> Entries:
             f"Ranks need at least {_FEWEST_PENALTIES} penalties with a test score on each of at least {_FEWEST_SETS} "
             f"data sets; there are {penalties} on {sets}: add data sets or penalties, or wait for the cells."
         )
-        return [Absent(TITLE, sentence)]
+        return [(NAME, TITLE, sentence)]
     ranks = stats.ranks(table)
     order = list(ranks.mean.sort_values(kind="stable").index)
     draw_panel = partial(_draw_panel, scores, table, ranks, order)
     page = Page(_numbers(table, ranks, order), draw_panel, _caption(scores, table, ranks), _alt(scores, ranks, order))
-    return layout.write(folder, NAME, TITLE, [page])
+    return [(NAME, TITLE, [page])]
 
 
 def _sets(table: pd.DataFrame) -> int:
@@ -83,20 +79,19 @@ def _draw_panel(scores: Scores, table: pd.DataFrame, ranks: stats.Ranks, order: 
     """A row for each penalty, the best on top: the ranks in grey, their mean, and the critical difference above."""
     looks = style.looks_of(scores)
     longest = max(len(scores.label(name)) for name in order)
-    width = style.COLUMN if longest <= 24 else style.PAGE
-    figure, axis = plt.subplots(figsize=(width, 0.19 * (len(order) + 1.5) + 0.4), layout="constrained")
+    figure, ((axis,),) = layout.grid([""], 0.19 * (len(order) + 1.5) + 0.2, "rank by test mIoU (1 is best)")
+    figure.set_figwidth(style.COLUMN if longest <= 24 else style.PAGE)
     each = table.rank(axis=1, ascending=False)
     for place, name in enumerate(order):
         axis.plot(each[name], np.full(len(each), place), "|", ms=6, mew=0.8, color="#b0b0b0", zorder=2)
         axis.plot([ranks.mean[name]], [place], looks[name].marker, ms=5, mew=0, color=looks[name].colour, zorder=3)
     _draw_difference(axis, ranks, order)
-    axis.set_yticks(range(len(order)), [scores.label(name) for name in order])
+    axis.set_yticks(range(len(order)), [*map(scores.label, order)])
     axis.set_ylim(len(order) - 0.5, -2)
     axis.set_xlim(0.7, len(order) + 0.3)
     axis.locator_params(axis="x", integer=True, nbins=8)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel("rank by test mIoU (1 is best)")
-    sns.despine(ax=axis, left=True)
+    axis.spines["left"].set_visible(False)
     return figure
 
 

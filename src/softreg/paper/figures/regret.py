@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import SymmetricalLogLocator
 
 from softreg.paper.figures import layout, style
-from softreg.paper.figures.layout import Page, Pages
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import regret
 from softreg.paper.questions.estimates import number
 from softreg.paper.scores import Scores
@@ -23,14 +21,14 @@ _MOST = 12
 _LOOKS = style.looks(list(regret.STRATEGIES))
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set; of many models, several."""
     if why := regret.unanswerable(scores):
-        return [Absent(TITLE, why)]
+        return [("regret", TITLE, why)]
     *_, table = regret.worked_out(scores)
     if table.empty:
-        return [Absent(TITLE, regret.absence(scores))]
-    return layout.write_datasets(scores, folder, "regret", TITLE, partial(_pages, scores, table))
+        return [("regret", TITLE, regret.absence(scores))]
+    return layout.of_datasets(scores, "regret", TITLE, partial(_pages, scores, table))
 
 
 def _pages(scores: Scores, table: pd.DataFrame, dataset: str) -> Pages:
@@ -97,8 +95,7 @@ def _caption(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
 def _alt(scores: Scores, points: pd.DataFrame, dataset: str) -> str:
     pooled = points[points["penalty"] == ""].sort_values("budget", kind="stable")
     last = pooled.groupby(["model", "strategy"], sort=False)[["budget", "mean"]].last().reset_index()
-    rows = last[["model", "strategy", "budget", "mean"]].to_numpy()
     listed = "; ".join(
-        f"{scores.label(m)}, {strategy} {number(mean)} at {budget:.0f}" for m, strategy, budget, mean in rows
+        f"{scores.label(m)}, {strategy} {number(mean)} at {budget:.0f}" for m, strategy, budget, mean in last.to_numpy()
     )
     return f"Line plots of test mIoU lost against networks trained on {scores.label(dataset)}, in points. {listed}."

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.style import Entries
+from softreg.paper.figures.layout import Figures
 from softreg.paper.questions import estimates
 from softreg.paper.questions.robustness import CALIBRATION, SCALE
 from softreg.paper.scores import Scores
@@ -16,9 +14,9 @@ TITLE = "Calibration of the networks' confidence, less that without a penalty"
 _NAMES = {name: f"{label} ({unit})" for name, (label, unit) in CALIBRATION.items()}
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set; of many models, several."""
-    return forest.write(scores, folder, "reliability", TITLE, numbers, _texts, unit=False)
+    return forest.figures(scores, "reliability", TITLE, numbers, _texts, unit=False)
 
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from softreg.paper.figures import forest, layout
-from softreg.paper.figures.style import Absent, Entries
+from softreg.paper.figures.layout import Figures
 from softreg.paper.questions.robustness import ALL, NO_CORRUPTION, conditions
 from softreg.paper.scores import Scores
 from softreg.scoring.select import GROUP
@@ -15,11 +13,11 @@ from softreg.scoring.select import GROUP
 TITLE = "Test mIoU on corrupted images, less that without a penalty"
 
 
-def draw(scores: Scores, folder: Path) -> Entries:
+def figures(scores: Scores) -> Figures:
     """One figure for each data set; of many models, several."""
     if conditions(scores).empty:
-        return [Absent(TITLE, NO_CORRUPTION)]
-    return forest.write(scores, folder, "robustness", TITLE, numbers, _texts, rope=True)
+        return [("robustness", TITLE, NO_CORRUPTION)]
+    return forest.figures(scores, "robustness", TITLE, numbers, _texts, rope=True)
 
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:

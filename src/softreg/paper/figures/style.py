@@ -14,9 +14,6 @@ import pandas as pd
 import seaborn as sns
 from fontTools import subset
 from matplotlib import pyplot as plt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from softreg.files import whole_file, write_text
@@ -57,6 +54,10 @@ RC: dict[Any, Any] = {
     "svg.fonttype": "path",
     "axes.unicode_minus": True,
     "hatch.linewidth": 0.6,
+    # A figure is placed once, and then saved as it is; see `lay_out`.
+    "savefig.bbox": "standard",
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     "backend": "Agg",
 }
 
@@ -68,11 +69,7 @@ _COLOURS = (
 
 _MARKERS = "osD^vPX*<>hd"
 _LINES = ["-", "--", ":", "-."]
-_FORMS: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "pdf": (FigureCanvasPdf, ("CreationDate", "ModDate", "Producer", "Creator")),
-    "svg": (FigureCanvasSVG, ("Date", "Creator")),
-    "png": (FigureCanvasAgg, ("Software",)),
-}
+_FORMS = {"pdf": ("CreationDate", "ModDate", "Producer", "Creator"), "svg": ("Date", "Creator"), "png": ("Software",)}
 """What a figure is saved as, and what of the file's metadata is left out, as it differs each time."""
 REFERENCE_COLOUR = "#333333"
 
@@ -146,10 +143,7 @@ def looks_of(scores: Scores) -> dict[str, Look]:
 @contextmanager
 def paper(name: str) -> Iterator[None]:
     """Within it, matplotlib draws in this style, without a display, and gives the same bytes each time."""
-    with (
-        sns.axes_style("ticks"),
-        matplotlib.rc_context(RC | {"svg.hashsalt": name}),
-    ):
+    with sns.axes_style("ticks"), matplotlib.rc_context(RC | {"svg.hashsalt": name}):
         try:
             yield
         finally:
@@ -162,13 +156,10 @@ def save(figure: Figure, folder: Path, name: str, numbers: pd.DataFrame) -> floa
     Returns its width in inches.
     """
     lay_out(figure)
-    # Each by its own canvas: savefig would draw the figure twice for each file, to lay it out once more.
-    for ending, (canvas, left_out) in _FORMS.items():
-        figure.set_dpi(DPI)  # which writing a PDF or an SVG changes
+    for ending, left_out in _FORMS.items():
         with whole_file(folder / f"{name}.{ending}") as temporary:
-            getattr(canvas(figure), f"print_{ending}")(temporary, metadata=dict.fromkeys(left_out))
+            figure.savefig(temporary, format=ending, dpi=DPI, metadata=dict.fromkeys(left_out))
     write_text(folder / f"{name}.csv", typeset.csv(numbers))
-    plt.close(figure)
     return float(figure.get_size_inches()[0])
 
 
@@ -176,17 +167,17 @@ def lay_out(figure: Figure) -> None:
     """Place everything, once and not once for each file; what has been placed by hand stays."""
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        # With any engine, also the one called "none", savefig would draw the figure twice for each file.
+        figure.set_layout_engine(None)
 
 
 def pages(items: Sequence[T], most: int) -> list[list[T]]:
     """``items`` in parts of at most ``most``, as even as they can be: the last is not a single straggler."""
-    count = math.ceil(len(items) / most)
-    size = math.ceil(len(items) / max(1, count))
-    return [list(items[start : start + size]) for start in range(0, len(items), size)] if items else []
+    size = math.ceil(len(items) / max(1, math.ceil(len(items) / most)))
+    return [list(items[start : start + size]) for start in range(0, len(items), size or 1)]
 
 
-def wrapped(text: str, width: int = 18) -> str:
+def wrapped(text: str, width: int) -> str:
     """A long name as at most two lines, broken after a hyphen, an underscore or a space near its middle."""
     if len(text) <= width:
         return text
@@ -202,6 +193,5 @@ def columns_for(labels: list[str], width: float, handle: float = 0.55) -> int:
     widths = [0.068 * len(label) + handle for label in labels]
     if sum(widths) <= width:
         return len(labels)
-    longest = max(widths, default=1)
-    fit = max(1, min(len(labels), int(width / longest)))
+    fit = max(1, int(width / max(widths)))
     return math.ceil(len(labels) / math.ceil(len(labels) / fit))

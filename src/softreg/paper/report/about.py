@@ -47,6 +47,12 @@ def acted(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in idle and value not in (None, {}, "")}
 
 
+def place(scores: Scores, dataset: str, model: str) -> list[str]:
+    """What a data set and a model are called, as far as the study has several."""
+    parts = {"datasets": dataset, "models": model}
+    return [scores.label(name) for part, name in parts.items() if len(scores.study[part]) > 1]
+
+
 def _word(name: str) -> str:
     """A key of a study as it reads in a sentence."""
     return _WORDS.get(name, name.replace("_", " "))

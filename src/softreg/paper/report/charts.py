@@ -136,14 +136,12 @@ def _logarithmic(title: str, strength: pd.Series[float]) -> alt.X:
 def _curve(looks: dict[str, Look], x: alt.X, measure: str) -> dict[str, Any]:
     """Lines with error bars over λ; what has no λ is a horizontal line with a band."""
     y = _miou(measure)
-    lines = _base().transform_filter("datum.x > 0")
-    level = _base().transform_filter("datum.x == 0")
+    lines = _base(looks).transform_filter("datum.x > 0")
+    level = _base(looks).transform_filter("datum.x == 0").encode(y=y)
     tooltip = _tooltip(measure)
     return _specification(
-        level.mark_rect(opacity=0.12)
-        .encode(y=y, y2="high:Q", color=_colour(looks))
-        .transform_calculate(miou="datum.low"),
-        level.mark_rule(strokeWidth=1.5).encode(y=y, color=_colour(looks), tooltip=tooltip, description="text:N"),
+        level.mark_rect(opacity=0.12).encode(y2="high:Q").transform_calculate(miou="datum.low"),
+        level.mark_rule(strokeWidth=1.5).encode(tooltip=tooltip, description="text:N"),
         *_marks(lines, looks, x, y, tooltip, connected=True),
     )
 
@@ -153,7 +151,7 @@ def _pareto(looks: dict[str, Look]) -> dict[str, Any]:
     scale = alt.Scale(domain=[alt.ExprRef("left"), alt.ExprRef("right")], nice=False, zero=False)
     x = alt.X("x:Q", title="non-zero weights (%)", scale=scale, axis=alt.Axis(labelOverlap=True, tickCount=5))
     tooltip = [*_tooltip("test mIoU"), alt.Tooltip("x:Q", title="non-zero weights (%)", format=".2f")]
-    return _specification(*_marks(_base(), looks, x, _miou("test mIoU"), tooltip, connected=False))
+    return _specification(*_marks(_base(looks), looks, x, _miou("test mIoU"), tooltip, connected=False))
 
 
 def _history(name: str, title: str, digits: str) -> dict[str, Any]:
@@ -173,8 +171,9 @@ def _history(name: str, title: str, digits: str) -> dict[str, Any]:
     return _plain(chart)
 
 
-def _base() -> alt.Chart:
-    """A chart of the penalties that the filters let through, each point with a sentence of its own."""
+def _base(looks: dict[str, Look]) -> alt.Chart:
+    """A chart of the penalties that the filters let through, in their colours, each point with its own sentence."""
+    colours = alt.Scale(domain=list(looks), range=[look.colour for look in looks.values()])
     sentence = (
         "datum.label + ', ' + (datum.x > 0 || datum.lambda != '0' ? 'λ ' + datum.lambda + ': ' : '') "
         "+ format(datum.miou, '.2f') + (datum.mark ? ', chosen' : '')"
@@ -182,6 +181,7 @@ def _base() -> alt.Chart:
     error = "isValid(datum.se) ? format(datum.se, '.2f') : '–'"
     return (
         alt.Chart(alt.NamedData("points"))
+        .encode(color=alt.Color("penalty:N", scale=colours, legend=None))
         .transform_filter("indexof(shown, datum.penalty) >= 0")
         .transform_calculate(text=sentence, error=error, chosen="datum.mark ? 'yes' : 'no'")
     )
@@ -191,20 +191,17 @@ def _marks(
     base: alt.Chart, looks: dict[str, Look], x: alt.X, y: alt.Y, tooltip: list[alt.Tooltip], connected: bool
 ) -> list[alt.Chart]:
     """Lines, error bars and points, those at λ̂ larger and outlined."""
-    colour, names = _colour(looks), list(looks)
-    dashes = alt.Scale(domain=names, range=[_DASHES[look.line] for look in looks.values()])
-    shapes = alt.Scale(domain=names, range=[_SHAPES[look.marker] for look in looks.values()])
+    dashes = alt.Scale(domain=list(looks), range=[_DASHES[look.line] for look in looks.values()])
+    shapes = alt.Scale(domain=list(looks), range=[_SHAPES[look.marker] for look in looks.values()])
     chosen = "datum.mark === 'chosen'"
-    line = base if connected else base.transform_filter("datum.mark != 'chosen'")
+    placed = base.encode(x=x, y=y)
+    line = placed if connected else placed.transform_filter("datum.mark != 'chosen'")
     return [
         line.mark_line(strokeWidth=1.5, opacity=1 if connected else 0.35).encode(
-            x=x, y=y, color=colour, strokeDash=alt.StrokeDash("penalty:N", scale=dashes, legend=None)
+            strokeDash=alt.StrokeDash("penalty:N", scale=dashes, legend=None)
         ),
-        base.mark_rule(strokeWidth=1).encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour),
-        base.mark_point(filled=True, opacity=1, cursor="pointer").encode(
-            x=x,
-            y=y,
-            color=colour,
+        placed.mark_rule(strokeWidth=1).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        placed.mark_point(filled=True, opacity=1, cursor="pointer").encode(
             shape=alt.Shape("penalty:N", scale=shapes, legend=None),
             size=alt.condition(chosen, alt.value(110), alt.value(45)),
             stroke=alt.condition(chosen, alt.value("black"), alt.value("transparent")),
@@ -213,11 +210,6 @@ def _marks(
             description="text:N",
         ),
     ]
-
-
-def _colour(looks: dict[str, Look]) -> alt.Color:
-    scale = alt.Scale(domain=list(looks), range=[look.colour for look in looks.values()])
-    return alt.Color("penalty:N", scale=scale, legend=None)
 
 
 def _miou(measure: str) -> alt.Y:

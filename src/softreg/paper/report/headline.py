@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ from softreg.paper.looks import listed
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.questions.estimates import plural, rows_of, signed
+from softreg.paper.report import about
 from softreg.paper.scores import Scores
 from softreg.paper.tables import against_none
 from softreg.study.treatment import CONTROLS
@@ -21,10 +21,8 @@ def differences(scores: Scores) -> pd.DataFrame:
     """The differences of penalties to none, rows of `gain.contrasts` with ``learnt``: without controls, as pruning."""
     frame = gain.to_none(scores)
     frame = frame[~frame["penalty"].map(scores.kinds).isin(CONTROLS)]
-    pairs = (
-        (row, premise.lacking(scores, [row.dataset], row.model, (row.penalty, row.reference))) for row in rows_of(frame)
-    )
-    return frame.assign(learnt=[lacking is None for _, lacking in pairs])
+    lacking = (premise.lacking(scores, [r.dataset], r.model, (r.penalty, r.reference)) for r in rows_of(frame))
+    return frame.assign(learnt=[each is None for each in lacking])
 
 
 def highest(rows: pd.DataFrame) -> Any:
@@ -83,16 +81,16 @@ def _lead(scores: Scores, rows: pd.DataFrame) -> str:
             "class everywhere or a table from grey level to class"
         )
     up, down, same = ((rows["word"] == word).sum() for word in (SUPPORTED, CONTRADICTED, EQUIVALENT))
-    below = f"{down} of {plural(len(rows), 'difference')} to none {_are(down)} shown to be below 0"
+    of, none = f"of {plural(len(rows), 'difference')} to none", "No penalty is shown to help"
     if up:
-        also = f" and {down} below" if down else ""
-        return f"{up} of {plural(len(rows), 'difference')} to none {_are(up)} shown to be above 0{also}"
+        return f"{up} {of} {_are(up)} shown to be above 0{f' and {down} below' if down else ''}"
     if down:
-        return f"No penalty is shown to help, and {below}"
+        return f"{none}, and {down} {of} {_are(down)} shown to be below 0"
     if (rows["word"] == NOT_ANSWERABLE).all():
-        return f"No penalty is shown to help{_impossible(scores, rows)}"
-    within = f"of {plural(len(rows), 'difference')} to none {_are(same)} shown to be too small to matter"
-    return f"No penalty is shown to help{f', and {same} {within} (within ±{scores.rope:g} points)' if same else ''}"
+        return f"{none}{_impossible(scores, rows)}"
+    if same:
+        return f"{none}, and {same} {of} {_are(same)} shown to be too small to matter (within ±{scores.rope:g} points)"
+    return none
 
 
 def _are(count: int) -> str:
@@ -117,16 +115,10 @@ def _elsewhere(scores: Scores) -> str:
 def _number(scores: Scores, row: Any) -> str:
     """A difference with its interval, of what, and its verdict."""
     ends = "" if math.isnan(row.low) else f" [{scores.looks.interval} CI {signed(row.low)}, {signed(row.high)}]"
-    place = _place(scores, (row.dataset, row.model))
+    told = about.place(scores, row.dataset, row.model)
+    place = f" on {' with '.join(told)}" if told else ""
     verdict = "" if row.word == SUPPORTED else f", {against_none(row.word)}"
     return f"{signed(row.difference)} points of test mIoU{ends}, {scores.label(row.penalty)}{place}{verdict}"
-
-
-def _place(scores: Scores, place: Sequence[str]) -> str:
-    """The data set and the model, as far as the study has several."""
-    parts = zip(("datasets", "models"), place, strict=True)
-    told = [scores.label(name) for part, name in parts if len(scores.study[part]) > 1]
-    return f" on {' with '.join(told)}" if told else ""
 
 
 def _beside(scores: Scores, rows: pd.DataFrame) -> str:
@@ -142,6 +134,6 @@ def _beside(scores: Scores, rows: pd.DataFrame) -> str:
         told = f"{signed(best.difference)} points [95 % CI {signed(best.low)}, {signed(best.high)}]"
         text += (
             f" Over {best.datasets:g} data sets the highest mean difference is {told}, {scores.label(best.penalty)}, "
+            f"{against_none(best.word)}."
         )
-        text += f"{against_none(best.word)}."
     return text

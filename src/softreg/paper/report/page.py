@@ -59,9 +59,8 @@ def _environment(scores: Scores) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"plural": plural, "marked": _marked, "breakable": _breakable, "key": _key}
-    environment.filters |= filters | {"plain": about.plain, "training": about.training}
-    environment.filters |= {"fixed": tables.number, "sloped": _sloped}
+    environment.filters.update(plural=plural, fixed=tables.number, plain=about.plain, training=about.training)
+    environment.filters.update(marked=_marked, breakable=_breakable, key=_key, sloped=_sloped)
     environment.globals["label"] = scores.label
     return environment
 
@@ -70,12 +69,11 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
     """What the templates tell in words, tables and pictures."""
     items = diagnosis.items(scores)
     return cards.arranged(found, figures, highest_place(scores)) | {
+        "scores": scores,
         "study": scores.study,
         "headline": headline(scores),
         "diagnosis": items,
         "doubts": sum(not item.well for item in items),
-        "penalties": scores.penalties,
-        "rope": scores.rope,
         "looks": scores.looks.plan(),
         "caption": tables.caption(scores, frame),
         "main": tables.MAIN,
@@ -83,14 +81,10 @@ def _told(scores: Scores, frame: pd.DataFrame, found: Sequence[Answer], figures:
         "rows": list(rows_of(frame)),
         "phases": coverage.phases(scores),
         "missing": coverage.missing(scores.cells),
-        "cell_count": len(scores.cells),
         "convergence": list(rows_of(convergence.table(scores))),
         "selection": about.selection(scores),
         "budgets": f"{budgets(scores.study['penalties'])} {race_told(scores.study)}".strip(),
-        "raced": scores.raced,
-        "datasets": scores.datasets,
         "provenance": about.provenance(scores.provenance["cells"]),
-        "version": scores.provenance["softreg"],
     }
 
 
