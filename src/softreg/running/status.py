@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softreg.running import jobs
-from softreg.running.forecast import span
+from softreg.running.forecast import at_a_time, span
 from softreg.running.graph import batch_name
 from softreg.running.plan import Plan, allowed, plan
 from softreg.running.survey import PathState
@@ -40,11 +40,6 @@ class Status:
     running: list[dict[str, Any]]
     failed: list[dict[str, Any]]
     stopped: list[tuple[PathState, dict[str, Any]]]
-
-    @property
-    def study(self) -> Study:
-        """The study that is looked at."""
-        return self.planned.study
 
     @property
     def failures(self) -> list[str]:
@@ -116,7 +111,7 @@ def _last_line(record: dict[str, Any]) -> str:
 
 def text(seen: Status) -> str:
     """The status, a line for each phase and for each job that runs or failed."""
-    lines = [f"{seen.study.name}: {_summary(seen)}", *(_phase(seen, phase) for phase in ("sweep", "final"))]
+    lines = [f"{seen.planned.study.name}: {_summary(seen)}", *(_phase(seen, phase) for phase in ("sweep", "final"))]
     lines += _listed("running", [_run_line(record) for record in seen.running])
     lines += _listed("stopped", [_stop_line(state, record) for state, record in seen.stopped])
     lines += _listed("failed", seen.failures)
@@ -199,14 +194,13 @@ def _eta(seen: Status) -> str:
     if not seen.planned.work:
         return "nothing is left"
     # Others run alone, on all cores, or for a moment.
-    workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.study)
+    workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.planned.study)
     done = {f"{record['command']}/{record['name']}": _done(seen.planned, record) for record in seen.running}
     seconds = seen.planned.wall(workers, done)
-    at = f"with {workers} job{'s' * (workers > 1)} at a time"
     if seconds is None:
-        return f"left: unknown, as nothing has been measured; softreg plan {seen.study.file} --calibrate"
+        return f"left: unknown, as nothing has been measured; softreg plan {seen.planned.study.file} --calibrate"
     about = "about" if seen.planned.complete else "over"
-    return f"left: {about} {span(seconds)} {at}" + ("" if seen.running else ", but none runs now")
+    return f"left: {about} {span(seconds)} with {at_a_time(workers)}" + ("" if seen.running else ", but none runs now")
 
 
 def _done(planned: Plan, record: dict[str, Any]) -> float:
