@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from softreg.errors import UserError
@@ -36,7 +35,6 @@ BEAT = 10.0
 LIVE = 60.0
 """Seconds without a sign after which a job counts as dead."""
 _SHORTEST = 1.0
-_TERMINATED = 128 + signal.SIGTERM
 
 
 class _Sign:
@@ -100,7 +98,7 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
     global _current
     _current = _Sign(file_of(study, command, name), _first_facts(command, name, key))
     before = {
-        one: signal.signal(one, _leave)
+        one: signal.signal(one, lambda *_: sys.exit(128 + signal.SIGTERM))
         for one in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(one) != signal.SIG_IGN
     }
@@ -161,10 +159,6 @@ def _first_facts(command: str, name: str, key: str) -> dict[str, Any]:
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(_TERMINATED)
 
 
 def _peak_memory() -> int:
