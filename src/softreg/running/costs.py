@@ -197,17 +197,13 @@ def _job(record: dict[str, Any]) -> Job:
 
 def _sizes(survey: Survey) -> dict[tuple[str, str], Figure]:
     """Bytes a cell, with its share of its path's records, from a few finished paths of each dataset × model."""
-    scored: dict[tuple[str, str], list[PathState]] = defaultdict(list)
-    for state in survey.paths:
-        if state.made and state.ended:
-            scored[state.path.group[:2]].append(state)
-    results = places.results_folder(survey.graph.study)
     found = {}
-    for pair, states in scored.items():
-        few = states[:_SIZED] + states[-_SIZED:]
-        files = [file for state in few for file in path_folder(results, state.path).rglob("*")]
-        size = sum(map(_bytes, files)) / sum(len(state.ended) for state in few)
-        found[pair] = Figure(size, "finished cells")
+    for pair in calibrate.pairs(survey.graph.study):
+        states = [state for state in survey.paths if state.made and state.ended and state.path.group[:2] == pair]
+        if few := states[:_SIZED] + states[-_SIZED:]:
+            folders = (path_folder(survey.graph.results, state.path) for state in few)
+            size = sum(_bytes(file) for folder in folders for file in folder.rglob("*"))
+            found[pair] = Figure(size / sum(len(state.ended) for state in few), "finished cells")
     return found
 
 
@@ -255,14 +251,13 @@ def _calibrated_jobs(
     """`Costs.beside` of one dataset × model, from what was timed of it; ``images`` counts them by phase and split."""
     training, scoring, startup = study.training_of(pair[1]), part["scoring"], part["startup"]
     validations = -(-training["epochs"] // training["validate_every"])
-    cells: dict[tuple[str, str], float] = {}
+    found = {("reveal", "sweep", *pair): (startup, images["final"]["test"] * scoring["plain"])}
     for phase, count in images.items():
         validation = validations * count["val"] * part["validation"]
-        cells["train", phase] = part["cell"] + training["epochs"] * part["epoch"] + validation
+        trained = part["cell"] + training["epochs"] * part["epoch"] + validation
         # Scoring comes with the training, in the same job.
-        cells["train", phase] += _scoring(study, phase, count, scoring)
-    cells["reveal", "sweep"] = images["final"]["test"] * scoring["plain"]
-    return {(command, phase, *pair): (startup, seconds) for (command, phase), seconds in cells.items()}
+        found["train", phase, *pair] = startup, trained + _scoring(study, phase, count, scoring)
+    return found
 
 
 def _scoring(study: Study, phase: str, images: dict[str, int], scoring: dict[str, float]) -> float:

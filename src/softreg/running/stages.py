@@ -173,13 +173,13 @@ def _score(study: Study, job: Job, cells: Sweep) -> None:
     tables = [held_by_all(files, origin)]
     scored = set(networks_of(tables[0][0]))
     new = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
-    if waiting := {path: mine for path, mine in new.items() if mine}:
+    if any(new.values()):
         with gpu.turn(study.resources["gpu"]):
             from softreg.scoring.evaluate import Evaluator
 
-            evaluators = {path: Evaluator(study, path, *_data(study, path)) for path in waiting}
+            evaluators = {path: Evaluator(study, path, *_data(study, path)) for path, mine in new.items() if mine}
             demand_unchanged()
-            tables += [_scored(job, evaluator, waiting[path]) for path, evaluator in evaluators.items()]
+            tables += [_scored(job, evaluator, new[path]) for path, evaluator in evaluators.items()]
     for parts, (file, schema) in zip(zip(*tables, strict=True), files.items(), strict=True):
         records.write(records.joined(parts, schema), file, schema, origin)
 
