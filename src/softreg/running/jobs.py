@@ -168,10 +168,10 @@ def _peak_memory() -> int:
 
 
 def records(study: str) -> list[dict[str, Any]]:
-    """What the jobs of a study have left, those that run and those that have ended, with ``file``, when it was
-    ``written``, and its ``age``.
+    """What the jobs of a study have left, those that run and those that have ended.
 
-    ``age`` is the seconds since the last sign, by the file system's own clock, as those of nodes may differ.
+    Each has a ``title``, its command and name, its ``file``, when that was ``written``, and its ``age``: the seconds
+    since the last sign, by the file system's own clock, as those of nodes may differ.
     """
     root = LOGS / study
     now = _file_time(root)
@@ -186,8 +186,9 @@ def records(study: str) -> list[dict[str, Any]]:
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return record | {"file": file, "written": file.stat().st_mtime} if "command" in record else None
-    except (OSError, ValueError, TypeError):
+        told = {"title": f"{record['command']}/{record['name']}", "file": file, "written": file.stat().st_mtime}
+        return dict(record | told)
+    except (OSError, ValueError, TypeError, KeyError):
         # Replaced this moment, or damaged; the next look will tell.
         return None
 

@@ -57,28 +57,25 @@ def status(study: Study) -> Status:
     """Look at a study's results and at the signs of life of its jobs."""
     records = jobs.records(study.name)
     planned = plan(study, records)
-    left = {(work.command, work.name): work.key for work in planned.work}
+    left = {work.title: work.key for work in planned.work}
     running = [record for record in records if jobs.lives(record)]
-    busy = {(record["command"], record["name"]) for record in running}
+    busy = {record["title"] for record in running}
+    others = [record for record in records if record["title"] not in busy]
     # A job of another version of the study says nothing of this one.
-    open_ = [
-        record
-        for record in records
-        if (job := (record["command"], record["name"])) not in busy and record["key"] == left.get(job)
-    ]
+    open_ = [record for record in others if record["key"] == left.get(record["title"])]
     failed = [record for record in open_ if record["state"] in ("failed", "running")]
     trained = {record["name"]: record for record in open_ if record["command"] == "train"}
     return Status(planned, running, failed, list(_stopped(planned, trained, busy)))
 
 
 def _stopped(
-    planned: Plan, records: Mapping[str, dict[str, Any]], busy: set[tuple[str, str]]
+    planned: Plan, records: Mapping[str, dict[str, Any]], busy: set[str]
 ) -> Iterator[tuple[PathState, dict[str, Any]]]:
     """Paths in the middle of a cell, with what their job said last; its end, or a kill, has left a checkpoint."""
     graph = planned.survey.graph
     for state in planned.survey.paths:
         name = batch_name(graph.batches[state.path])
-        if state.made or ("train", name) in busy:
+        if state.made or f"train/{name}" in busy:
             continue
         folder = path_folder(graph.results, state.path)
         if any((folder / f"lambda-{lambda_}" / "checkpoint.pt").is_file() for lambda_ in state.open):
@@ -195,7 +192,7 @@ def _eta(seen: Status) -> str:
         return "nothing is left"
     # Others run alone, on all cores, or for a moment.
     workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.planned.study)
-    done = {f"{record['command']}/{record['name']}": _done(seen.planned, record) for record in seen.running}
+    done = {record["title"]: _done(seen.planned, record) for record in seen.running}
     seconds = seen.planned.wall(workers, done)
     if seconds is None:
         return f"left: unknown, as nothing has been measured; softreg plan {seen.planned.study.file} --calibrate"
