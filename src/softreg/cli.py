@@ -6,18 +6,18 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softreg import __version__
 from softreg.errors import UserError, each
-from softreg.files import digest, write_text
+from softreg.files import altered, digest, write_text
 from softreg.own.sources import is_own
 from softreg.running import jobs
 from softreg.training.stopping import Interrupted
-from softreg.usage import Commands, MainParser, Parser, Run, command, completion, main_parser
+from softreg.usage import Commands, MainParser, Parser, command, completion, main_parser
 
 if TYPE_CHECKING:
     from softreg.study.config import Study
@@ -94,7 +94,7 @@ def _refusal(options: argparse.Namespace, arguments: Sequence[str]) -> Path | No
 
 def _parser() -> tuple[MainParser, Commands[Parser]]:
     parser, commands = main_parser(__version__)
-    check = _study_command(commands, "check", _check)
+    check = _takes_study(command(commands, "check", _check))
     check.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the class in a Python file; repeatable"
     )
@@ -106,7 +106,7 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     plan = _study_command(commands, "plan", _plan)
     plan.add_argument("--jobs", type=_count, metavar="N", help="at a time; without it, what this machine allows")
     plan.add_argument("--calibrate", action="store_true", help="time some steps of each data set × model first")
-    run = _study_command(commands, "run", _run)
+    run = _takes_study(command(commands, "run", _run))
     run.usage = "softreg run [-h] [--slurm] study [target] [further words for Snakemake ...]"
     run.add_argument("--slurm", action="store_true", help="on a cluster, as profiles/slurm/config.yaml says")
     status = _study_command(commands, "status", _status)
@@ -137,39 +137,43 @@ crate        a finished study with its workflow, as an RO-Crate, for repositorie
 
 def _stages(commands: Commands[Parser]) -> None:
     """The commands that Snakemake's rules call."""
-    _study_command(commands, "fetch", _fetch, "kind", "archive")
-    prepare = _study_command(commands, "prepare", _prepare, "dataset")
-    train = _study_command(commands, "train", _train, "phase")
-    train.add_argument("paths", nargs="+", metavar="path", help=f"{_HELP['path']}; several are of one group")
+    fetch = _study_command(commands, "fetch", _fetch)
+    fetch.add_argument("kind", help="kind of data set, such as camvid")
+    fetch.add_argument("archive", help="file name as published")
+    prepare = _study_command(commands, "prepare", _prepare)
+    prepare.add_argument("dataset", help="name of a data set in the study")
+    train = _study_command(commands, "train", _train)
+    train.add_argument("phase", choices=("sweep", "final"), help="sweep or final")
+    paths = "DATASET/MODEL/PENALTY/seedN, with -foldN under K-fold; several are of one group"
+    train.add_argument("paths", nargs="+", metavar="path", help=paths)
     train.add_argument(
         "--eager", action="store_true", help="on a GPU, launch each kernel of a step: to look for a fault"
     )
     reveal = _study_command(commands, "reveal", _reveal)
-    reveal.add_argument("groups", nargs="+", metavar="group", help=_HELP["group"])
+    reveal.add_argument("groups", nargs="+", metavar="group", help="DATASET/MODEL/PENALTY")
     select = _study_command(commands, "select", _select)
-    select.add_argument("group", nargs="?", help=f"{_HELP['group']}; without it, all groups")
+    select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, all groups")
     gather = _study_command(commands, "gather", _gather)
     for stage in (prepare, train, reveal, select, gather):
         stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
 
 
-_HELP = {
-    "kind": "kind of data set, such as camvid",
-    "archive": "file name as published",
-    "dataset": "name of a data set in the study",
-    "phase": "sweep or final",
-    "path": "DATASET/MODEL/PENALTY/seedN, with -foldN under K-fold",
-    "group": "DATASET/MODEL/PENALTY",
-}
-_CHOICES = {"phase": ("sweep", "final")}
+def _study_command(
+    commands: Commands[Parser], name: str, run: Callable[[Study, argparse.Namespace], int | None]
+) -> Parser:
+    """Add a command that ``run`` does, given the study that is named, read."""
+
+    def run_on_study(options: argparse.Namespace) -> int | None:
+        from softreg.study.config import load_study
+
+        return run(load_study(options.study), options)
+
+    return _takes_study(command(commands, name, run_on_study))
 
 
-def _study_command(commands: Commands[Parser], name: str, run: Run, *positions: str) -> Parser:
-    parser = command(commands, name, run)
+def _takes_study(parser: Parser) -> Parser:
     parser.add_argument("study", type=Path, help="a study's YAML file")
-    for position in positions:
-        parser.add_argument(position, help=_HELP[position], choices=_CHOICES.get(position))
     return parser
 
 
@@ -253,13 +257,11 @@ def _decidable(study: Study) -> str:
     return design.told(study, paper_folder(study) / "scores")
 
 
-def _plan(options: argparse.Namespace) -> None:
+def _plan(study: Study, options: argparse.Namespace) -> None:
     from softreg.running.calibrate import calibrate
     from softreg.running.forecast import forecast
     from softreg.running.plan import allowed, plan
-    from softreg.study.config import load_study
 
-    study = load_study(options.study)
     if options.calibrate:
         # What this machine allows at most: with --jobs, a plan may be for another.
         here = allowed(study)
@@ -279,11 +281,9 @@ def _demo(options: argparse.Namespace) -> None:
     demo(options.words)
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(study: Study, options: argparse.Namespace) -> int:
     from softreg.running.status import status, text, watch
-    from softreg.study.config import load_study
 
-    study = load_study(options.study)
     try:
         seen = watch(study) if options.watch else status(study)
     except KeyboardInterrupt:
@@ -293,30 +293,25 @@ def _status(options: argparse.Namespace) -> int:
     return 1 if seen.failures else 0
 
 
-def _fetch(options: argparse.Namespace) -> None:
+def _fetch(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
 
-    stages.fetch(load_study(options.study), options.kind, options.archive)
+    stages.fetch(study, options.kind, options.archive)
 
 
-def _prepare(options: argparse.Namespace) -> None:
+def _prepare(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
 
-    study = load_study(options.study)
     if options.dataset not in study.datasets:
         raise UserError(f"{study.file} has no data set {options.dataset!r}; it has {', '.join(study.datasets)}")
     stages.prepare(study, options.dataset, options.key)
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
     from softreg.study.fingerprint import frozen
     from softreg.study.matrix import find_path
 
-    study = load_study(options.study)
     paths = [find_path(study, options.phase, name) for name in options.paths]
     if len({path.group for path in paths}) > 1:
         raise UserError(f"{' and '.join(options.paths)} are not of one group; give each group to a command of its own")
@@ -324,32 +319,27 @@ def _train(options: argparse.Namespace) -> None:
         stages.train(study, *paths, key=options.key, eager=options.eager)
 
 
-def _reveal(options: argparse.Namespace) -> None:
+def _reveal(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
     from softreg.study.fingerprint import frozen
     from softreg.study.matrix import find_group
 
-    study = load_study(options.study)
     with frozen():
         stages.reveal(study, *(find_group(study, name) for name in options.groups), key=options.key)
 
 
-def _select(options: argparse.Namespace) -> None:
+def _select(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
     from softreg.study.matrix import find_group, groups
 
-    study = load_study(options.study)
     for group in groups(study) if options.group is None else [find_group(study, options.group)]:
         stages.select(study, group, options.key)
 
 
-def _gather(options: argparse.Namespace) -> None:
+def _gather(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
-    from softreg.study.config import load_study
 
-    if told := stages.gather(load_study(options.study), options.partial, options.key):
+    if told := stages.gather(study, options.partial, options.key):
         print(told)
 
 
@@ -401,8 +391,6 @@ def _demand_scores(folder: Path) -> None:
 
     They are then gathered again by the next run.
     """
-    from softreg.files import altered
-
     for mark in folder.glob("made-*"):
         if bad := altered(mark, lambda file: True):
             mark.unlink()

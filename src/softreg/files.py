@@ -182,7 +182,7 @@ def altered(path: Path, reads: Callable[[Path], bool] = lambda file: False, **to
     found to be right is read once, and ``path`` then counts as younger.
     """
     since, value = _changed(path), sealed(path)
-    if not since or value is None or any(value.get(name) != wanted for name, wanted in told.items()):
+    if not since or value is None or not told.items() <= value.items():
         return [path]
     bad, younger = [], {}
     for name, (size, content) in value["files"].items():

@@ -96,7 +96,7 @@ def test_a_plan_counts_what_the_race_will_train_and_waits(study):
     found = {job.name: job for job in work if job.command == "train" and job.phase == "sweep"}
     jobs = [found[f"sweep/{path.name}"] for path in SEEDS]
     assert [job.cells for job in jobs] == [5, 3, 2]
-    first, second, _ = map(work.index, jobs)
+    first, second, _ = (f"train/{job.name}" for job in jobs)
     assert [job.needs for job in jobs] == [(), (first,), (first, second)]
     assert found["sweep/shapes/convnet/none/seed2"].needs == ()
     stages.train(study, SEEDS[0])

@@ -12,15 +12,14 @@ from pathlib import Path
 from softreg.errors import UserError
 
 
-def demand_library(name: str) -> None:
-    """Raise UserError where a library is not installed."""
+def demand(library: str, place: Path) -> None:
+    """Raise UserError where a library is not installed, or where there is something at ``place`` already.
+
+    An export replaces nothing, and adds to nothing.
+    """
     try:
-        import_module(name)
+        import_module(library)
     except ModuleNotFoundError:
-        raise UserError(f"this export needs {name}; install it by `pip install 'softreg[export]'`") from None
-
-
-def demand_new(place: Path) -> None:
-    """Raise UserError where there is something already: an export replaces nothing, and adds to nothing."""
+        raise UserError(f"this export needs {library}; install it by `pip install 'softreg[export]'`") from None
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise UserError(f"{place} exists already; give a new place, or remove it first")

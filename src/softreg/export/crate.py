@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from softreg.errors import UserError
-from softreg.export import demand_library, demand_new
+from softreg.export import demand
 from softreg.files import read_json
 from softreg.running import places
 from softreg.scoring.merge import demand_finished
@@ -46,8 +46,7 @@ def export(results: Path, out: Path) -> str:
     A line that says so. Raises UserError where the study has not finished, where this is not the project's folder,
     where ``out`` is there already, and where the package rocrate is missing.
     """
-    demand_library("rocrate")
-    demand_new(out)
+    demand("rocrate", out)
     _demand_finished(results)
     crate = _crate(results)
     if out.suffix == ".zip":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from softreg.errors import UserError
-from softreg.export import demand_library, demand_new
+from softreg.export import demand
 from softreg.scoring import records
 from softreg.study.lambdas import Trial
 
@@ -26,8 +26,7 @@ def export(results: Path, out: Path) -> str:
     scores, they are those in ``scores/histories.parquet``. Raises UserError where there are neither, where ``out`` is
     not empty, and where the package tensorboard is missing.
     """
-    demand_library("tensorboard")
-    demand_new(out)
+    demand("tensorboard", out)
     histories = dict(_histories(results))
     if not histories:
         raise UserError(

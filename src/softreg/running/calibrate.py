@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,9 @@ def calibrate(study: Study, jobs: int) -> None:
     write_json(file_of(study), {"time": now, "device": device, "jobs": count, "parts": parts})
 
 
-def read(study: Study) -> dict[str, Any] | None:
-    """The study's calibration; None where there is none."""
-    return read_json(file_of(study)) if file_of(study).is_file() else None
+def read(study: Study) -> dict[str, Any]:
+    """The study's calibration; without parts where there is none."""
+    return dict(read_json(file_of(study))) if file_of(study).is_file() else {"parts": {}}
 
 
 def file_of(study: Study) -> Path:
@@ -65,9 +64,9 @@ def file_of(study: Study) -> Path:
     return places.results_folder(study) / "calibration.json"
 
 
-def pairs(study: Study) -> Iterator[tuple[str, str]]:
+def pairs(study: Study) -> list[tuple[str, str]]:
     """Each data set × model that the study trains."""
-    yield from dict.fromkeys((dataset, model) for dataset, model, _ in matrix.groups(study))
+    return list(dict.fromkeys((dataset, model) for dataset, model, _ in matrix.groups(study)))
 
 
 def key(study: Study, dataset: str, model: str) -> str:

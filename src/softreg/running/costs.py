@@ -10,12 +10,12 @@ the calibration.
 from __future__ import annotations
 
 import csv
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, mode
 from typing import Any
 
 from softreg.errors import UserError
@@ -52,19 +52,8 @@ class Figure:
     source: str
 
 
-@dataclass(frozen=True)
-class Source:
-    """Seconds that cells of some groups have trained; ``label`` says where."""
-
-    label: str
-    seconds: Mapping[Group, Sequence[float]]
-
-    def figure(self, group: Group) -> Figure | None:
-        """The mean of the group, or else that of the other penalties of its dataset × model."""
-        if group in self.seconds:
-            return Figure(fmean(self.seconds[group]), self.label)
-        others = [fmean(values) for other, values in self.seconds.items() if other[:2] == group[:2]]
-        return Figure(fmean(others), f"{self.label}: of other penalties") if others else None
+Source = tuple[str, Mapping[Group, Sequence[float]]]
+"""Where it was measured, and seconds that cells of some groups have trained."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +72,12 @@ class Costs:
 
     def cell(self, group: Group) -> Figure | None:
         """Seconds of training of a group's cell; None where nothing tells."""
-        return next((figure for source in self.sources if (figure := source.figure(group)) is not None), None)
+        for label, seconds in self.sources:
+            if group in seconds:
+                return Figure(fmean(seconds[group]), label)
+            if others := [fmean(values) for other, values in seconds.items() if other[:2] == group[:2]]:
+                return Figure(fmean(others), f"{label}: of other penalties")
+        return None
 
     def rest(self, command: str, phase: str, group: Group, cells: int) -> float | None:
         """Seconds of a job with ``cells`` cells, without training them; None where nothing tells."""
@@ -99,7 +93,7 @@ class Costs:
 
 def costs(survey: Survey, records: Sequence[dict[str, Any]]) -> Costs:
     """What is known of a study's costs; ``records`` are those of its jobs."""
-    study = survey.study
+    study = survey.graph.study
     cells: dict[str, list[_Row]] = defaultdict(list)
     for state in survey.paths:
         cells[batch_name(survey.graph.batches[state.path])] += _finished(study, state)
@@ -144,8 +138,7 @@ def _measured(label: str, rows: Sequence[_Row]) -> list[Source]:
     seconds: dict[Group, list[float]] = defaultdict(list)
     for group, value, _ in rows:
         seconds[group].append(value)
-    (device, _), *_ = Counter(device for _, _, device in rows).most_common(1)
-    return [Source(f"{label}, {len(rows)} cells on {device}", seconds)]
+    return [(f"{label}, {len(rows)} cells on {mode(device for _, _, device in rows)}", seconds)]
 
 
 def _timings(label: str, study: Study, results: Path) -> list[Source]:
@@ -154,17 +147,15 @@ def _timings(label: str, study: Study, results: Path) -> list[Source]:
     if not (timings.is_file() and described.is_file()):
         return []
     told = read_json(described)
-    same = _same_groups(study, told)
+    same, rows = _same_groups(study, told), []
+    # Outer folds are data sets of their own.
     outer = told["evaluation"].get("folds") is not None
     with timings.open(encoding="utf-8", newline="") as file:
-        rows = [(_group_of(row, outer), row) for row in csv.DictReader(file)]
-    return _measured(label, [(group, float(row["seconds"]), row["device"]) for group, row in rows if group in same])
-
-
-def _group_of(row: Mapping[str, str], outer: bool) -> Group:
-    """The group that a row of published timings is of; with ``outer``, folds are data sets of their own."""
-    dataset = name_of(row["dataset"], int(row["fold"])) if outer else row["dataset"]
-    return dataset, row["model"], row["penalty"]
+        for row in csv.DictReader(file):
+            dataset = name_of(row["dataset"], int(row["fold"])) if outer else row["dataset"]
+            if (group := (dataset, row["model"], row["penalty"])) in same:
+                rows.append((group, float(row["seconds"]), row["device"]))
+    return _measured(label, rows)
 
 
 def _same_groups(study: Study, described: dict[str, Any]) -> set[Group]:
@@ -175,8 +166,7 @@ def _same_groups(study: Study, described: dict[str, Any]) -> set[Group]:
         # Of a version of SoftReg that knew other keys.
         return set()
     known = set(groups(other))
-    same = [group for group in groups(study) if group in known]
-    return {group for group in same if group_spec(study, group) == group_spec(other, group)}
+    return {group for group in groups(study) if group in known and group_spec(study, group) == group_spec(other, group)}
 
 
 def _ran(records: Sequence[dict[str, Any]], cells: Mapping[str, Sequence[_Row]]) -> dict[Job, tuple[float, float]]:
@@ -207,17 +197,13 @@ def _job(record: dict[str, Any]) -> Job:
 
 def _sizes(survey: Survey) -> dict[tuple[str, str], Figure]:
     """Bytes a cell, with its share of its path's records, from a few finished paths of each dataset × model."""
-    scored: dict[tuple[str, str], list[PathState]] = defaultdict(list)
-    for state in survey.paths:
-        if state.made and state.ended:
-            scored[state.path.group[:2]].append(state)
-    results = places.results_folder(survey.study)
     found = {}
-    for pair, states in scored.items():
-        few = states[:_SIZED] + states[-_SIZED:]
-        files = [file for state in few for file in path_folder(results, state.path).rglob("*")]
-        size = sum(map(_bytes, files)) / sum(len(state.ended) for state in few)
-        found[pair] = Figure(size, "finished cells")
+    for pair in calibrate.pairs(survey.graph.study):
+        states = [state for state in survey.paths if state.made and state.ended and state.path.group[:2] == pair]
+        if few := states[:_SIZED] + states[-_SIZED:]:
+            folders = (path_folder(survey.graph.results, state.path) for state in few)
+            size = sum(_bytes(file) for folder in folders for file in folder.rglob("*"))
+            found[pair] = Figure(size / sum(len(state.ended) for state in few), "finished cells")
     return found
 
 
@@ -235,12 +221,11 @@ def _calibrated(study: Study) -> Costs:
     parts = {
         pair: part
         for pair in calibrate.pairs(study)
-        if read is not None
-        and (part := read["parts"].get("/".join(pair)))
+        if (part := read["parts"].get("/".join(pair)))
         and part["key"] == calibrate.key(study, *pair)
         and places.description(study, pair[0]).is_file()
     }
-    if read is None or not parts:
+    if not parts:
         return Costs([], {}, "", {}, {})
     share = fmean(part["share"] for part in parts.values())
     label = f"calibration of {read['time'][:10]} on {read['device']}, {read['jobs']} at a time"
@@ -257,7 +242,7 @@ def _calibrated(study: Study) -> Costs:
             seconds[*pair, penalty] = [training["epochs"] * steps * step]
         beside |= _calibrated_jobs(study, pair, part, images)
     size = {pair: Figure(part["weights_bytes"], "weights alone") for pair, part in parts.items()}
-    return Costs([Source(label, seconds)], beside, label, {}, size)
+    return Costs([(label, seconds)], beside, label, {}, size)
 
 
 def _calibrated_jobs(
@@ -266,14 +251,13 @@ def _calibrated_jobs(
     """`Costs.beside` of one dataset × model, from what was timed of it; ``images`` counts them by phase and split."""
     training, scoring, startup = study.training_of(pair[1]), part["scoring"], part["startup"]
     validations = -(-training["epochs"] // training["validate_every"])
-    cells: dict[tuple[str, str], float] = {}
+    found = {("reveal", "sweep", *pair): (startup, images["final"]["test"] * scoring["plain"])}
     for phase, count in images.items():
         validation = validations * count["val"] * part["validation"]
-        cells["train", phase] = part["cell"] + training["epochs"] * part["epoch"] + validation
+        trained = part["cell"] + training["epochs"] * part["epoch"] + validation
         # Scoring comes with the training, in the same job.
-        cells["train", phase] += _scoring(study, phase, count, scoring)
-    cells["reveal", "sweep"] = images["final"]["test"] * scoring["plain"]
-    return {(command, phase, *pair): (startup, seconds) for (command, phase), seconds in cells.items()}
+        found["train", phase, *pair] = startup, trained + _scoring(study, phase, count, scoring)
+    return found
 
 
 def _scoring(study: Study, phase: str, images: dict[str, int], scoring: dict[str, float]) -> float:

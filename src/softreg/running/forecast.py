@@ -6,7 +6,7 @@ import sys
 import textwrap
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from softreg.running.plan import Plan, Work, allowed, plan
 from softreg.study.config import Study
@@ -35,9 +35,10 @@ def announce(study: Study, workers: int) -> None:
         planned = plan(study)
         if not planned.work:
             return
+        training, rest = _hours(planned, planned.work)
         lines = [
             _left(planned),
-            f"{_together(planned)}; {_at_a_time(workers)}: {_wall(planned, workers)}",
+            f"training {training}, the rest {rest} {_unit(planned)}; {at_a_time(workers)}: {_wall(planned, workers)}",
             *_sources(planned)[:1],
             f"More: softreg plan {study.file}; how far it is: softreg status {study.file}",
         ]
@@ -69,35 +70,25 @@ def _left(planned: Plan) -> str:
 
 def _table(planned: Plan) -> list[str]:
     """Paths, cells and hours of each phase; what neither phase holds is the report."""
-    rows = [("", "paths left", "cells left", f"training ({_unit(planned)})", "the rest")]
-    for phase in ("sweep", "final", ""):
+    rows: list[tuple[str, ...]] = [("", "paths left", "cells left", f"training ({_unit(planned)})", "the rest")]
+    for phase in ("sweep", "final"):
         states = [state for state in planned.survey.paths if state.path.phase == phase]
-        work = [job for job in planned.work if job.phase == phase]
         waiting = [state for state in states if not state.made]
-        cells = sum(state.cells for state in states)
-        left = sum(len(state.open) for state in waiting)
-        counts = (f"{len(waiting)} of {len(states)}", f"{left} of {cells}")
-        hours = (_training(planned, work), _rest(planned, work))
-        rows.append((phase, *counts, *hours) if phase else ("report", "", "", "", hours[1]))
-    rows.append(("all", "", "", _training(planned, planned.work), _rest(planned, planned.work)))
-    return _aligned(rows)
+        cells, left = sum(state.cells for state in states), sum(len(state.open) for state in waiting)
+        hours = _hours(planned, [job for job in planned.work if job.phase == phase])
+        rows.append((phase, f"{len(waiting)} of {len(states)}", f"{left} of {cells}", *hours))
+    _, report = _hours(planned, [job for job in planned.work if not job.phase])
+    return _aligned([*rows, ("report", "", "", "", report), ("all", "", "", *_hours(planned, planned.work))])
 
 
-def _together(planned: Plan) -> str:
-    training, rest = _training(planned, planned.work), _rest(planned, planned.work)
-    return f"training {training}, the rest {rest} {_unit(planned)}"
+def _hours(planned: Plan, work: Sequence[Work]) -> tuple[str, str]:
+    """Of training, and of the rest, in the unit of `_unit`."""
+    training, rest = ([seconds(job) for job in work] for seconds in (planned.training, planned.rest))
+    return _sum(planned, training), _sum(planned, rest)
 
 
-def _training(planned: Plan, work: Iterable[Work]) -> str:
-    return _hours(planned, [planned.training(job) for job in work])
-
-
-def _rest(planned: Plan, work: Iterable[Work]) -> str:
-    return _hours(planned, [planned.rest(job) for job in work])
-
-
-def _hours(planned: Plan, seconds: list[float | None]) -> str:
-    """The sum in the unit of `_unit`; "over" it where a part is not known, "unknown" where nothing is."""
+def _sum(planned: Plan, seconds: Sequence[float | None]) -> str:
+    """Hours; "over" them where a part is not known, "unknown" where nothing is."""
     known = [value for value in seconds if value is not None]
     resources = planned.study.resources
     hours = sum(known) * (resources["gpu"] or resources["threads"]) / 3600
@@ -130,7 +121,7 @@ def _walls(planned: Plan, jobs: int | None) -> list[str]:
     here = allowed(planned.study)
     numbers = sorted({*_JOBS, jobs or here})
     rows = [("Jobs at a time", *map(str, numbers)), ("Wall clock", *(_wall(planned, number) for number in numbers))]
-    told = f"{_at_a_time(jobs or here)}: {_wall(planned, jobs or here)}"
+    told = f"{at_a_time(jobs or here)}: {_wall(planned, jobs or here)}"
     return [*_aligned(rows), told if jobs else f"{told}, as this machine allows"]
 
 
@@ -141,7 +132,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [form.format(*row) for row in rows]
 
 
-def _at_a_time(jobs: int) -> str:
+def at_a_time(jobs: int) -> str:
+    """So many jobs at a time, in words."""
     return f"{jobs} job{'s' * (jobs > 1)} at a time"
 
 

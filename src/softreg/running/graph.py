@@ -37,6 +37,11 @@ _OF_PATHS = {phase: ("path.json", *names) for phase, names in places.RECORDS.ite
 """What a training path makes, by its phase."""
 
 
+def is_small(file: Path) -> bool:
+    """Whether a file is read whenever it is asked for; weights and arrays are where they are used."""
+    return file.suffix not in (".safetensors", ".npy")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job: its command with its name, its key, what it makes in which folder, and where its mark's path begins.
@@ -84,8 +89,7 @@ class Job:
         marks = [*filter(Path.is_file, self.mark.parent.glob(f"{start}*")), *self.mark.parent.glob(f".{start}*{_VOID}")]
         stale = {*marks, *self.mark.parent.glob(f".{start}*.tmp")}
         if self.command in ("train", "reveal", "gather"):
-            looks = {mark: altered(mark, is_small, job=self._title) for mark in marks}
-            damaged = {file for bad in looks.values() for file in bad}
+            damaged = {file for mark in marks for file in altered(mark, is_small, job=self._title)}
             whole = {file for mark in marks if mark not in damaged for file in _listed(mark)} - damaged
             stale |= {*self.makes} & damaged if self.command == "gather" else {*self.makes} - whole
         # A mark last: until then, what it lists is known.
@@ -109,7 +113,7 @@ class Job:
         """What the mark holds."""
         return str((sealed(self.mark) or {}).get("told", ""))
 
-    def demand(self, study: Study, reads: Callable[[Path], bool] = lambda file: is_small(file)) -> None:
+    def demand(self, study: Study, reads: Callable[[Path], bool] = is_small) -> None:
         """Raise UserError where what the job makes is missing, or not what it made under its key.
 
         By default all is read but weights and arrays. What is damaged is no longer marked as made.
@@ -150,11 +154,6 @@ def _listed(mark: Path) -> list[Path]:
     return [mark.parent / name for name in (sealed(mark) or {"files": {}})["files"]]
 
 
-def is_small(file: Path) -> bool:
-    """Whether a file is read whenever it is asked for; weights and arrays are where they are used."""
-    return file.suffix not in (".safetensors", ".npy")
-
-
 class Graph:
     """The jobs of one study, each worked out when it is first asked for."""
 
@@ -166,8 +165,7 @@ class Graph:
         self.train = cache(self._train)
         self.select = cache(self._select)
         self.reveal = cache(self._reveal)
-        self._sweep_key = cache(self._sweep_key_of)
-        self._final_key = cache(self._final_key_of)
+        self._group_key = cache(self._group_key_of)
 
     def _prepare(self, dataset: str) -> Job:
         """The job that prepares a data set."""
@@ -179,9 +177,8 @@ class Graph:
 
     def _train(self, path: TrainingPath) -> Job:
         """What trains and scores one path; several may be one job to a scheduler, see `batches`."""
-        common = self._sweep_key(path.group) if path.phase == "sweep" else self._final_key(path.group)
         folder = path_folder(self.results, path)
-        key = _key(common, path.seed, path.fold, *self._race(path))
+        key = _key(self._group_key(path.phase, path.group), path.seed, path.fold, *self._race(path))
         return Job("train", f"{path.phase}/{path.name}", key, str(folder), _OF_PATHS[path.phase], f"{folder}/")
 
     def _race(self, path: TrainingPath) -> list[object]:
@@ -307,13 +304,11 @@ class Graph:
         """How λ is selected; that the whole grid is trained is not told, as keys are older than the choice."""
         return {key: value for key, value in self.study.selection.items() if (key, value) != ("search", "grid")}
 
-    def _sweep_key_of(self, group: Group) -> str:
+    def _group_key_of(self, phase: str, group: Group) -> str:
+        """What the paths of a group have in common: what they try, and how they are trained and scored."""
         trials = [trial.name for trial in trials_of(self.study.penalties[group[2]])]
-        return _key("sweep", trials, self._training(group), keys.scoring_key(self.study, "sweep", group[1]))
-
-    def _final_key_of(self, group: Group) -> str:
-        scoring = keys.scoring_key(self.study, "final", group[1])
-        return _key("final", self.select(group).key, self._training(group), scoring)
+        tried = trials if phase == "sweep" else self.select(group).key
+        return _key(phase, tried, self._training(group), keys.scoring_key(self.study, phase, group[1]))
 
     def _training(self, group: Group) -> list[object]:
         """What the training of a group depends on, apart from λ and seed."""
@@ -325,7 +320,11 @@ class Graph:
 
 def paper_of(results: Path, gathered: str) -> Job:
     """The job that writes tables, figures and report into ``results``, of scores that were gathered under a key."""
-    key = _key("paper", gathered, paper_code())
+    code = code_fingerprint("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report")
+    # Templates, script and style.
+    folder = Path(__file__).parents[1] / "paper" / "report"
+    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
+    key = _key("paper", gathered, digest([code, [sha256_file(file) for file in parts]]))
     return Job("paper", "", key, str(results), tuple(places.PAPER), f"{results / 'tables'}/")
 
 
@@ -337,14 +336,6 @@ def batch_name(paths: Sequence[TrainingPath]) -> str:
 def joint_name(names: Sequence[str]) -> str:
     """What a process that does the jobs of these names is called: as the first, with how many follow."""
     return names[0] + f"+{len(names) - 1}" * (len(names) > 1)
-
-
-def paper_code() -> str:
-    """The fingerprint of the code, templates, script and style that make tables, figures and report."""
-    folder = Path(__file__).parents[1] / "paper" / "report"
-    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
-    code = code_fingerprint("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report")
-    return digest([code, [sha256_file(file) for file in parts]])
 
 
 def _last(jobs: Sequence[Job]) -> Job:

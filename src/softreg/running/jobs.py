@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from softreg.errors import UserError
@@ -36,7 +35,6 @@ BEAT = 10.0
 LIVE = 60.0
 """Seconds without a sign after which a job counts as dead."""
 _SHORTEST = 1.0
-_TERMINATED = 128 + signal.SIGTERM
 
 
 class _Sign:
@@ -100,7 +98,7 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
     global _current
     _current = _Sign(file_of(study, command, name), _first_facts(command, name, key))
     before = {
-        one: signal.signal(one, _leave)
+        one: signal.signal(one, lambda *_: sys.exit(128 + signal.SIGTERM))
         for one in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(one) != signal.SIG_IGN
     }
@@ -163,10 +161,6 @@ def _first_facts(command: str, name: str, key: str) -> dict[str, Any]:
     }
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(_TERMINATED)
-
-
 def _peak_memory() -> int:
     """Bytes of resident memory at the peak."""
     # Linux counts in KiB, macOS in bytes.
@@ -174,10 +168,10 @@ def _peak_memory() -> int:
 
 
 def records(study: str) -> list[dict[str, Any]]:
-    """What the jobs of a study have left, those that run and those that have ended, with ``file``, when it was
-    ``written``, and its ``age``.
+    """What the jobs of a study have left, those that run and those that have ended.
 
-    ``age`` is the seconds since the last sign, by the file system's own clock, as those of nodes may differ.
+    Each has a ``title``, its command and name, its ``file``, when that was ``written``, and its ``age``: the seconds
+    since the last sign, by the file system's own clock, as those of nodes may differ.
     """
     root = LOGS / study
     now = _file_time(root)
@@ -192,8 +186,9 @@ def records(study: str) -> list[dict[str, Any]]:
 def _read(file: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return record | {"file": file, "written": file.stat().st_mtime} if "command" in record else None
-    except (OSError, ValueError, TypeError):
+        told = {"title": f"{record['command']}/{record['name']}", "file": file, "written": file.stat().st_mtime}
+        return dict(record | told)
+    except (OSError, ValueError, TypeError, KeyError):
         # Replaced this moment, or damaged; the next look will tell.
         return None
 

@@ -19,7 +19,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,17 +77,15 @@ def acquire(
     What it waits for is said once. ``folder`` is made for all users where it is missing; raises UserError where it
     cannot be used.
     """
-    with ExitStack() as opened:
-        guard, *files = _open_all(request.devices, folder)
+    guard, *files = _open_all(request.devices, folder)
+    lease = None
+    try:
+        lease = _wait(request, files, _draw_ticket(guard, files), memory, say)
+        return lease
+    finally:
         for file in files:
-            opened.callback(file.close)
-        ticket = _draw_ticket(guard, files)
-        lease = _wait(request, files, ticket, memory, say)
-        opened.pop_all()
-    for file in files:
-        if file is not lease._file:
-            file.close()
-    return lease
+            if lease is None or file is not lease._file:
+                file.close()
 
 
 def _wait(
@@ -97,16 +95,20 @@ def _wait(
     memory: Callable[[], Mapping[str, int]],
     say: Callable[[str], None],
 ) -> Lease:
-    waits = _once(say)
+    said = False
     while not (open_ := [file for file in files if _admits(file, request, ticket)]):
-        waits(_told(request, files, ticket))
+        if not said:
+            say(_told(request, files, ticket))
+        said = True
         time.sleep(_POLL)
     file = _emptiest(open_, memory)
     lease = _enter(file, request)
     for other in files:
         other.free(ticket)
     while lease.alone and (there := file.locked(_SLOTS)):
-        waits(f"waits until {file.device} is empty; {_processes({pid for _, pid in there})} there")
+        if not said:
+            say(f"waits until {file.device} is empty; {_processes({pid for _, pid in there})} there")
+        said = True
         time.sleep(_POLL)
     return lease
 
@@ -149,17 +151,6 @@ def _told(request: Request, files: Sequence[_File], ticket: int) -> str:
 
 def _processes(numbers: Collection[int]) -> str:
     return f"{len(numbers)} process(es){''.join(f' {number}' for number in sorted(numbers))}"
-
-
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    said: list[str] = []
-
-    def say_once(text: str) -> None:
-        if not said:
-            said.append(text)
-            say(text)
-
-    return say_once
 
 
 def _draw_ticket(guard: _File, files: Sequence[_File]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from softreg.running.costs import Costs, costs
 from softreg.running.graph import Graph, batch_name, joint_name
 from softreg.running.schedule import Task, makespan
 from softreg.running.stages import SELECTING_PRIORITY, seed_priority
-from softreg.running.survey import PathState, Survey, survey
+from softreg.running.survey import Survey, survey
 from softreg.study.config import Study
 from softreg.study.matrix import Group, TrainingPath, raced_before
 
@@ -21,8 +21,8 @@ from softreg.study.matrix import Group, TrainingPath, raced_before
 class Work:
     """A job that is left: of some paths, a group or the study, by its ``name`` within its command.
 
-    ``cells`` are those that it trains, ``scored`` those that it scores; ``needs`` the places of the jobs that it waits
-    for.
+    ``cells`` are those that it trains, ``scored`` those that it scores; ``needs`` the titles of the jobs that it waits
+    for, if they are left.
     """
 
     command: str
@@ -33,7 +33,12 @@ class Work:
     cells: int = 0
     scored: int = 0
     priority: int = 0
-    needs: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is called among all jobs, as the file of its sign of life is."""
+        return f"{self.command}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Plan:
     @property
     def study(self) -> Study:
         """The study that is planned."""
-        return self.survey.study
+        return self.survey.graph.study
 
     def training(self, job: Work) -> float | None:
         """Seconds that a job trains; None where nothing tells."""
@@ -69,18 +74,19 @@ class Plan:
         """Seconds until all is made, ``workers`` jobs at a time; None where the training of some job is unknown.
 
         What jobs take beside training counts as nothing where it is unknown. ``done`` are seconds that jobs which run
-        now, by the names of their files, have behind them.
+        now, by their titles, have behind them.
         """
         done = done or {}
+        places = {job.title: place for place, job in enumerate(self.work)}
         tasks = []
         for job in self.work:
             training = self.training(job)
             if training is None:
                 return None
-            running = f"{job.command}/{job.name}" in done
-            seconds = training + (self.rest(job) or 0.0) - done.get(f"{job.command}/{job.name}", 0.0)
-            priority = 2 * SELECTING_PRIORITY if running else job.priority
-            tasks.append(Task(max(seconds, 0.0), priority, job.needs))
+            seconds = training + (self.rest(job) or 0.0) - done.get(job.title, 0.0)
+            priority = 2 * SELECTING_PRIORITY if job.title in done else job.priority
+            needs = [places[title] for title in job.needs if title in places]
+            tasks.append(Task(max(seconds, 0.0), priority, needs))
         return makespan(tasks, workers)
 
 
@@ -96,63 +102,49 @@ def plan(study: Study, records: Sequence[dict[str, Any]] | None = None) -> Plan:
 
 def left(survey: Survey) -> list[Work]:
     """The jobs that Snakemake would run for the report, in an order in which they can be run."""
-    work: list[Work] = []
-    graph = survey.graph
-    sweep = _add_batches(work, survey, "sweep", {})
-    chosen = {}
+    graph, work = survey.graph, _training(survey, "sweep")
     for group in graph.groups:
         if group not in survey.selected:
-            scores = tuple(place for place in sweep if work[place].group == group)
-            job = graph.select(group)
-            chosen[group] = _add(
-                work, Work("select", job.name, job.key, group, "sweep", priority=SELECTING_PRIORITY, needs=scores)
-            )
-    _add_batches(work, survey, "final", chosen)
-    for groups in dict.fromkeys(graph.revealed.values()):
-        if not survey.revealed.issuperset(groups):
-            _add(work, _revealing(survey, groups, chosen))
+            job, scores = graph.select(group), tuple(each.title for each in work if each.group == group)
+            work.append(Work("select", job.name, job.key, group, "sweep", priority=SELECTING_PRIORITY, needs=scores))
+    work += [*_training(survey, "final"), *_revealing(survey)]
     if not survey.gathered:
-        _add(work, Work("gather", "", graph.gather.key, needs=tuple(range(len(work)))))
+        work.append(Work("gather", "", graph.gather.key, needs=tuple(job.title for job in work)))
     if not survey.reported:
-        _add(work, Work("paper", "", graph.paper.key, needs=tuple(range(len(work)))[-1:]))
+        work.append(Work("paper", "", graph.paper.key, needs=tuple(job.title for job in work[-1:])))
     return work
 
 
-def _add_batches(work: list[Work], survey: Survey, phase: str, chosen: Mapping[Group, int]) -> list[int]:
-    """Add the jobs of a phase that have a path to train or score; their places."""
+def _training(survey: Survey, phase: str) -> list[Work]:
+    """The jobs of a phase that have a path to train or score."""
+    graph, work = survey.graph, []
     states = {state.path: state for state in survey.paths if state.path.phase == phase}
-    batches = dict.fromkeys(survey.graph.batches[path] for path in states)
-    places: dict[TrainingPath, int] = {}
-    for batch in batches:
-        if not all(states[path].made for path in batch):
-            before = [chosen.get(batch[0].group), *map(places.get, raced_before(survey.study, batch[0]))]
-            needs = tuple(sorted({place for place in before if place is not None}))
-            place = _add(work, _training(survey, [states[path] for path in batch], needs))
-            places |= dict.fromkeys(batch, place)
-    return list(dict.fromkeys(places.values()))
+    for batch in dict.fromkeys(graph.batches[path] for path in states):
+        if waiting := [states[path] for path in batch if not states[path].made]:
+            cells, scored = sum(len(state.open) for state in waiting), sum(state.cells for state in waiting)
+            path, name, key = batch[0], batch_name(batch), graph.last(batch[0]).key
+            priority, needs = seed_priority(graph.study, path), _needs(graph, path)
+            work.append(Work("train", name, key, path.group, phase, cells, scored, priority, needs))
+    return work
 
 
-def _training(survey: Survey, batch: Sequence[PathState], needs: tuple[int, ...]) -> Work:
-    path = batch[0].path
-    waiting = [state for state in batch if not state.made]
-    cells, scored = sum(len(state.open) for state in waiting), sum(state.cells for state in waiting)
-    name, priority = batch_name([state.path for state in batch]), seed_priority(survey.study, path)
-    key = survey.graph.last(path).key
-    return Work("train", name, key, path.group, path.phase, cells, scored, priority, needs)
+def _needs(graph: Graph, path: TrainingPath) -> tuple[str, ...]:
+    """The titles of what a batch that begins with ``path`` waits for: λ̂, or in a race the seeds before."""
+    if path.phase == "final":
+        return (f"select/{'/'.join(path.group)}",)
+    earlier = (graph.batches[each] for each in raced_before(graph.study, path))
+    return tuple(f"train/{batch_name(batch)}" for batch in dict.fromkeys(earlier))
 
 
-def _revealing(survey: Survey, groups: Sequence[Group], chosen: Mapping[Group, int]) -> Work:
-    graph, waiting = survey.graph, [group for group in groups if group not in survey.revealed]
-    scored = sum(state.cells for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
-    needs = tuple(chosen[group] for group in groups if group in chosen)
-    name, key = joint_name([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
-    return Work("reveal", name, key, groups[0], "sweep", 0, scored, 0, needs)
-
-
-def _add(work: list[Work], job: Work) -> int:
-    """Add a job, and return its place."""
-    work.append(job)
-    return len(work) - 1
+def _revealing(survey: Survey) -> Iterator[Work]:
+    """The jobs that score on test the sweeps of a data set × model, where one is not scored yet."""
+    graph = survey.graph
+    for groups in dict.fromkeys(graph.revealed.values()):
+        if waiting := [group for group in groups if group not in survey.revealed]:
+            sweep = (state for state in survey.paths if state.path.phase == "sweep" and state.path.group in waiting)
+            scored, needs = sum(state.cells for state in sweep), tuple(f"select/{'/'.join(group)}" for group in groups)
+            name, key = joint_name([graph.reveal(group).name for group in groups]), graph.last_revealed(groups[0]).key
+            yield Work("reveal", name, key, groups[0], "sweep", scored=scored, needs=needs)
 
 
 def allowed(study: Study, cores: int | None = None, gpu_jobs: int | None = None) -> int:

@@ -20,7 +20,7 @@ from softreg.own.sources import is_own, slug
 from softreg.running import gpu, jobs, places
 from softreg.running.graph import Graph, Job, is_small, joint_name
 from softreg.scoring.race import lambdas_of
-from softreg.study.cells import Cell, make_cells, path_folder
+from softreg.study.cells import Cell, make_cells
 from softreg.study.config import Study
 from softreg.study.fingerprint import demand_unchanged
 from softreg.study.keys import scoring_key
@@ -114,7 +114,7 @@ def train(study: Study, *paths: TrainingPath, key: str = "", eager: bool = False
     graph = Graph(study)
 
     def check() -> None:
-        _demand_data(study, graph, paths[0].dataset)
+        _demand_data(graph, paths[0].dataset)
         if paths[0].phase == "final":
             graph.select(paths[0].group).demand(study)
 
@@ -122,31 +122,31 @@ def train(study: Study, *paths: TrainingPath, key: str = "", eager: bool = False
         for path in paths if open_ else ():
             # Others too, where a seed before it in a race has just been trained anew.
             if not graph.train(path).made():
-                _train_path(study, graph, path, eager)
+                _train_path(graph, path, eager)
 
 
-def _demand_data(study: Study, graph: Graph, dataset: str) -> None:
+def _demand_data(graph: Graph, dataset: str) -> None:
     """Raise UserError where a data set is not prepared, or its arrays have changed since: it is then prepared again."""
-    graph.prepare(dataset).demand(study, lambda file: True)
+    graph.prepare(dataset).demand(graph.study, lambda file: True)
 
 
-def _train_path(study: Study, graph: Graph, path: TrainingPath, eager: bool) -> None:
+def _train_path(graph: Graph, path: TrainingPath, eager: bool) -> None:
+    study, job = graph.study, graph.train(path)
     for earlier in raced_before(study, path):
         graph.train(earlier).demand(study)
-    job = graph.train(path)
     job.begin()
     graph.outdate(path)
     cells = _cells(study, path)
     if waiting := [cell for cell in cells if not cell.settled(lambda file: True)]:
         _train_cells(study, path, waiting, eager)
     write_json(job.makes[0], {"cells": [_entry(cell) for cell in cells]})
-    _score_path(study, path, cells)
+    _score(study, job, {path: cells})
     job.end(also=[file for cell in cells for file in cell.files()])
 
 
 def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], eager: bool) -> None:
     """Train ``cells``; those that ran out of memory beside another job on their GPU, once more and alone."""
-    description = read_json(places.description(study, path.dataset))
+    data, classes = _data(study, path)
     stop = StopRequest()
     with gpu.turn(study.resources["gpu"], stop) as turn:
         from softreg.training.path import train_cells
@@ -155,63 +155,53 @@ def _train_cells(study: Study, path: TrainingPath, cells: list[Cell], eager: boo
         demand_unchanged()
         with stop.installed():
             jobs.tell_ready(len(cells))
-            data = prepared_folder(study, path.dataset)
-            train_cells(study, path, cells, data, len(description["classes"]), stop, jobs.tell, eager)
+            train_cells(study, path, cells, data, classes, stop, jobs.tell, eager)
         if any(_entry(cell)["status"] == "out-of-memory" for cell in cells):
             turn.out_of_memory()
 
 
-def _score_path(study: Study, path: TrainingPath, cells: list[Cell]) -> None:
-    """Write the score records of a path: in the sweep on val, in the final on train and test."""
-    from softreg.scoring import records
-
-    def run(evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
-        return [evaluator.validation(cells)] if path.phase == "sweep" else evaluator.final(cells)
-
-    folder = path_folder(places.results_folder(study), path)
-    schemas = {"test.parquet": records.SCHEMA}
-    files = {folder / name: schemas.get(name, records.SUMS) for name in places.RECORDS[path.phase]}
-    _score(study, {path: cells}, files, run)
-
-
-def _score(
-    study: Study,
-    cells: Sweep,
-    files: Mapping[Path, pa.Schema],
-    run: Callable[[Evaluator, list[Cell]], list[pa.Table]],
-) -> None:
-    """Write the records of finished ``cells``, which ``run`` makes for each file; of unchanged networks, they are kept.
-
-    All cells are of one model and phase.
-    """
+def _score(study: Study, job: Job, cells: Sweep) -> None:
+    """Write a job's records of finished ``cells``, of one model and phase; those of unchanged networks are kept."""
     from softreg.scoring import records
     from softreg.scoring.origin import current, held_by_all, name_of, networks_of
 
+    made = [file for file in job.makes if file.suffix == ".parquet"]
+    files = {file: records.SCHEMA if file.name == "test.parquet" else records.SUMS for file in made}
     origin = _origin(study, next(iter(cells)), [cell for mine in cells.values() for cell in mine])
     if all(current(file, origin) for file in files):
         return
     tables = [held_by_all(files, origin)]
     scored = set(networks_of(tables[0][0]))
     new = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
-    if waiting := {path: mine for path, mine in new.items() if mine}:
+    if any(new.values()):
         with gpu.turn(study.resources["gpu"]):
-            evaluators = {path: _evaluator(study, path) for path in waiting}
+            from softreg.scoring.evaluate import Evaluator
+
+            evaluators = {path: Evaluator(study, path, *_data(study, path)) for path, mine in new.items() if mine}
             demand_unchanged()
-            tables += [run(evaluator, waiting[path]) for path, evaluator in evaluators.items()]
+            tables += [_scored(job, evaluator, new[path]) for path, evaluator in evaluators.items()]
     for parts, (file, schema) in zip(zip(*tables, strict=True), files.items(), strict=True):
         records.write(records.joined(parts, schema), file, schema, origin)
+
+
+def _scored(job: Job, evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
+    """The rows of each file: of the sweep on val, or once it is revealed on test; of the final on train and test."""
+    if job.command == "reveal":
+        jobs.tell_ready(len(cells))
+        return [evaluator.revealed(cells)]
+    return [evaluator.validation(cells)] if evaluator.path.phase == "sweep" else evaluator.final(cells)
 
 
 def select(study: Study, group: Group, key: str = "") -> None:
     """Choose λ̂ of one group from the validation scores of its sweep."""
     graph = Graph(study)
-    with _making(study, [graph.select(group)], key, lambda: _verified_sweep(study, graph, group)) as open_:
+    with _making(study, [graph.select(group)], key, lambda: _verified_sweep(graph, group)) as open_:
         for job in open_:
             from softreg.scoring.select import select_group
 
-            sweep = _verified_sweep(study, graph, group)
+            sweep = _verified_sweep(graph, group)
             job.begin()
-            select_group(study, places.results_folder(study), group)
+            select_group(study, graph.results, group)
             job.end(_digest_of(study, sweep))
 
 
@@ -221,30 +211,24 @@ def reveal(study: Study, *groups: Group, key: str = "") -> None:
     For what is told once λ̂ has been selected: oracle gaps, regret, and λ curves on test. Nothing that selects reads it.
     Raises UserError where λ̂ of a group has not been selected yet.
     """
-    from softreg.scoring.records import SUMS
-
     graph = Graph(study)
 
     def check() -> None:
         for group in groups:
             graph.select(group).demand(study)
         for dataset in dict.fromkeys(group[0] for group in groups):
-            _demand_data(study, graph, dataset)
-
-    def run(evaluator: Evaluator, cells: list[Cell]) -> list[pa.Table]:
-        jobs.tell_ready(len(cells))
-        return [evaluator.revealed(cells)]
+            _demand_data(graph, dataset)
 
     with _making(study, [graph.reveal(group) for group in groups], key, check) as open_:
         for group in groups:
             if (job := graph.reveal(group)) in open_:
-                cells = _verified_choice(study, graph, group, lambda file: True)
+                cells = _verified_choice(graph, group, lambda file: True)
                 job.begin()
-                _score(study, cells, {places.revealed(study, group): SUMS}, run)
+                _score(study, job, cells)
                 job.end()
 
 
-def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
+def _verified_sweep(graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
     """The cells of a group's sweep, whose networks and scores are those of the study as it is now.
 
     ``reads`` is that of `softreg.files.altered`.
@@ -253,29 +237,27 @@ def _verified_sweep(study: Study, graph: Graph, group: Group, reads: Callable[[P
     """
     from softreg.scoring.origin import current
 
-    found = {}
+    study, found = graph.study, {}
     for path in sweep_paths(study, group):
         job = graph.train(path)
         job.demand(study, reads)
         graph.prepare(path.dataset).demand(study)
         cells = _cells(study, path)
-        origin = _origin(study, path, cells)
-        scores = path_folder(graph.results, path) / "val.parquet"
-        if any(cell.record() is None for cell in cells) or not current(scores, origin):
+        if any(cell.record() is None for cell in cells) or not current(job.makes[1], _origin(study, path, cells)):
             job.void()
             job.demand(study)
         found[path] = cells
     return found
 
 
-def _verified_choice(study: Study, graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
+def _verified_choice(graph: Graph, group: Group, reads: Callable[[Path], bool] = is_small) -> Sweep:
     """As `_verified_sweep`, of which a group's λ̂ must have been chosen; else it is no longer marked as made."""
     job = graph.select(group)
-    job.demand(study)
-    sweep = _verified_sweep(study, graph, group, reads)
-    if job.told() != _digest_of(study, sweep):
+    job.demand(graph.study)
+    sweep = _verified_sweep(graph, group, reads)
+    if job.told() != _digest_of(graph.study, sweep):
         job.void()
-        job.demand(study)
+        job.demand(graph.study)
     return sweep
 
 
@@ -297,7 +279,7 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
         selected = [group for group in graph.groups if graph.select(group).made()]
         return unfinished(gather(study, places.RESULTS, places.DATA, selected))
     try:
-        with _making(study, [graph.gather], key, lambda: _demand_all(study, graph)) as open_:
+        with _making(study, [graph.gather], key, lambda: _demand_all(graph)) as open_:
             for job in open_:
                 job.begin()
                 gather(study, places.RESULTS, places.DATA)
@@ -308,19 +290,19 @@ def gather(study: Study, partial: bool = False, key: str = "") -> str:
                 job.void()
         raise
     graph.gather.demand(study)
-    return unfinished(places.results_folder(study) / "scores")
+    return unfinished(graph.results / "scores")
 
 
-def _demand_all(study: Study, graph: Graph) -> None:
+def _demand_all(graph: Graph) -> None:
     """Raise UserError unless all that is gathered is what was made of the study as it is now."""
-    for dataset in study.datasets:
-        _demand_data(study, graph, dataset)
+    for dataset in graph.study.datasets:
+        _demand_data(graph, dataset)
     for path in graph.final:
-        graph.train(path).demand(study)
+        graph.train(path).demand(graph.study)
     for group in graph.groups:
         # The sweep's with it.
-        _verified_choice(study, graph, group)
-        graph.reveal(group).demand(study)
+        _verified_choice(graph, group)
+        graph.reveal(group).demand(graph.study)
 
 
 @contextmanager
@@ -368,12 +350,9 @@ def _finished(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if _entry(cell)["status"] == "finished"]
 
 
-def _evaluator(study: Study, path: TrainingPath) -> Evaluator:
-    """What scores a path on its prepared data."""
-    from softreg.scoring.evaluate import Evaluator
-
-    description = read_json(places.description(study, path.dataset))
-    return Evaluator(study, path, prepared_folder(study, path.dataset), len(description["classes"]))
+def _data(study: Study, path: TrainingPath) -> tuple[Path, int]:
+    """The folder of a path's prepared data, and how many classes they have."""
+    return prepared_folder(study, path.dataset), len(read_json(places.description(study, path.dataset))["classes"])
 
 
 def _entry(cell: Cell) -> dict[str, Any]:

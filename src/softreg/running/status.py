@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softreg.running import jobs
-from softreg.running.forecast import span
+from softreg.running.forecast import at_a_time, span
 from softreg.running.graph import batch_name
 from softreg.running.plan import Plan, allowed, plan
 from softreg.running.survey import PathState
@@ -42,11 +42,6 @@ class Status:
     stopped: list[tuple[PathState, dict[str, Any]]]
 
     @property
-    def study(self) -> Study:
-        """The study that is looked at."""
-        return self.planned.study
-
-    @property
     def failures(self) -> list[str]:
         """A line for each job and each cell that failed."""
         told = [f"{record['command']} {record['name']}".strip() + f": {reason(record)}" for record in self.failed]
@@ -62,28 +57,25 @@ def status(study: Study) -> Status:
     """Look at a study's results and at the signs of life of its jobs."""
     records = jobs.records(study.name)
     planned = plan(study, records)
-    left = {(work.command, work.name): work.key for work in planned.work}
+    left = {work.title: work.key for work in planned.work}
     running = [record for record in records if jobs.lives(record)]
-    busy = {(record["command"], record["name"]) for record in running}
+    busy = {record["title"] for record in running}
+    others = [record for record in records if record["title"] not in busy]
     # A job of another version of the study says nothing of this one.
-    open_ = [
-        record
-        for record in records
-        if (job := (record["command"], record["name"])) not in busy and record["key"] == left.get(job)
-    ]
+    open_ = [record for record in others if record["key"] == left.get(record["title"])]
     failed = [record for record in open_ if record["state"] in ("failed", "running")]
     trained = {record["name"]: record for record in open_ if record["command"] == "train"}
     return Status(planned, running, failed, list(_stopped(planned, trained, busy)))
 
 
 def _stopped(
-    planned: Plan, records: Mapping[str, dict[str, Any]], busy: set[tuple[str, str]]
+    planned: Plan, records: Mapping[str, dict[str, Any]], busy: set[str]
 ) -> Iterator[tuple[PathState, dict[str, Any]]]:
     """Paths in the middle of a cell, with what their job said last; its end, or a kill, has left a checkpoint."""
     graph = planned.survey.graph
     for state in planned.survey.paths:
         name = batch_name(graph.batches[state.path])
-        if state.made or ("train", name) in busy:
+        if state.made or f"train/{name}" in busy:
             continue
         folder = path_folder(graph.results, state.path)
         if any((folder / f"lambda-{lambda_}" / "checkpoint.pt").is_file() for lambda_ in state.open):
@@ -116,7 +108,7 @@ def _last_line(record: dict[str, Any]) -> str:
 
 def text(seen: Status) -> str:
     """The status, a line for each phase and for each job that runs or failed."""
-    lines = [f"{seen.study.name}: {_summary(seen)}", *(_phase(seen, phase) for phase in ("sweep", "final"))]
+    lines = [f"{seen.planned.study.name}: {_summary(seen)}", *(_phase(seen, phase) for phase in ("sweep", "final"))]
     lines += _listed("running", [_run_line(record) for record in seen.running])
     lines += _listed("stopped", [_stop_line(state, record) for state, record in seen.stopped])
     lines += _listed("failed", seen.failures)
@@ -199,14 +191,13 @@ def _eta(seen: Status) -> str:
     if not seen.planned.work:
         return "nothing is left"
     # Others run alone, on all cores, or for a moment.
-    workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.study)
-    done = {f"{record['command']}/{record['name']}": _done(seen.planned, record) for record in seen.running}
+    workers = sum(record["command"] in ("train", "reveal") for record in seen.running) or allowed(seen.planned.study)
+    done = {record["title"]: _done(seen.planned, record) for record in seen.running}
     seconds = seen.planned.wall(workers, done)
-    at = f"with {workers} job{'s' * (workers > 1)} at a time"
     if seconds is None:
-        return f"left: unknown, as nothing has been measured; softreg plan {seen.study.file} --calibrate"
+        return f"left: unknown, as nothing has been measured; softreg plan {seen.planned.study.file} --calibrate"
     about = "about" if seen.planned.complete else "over"
-    return f"left: {about} {span(seconds)} {at}" + ("" if seen.running else ", but none runs now")
+    return f"left: {about} {span(seconds)} with {at_a_time(workers)}" + ("" if seen.running else ", but none runs now")
 
 
 def _done(planned: Plan, record: dict[str, Any]) -> float:

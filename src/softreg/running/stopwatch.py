@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -155,13 +154,12 @@ def _scoring(network: Segmenter, images: Batches, options: dict[str, Any]) -> di
     """Seconds an image of scoring: plain, with the predictions kept, and under each corruption."""
     size, (severity, *_) = options["batch_size"], options["severities"]
     few = _first(images, size)
-    kinds: dict[str, Callable[[], Any]] = {
-        "plain": lambda: score(network, few, size),
-        "pictures": lambda: score(network, few, size, pictures=True),
-    }
-    for kind in options["corruptions"]:
-        kinds[kind] = functools.partial(score, network, Corrupted(few, kind, severity), size)
-    return {kind: _seconds(run) / len(few.source) for kind, run in kinds.items()}
+
+    def seconds(batches: Batches, pictures: bool = False) -> float:
+        return _seconds(lambda: score(network, batches, size, pictures)) / len(few.source)
+
+    plain = {"plain": seconds(few), "pictures": seconds(few, pictures=True)}
+    return plain | {kind: seconds(Corrupted(few, kind, severity)) for kind in options["corruptions"]}
 
 
 def _first(images: Batches, count: int) -> Batches:

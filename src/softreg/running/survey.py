@@ -12,8 +12,7 @@ from softreg.files import read_json
 from softreg.running import places
 from softreg.running.graph import Graph
 from softreg.scoring.race import lambdas_of
-from softreg.study.cells import Cell, make_cells
-from softreg.study.config import Study
+from softreg.study.cells import make_cells
 from softreg.study.matrix import Group, TrainingPath, networks_of, raced_before
 
 
@@ -48,11 +47,6 @@ class Survey:
     gathered: bool
     reported: bool
 
-    @property
-    def study(self) -> Study:
-        """The study that is looked at."""
-        return self.graph.study
-
 
 def survey(graph: Graph) -> Survey:
     """Look at everything that a study has made."""
@@ -76,7 +70,7 @@ def _state(graph: Graph, path: TrainingPath, content: str, selected: frozenset[G
     ended = {}
     if job.makes[0].parent.is_dir():
         cells = make_cells(graph.study, path, lambdas, graph.results, content)
-        ended = {cell.lambda_: record for cell in cells if (record := _settled(cell))}
+        ended = {cell.lambda_: record for cell in cells if cell.settled() and (record := cell.record())}
     left = tuple(lambda_ for lambda_ in lambdas if lambda_ not in ended)
     return PathState(path, False, left, ended, job.damaged())
 
@@ -87,10 +81,6 @@ def _listed(file: Path) -> dict[str, dict[str, Any]]:
         return {entry["lambda"]: entry for entry in read_json(file)["cells"]}
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{file} is damaged; delete it and run `snakemake sweep scores` again") from None
-
-
-def _settled(cell: Cell) -> dict[str, Any] | None:
-    return cell.record() if cell.settled() else None
 
 
 def _content(graph: Graph, dataset: str) -> str:

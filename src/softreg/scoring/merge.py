@@ -83,12 +83,13 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     print(*_doubts(found), sep="", end="", file=sys.stderr)
     for first, other in combinations(found, 2):
         _demand_alike(first, other)
-    cells, test = _tables(found, "cells.parquet"), _tested(found)
+    cells = _tables(found, "cells.parquet")
+    test = records.read([final_file(each.folder, name) for each in found for name in each.datasets])
     _demand_whole(found, cells.select(_PLACE).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
     study = _joined_study(found, to.resolve().name)
     _write_records(found, study, test, scores)
     write_json(scores / "datasets.json", _joined_datasets(found))
-    _write_rows(found, cells, scores)
+    _write_rows(found, scores)
     write_json(scores / "provenance.json", _joined_provenance([each.provenance for each in found]))
     looks_of = looks.noted(*(each.folder / "looks.json" for each in found))
     write_json(scores / "looks.json", looks_of)
@@ -182,12 +183,6 @@ def _tables(found: Sequence[_Source], name: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _tested(found: Sequence[_Source]) -> pa.Table:
-    """The records of the final on test of all sources."""
-    files = [final_file(each.folder, name) for each in found for name in each.datasets]
-    return records.read(files)
-
-
 def _demand_whole(found: Sequence[_Source], cells: pd.DataFrame, tests: pd.DataFrame) -> None:
     """Raise UserError where a network is in two sources, an outer fold in none, or an image tested in two folds."""
     twice = cells[cells.duplicated(_PLACE)]
@@ -260,13 +255,11 @@ def _examples(study: Facts, test: pa.Table, pictures: pa.Table) -> pd.DataFrame:
     return pd.concat([empty, *rows], ignore_index=True).drop_duplicates(["dataset", "image"])
 
 
-def _write_rows(found: Sequence[_Source], cells: pa.Table, scores: Path) -> None:
+def _write_rows(found: Sequence[_Source], scores: Path) -> None:
     """What has a row per cell, layer, epoch, image or group; the sweep first, as one study has it."""
-    ordered = {"cells": cells} | {name: _tables(found, f"{name}.parquet") for name in ("layers", "histories")}
-    for name, table in ordered.items():
-        sweep = pc.equal(table["phase"], "sweep")
-        joined = pa.concat_tables([table.filter(sweep), table.filter(pc.invert(sweep))]).combine_chunks()
-        records.write_parquet(joined, scores / f"{name}.parquet")
+    for name in ("cells.parquet", "layers.parquet", "histories.parquet"):
+        table = _tables(found, name).sort_by([("phase", "descending")])
+        records.write_parquet(table.combine_chunks(), scores / name)
     images = _tables(found, "images.parquet").to_pandas().drop_duplicates(["dataset", "split", "image"])
     table = pa.Table.from_pandas(images, schema=gather.IMAGES, preserve_index=False)
     records.write_parquet(table, scores / "images.parquet")
