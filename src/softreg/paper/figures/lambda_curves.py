@@ -155,7 +155,7 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
 
 def _references(scores: Scores, family: _Family) -> list[str]:
     """The unpenalised entries that those of ``family`` are to be compared with, in the order to show."""
-    found = {scores.reference_of(name) for name in family.members}
+    found = {scores.references[name] for name in family.members}
     return [name for name in scores.penalties if name in found]
 
 
