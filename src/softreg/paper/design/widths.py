@@ -130,7 +130,7 @@ class Design:
         for dataset, model, penalty in matrix.groups(self.study):
             if penalty in (softs or self.referenced):
                 reference = str(reference_of(self.study.penalties, penalty))
-                yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model])[1])
+                yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model]))
 
     def _own(self, scores: Scores) -> Iterator[Contrast]:
         asked = set(matrix.groups(self.study))
@@ -139,7 +139,7 @@ class Design:
                 if not {(dataset, model, penalty), (dataset, model, reference)} <= asked:
                     # The study has changed since.
                     continue
-                lacking = premise.lacking(scores, [dataset], model, [penalty, reference])
+                lacking = premise.lacking(scores, [(dataset, model, name) for name in (penalty, reference)])
                 if primary and not lacking and {penalty, reference} <= set(sample.penalties):
                     spread = _spread(sample, penalty, reference)
                     yield from [Contrast(dataset, model, penalty, reference, spread)] if spread else []

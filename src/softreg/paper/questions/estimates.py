@@ -164,7 +164,7 @@ def judged_words(
 
 def _judged(scores: Scores, row: Any) -> Judgement:
     pair = (row.penalty, getattr(row, "reference", scores.references[row.penalty]))
-    lacking = premise.lacking(scores, row.dataset.split(", "), row.model, pair)
+    lacking = premise.lacking(scores, product(row.dataset.split(", "), [row.model], pair))
     return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, row.rope, lacking)
 
 

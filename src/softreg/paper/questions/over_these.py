@@ -103,8 +103,5 @@ def sentence(scores: Scores, row: Any) -> str:
 
 
 def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:
-    pair = row.penalty, row.reference
-    lacking = (premise.lacking(scores, [dataset], model, pair) for dataset, model in places)
-    return words.judge(
-        row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, next(filter(None, lacking), None)
-    )
+    lacking = premise.lacking(scores, [(*place, name) for place in places for name in (row.penalty, row.reference)])
+    return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, lacking)

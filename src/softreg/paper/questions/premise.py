@@ -110,11 +110,9 @@ def _judged(scores: Scores, row: dict[Any, Any]) -> Judgement:
     return Judgement(NOT_LEARNT if constant else AS_LOOKUP, sentence)
 
 
-def lacking(scores: Scores, datasets: Iterable[str], model: str, penalties: Iterable[str]) -> Judgement | None:
-    """What `unlearnt` says of the first of these entries that has not learnt; None where all have."""
-    found = unlearnt(scores)
-    judged = (found.get((dataset, model, penalty)) for dataset, penalty in product(datasets, penalties))
-    return next(filter(None, judged), None)
+def lacking(scores: Scores, groups: Iterable[Group]) -> Judgement | None:
+    """What `unlearnt` says of the first of these groups that has not learnt; None where all have."""
+    return next(filter(None, map(unlearnt(scores).get, groups)), None)
 
 
 def learnt_only(scores: Scores, frame: pd.DataFrame) -> pd.DataFrame:

@@ -375,8 +375,7 @@ def _judged(scores: Scores, row: Any) -> words.Judgement:
     else:
         word, half = word_of_loss(row.low, row.high, scores.rope), (row.high - row.low) / 2
     places = [group for group in scores.groups if row.dataset == ALL[0] or group[:2] == (row.dataset, row.model)]
-    subjects = [group for group in places if scores.kinds[group[2]] not in CONTROLS]
-    lacking = next((found for group in subjects if (found := premise.unlearnt(scores).get(group))), None)
+    lacking = premise.lacking(scores, [group for group in places if scores.kinds[group[2]] not in CONTROLS])
     return words.judge(word, row.seeds, half, scores.rope, lacking, "tuning seed")
 
 

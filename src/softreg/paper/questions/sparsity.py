@@ -230,7 +230,7 @@ def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> It
             mine = compared[(compared[GROUP] == [dataset, model, penalty]).all(axis=1)]
             rows = list(rows_of(mine))
             word, sentence = _judged(scores, part, rows, dense, controls)
-            lacking = premise.lacking(scores, [str(dataset)], str(model), [part["reference"].iloc[0]])
+            lacking = premise.lacking(scores, [(str(dataset), str(model), part["reference"].iloc[0])])
             # Equal accuracy goes by the 95 % interval against no penalty.
             half = (rows[0].high - rows[0].low) / 2 if rows else math.nan
             found = judge(word, int(part["seeds"].max()), half, MARGIN, lacking, "tuning seed")

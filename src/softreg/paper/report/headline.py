@@ -22,7 +22,8 @@ def differences(scores: Scores) -> pd.DataFrame:
     frame = gain.to_none(scores)
     frame = frame[~frame["penalty"].map(scores.kinds).isin(CONTROLS)]
     pairs = (
-        (row, premise.lacking(scores, [row.dataset], row.model, (row.penalty, row.reference))) for row in rows_of(frame)
+        (row, premise.lacking(scores, [(row.dataset, row.model, name) for name in (row.penalty, row.reference)]))
+        for row in rows_of(frame)
     )
     return frame.assign(learnt=[lacking is None for _, lacking in pairs])
 
