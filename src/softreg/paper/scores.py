@@ -39,6 +39,12 @@ class Counts:
     table: NDArray[np.int64]
 
 
+def others(status: pd.Series[str]) -> str:
+    """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
+    counts = status[status != "finished"].value_counts()
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
 def _gathered(name: str) -> cached_property[pd.DataFrame]:
     """The attribute of `Scores` that is the table ``name``.parquet of its folder."""
 
@@ -115,11 +121,11 @@ class Scores:
 
     def finish(self, phase: str) -> str:
         """What to do where a phase has too few scores; of a whole study, all that can be trained has ended."""
-        ended = self.cells["status"][self.cells["status"] != "finished"].value_counts()
-        if self.provenance["partial"] or ended.empty:
+        status = self.cells["status"]
+        if self.provenance["partial"] or not (left := others(status)):
             return f"finish the study's {phase}."
-        told = ", ".join(f"{count} {name}" for name, count in sorted(ended.items()))
-        return f"nothing is left to train, and {ended.sum()} of {len(self.cells)} networks did not finish ({told})."
+        count = f"{(status != 'finished').sum()} of {len(status)}"
+        return f"nothing is left to train, and {count} networks did not finish ({left})."
 
     @cached_property
     def selection(self) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from softreg.paper.questions import answer as words
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
-from softreg.paper.scores import Scores
+from softreg.paper.scores import Scores, others
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import Trial
@@ -78,12 +78,6 @@ def weights(count: float, zeros: float) -> str:
 
 def _chosen(lambdas: str, lr: str) -> str:
     return f"{lambdas}, learning rate {lr}" if lr else lambdas or "–"
-
-
-def others(status: pd.Series[str]) -> str:
-    """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
-    counts = status[status != "finished"].value_counts()
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 @dataclass(frozen=True)
