@@ -109,9 +109,8 @@ def cells(scores: Scores) -> pd.DataFrame:
     facts = scores.cells[[*_KEYS, "steps", "penalised"]].dropna()
     frame = timings[[*_KEYS, "device"]].assign(time=ended, **measured).merge(facts, on=_KEYS)
     frame["seconds"] = (frame["seconds"] / frame["steps"].where(frame["steps"] > 0)).where(frame["seconds"] > 0)
-    frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int})
-    known = frame[frame["seconds"].notna()]
-    return known[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
+    frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int}).dropna(subset="seconds")
+    return frame[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
 
 
 def ratios(scores: Scores) -> pd.DataFrame:
