@@ -278,7 +278,7 @@ def _mean_rows(part: pd.DataFrame) -> Iterator[dict[str, object]]:
             yield names | {"penalty": ""} | over
 
 
-def _mean(rows: pd.DataFrame, value: str, columns: Callable[[Estimate], dict[str, float]]) -> dict[str, object]:
+def _mean(rows: pd.DataFrame, value: str, columns: Callable[[Estimate], dict[str, float]]) -> dict[str, Any]:
     """The mean ``value`` of ``rows`` in ``columns``, with its budget and n; empty where penalties share no seed."""
     wide = rows.pivot(index="seed", columns="penalty", values=value)[rows["penalty"].unique()].dropna()
     n = {"budget": float(rows["budget"].mean()), "penalties": wide.shape[1]}
