@@ -64,7 +64,7 @@ def test_a_seeds_score_is_that_of_all_its_folds_images(scores):
     assert sums.loc[("l1", 101), "images"] == 18
     counts = scores.test_counts("wbc", "convnet")["l1"]
     assert sorted(counts.folds) == sorted([0, 1, 2] * 6)
-    assert metrics.miou(counts.tp, counts.fp, counts.fn)[1] == pytest.approx(expected)
+    assert metrics.miou(*counts.table)[1] == pytest.approx(expected)
 
 
 def test_contrasts_are_over_folds(scores):
@@ -85,12 +85,13 @@ def test_a_seed_without_one_folds_network_is_left_out(scores):
 
 def test_the_folds_choices_are_told_as_one():
     chosen = ["1e-3", "1e-4", "1e-4", "1e-3", "1e-5"]
-    rows = [("a", "m", "p", each, 0.5, 0.1, 2, 2, each == "1e-5", fold) for fold, each in enumerate(chosen)]
+    rows = [("a", "m", "p", each, "", 0.5, 0.1, 2, 2, each == "1e-5", fold) for fold, each in enumerate(chosen)]
     names = [
         "dataset",
         "model",
         "penalty",
         "lambda",
+        "lr",
         "val_miou_points",
         "val_se_points",
         "n",

@@ -40,23 +40,17 @@ def table(scores: Scores) -> pd.DataFrame:
 
 
 def _row(every: Scores, group: Group, counts: dict[str, Counts]) -> dict[str, Any]:
-    entry, reference = every.study["penalties"][group[2]], str(every.reference_of(group[2]))
+    entry, reference = every.study["penalties"][group[2]], every.references[group[2]]
     both = {name: counts[name] for name in (group[2], reference) if name in counts}
     found = gain.resample(every, group[0], both).estimate(group[2], reference) if len(both) == 2 else over_seeds([])
     judged = (premise.of_entry(every, (*group[:2], name), mine) for name, mine in both.items())
     lacking = next(filter(None, judged), None)
     words = lacking.word if lacking else in_words(found, entry, every.label(reference), every.rope)
-    told = {"told": words, "what": _what(entry)}
-    return _names(group) | {"reference": reference} | _difference(found) | told
+    return _numbers(group, found) | {"reference": reference, "told": words, "what": _what(entry)}
 
 
-def _names(group: Group) -> dict[str, Any]:
-    return dict(zip(GROUP, group, strict=True))
-
-
-def _difference(found: Estimate) -> dict[str, float]:
-    ends = columns_of(found)
-    return {"difference": ends["mean"]} | {name: ends[name] for name in ("low", "high", "seeds")}
+def _numbers(group: Group, found: Estimate) -> dict[str, Any]:
+    return dict(zip(GROUP, group, strict=True)) | columns_of(found) | {"difference": found.mean}
 
 
 def _what(entry: dict[str, Any]) -> str:
@@ -92,11 +86,11 @@ def weakest(scores: Scores) -> pd.DataFrame:
     seeds = scores.sweep_seeds.set_index([*GROUP, "lambda"])
     rows = []
     for dataset, model, name in scores.groups:
-        grid, reference = scores.study["penalties"][name]["lambda"], scores.reference_of(name)
-        if len(grid) < 2 or reference is None or (dataset, model, reference) in premise.unlearnt(scores):
+        grid, reference = scores.study["penalties"][name]["lambda"], scores.references[name]
+        if len(grid) < 2 or not reference or (dataset, model, reference) in premise.unlearnt(scores):
             continue
         keys = (dataset, model, name, grid[0]), (dataset, model, reference, "0")
         mine, plain = (seeds[seeds.index == key].set_index("seed")["miou"] for key in keys)
         found = over_seeds(100 * (mine - plain).to_numpy(), 100)
-        rows.append(_names((dataset, model, name)) | {"lambda": grid[0]} | _difference(found))
+        rows.append(_numbers((dataset, model, name), found) | {"lambda": grid[0]})
     return pd.DataFrame(rows, columns=WEAKEST)

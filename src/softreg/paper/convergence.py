@@ -25,9 +25,8 @@ SMALL = 0.01
 
 IMPROVING = "improving"
 
-MEASURES = ("loss", "val")
 COLUMNS = [*GROUP, "first", "last", "seeds"]
-COLUMNS += [f"{name}{end}" for name in MEASURES for end in ("", "_slope", "_low", "_high")]
+COLUMNS += [f"{name}{end}" for name in ("loss", "val") for end in ("", "_slope", "_low", "_high")]
 COLUMNS += ["state", "told"]
 
 
@@ -42,26 +41,25 @@ def table(scores: Scores) -> pd.DataFrame:
     """
     final = scores.histories[scores.histories["phase"] == "final"]
     rows = []
-    for key, mine in scores.ordered(final, "epoch").groupby(GROUP, sort=False):
+    for key, mine in scores.ordered(final).groupby(GROUP, sort=False):
         last = int(mine["epoch"].max())
         first = min(math.ceil(LAST * last), max(1, last - 1))
         # Of outer folds, a seed has a network in each.
         part = mine[mine["epoch"] >= first].groupby(["seed", "epoch"], as_index=False)[["data_term", "val_miou"]].mean()
-        measured = {"loss": part["data_term"], "val": 100 * part["val_miou"]}
+        part = part.assign(loss=part["data_term"], val=100 * part["val_miou"])
         row: dict[str, Any] = {"first": first, "last": last, "seeds": part["seed"].nunique()}
-        for name, values in measured.items():
-            row |= _measured(name, part.assign(value=values).dropna(subset="value"))
+        row |= _measured(part, "loss") | _measured(part, "val")
         rows.append(dict(zip(GROUP, key, strict=True)) | row | _told(row, scores.rope))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _measured(name: str, part: pd.DataFrame) -> dict[str, float]:
-    """The mean of the last ``value`` of each seed, and the slope over epochs with its interval over seeds."""
-    by_seed = [each.sort_values("epoch") for _, each in part.groupby("seed")]
-    slopes = [np.polyfit(each["epoch"], each["value"], 1)[0] for each in by_seed if len(each) > 1]
+def _measured(part: pd.DataFrame, name: str) -> dict[str, float]:
+    """The mean of the last ``name`` of each seed, and the slope over epochs with its interval over seeds."""
+    by_seed = [each for _, each in part.dropna(subset=name).groupby("seed")]
+    slopes = [np.polyfit(each["epoch"], each[name], 1)[0] for each in by_seed if len(each) > 1]
     found = over_seeds(slopes).interval()
     ends = {f"{name}_slope": found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-    return {name: float(np.mean([each["value"].iloc[-1] for each in by_seed])) if by_seed else math.nan} | ends
+    return {name: float(np.mean([each[name].iloc[-1] for each in by_seed])) if by_seed else math.nan} | ends
 
 
 def _told(row: dict[str, Any], rope: float) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def differences(a: Scores, b: Scores) -> pd.DataFrame:
         for penalty in counts[0]:
             if penalty in counts[1]:
                 group = (dataset, model, penalty)
-                chosen = [_lambda(side, group) for side in (a, b)]
+                chosen = ["".join(_of(side.selection, group)["lambda"].head(1)) for side in (a, b)]
                 rows.append((*group, *chosen, *_compared(a, b, group, counts[0][penalty], counts[1][penalty])))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -91,10 +91,6 @@ def _welch(a: pd.Series[float], b: pd.Series[float]) -> tuple[float, float, floa
 
 def _of(frame: pd.DataFrame, group: tuple[str, str, str]) -> pd.DataFrame:
     return frame[(frame[GROUP] == list(group)).all(axis=1)]
-
-
-def _lambda(scores: Scores, group: tuple[str, str, str]) -> str:
-    return "".join(_of(scores.selection, group)["lambda"].head(1))
 
 
 def _digest(scores: Scores, dataset: str) -> str:

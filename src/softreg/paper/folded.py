@@ -42,8 +42,7 @@ def choice(selection: pd.DataFrame) -> pd.DataFrame:
     for _, part in selection.sort_values("fold", kind="stable").groupby(GROUP, sort=False):
         told = [value for value in part["lambda"] if value]
         row = part.iloc[0][columns].to_dict() | {"lambda": most_often(told), "chosen": ", ".join(told)}
-        if "lr" in columns:
-            row["lr"] = most_often(part["lr"].tolist())
+        row["lr"] = most_often(part["lr"].tolist())
         row |= {"val_miou_points": part["val_miou_points"].mean(), "val_se_points": np.nan}
         row["at_edge"] = bool(part["at_edge"].any())
         rows.append(row | {name: int(part[name].sum()) for name in ("n", "expected")})

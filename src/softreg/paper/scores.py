@@ -28,7 +28,7 @@ from softreg.study.cells import final_file
 
 @dataclass(frozen=True)
 class Counts:
-    """TP, FP and FN of one penalty, each (S, N, C) int64, for S ``seeds`` and N ``images``.
+    """``table`` (3, S, N, C) has TP, FP and FN of one penalty, for S ``seeds`` and N ``images``.
 
     ``folds`` (N,) is the outer fold that tests each image, -1 where there are none.
     """
@@ -36,9 +36,25 @@ class Counts:
     seeds: tuple[int, ...]
     images: tuple[str, ...]
     folds: NDArray[np.int64]
-    tp: NDArray[np.int64]
-    fp: NDArray[np.int64]
-    fn: NDArray[np.int64]
+    table: NDArray[np.int64]
+
+
+def others(status: pd.Series[str]) -> str:
+    """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
+    counts = status[status != "finished"].value_counts()
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def _gathered(name: str) -> cached_property[pd.DataFrame]:
+    """The attribute of `Scores` that is the table ``name``.parquet of its folder."""
+
+    def read(scores: Scores) -> pd.DataFrame:
+        file = scores.folder / f"{name}.parquet"
+        with reading(file, "what was gathered"):
+            frame: pd.DataFrame = pq.read_table(file).to_pandas()
+        return scores._shown(frame) if "penalty" in frame else frame
+
+    return cached_property(read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +121,11 @@ class Scores:
 
     def finish(self, phase: str) -> str:
         """What to do where a phase has too few scores; of a whole study, all that can be trained has ended."""
-        ended = self.cells["status"][self.cells["status"] != "finished"].value_counts()
-        if self.provenance["partial"] or ended.empty:
+        status = self.cells["status"]
+        if self.provenance["partial"] or not (left := others(status)):
             return f"finish the study's {phase}."
-        told = ", ".join(f"{count} {name}" for name, count in sorted(ended.items()))
-        return f"nothing is left to train, and {ended.sum()} of {len(self.cells)} networks did not finish ({told})."
+        count = f"{(status != 'finished').sum()} of {len(status)}"
+        return f"nothing is left to train, and {count} networks did not finish ({left})."
 
     @cached_property
     def selection(self) -> pd.DataFrame:
@@ -120,45 +136,28 @@ class Scores:
         selection = self._shown(select.read_selection(self.folder / "selection.csv"))
         return folded.choice(selection) if self.folds else selection
 
-    def _parquet(self, name: str) -> pd.DataFrame:
-        file = self.folder / f"{name}.parquet"
-        with reading(file, "what was gathered"):
-            frame: pd.DataFrame = pq.read_table(file).to_pandas()
-        return self._shown(frame) if "penalty" in frame else frame
-
-    @cached_property
-    def cells(self) -> pd.DataFrame:
-        """One row for each cell the study asks for, with its status; columns of `softreg.scoring.gather.CELLS`."""
-        return self._parquet("cells")
-
-    @cached_property
-    def layers(self) -> pd.DataFrame:
-        """One row for each layer of each finished cell; columns of `softreg.scoring.gather.LAYERS`."""
-        return self._parquet("layers")
-
-    @cached_property
-    def histories(self) -> pd.DataFrame:
-        """One row for each epoch of each finished cell; columns of `softreg.scoring.gather.HISTORIES`."""
-        return self._parquet("histories")
-
-    @cached_property
-    def images(self) -> pd.DataFrame:
-        """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`."""
-        return self._parquet("images")
+    cells = _gathered("cells")
+    """One row for each cell the study asks for, with its status; columns of `softreg.scoring.gather.CELLS`."""
+    layers = _gathered("layers")
+    """One row for each layer of each finished cell; columns of `softreg.scoring.gather.LAYERS`."""
+    histories = _gathered("histories")
+    """One row for each epoch of each finished cell; columns of `softreg.scoring.gather.HISTORIES`."""
+    images = _gathered("images")
+    """Each image of train and test: its group and how complex it is; columns of `softreg.scoring.gather.IMAGES`."""
 
     def tested(self, dataset: str, images: Sequence[str]) -> pd.DataFrame:
         """The rows of `images` on test ``images`` (N,) of a data set, by their names, in the order given."""
         mine = self.images[(self.images["dataset"] == dataset) & (self.images["split"] == "test")]
         return mine.set_index("image").reindex(list(images))
 
-    def looked_up(self, dataset: str, images: Sequence[str]) -> tuple[NDArray[np.int64], ...] | None:
-        """TP, FP and FN of a table from grey level to class on the test ``images`` (N,), each (N, C).
+    def looked_up(self, dataset: str, images: Sequence[str]) -> NDArray[np.int64] | None:
+        """TP, FP and FN of a table from grey level to class on the test ``images`` (N,), (3, N, C).
 
         None where images have colours.
         """
         rows = self.tested(dataset, images)
         columns = [rows[f"lookup_{name}"] for name in ("tp", "fp", "fn")]
-        return None if columns[0].isna().any() else tuple(np.stack(each.to_list()) for each in columns)
+        return None if columns[0].isna().any() else np.array([each.to_list() for each in columns])
 
     def single_subject(self, dataset: str) -> str:
         """What all images of a data set show, where that is one thing, such as "one averaged brain"; else empty."""
@@ -293,8 +292,7 @@ class Scores:
     @cached_property
     def sweep_test(self) -> pd.DataFrame:
         """The rows of `sums` of the sweep's cells on test."""
-        rows = self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
-        return rows[rows["corruption"] == ""]
+        return self.sums[(self.sums["phase"] == "sweep") & (self.sums["split"] == "test")]
 
     @cached_property
     def averaged(self) -> pd.DataFrame:
@@ -308,20 +306,6 @@ class Scores:
     def _final_test_sums(self) -> pa.Table:
         """The final's sums on test as it is."""
         return self._final_sums.filter((pc.field("split") == "test") & (pc.field("corruption") == ""))
-
-    @cached_property
-    def reliability(self) -> pd.DataFrame:
-        """Calibration of the final on test as it is: dataset, model, penalty, seed, bin, count, correct, confidence.
-
-        ``bin`` is one of `softreg.training.validation.BINS` equal bins of the largest softmax probability; the others
-        are sums over the pixels in it.
-        """
-        keys, counted = [*select.GROUP, "seed"], ["count", "correct", "confidence"]
-        table = self._final_test_sums.select([*keys, *(f"bin_{name}" for name in counted)])
-        table = table.rename_columns([*keys, *counted])
-        lists = pd.DataFrame(table.to_pydict())
-        long = lists.explode(counted, ignore_index=True).astype({"count": int, "correct": int, "confidence": float})
-        return long.assign(bin=long.groupby(keys).cumcount())
 
     @cached_property
     def class_iou(self) -> pd.DataFrame:
@@ -348,8 +332,7 @@ class Scores:
                 seeds = sorted(set(mine["seed"].to_pylist()))
                 first = mine.slice(0, len(mine) // len(seeds))
                 names = tuple(seeds), tuple(first["image"].to_pylist()), first["fold"].to_numpy()
-                shape = (len(seeds), len(first), -1)
-                found[penalty] = Counts(*names, *(part.reshape(shape) for part in records.counts(mine)))
+                found[penalty] = Counts(*names, np.reshape(records.counts(mine), (3, len(seeds), len(first), -1)))
         return found
 
     @cached_property
@@ -429,14 +412,11 @@ class Scores:
         """The kind of each of the study's ``penalties``."""
         return {name: entry["kind"] for name, entry in self.study["penalties"].items()}
 
-    def reference_of(self, penalty: str) -> str | None:
-        """The unpenalised entry that is trained by the same update rule as ``penalty``, if the study has one."""
-        return roles.reference_of(self.study["penalties"], penalty)
-
     @property
     def references(self) -> dict[str, str]:
-        """`reference_of` each of the study's ``penalties``; empty where there is none."""
-        return {name: self.reference_of(name) or "" for name in self.study["penalties"]}
+        """The unpenalised entry of the update rule of each of the study's ``penalties``; empty where there is none."""
+        entries = self.study["penalties"]
+        return {name: roles.reference_of(entries, name) or "" for name in entries}
 
     @property
     def reference(self) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +18,7 @@ from softreg.paper.questions import answer as words
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
 from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
-from softreg.paper.scores import Scores
+from softreg.paper.scores import Scores, others
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import Trial
@@ -50,18 +50,15 @@ def number(value: float, digits: int) -> str:
 def interval(
     mean: float, low: float, high: float, told: Callable[[float], str] = lambda value: number(value, 2)
 ) -> str:
-    """A mean in points with its interval, as far as they are defined."""
+    """A mean in points with its interval, as far as they are defined; a dash where there is none."""
+    if math.isnan(mean):
+        return "–"
     return told(mean) if math.isnan(low) else f"{told(mean)} [{told(low)}, {told(high)}]"
 
 
 def difference(row: Any) -> str:
     """The columns difference, low and high of a row, in points."""
-    return "–" if math.isnan(row.difference) else interval(row.difference, row.low, row.high, signed)
-
-
-def _to_none(row: Any) -> str:
-    ends = row.difference_points, row.difference_low_points, row.difference_high_points
-    return "–" if math.isnan(ends[0]) else interval(*ends, signed)
+    return interval(row.difference, row.low, row.high, signed)
 
 
 def share(value: float) -> str:
@@ -81,12 +78,6 @@ def weights(count: float, zeros: float) -> str:
 
 def _chosen(lambdas: str, lr: str) -> str:
     return f"{lambdas}, learning rate {lr}" if lr else lambdas or "–"
-
-
-def others(status: pd.Series[str]) -> str:
-    """How many cells have which status other than finished: ``1 diverged, 2 not run``."""
-    counts = status[status != "finished"].value_counts()
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ MAIN = [
     ),
     Column(
         "Difference to none [95 % CI]",
-        _to_none,
+        lambda row: interval(row.difference_points, row.difference_low_points, row.difference_high_points, signed),
         lambda row: row.difference_points,
         lambda row: row.verdict in (words.SUPPORTED, words.CONTRADICTED),
     ),
@@ -255,11 +246,12 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
     rule = scores.study["selection"]["rule"].replace("_", "-")
     seeds = plural(len(scores.study["seeds"]["tuning"]), "tuning seed")
     rule += ", by halving" if scores.raced else ""
+    greys = " Grey levels: giving each grey level the class that most of its training pixels are of."
     text = (
         f"Test mIoU in points (0 to 100), {_spread(scores, frame)} λ̂ was chosen on validation scores of {seeds} only "
         f"(rule: {rule}). Non-zero weights: of convolutions and linear layers, mean over seeds; in brackets the share "
         "of zeros among the penalised ones. One class: predicting the most frequent class of the test images "
-        f"everywhere.{_looked_up(frame)}"
+        f"everywhere.{greys if premise.LOOKUP in set(frame['penalty']) else ''}"
     )
     return text + _averaging(scores, frame)
 
@@ -267,24 +259,16 @@ def caption(scores: Scores, frame: pd.DataFrame) -> str:
 def _averaging(scores: Scores, frame: pd.DataFrame) -> str:
     """What averaging the weights has changed, of each row of the main table whose networks are averaged."""
     told = []
-    for group in frame[GROUP].itertuples(index=False, name=None):
-        cells = scores.averaged[(scores.averaged[GROUP] == list(group)).all(axis=1)]
-        if len(cells):
-            gain = over_seeds((100 * (cells["average"] - cells["last"])).to_numpy()).interval()
-            told.append(f"{' '.join(map(scores.label, group[1:]))} {interval(gain.mean, gain.low, gain.high, signed)}")
+    for group, cells in frame[GROUP].merge(scores.averaged, on=GROUP).groupby(GROUP, sort=False):
+        gain = over_seeds((100 * (cells["average"] - cells["last"])).to_numpy()).interval()
+        names = " ".join(scores.label(str(name)) for name in group[1:])
+        told.append(f"{names} {interval(gain.mean, gain.low, gain.high, signed)}")
     if not told:
         return ""
     return (
         " Scored are averages of the weights over steps; what they score more than the last weights, with the 95 % "
         f"interval over seeds: {', '.join(told)}."
     )
-
-
-def _looked_up(frame: pd.DataFrame) -> str:
-    """What the row of the look-up table is, where there is one."""
-    if premise.LOOKUP not in set(frame["penalty"]):
-        return ""
-    return " Grey levels: giving each grey level the class that most of its training pixels are of."
 
 
 def _doubts(frame: pd.DataFrame) -> str:
@@ -401,8 +385,8 @@ def write_tables(scores: Scores, out: Path) -> None:
         else:
             file.unlink(missing_ok=True)
     blocks = {
-        "main": [_main_block(scores, rows) for _, rows in frame.groupby("dataset", sort=False)],
-        "contrasts": [_contrast_block(scores, rows) for _, rows in contrasts.groupby("dataset", sort=False)],
+        "main": _by_dataset(scores, frame, _main_block),
+        "contrasts": _by_dataset(scores, contrasts, _contrast_block),
         "questions": [_question_block(scores, answer) for answer in found],
     }
     for name, each in blocks.items():
@@ -419,32 +403,25 @@ def _with_units(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={each: f"{each}_points" for each in _POINTS})
 
 
+def _by_dataset(scores: Scores, frame: pd.DataFrame, block: Callable[[Scores, pd.DataFrame], Block]) -> list[Block]:
+    """For each data set the table that ``block`` makes of its rows, under its name and with what is noted of it."""
+    notes = {name: about.get("note", "") for name, about in scores.datasets.items()}
+    return [
+        replace(block(scores, rows), heading=scores.label(str(name)), note=notes.get(str(name), ""))
+        for name, rows in frame.groupby("dataset", sort=False)
+    ]
+
+
 def _main_block(scores: Scores, rows: pd.DataFrame) -> Block:
     bold = frozenset(
         (at, 2 + column) for at, row in enumerate(rows_of(rows)) for column, each in enumerate(MAIN) if each.shown(row)
     )
     headings = ["Model", "Penalty", *(column.heading for column in MAIN)]
-    return _block(scores, rows, caption(scores, rows) + _doubts(rows), headings, "nnrrnrrn", shown_rows(rows), bold)
+    return Block("", caption(scores, rows) + _doubts(rows), headings, "nnrrnrrn", shown_rows(rows), bold)
 
 
 def _contrast_block(scores: Scores, rows: pd.DataFrame) -> Block:
-    shown = contrast_rows(scores, rows)
-    return _block(scores, rows, contrasts_caption(scores, rows), CONTRAST_HEADINGS, "llrrrrrn", shown)
-
-
-def _block(
-    scores: Scores,
-    rows: pd.DataFrame,
-    text: str,
-    headings: Sequence[str],
-    align: str,
-    shown: Sequence[Sequence[str]],
-    bold: frozenset[tuple[int, int]] = frozenset(),
-) -> Block:
-    """The table of one data set, whose ``rows`` are ``shown``."""
-    dataset = str(rows["dataset"].iloc[0])
-    note = scores.datasets.get(dataset, {}).get("note", "")
-    return Block(scores.label(dataset), text, headings, align, shown, bold, note)
+    return Block("", contrasts_caption(scores, rows), CONTRAST_HEADINGS, "llrrrrrn", contrast_rows(scores, rows))
 
 
 def _question_block(scores: Scores, answer: Answer) -> Block:

@@ -19,7 +19,7 @@ def scores_of(root, penalties, **changes):
 def iou(scores, penalty):
     """(S, C) IoU in points from the counts of each image, added up by hand."""
     counts = scores.test_counts("brain", "convnet")[penalty]
-    tp, fp, fn = (part.sum(axis=1) for part in (counts.tp, counts.fp, counts.fn))
+    tp, fp, fn = (part.sum(axis=1) for part in counts.table)
     return 100 * tp / (tp + fp + fn)
 
 

@@ -238,7 +238,7 @@ def test_errors_are_coloured_by_what_the_unpenalised_network_does():
 def test_the_gallery_shows_three_percentiles_of_the_first_evaluation_seed(scores, out):
     """By hand: the images sorted by their own mIoU without a penalty, a mean over the evaluation seeds."""
     counts = scores.test_counts("brain", "convnet")["none"]
-    each = np.nanmean(counts.tp / (counts.tp + counts.fp + counts.fn), axis=-1).mean(axis=0)
+    each = np.nanmean(counts.table[0] / counts.table.sum(0), axis=-1).mean(axis=0)
     ranked = [counts.images[place] for place in np.argsort(each, kind="stable")]
     rows = pd.read_csv(out / "gallery-brain-convnet.csv").drop_duplicates(["image", "percentile"])
     expected = {p: ranked[round(p / 100 * (len(ranked) - 1))] for p in (10, 50, 90)}

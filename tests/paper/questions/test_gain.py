@@ -67,7 +67,7 @@ def row_of(scores, penalty, reference, model="convnet"):
 
 def counts_of(scores, penalty):
     found = scores.test_counts("brain", "convnet")[penalty]
-    return found.seeds, np.stack([found.tp, found.fp, found.fn])
+    return found.seeds, found.table
 
 
 def test_a_contrast_is_that_of_the_seeds_both_have(scores):
@@ -300,7 +300,7 @@ def sample_of(counts):
     """`gain.Resampled` of counts (P, S, N, C) with penalties a, b, c …"""
     hits, wrong = counts
     names = list("abcdef")[: len(hits)]
-    table = (hits, wrong, np.zeros_like(wrong))
+    table = np.stack([hits, wrong, np.zeros_like(wrong)])
     return gain.Resampled(names, list(range(hits.shape[1])), hits.shape[2], table, stats.crossed_jackknife(*table))
 
 

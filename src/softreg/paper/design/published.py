@@ -45,11 +45,9 @@ _OFFICIAL = {
 """Of published splits; those of camvid are frames of 13 blocks of 20 s, and all slices are of one brain."""
 
 
-def spread_for(model: Mapping[str, Any]) -> tuple[str, Spread]:
-    """The published variances nearest to an entry of a study's ``models``, and what they are of."""
-    if model["kind"] == "smp" and model["weights"] != "none":
-        return "wbc's pretrained U-Net", PRETRAINED
-    return "wbc's small network", SCRATCH
+def spread_for(model: Mapping[str, Any]) -> Spread:
+    """The published variances nearest to an entry of a study's ``models``."""
+    return PRETRAINED if model["kind"] == "smp" and model["weights"] != "none" else SCRATCH
 
 
 def test_set(dataset: Mapping[str, Any]) -> TestSet:

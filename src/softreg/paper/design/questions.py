@@ -50,14 +50,14 @@ def _few(count: int, phase: str) -> str:
     return f"{plural(count, f'{phase} seed')}, where a verdict needs {FEWEST_SEEDS}"
 
 
-def _held(widths: Sequence[float], limit: float, what: str) -> tuple[str, str]:
-    """The word by how many of ``widths`` are below ``limit``, and that in prose."""
+def _held(where: str, widths: Sequence[float], limit: float, what: str) -> tuple[str, str]:
+    """The word by how many of ``widths`` are below ``limit``, and that in prose, after ``where``."""
     if not widths:
-        return ANSWERABLE, f"its half widths are not known yet, and have to be below ±{limit:g}"
+        return ANSWERABLE, f"{where}: its half widths are not known yet, and have to be below ±{limit:g}"
     good = sum(width < limit for width in widths)
     word = ANSWERABLE if good == len(widths) else IN_PART if good else LARGE
     shown = f"{good or 'none'} of {len(widths)} {what}"
-    return word, f"equivalence within ±{limit:g} can be shown in {shown} (half width {span(widths)})"
+    return word, f"{where}: equivalence within ±{limit:g} can be shown in {shown} (half width {span(widths)})"
 
 
 def _gain(design: Design) -> tuple[str, str]:
@@ -65,15 +65,15 @@ def _gain(design: Design) -> tuple[str, str]:
     places = len(design.study.datasets) - len(complexity.label_noise_pairs(design.study.datasets))
     over_all = f"over data sets not answerable, with {places} of {FEWEST_DATASETS}" if places < FEWEST_DATASETS else ""
     if torn := _torn(design):
-        _, text = _held(design.fixed(design.evaluation), design.rope, "primary contrasts")
-        fixed = f"of these very images, {design.evaluation} seeds: {text}"
+        where, widths = f"of these very images, {design.evaluation} seeds", design.fixed(design.evaluation)
+        _, fixed = _held(where, widths, design.rope, "primary contrasts")
         return NOT_ANSWERABLE, "; ".join(filter(None, [torn, fixed, over_all]))
-    word, text = _held(design.half_widths(), design.rope, "primary contrasts")
-    if all(test.images is None for test in design.tests.values()):
-        word, text = UNKNOWN, "what this can show is known once the data are prepared, by `snakemake data`"
     known = dict.fromkeys(_images(test) for test in design.tests.values())
     n = f"{design.evaluation} seeds × {' or '.join(known)}"
-    return word, "; ".join(filter(None, [f"{n}: {text}", _unreferenced(design), _seeds_needed(design), over_all]))
+    word, text = _held(n, design.half_widths(), design.rope, "primary contrasts")
+    if all(test.images is None for test in design.tests.values()):
+        word, text = UNKNOWN, f"{n}: what this can show is known once the data are prepared, by `snakemake data`"
+    return word, "; ".join(filter(None, [text, _unreferenced(design), _seeds_needed(design), over_all]))
 
 
 def _unreferenced(design: Design) -> str:
@@ -120,8 +120,8 @@ def _degeneracy(design: Design) -> tuple[str, str]:
     if few := _few(design.tuning, "tuning"):
         return NOT_ANSWERABLE, f"{few}; only that weights are the same bits can be shown"
     widths = design.observed("H2", "n > 1", design.tuning, "n") or design.fixed(design.tuning)
-    word, text = _held(widths, design.rope, "matching strengths")
-    return word, f"{design.tuning} tuning seeds, {len(pairs)} matching strengths: {text}"
+    where = f"{design.tuning} tuning seeds, {len(pairs)} matching strengths"
+    return _held(where, widths, design.rope, "matching strengths")
 
 
 def _sparsity(design: Design) -> tuple[str, str]:
@@ -129,15 +129,13 @@ def _sparsity(design: Design) -> tuple[str, str]:
         return NOT_ANSWERABLE, "needs a penalty and an entry of kind none with the same `training`"
     if why := _unjudged(design):
         return NOT_ANSWERABLE, why
-    lacks = [_few(design.tuning, "tuning")]
-    if not set(design.kinds.values()) & set(sparsity.SPARSE_CONTROLS):
-        lacks.append("no pruning or small_dense to hold it against")
+    controls = {*design.kinds.values()} & {*sparsity.SPARSE_CONTROLS}
+    lacks = _few(design.tuning, "tuning"), "" if controls else "no pruning or small_dense to hold it against"
     if any(lacks):
         return NOT_ANSWERABLE, "; ".join(filter(None, lacks))
     shared = stats.HELD_OUT_SHARED
     widths = design.observed("H3", "bracket == 'reference'", design.tuning, "n", shared) or design.fixed(design.tuning)
-    word, text = _held(widths, sparsity.MARGIN, "penalties")
-    return word, f"{design.tuning} tuning seeds: {text}"
+    return _held(f"{design.tuning} tuning seeds", widths, sparsity.MARGIN, "penalties")
 
 
 def _unjudged(design: Design) -> str:
@@ -148,23 +146,16 @@ def _unjudged(design: Design) -> str:
 
 
 def _complexity(design: Design) -> tuple[str, str]:
-    words, texts = [], []
     levels = [len(family) for family in complexity.families(design.study.datasets)]
+    drawn = "", "not by drawn scenes, as no two data sets of kind shapes differ in complexity alone"
     if levels:
-        word, text = _held(
-            design.observed("H4", "quantity == 'rise of gap'", design.evaluation), design.rope, "drawn contrasts"
-        )
-        words.append(word)
-        texts.append(f"drawn scenes at {max(levels)} levels: {text}")
-    else:
-        texts.append("not by drawn scenes, as no two data sets of kind shapes differ in complexity alone")
+        widths = design.observed("H4", "quantity == 'rise of gap'", design.evaluation)
+        drawn = _held(f"drawn scenes at {max(levels)} levels", widths, design.rope, "drawn contrasts")
     if torn := _torn(design):
-        texts.append(f"nor by single images: {torn}")
-        return _together(words, whole=False) if words else NOT_ANSWERABLE, "; ".join(texts)
-    query = "quantity == 'rise of gain with boundary density'"
-    word, text = _held(design.observed("H4", query, design.evaluation), design.rope, "contrasts")
-    texts.append(f"by single images, without a causal reading: {text}")
-    return _together([*words, word], whole=bool(levels)), "; ".join(texts)
+        return _together([drawn, ("", f"nor by single images: {torn}")])
+    widths = design.observed("H4", "quantity == 'rise of gain with boundary density'", design.evaluation)
+    where = "by single images, without a causal reading"
+    return _together([drawn, _held(where, widths, design.rope, "contrasts")])
 
 
 def _cost(design: Design) -> tuple[str, str]:
@@ -179,8 +170,8 @@ def _cost(design: Design) -> tuple[str, str]:
         slopes = numbers.dropna(subset="seconds_slope_low").drop_duplicates(["dataset", "penalty"])
         ends = ((slopes[f"{name}_slope_high"] - slopes[f"{name}_slope_low"]) / 2 for name in ("seconds", "memory"))
         widths = [float(value) for each in ends for value in each.dropna()]
-    word, text = _held(widths, cost.SLOPE_ROPE, "slopes")
-    return word, f"{sizes} models, {design.evaluation} seeds; cells have to be trained in turn: {text}"
+    where = f"{sizes} models, {design.evaluation} seeds; cells have to be trained in turn"
+    return _held(where, widths, cost.SLOPE_ROPE, "slopes")
 
 
 def _regret(design: Design) -> tuple[str, str]:
@@ -192,26 +183,24 @@ def _regret(design: Design) -> tuple[str, str]:
     if few := _few(design.tuning, "tuning"):
         return NOT_ANSWERABLE, few
     widths = design.observed("H6", "penalty == ''", design.tuning)
-    word, text = _held(widths, design.rope, "comparisons")
     folds = "" if design.study.selection["scorer"] == "kfold" else "; not K-fold, as λ is scored by hold-out"
     most = " to ".join(dict.fromkeys(map(str, (min(grids), max(grids)))))
-    return word, f"{design.tuning} tuning seeds, {most} λ: {text}{folds}"
+    word, text = _held(f"{design.tuning} tuning seeds, {most} λ", widths, design.rope, "comparisons")
+    return word, f"{text}{folds}"
 
 
 def _robustness(design: Design) -> tuple[str, str]:
-    words, texts = [], []
+    found = []
     corrupted = bool(design.study.evaluation["corruptions"])
     if corrupted:
         query = "part == 'miou under corruption' and quantity == 'all'"
         widths = design.observed("H7", query, design.evaluation) or design.fixed(design.evaluation)
-        word, text = _held(widths, design.rope, "contrasts")
-        words.append(word)
-        texts.append(f"corruptions: {text}")
+        found.append(_held("corruptions", widths, design.rope, "contrasts"))
     noisy = bool(complexity.label_noise_pairs(design.study.datasets))
     lacking = [name for name, has in (("corruptions", corrupted), ("label noise", noisy)) if not has]
-    texts += [f"no {' and no '.join(lacking)} in the study"] if lacking else []
+    found += [("", f"no {' and no '.join(lacking)} in the study")] if lacking else []
     word, text = _calibration(design)
-    return _together([*words, word], whole=not lacking), "; ".join([*texts, f"calibration: {text}"])
+    return _together([*found, (word, f"calibration: {text}")])
 
 
 def _calibration(design: Design) -> tuple[str, str]:
@@ -221,13 +210,13 @@ def _calibration(design: Design) -> tuple[str, str]:
     found = []
     for name, rope in ropes.items():
         widths = design.observed("H7", f"part == 'calibration' and quantity == '{name}'", design.evaluation)
-        found.append(_held(widths, rope, "contrasts"))
-    texts = (f"{name.upper()}: {text}" for name, (_, text) in zip(ropes, found, strict=True))
-    return _together([word for word, _ in found], whole=True), "; ".join(texts)
+        found.append(_held(name.upper(), widths, rope, "contrasts"))
+    return _together(found)
 
 
-def _together(words: Sequence[str], whole: bool) -> str:
-    """The word of a question in parts; ``whole`` where the study has all of them."""
-    if whole and set(words) == {ANSWERABLE}:
-        return ANSWERABLE
-    return LARGE if set(words) == {LARGE} else IN_PART
+def _together(parts: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The word of a question in parts, and what is told of them; the word of a part that the study lacks is empty."""
+    words, told = {word for word, _ in parts}, "; ".join(text for _, text in parts)
+    if words in ({ANSWERABLE}, {""}):
+        return (ANSWERABLE if ANSWERABLE in words else NOT_ANSWERABLE), told
+    return (LARGE if words - {""} == {LARGE} else IN_PART), told

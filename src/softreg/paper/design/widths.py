@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from scipy.stats import t
 
 from softreg.data.datasets import prepared_folder
@@ -131,7 +130,7 @@ class Design:
         for dataset, model, penalty in matrix.groups(self.study):
             if penalty in (softs or self.referenced):
                 reference = str(reference_of(self.study.penalties, penalty))
-                yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model])[1])
+                yield Contrast(dataset, model, penalty, reference, spread_for(self.study.models[model]))
 
     def _own(self, scores: Scores) -> Iterator[Contrast]:
         asked = set(matrix.groups(self.study))
@@ -140,7 +139,7 @@ class Design:
                 if not {(dataset, model, penalty), (dataset, model, reference)} <= asked:
                     # The study has changed since.
                     continue
-                lacking = premise.lacking(scores, [dataset], model, [penalty, reference])
+                lacking = premise.lacking(scores, [(dataset, model, name) for name in (penalty, reference)])
                 if primary and not lacking and {penalty, reference} <= set(sample.penalties):
                     spread = _spread(sample, penalty, reference)
                     yield from [Contrast(dataset, model, penalty, reference, spread)] if spread else []
@@ -151,11 +150,13 @@ class Design:
         It is the 90 % interval, and a wider one where several looks are planned.
         """
         confidence = 1 - 2 * level_of(tuple(self.study.statistics["looks"] or ()))
-        return [
-            each.spread.half_width(self._seeds_of(each), units, confidence)
-            for each in self.contrasts
-            if (units := self.tests[each.dataset].units) and units > 1
-        ]
+        return [each.spread.half_width(self._seeds_of(each), units, confidence) for each, units in self._counted()]
+
+    def _counted(self) -> Iterator[tuple[Contrast, int]]:
+        """The contrasts with two units of test images or more, and how many these are."""
+        for each in self.contrasts:
+            if (units := self.tests[each.dataset].units or 0) > 1:
+                yield each, units
 
     def _seeds_of(self, contrast: Contrast) -> int:
         """Evaluation seeds that both sides of a contrast have."""
@@ -169,8 +170,7 @@ class Design:
         """
         return [
             next((n for n in _SEEDS if each.spread.equivalence_power(n, units, self.rope) >= POWER), None)
-            for each in self.contrasts
-            if (units := self.tests[each.dataset].units) and units > 1
+            for each, units in self._counted()
         ]
 
     def fixed(self, seeds: int) -> list[float]:
@@ -211,12 +211,9 @@ class Design:
 def _spread(sample: gain.Resampled, penalty: str, reference: str) -> Spread | None:
     """The variances of a difference in points², over the seeds that both have; None where they are fewer than two."""
     # Half widths are those of one split.
-    crossed = sample.over_units
-    places = [sample.penalties.index(name) for name in (penalty, reference)]
-    kept = ~np.isnan(crossed.scores[places]).any(axis=0)
-    if kept.sum() < 2 or crossed.by_seed.shape[-1] < 2:
+    part = sample.part(sample.over_units, penalty, reference)
+    if min(part.by_seed.shape[1:]) < 2:
         return None
-    part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
     spread = stats.spread_of(part, 0, 1)
     return Spread(1e4 * spread.seed, 1e4 * spread.image, 1e4 * spread.both, spread.kurtosis)
 

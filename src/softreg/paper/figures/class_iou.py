@@ -53,10 +53,7 @@ def _of_model(scores: Scores, dataset: str, model: str) -> Iterator[dict[str, An
 
 def _of_class(counts: dict[str, Counts], place: int) -> dict[str, Counts]:
     """``counts`` of one class alone, whose IoU the mean over classes is then."""
-    return {
-        name: replace(each, tp=each.tp[..., [place]], fp=each.fp[..., [place]], fn=each.fn[..., [place]])
-        for name, each in counts.items()
-    }
+    return {name: replace(each, table=each.table[..., [place]]) for name, each in counts.items()}
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:

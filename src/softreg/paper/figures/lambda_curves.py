@@ -130,7 +130,7 @@ def _points(scores: Scores, dataset: str, family: _Family) -> pd.DataFrame:
     Beside the columns of `Scores.curves`: ``chosen`` where λ is λ̂; ``lambda_min`` at the λ of the best mean and
     ``lambda_1se`` at the strongest within one standard error of it.
     """
-    shown = scores.curves["penalty"].isin([*family.members, *map(scores.reference_of, family.members)])
+    shown = scores.curves["penalty"].isin([*family.members, *map(scores.references.get, family.members)])
     curves = scores.curves[(scores.curves["dataset"] == dataset) & shown].reset_index(drop=True)
     points = curves.assign(lambda_min=False, lambda_1se=False)
     cells = dict(list(scores.sweep_cells.groupby(select.GROUP)))

@@ -222,8 +222,7 @@ def image_gains(scores: Scores, dataset: str, model: str) -> dict[str, Gains]:
 def _image_miou(counts: Counts, seeds: list[int]) -> Floats:
     """The mIoU of each image on its own, (S, N), of ``seeds``."""
     rows = [counts.seeds.index(seed) for seed in seeds]
-    tp, fp, fn = (part[rows][..., None, :] for part in (counts.tp, counts.fp, counts.fn))
-    values: Floats = metrics.miou(tp, fp, fn)
+    values: Floats = metrics.miou(*counts.table[:, rows][..., None, :])
     return values
 
 
@@ -280,18 +279,16 @@ def _bins(density: Floats) -> NDArray[np.int64]:
 
 
 def _observed(scores: Scores) -> Part:
-    numbers, verdicts = [pd.DataFrame()], []
-    for dataset in scores.study["datasets"]:
-        numbers.append(found := _rises_over_images(scores, dataset))
-        of_density = found[found["quantity"] == "rise of gain with boundary density"] if len(found) else found
-        verdicts += [_association(scores, row) for row in rows_of(of_density) if not np.isnan(row.mean)]
+    numbers = pd.concat([_rises_over_images(scores, dataset) for dataset in scores.study["datasets"]])
+    of_density = (row for row in rows_of(numbers) if row.quantity == "rise of gain with boundary density")
+    verdicts = [_association(scores, row) for row in of_density if not np.isnan(row.mean)]
     summary = "No data set has test images of several boundary densities, so nothing is said of single images."
     if verdicts:
         summary = (
             "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
             f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
         )
-    return Part(pd.concat(numbers), verdicts, summary, "complexity_images")
+    return Part(numbers, verdicts, summary, "complexity_images")
 
 
 def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:

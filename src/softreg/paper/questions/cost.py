@@ -66,19 +66,19 @@ class MedianInterval:
     n: int
 
 
-def median_interval(values: ArrayLike, confidence: float = 0.95) -> MedianInterval:
-    """The sign test's interval of a median, free of any assumption on the spread; nan values are left out.
+def median_interval(values: ArrayLike) -> MedianInterval:
+    """The sign test's 95 % interval of a median, free of any assumption on the spread; nan values are left out.
 
-    The k-th smallest and k-th largest value, for the largest k with P(B < k) ≤ (1 − confidence)/2 where B is binomial
-    (n, ½). With too few values for that (under 6 at 95 %), the smallest and the largest: the ``confidence`` returned
-    is what is reached, 1 − 2 P(B < k). Of one value there is no interval.
+    The k-th smallest and k-th largest value, for the largest k with P(B < k) ≤ 0.025 where B is binomial (n, ½). With
+    fewer than 6 values, too few for that, the smallest and the largest: the ``confidence`` returned is what is reached,
+    1 − 2 P(B < k). Of one value there is no interval.
     """
     sample = np.sort(stats.known(values))
     n, nan = len(sample), float("nan")
     if n < 2:
         return MedianInterval(float(sample[0]) if n else nan, nan, nan, nan, n)
     below = scipy_stats.binom.cdf(np.arange(n), n, 0.5)  # P(B ≤ k − 1) for k = 1, 2, …
-    k = max(1, int((below <= (1 - confidence) / 2 + 1e-12).sum()))
+    k = max(1, int((below <= 0.025 + 1e-12).sum()))
     reached = float(1 - 2 * below[k - 1])
     return MedianInterval(float(np.median(sample)), float(sample[k - 1]), float(sample[n - k]), reached, n)
 
@@ -109,9 +109,8 @@ def cells(scores: Scores) -> pd.DataFrame:
     facts = scores.cells[[*_KEYS, "steps", "penalised"]].dropna()
     frame = timings[[*_KEYS, "device"]].assign(time=ended, **measured).merge(facts, on=_KEYS)
     frame["seconds"] = (frame["seconds"] / frame["steps"].where(frame["steps"] > 0)).where(frame["seconds"] > 0)
-    frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int})
-    known = frame[frame["seconds"].notna()]
-    return known[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
+    frame = frame.rename(columns={"peak_memory": "memory"}).astype({"penalised": int}).dropna(subset="seconds")
+    return frame[[*_KEYS, "device", "time", "penalised", "seconds", "memory"]].reset_index(drop=True)
 
 
 def ratios(scores: Scores) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from softreg.paper.questions.answer import (
     judge,
     listed,
 )
-from softreg.paper.questions.estimates import concluded, plural, signed
+from softreg.paper.questions.estimates import concluded, over_seeds, plural, row_of, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import stats
@@ -62,6 +62,8 @@ UNDER_BETA = 0.01
 
 SIDES = ["penalty_a", "lambda_a", "penalty_b", "lambda_b"]
 PLACE = ["dataset", "model", "pair", "beta", "strength", *SIDES]
+ESTIMATES = [*PLACE, "n", "difference", "low", "high", "low90", "high90", "p_equivalence", "norm", "zeros", "beyond"]
+ESTIMATES += ["same", "word"]
 POINTS = [*PLACE, "seed", "difference", "norm", "zeros", "beyond", "above", "same"]
 _SAME = ("realisation", "weights", "training")
 _CLAIMS = {
@@ -135,20 +137,17 @@ def _networks(scores: Scores) -> pd.DataFrame:
 def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     """A row for each dataset, model, pair and strength of `points`, with what its seeds say of "practically one".
 
-    Columns: dataset, model, pair, beta, strength, `SIDES`; n (tuning seeds), difference, low, high (95 %), low90,
-    high90, p_equivalence; norm, zeros, beyond (means); same (pairs of networks that are the same bits); word.
+    Columns `ESTIMATES`: of `PLACE`; n (tuning seeds), difference, low, high (95 %), low90, high90, p_equivalence; norm,
+    zeros, beyond (means); same (pairs of networks that are the same bits); word.
     """
     rows = []
     for names, part in found.groupby(PLACE, sort=False, dropna=False):
         values = part["difference"].to_numpy()
-        wide, narrow = stats.mean_interval(values, limit=100), stats.mean_interval(values, 0.9, limit=100)
-        row = dict(zip(PLACE, names, strict=True))
-        row |= {"n": wide.n, "difference": wide.mean, "low": wide.low, "high": wide.high}
-        row |= {"low90": narrow.low, "high90": narrow.high}
-        row |= {"p_equivalence": stats.paired_equivalence_p(values, scores.rope)}
+        mean = over_seeds(values, limit=100)
+        row = dict(zip(PLACE, names, strict=True)) | row_of(mean) | {"p_equivalence": mean.equivalence_p(scores.rope)}
         row |= {name: part[name].mean() for name in ("norm", "zeros", "beyond")}
         rows.append(row | {"same": int(part["same"].sum()), "word": _word([values], scores.rope)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).rename(columns={"seeds": "n", "mean": "difference"})[ESTIMATES]
 
 
 def _word(samples: list[Any], rope: float) -> str:
@@ -199,12 +198,9 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     samples = [each["difference"].to_numpy() for _, each in within.groupby("strength", sort=False)]
     found = _judged(scores, within, samples)
     told = [_bits(within), *([] if within["same"].all() else _numbers(scores, samples))]
-    if len(within) < len(learnt):
-        told.append(f"{len(learnt) - len(within)} of {len(part)} pairs are left out, as their weights exceed β")
-    if len(learnt) < len(part):
-        told.append(
-            f"{len(part) - len(learnt)} of {len(part)} pairs are left out, as one of the two predicts one class"
-        )
+    lost = {"their weights exceed β": len(learnt) - len(within)}
+    lost["one of the two predicts one class"] = len(part) - len(learnt)
+    told += [f"{count} of {len(part)} pairs are left out, as {why}" for why, count in lost.items() if count]
     sentence = f"{place} ({_CLAIMS[pair]}; {_n(within)}): {'; '.join(told)}"
     return Verdict(dataset, model, subject, found.word, concluded(sentence, found))
 

@@ -127,9 +127,7 @@ def adjusted_words(
     """
     if frame.empty:
         return frame
-    ropes = np.broadcast_to(np.asarray(rope, dtype=np.float64), len(frame))
-    parts = frame.rename(columns={"difference": "mean"})[["mean", "se", "df"]].astype(float)
-    tested = zip(parts["mean"], parts["se"], parts["df"], ropes, strict=True)
+    tested = frame.assign(rope=rope)[["mean", "se", "df", "rope"]].itertuples(index=False, name=None)
     frame = frame.assign(p_equivalence=[stats.equivalence_p(*each) for each in tested])
     families = frame.groupby([*family] or (lambda _: 0), sort=False)
     holm = {f"{name}_holm": families[name].transform(stats.holm) for name in ("p", "p_equivalence")}
@@ -150,7 +148,6 @@ def judged_words(
     frame: pd.DataFrame,
     family: Sequence[str],
     rope: float | Sequence[float],
-    seeds: str = "seeds",
     level: float = 0.05,
 ) -> pd.DataFrame:
     """`adjusted_words` as `softreg.paper.questions.answer.judge` lets them stand, and why where it does not.
@@ -161,15 +158,14 @@ def judged_words(
     frame = adjusted_words(frame, family, rope, level)
     if frame.empty:
         return frame
-    ropes = np.broadcast_to(np.asarray(rope, dtype=np.float64), len(frame)).tolist()
-    found = [_judged(scores, row, getattr(row, seeds), each) for row, each in zip(rows_of(frame), ropes, strict=True)]
+    found = [_judged(scores, row) for row in rows_of(frame.assign(rope=rope))]
     return frame.assign(word=[each.word for each in found], why=[each.why for each in found])
 
 
-def _judged(scores: Scores, row: Any, seeds: int, rope: float) -> Judgement:
+def _judged(scores: Scores, row: Any) -> Judgement:
     pair = (row.penalty, getattr(row, "reference", scores.references[row.penalty]))
-    lacking = premise.lacking(scores, row.dataset.split(", "), row.model, pair)
-    return words.judge(row.word, seeds, (row.high90 - row.low90) / 2, rope, lacking)
+    lacking = premise.lacking(scores, product(row.dataset.split(", "), [row.model], pair))
+    return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, row.rope, lacking)
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:

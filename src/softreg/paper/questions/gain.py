@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
@@ -63,10 +62,9 @@ RIVALS = ("l1", "l2", "decoupled_decay")
 ALL_DATASETS, ALL_MODELS = "all data sets", "all models"
 """In the place of names, where a verdict is over all of them; no entry of a study can have such a name."""
 
-ENDS = ["low", "high", "low90", "high90"]
-TESTS = ["p", "p_seed", "p_holm", "p_equivalence", "p_equivalence_holm", "correlation", "detectable", "word", "why"]
-COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", *ENDS, *TESTS]
-COLUMNS += ["lambda", "reference_lambda"]
+COLUMNS = [*GROUP, "reference", "primary", "n_seeds", "n_images", "n_groups", "difference", "low", "high", "low90"]
+COLUMNS += ["high90", "p", "p_seed", "p_holm", "p_equivalence", "p_equivalence_holm", "correlation", "detectable"]
+COLUMNS += ["word", "why", "lambda", "reference_lambda"]
 POOLED = ["penalty", "reference", "difference", "low", "high", "p", "p_holm", "word", "datasets", "rank"]
 POOLED += ["critical_difference"]
 
@@ -75,27 +73,30 @@ POOLED += ["critical_difference"]
 class Resampled:
     """The scores of one data set and model, on the ``images`` of test and on these less one unit in turn.
 
-    A unit is a group of images, or an image without one. The axes P and S of ``crossed``, and of the counts (tp, fp,
-    fn) (P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed. With outer folds,
-    ``crossed`` leaves out one of these in turn.
+    A unit is a group of images, or an image without one. The axes P and S of ``crossed``, and of the ``counts`` (TP, FP
+    and FN; 3, P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed. With outer
+    folds, ``crossed`` leaves out one of these in turn.
     """
 
     penalties: list[str]
     seeds: list[int]
     images: int
-    counts: tuple[Table, Table, Table]
+    counts: Table
     crossed: stats.Crossed
 
     def estimate(self, penalty: str, reference: str | None = None) -> stats.Estimate:
         """Mean test mIoU, or its mean difference to ``reference``, in points, over the seeds that have it."""
-        scores, crossed = self.by_seed(penalty, reference), self.crossed
-        places = [self.penalties.index(name) for name in (penalty, reference) if name is not None]
-        kept = scores.notna().to_numpy()
-        if not kept.any():
-            return stats.Estimate(math.nan, math.nan, math.nan, 0, crossed.units)
-        part = replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
+        part = self.part(self.crossed, *filter(None, (penalty, reference)))
+        if not part.scores.size:
+            return stats.Estimate(math.nan, math.nan, math.nan, 0, part.units)
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
         return replace(found, limit=1.0).times(100)
+
+    def part(self, crossed: stats.Crossed, *penalties: str) -> stats.Crossed:
+        """``crossed``, or `over_units`, of these penalties alone, on the seeds that all of them have."""
+        places = [self.penalties.index(name) for name in penalties]
+        kept = ~np.isnan(crossed.scores[places]).any(axis=0)
+        return replace(crossed, scores=crossed.scores[places][:, kept], by_seed=crossed.by_seed[places][:, kept])
 
     @cached_property
     def over_units(self) -> stats.Crossed:
@@ -111,8 +112,7 @@ class Resampled:
         shared = ~np.isnan(self.crossed.scores).any(axis=0)
         if shared.sum() < 2 or self.crossed.units < 2:
             return dict.fromkeys(self.penalties, math.nan)
-        tp, fp, fn = (part[:, shared] for part in self.counts)
-        means = stats.crossed_bootstrap(tp, fp, fn).means
+        means = stats.crossed_bootstrap(*self.counts[:, :, shared]).means
         first = means == means.max(axis=0)
         return dict(zip(self.penalties, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
@@ -134,23 +134,14 @@ def resampled(scores: Scores) -> dict[tuple[str, str], Resampled]:
 def resample(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampled:
     """`Resampled` of the entries of one data set and model whose test ``counts`` these are; at least one."""
     first = next(iter(counts.values()))
-    seeds, whole = aligned(list(counts.values()))
+    seeds = sorted({seed for each in counts.values() for seed in each.seeds})
+    whole = np.zeros((3, len(counts), len(seeds), *first.table.shape[2:]), np.int64)
+    for place, each in enumerate(counts.values()):
+        # A seed that an entry lacks has no pixel there, so that its mIoU is nan.
+        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.table
     units = stats.by_unit(whole, scores.units(dataset, first.images))
     crossed = stats.fold_jackknife(whole, first.folds) if scores.folds else stats.crossed_jackknife(*units)
-    tp, fp, fn = units
-    return Resampled(list(counts), seeds, len(first.images), (tp, fp, fn), crossed)
-
-
-def aligned(counts: Sequence[Counts]) -> tuple[list[int], Table]:
-    """All seeds of several entries, and the entries' (tp, fp, fn) as one table (3, P, S, images, C).
-
-    A seed that an entry lacks has no pixel there, so that its mIoU is nan.
-    """
-    seeds = sorted({seed for each in counts for seed in each.seeds})
-    whole = np.zeros((3, len(counts), len(seeds), *counts[0].tp.shape[1:]), np.int64)
-    for place, each in enumerate(counts):
-        whole[:, place, np.searchsorted(seeds, each.seeds)] = each.tp, each.fp, each.fn
-    return seeds, whole
+    return Resampled(list(counts), seeds, len(first.images), units, crossed)
 
 
 def pairs(scores: Scores, dataset: str, model: str) -> list[tuple[str, str, bool]]:
@@ -195,9 +186,9 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names["lambda"] = chosen.get((dataset, model, penalty), "")
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
                 rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
-    frame = pd.DataFrame([row for row in rows if row["n_seeds"]])
-    family = ["dataset", "model", "primary"]
-    frame = judged_words(scores, frame, family, scores.rope, "n_seeds", scores.looks.level).reindex(columns=COLUMNS)
+    frame = pd.DataFrame([row for row in rows if row["seeds"]])
+    frame = judged_words(scores, frame, ["dataset", "model", "primary"], scores.rope, scores.looks.level)
+    frame = frame.rename(columns={"mean": "difference", "seeds": "n_seeds"}).reindex(columns=COLUMNS)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
 
@@ -210,12 +201,11 @@ def to_none(scores: Scores) -> pd.DataFrame:
 
 def _contrast(sample: Resampled, penalty: str, reference: str, level: float) -> dict[str, Any]:
     estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
-    row = row_of(estimate, level)
-    return {
-        **{"penalty": penalty, "reference": reference, "n_seeds": estimate.seeds},
-        **{"n_images": sample.images, "n_groups": estimate.units},
-        **{"difference": row["mean"]},
-        **{name: row[name] for name in (*ENDS, "p", "se", "df")},
+    return row_of(estimate, level) | {
+        "penalty": penalty,
+        "reference": reference,
+        "n_images": sample.images,
+        "n_groups": estimate.units,
         "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
         "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
         "detectable": stats.detectable_effect(estimate.se, estimate.df, alpha=level),
@@ -266,11 +256,11 @@ def over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
         if (plain := scores.references[name]) in table:
             means = (table[name] - table[plain]).groupby(["dataset", "model"]).mean().groupby("dataset").mean().dropna()
             row = row_of(over_seeds(means.to_numpy(), limit=100))
-            names = {"penalty": name, "reference": plain, "difference": row.pop("mean"), "datasets": row["seeds"]}
-            rows += [row | names] if len(means) else []
+            rows += [row | {"penalty": name, "reference": plain}] if len(means) else []
     frame = adjusted_words(pd.DataFrame(rows), [], scores.rope)
     if frame.empty:
         return pd.DataFrame(columns=POOLED)
+    frame = frame.rename(columns={"mean": "difference", "seeds": "datasets"})
     return frame.assign(word=frame["word"].mask(frame["datasets"] < FEWEST_DATASETS, NOT_ANSWERABLE))
 
 

@@ -43,16 +43,13 @@ def table(scores: Scores) -> pd.DataFrame:
     rows = []
     for penalty, reference, primary in shared:
         if estimates := _by_dataset(samples, penalty, reference):
-            row = row_of(mean_of(estimates).times(100), level)
             names = {"penalty": penalty, "reference": reference, "primary": primary}
             counts = {"n_datasets": len(estimates), "n_pairs": len(places)}
-            rows.append(names | counts | {"difference": row.pop("mean")} | row)
+            rows.append(names | counts | row_of(mean_of(estimates).times(100), level))
     frame = adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
-    if frame.empty:
-        return pd.DataFrame(columns=COLUMNS)
     judged = [_judged(scores, places, row) for row in frame.itertuples()]
     frame = frame.assign(word=[each.word for each in judged], why=[each.why for each in judged])
-    return frame.reindex(columns=COLUMNS)
+    return frame.rename(columns={"mean": "difference"}).reindex(columns=COLUMNS)
 
 
 def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, reference: str) -> list[Estimate]:
@@ -62,15 +59,11 @@ def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, re
         mine = [sample for (name, _), sample in samples.items() if name == dataset]
         if any({penalty, reference} - {*sample.penalties} for sample in mine):
             return []
-        if not (seeds := _shared(mine, penalty, reference)):
+        shared = set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in mine))
+        if not shared:
             return []
-        found.append(_over_models(mine, penalty, reference, seeds))
+        found.append(_over_models(mine, penalty, reference, sorted(shared)))
     return found
-
-
-def _shared(samples: Sequence[gain.Resampled], penalty: str, reference: str) -> list[int]:
-    """The seeds in which all have both sides."""
-    return sorted(set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in samples)))
 
 
 def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str, seeds: Sequence[int]) -> Estimate:
@@ -110,8 +103,5 @@ def sentence(scores: Scores, row: Any) -> str:
 
 
 def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:
-    pair = row.penalty, row.reference
-    lacking = (premise.lacking(scores, [dataset], model, pair) for dataset, model in places)
-    return words.judge(
-        row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, next(filter(None, lacking), None)
-    )
+    lacking = premise.lacking(scores, [(*place, name) for place in places for name in (row.penalty, row.reference)])
+    return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, lacking)

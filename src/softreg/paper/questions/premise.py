@@ -39,12 +39,13 @@ def constant_counts(counts: Counts) -> tuple[int, Counts]:
     With T_c true pixels of class c, class k scores T_k / ΣT where it is true and 0 for the other classes that occur,
     so the class with the most pixels is the best.
     """
-    truth = counts.tp + counts.fn
+    hits, _, missed = counts.table
+    truth = hits + missed
     best = int(truth[0].sum(axis=0).argmax())
-    tp, fp, fn = np.zeros_like(truth), np.zeros_like(truth), truth.copy()
+    tp, fp, fn = table = np.stack([np.zeros_like(truth), np.zeros_like(truth), truth])
     tp[..., best], fn[..., best] = truth[..., best], 0
     fp[..., best] = truth.sum(-1) - truth[..., best]
-    return best, replace(counts, tp=tp, fp=fp, fn=fn)
+    return best, replace(counts, table=table)
 
 
 @lru_cache(maxsize=1)
@@ -72,20 +73,18 @@ def of_entry(scores: Scores, group: Group, counts: Counts) -> Judgement | None:
 def _row(scores: Scores, group: Group, counts: Counts) -> dict[str, Any]:
     """The row of `table` on the entry with these ``counts``."""
     dataset, (best, constant) = group[0], constant_counts(counts)
-    found = {ONE_CLASS: constant}
+    found = {ONE_CLASS: constant.table}
     if (looked_up := scores.looked_up(dataset, counts.images)) is not None:
-        tp, fp, fn = (np.broadcast_to(each, counts.tp.shape) for each in looked_up)
-        found[LOOKUP] = replace(counts, tp=tp, fp=fp, fn=fn)
-    least = {name: 100 * float(metrics.miou(each.tp[0], each.fp[0], each.fn[0])) for name, each in found.items()}
+        found[LOOKUP] = np.broadcast_to(looked_up[:, None], counts.table.shape)
+    least = {name: 100 * float(metrics.miou(*each[:, 0])) for name, each in found.items()}
     rival = max(least, key=least.__getitem__)
-    both = np.stack([[side.tp, side.fp, side.fn] for side in (counts, found[rival])], axis=1)
+    both = np.stack([counts.table, found[rival]], axis=1)
     if scores.folds:
         sample = stats.fold_jackknife(both, counts.folds)
     else:
         sample = stats.crossed_jackknife(*stats.by_unit(both, scores.units(dataset, counts.images)))
     gain = stats.crossed_interval(sample, 0, 1).times(100).interval()
-    name = scores.datasets.get(dataset, {}).get("classes", [])[best]
-    row = dict(zip(GROUP, group, strict=True)) | {"class": name, "rival": rival}
+    row = dict(zip(GROUP, group, strict=True)) | {"class": scores.datasets[dataset]["classes"][best], "rival": rival}
     row |= {"constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan)}
     row |= {"miou": 100 * float(sample.scores[0].mean()), "gain": gain.mean, "low": gain.low, "high": gain.high}
     return row | {"learnt": (gain.mean if math.isnan(gain.low) else gain.low) > 0}
@@ -111,11 +110,9 @@ def _judged(scores: Scores, row: dict[Any, Any]) -> Judgement:
     return Judgement(NOT_LEARNT if constant else AS_LOOKUP, sentence)
 
 
-def lacking(scores: Scores, datasets: Iterable[str], model: str, penalties: Iterable[str]) -> Judgement | None:
-    """What `unlearnt` says of the first of these entries that has not learnt; None where all have."""
-    found = unlearnt(scores)
-    judged = (found.get((dataset, model, penalty)) for dataset, penalty in product(datasets, penalties))
-    return next(filter(None, judged), None)
+def lacking(scores: Scores, groups: Iterable[Group]) -> Judgement | None:
+    """What `unlearnt` says of the first of these groups that has not learnt; None where all have."""
+    return next(filter(None, map(unlearnt(scores).get, groups)), None)
 
 
 def learnt_only(scores: Scores, frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ no bound on the loss to the λ that is truly best.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, product
@@ -268,17 +268,21 @@ def _rows_over_all(found: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 def _mean_rows(part: pd.DataFrame) -> Iterator[dict[str, object]]:
     """The rows of `means` in one place, those of single penalties too."""
-    groups = len(part[select.GROUP].drop_duplicates())
+    groups = part["penalty"].nunique()
     for (strategy, step), mine in part.groupby(["strategy", "step"], sort=False):
-        wide = mine.pivot(index="seed", columns=select.GROUP, values="regret")
         names = {"strategy": strategy, "step": step}
-        for place, penalty in enumerate(wide.columns.get_level_values("penalty")):
-            budget = float(mine.loc[mine["penalty"] == penalty, "budget"].iloc[0])
-            own = names | {"penalty": penalty, "budget": budget, "penalties": 1}
-            yield own | columns_of(over_held_out(wide.iloc[:, [place]].dropna().to_numpy()))
-        if wide.shape[1] == groups and len(common := wide.dropna()):
-            over = names | {"penalty": "", "budget": float(mine["budget"].mean()), "penalties": groups}
-            yield over | columns_of(over_held_out(common.to_numpy()))
+        single = mine.groupby("penalty", sort=False)
+        for penalty, own in single:
+            yield names | {"penalty": penalty} | _mean(own, "regret", columns_of)
+        if len(single) == groups and (over := _mean(mine, "regret", columns_of)):
+            yield names | {"penalty": ""} | over
+
+
+def _mean(rows: pd.DataFrame, value: str, columns: Callable[[Estimate], dict[str, float]]) -> dict[str, Any]:
+    """The mean ``value`` of ``rows`` in ``columns``, with its budget and n; empty where penalties share no seed."""
+    wide = rows.pivot(index="seed", columns="penalty", values=value)[rows["penalty"].unique()].dropna()
+    n = {"budget": float(rows["budget"].mean()), "penalties": wide.shape[1]}
+    return n | columns(over_held_out(wide.to_numpy())) if len(wide) else {}
 
 
 def over_held_out(values: Floats) -> Estimate:
@@ -301,12 +305,9 @@ def comparisons(found: pd.DataFrame) -> pd.DataFrame:
     for ((dataset, model), part), (first, second) in product(
         found.groupby(["dataset", "model"], sort=False), CONTRASTS
     ):
-        both = _at_equal_budgets(part, first, second)
-        wide = both.pivot(index="seed", columns="penalty", values="saved").dropna()
-        if len(wide):
+        if mean := _mean(_at_equal_budgets(part, first, second), "saved", row_of):
             names = {"dataset": dataset, "model": model, "penalty": "", "strategy": first, "against": second}
-            names |= {"budget": float(both["budget"].mean()), "penalties": wide.shape[1]}
-            rows.append(names | row_of(over_held_out(wide.to_numpy())))
+            rows.append(names | mean)
     return pd.DataFrame(rows)
 
 
@@ -320,7 +321,7 @@ def _at_equal_budgets(part: pd.DataFrame, first: str, second: str) -> pd.DataFra
     own, other = (part.loc[part["strategy"] == name, [*keys, "regret"]] for name in (first, second))
     both = own.merge(other, on=keys, suffixes=("", "_second"))
     both = both[both["budget"] == both.groupby("penalty")["budget"].transform("max")]
-    return both.assign(saved=both["regret_second"] - both["regret"])
+    return both.assign(saved=both["regret_second"] - both["regret"]).sort_values("penalty", kind="stable")
 
 
 def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
@@ -374,8 +375,7 @@ def _judged(scores: Scores, row: Any) -> words.Judgement:
     else:
         word, half = word_of_loss(row.low, row.high, scores.rope), (row.high - row.low) / 2
     places = [group for group in scores.groups if row.dataset == ALL[0] or group[:2] == (row.dataset, row.model)]
-    subjects = [group for group in places if scores.kinds[group[2]] not in CONTROLS]
-    lacking = next((found for group in subjects if (found := premise.unlearnt(scores).get(group))), None)
+    lacking = premise.lacking(scores, [group for group in places if scores.kinds[group[2]] not in CONTROLS])
     return words.judge(word, row.seeds, half, scores.rope, lacking, "tuning seed")
 
 
@@ -412,14 +412,15 @@ def _networks(budget: float) -> str:
 
 def _told(row: Any) -> str:
     """The mean of a row in prose, with its interval and n."""
+    over_all = row.dataset == ALL[0]
     ends = f"95 % interval {number(row.low)} to {number(row.high)}"
     if np.isnan(row.low):
-        ends = "no interval, as all are equal" if row.seeds > 1 and row.dataset != ALL[0] else "no interval"
-    if row.dataset == ALL[0]:
+        ends = "no interval, as all are equal" if row.seeds > 1 and not over_all else "no interval"
+    n = plural(row.seeds, "held-out tuning seed")
+    if over_all:
         n = f"{plural(row.datasets, 'data set')}, each a mean over its models, penalties and held-out seeds"
-        return f"{number(row.mean)} points ({ends}, {n}; test images held fixed)"
-    crossed = f" and {row.penalties} penalties, crossed" if row.penalties > 1 else ""
-    n = f"{plural(row.seeds, 'held-out tuning seed')}{crossed}"
+    elif row.penalties > 1:
+        n += f" and {row.penalties} penalties, crossed"
     return f"{number(row.mean)} points ({ends}, {n}; test images held fixed)"
 
 

@@ -89,18 +89,18 @@ def _long(changes: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
     return changes.melt(keys, var_name=name, ignore_index=False).sort_index(kind="stable")
 
 
-def _table(scores: Scores, changes: pd.DataFrame, ropes: dict[str, float] | None = None) -> pd.DataFrame:
+def _table(scores: Scores, changes: pd.DataFrame) -> pd.DataFrame:
     """The means over seeds of the ``value`` of ``changes``, for each part, data set, model, penalty and quantity.
 
-    Columns: these, and those of `estimates.row_of` and `estimates.adjusted_words`, by ``ropes`` of each quantity, or
-    by that of mIoU.
+    Columns: these, and those of `estimates.row_of` and `estimates.judged_words`; all but measures of calibration are
+    judged by the region of mIoU.
     """
     names = ["part", *GROUP, "quantity"]
     rows = [
         dict(zip(names, key, strict=True)) | estimates.row_of(estimates.over_seeds(values.to_numpy(), _limit(key)))
         for key, values in scores.ordered(changes).groupby(names, sort=False)["value"]
     ]
-    rope = [ropes[str(row["quantity"])] if ropes else scores.rope for row in rows]
+    rope = [scores.calibration_ropes.get(str(row["quantity"]), scores.rope) for row in rows]
     return estimates.judged_words(scores, pd.DataFrame(rows), ["part", "dataset", "quantity"], rope)
 
 
@@ -162,7 +162,7 @@ def _calibration(scores: Scores) -> Part:
     final = scores.final_test
     scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
     changes = _long(relative(scores, scaled, [*CALIBRATION]), [*GROUP, "seed"], "quantity").assign(part="calibration")
-    numbers = _table(scores, changes, scores.calibration_ropes)
+    numbers = _table(scores, changes)
     verdicts = [_of_calibration(scores, row) for row in rows_of(numbers) if row.seeds]
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"
     summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else estimates.nothing_paired(scores)

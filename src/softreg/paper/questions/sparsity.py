@@ -230,9 +230,9 @@ def _verdicts(scores: Scores, swept: pd.DataFrame, compared: pd.DataFrame) -> It
             mine = compared[(compared[GROUP] == [dataset, model, penalty]).all(axis=1)]
             rows = list(rows_of(mine))
             word, sentence = _judged(scores, part, rows, dense, controls)
-            lacking = premise.lacking(scores, [str(dataset)], str(model), [part["reference"].iloc[0]])
+            lacking = premise.lacking(scores, [(str(dataset), str(model), part["reference"].iloc[0])])
             # Equal accuracy goes by the 95 % interval against no penalty.
-            half = next(((row.high - row.low) / 2 for row in rows if row.bracket == "reference"), math.nan)
+            half = (rows[0].high - rows[0].low) / 2 if rows else math.nan
             found = judge(word, int(part["seeds"].max()), half, MARGIN, lacking, "tuning seed")
             yield Verdict(str(dataset), str(model), scores.label(str(penalty)), found.word, ended(sentence, found.why))
 
@@ -242,7 +242,8 @@ def _judged(
 ) -> tuple[str, str]:
     """Of one penalty's swept ``points`` and its ``rows`` of `comparisons`: a word, and the sentence that tells why.
 
-    The first of these that holds. ``dense`` is the number of weights without a penalty.
+    The first of these that holds. ``dense`` is the number of weights without a penalty. The first of the rows, if there
+    are any, is that against it.
     """
     label = scores.label(points["penalty"].iloc[0])
     if np.isnan(dense):
@@ -261,7 +262,7 @@ def _judged(
             f"{label} is within {MARGIN:g} point of no penalty on validation at no strength that makes exact zeros: "
             "add weaker strengths to its grid."
         )
-    (reference,), others = ([row for row in rows if (row.bracket == "reference") == is_it] for is_it in (True, False))
+    reference, *others = rows
     told = _told(scores, reference)
     if reference.n < FEWEST_SEEDS:
         return UNDECIDED, " ".join([told, *(_against(scores, row) for row in others)])

@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from softreg.paper.scores import Scores
-from softreg.paper.tables import others
+from softreg.paper.scores import Scores, others
 from softreg.scoring.gather import NOT_RUN
 from softreg.scoring.select import GROUP
 

@@ -21,8 +21,8 @@ def differences(scores: Scores) -> pd.DataFrame:
     """The differences of penalties to none, rows of `gain.contrasts` with ``learnt``: without controls, as pruning."""
     frame = gain.to_none(scores)
     frame = frame[~frame["penalty"].map(scores.kinds).isin(CONTROLS)]
-    lacking = (premise.lacking(scores, [r.dataset], r.model, (r.penalty, r.reference)) for r in rows_of(frame))
-    return frame.assign(learnt=[each is None for each in lacking])
+    pairs = ([(row.dataset, row.model, name) for name in (row.penalty, row.reference)] for row in rows_of(frame))
+    return frame.assign(learnt=[premise.lacking(scores, pair) is None for pair in pairs])
 
 
 def highest(rows: pd.DataFrame) -> Any:
