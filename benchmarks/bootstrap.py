@@ -15,7 +15,8 @@ import numpy as np
 from common import print_table, ratio, sized
 from numpy.typing import NDArray
 
-from softreg.scoring import metrics, stats
+from softreg.paper import stats
+from softreg.scoring import metrics
 
 SHAPE = sized((8, 10, 233, 11), (2, 3, 5, 3))
 RESAMPLES = sized(10_000, 200)

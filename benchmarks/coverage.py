@@ -1,4 +1,4 @@
-"""How often the intervals of `softreg.scoring.stats` hold the truth, and how often its tests reject what is true.
+"""How often the intervals of `softreg.paper.stats` hold the truth, and how often its tests reject what is true.
 
     python benchmarks/coverage.py [--studies 2000]
 
@@ -43,9 +43,10 @@ import pandas as pd
 from common import print_table, sized
 from numpy.typing import NDArray
 
+from softreg.paper import stats
 from softreg.paper.questions import estimates, gain, sparsity
 from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, NOT_ANSWERABLE, SUPPORTED
-from softreg.scoring import metrics, stats
+from softreg.scoring import metrics
 
 Floats = NDArray[np.float64]
 

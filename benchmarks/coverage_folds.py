@@ -25,7 +25,8 @@ import numpy as np
 from common import print_table, sized
 from numpy.typing import NDArray
 
-from softreg.scoring import metrics, stats
+from softreg.paper import stats
+from softreg.scoring import metrics
 
 Floats = NDArray[np.float64]
 

@@ -20,7 +20,8 @@ import numpy as np
 from common import print_table, sized
 from coverage import BORDER, SMALL, Setting, shifted, simulate
 
-from softreg.scoring import looks, stats
+from softreg.paper import stats
+from softreg.scoring import looks
 
 EFFECT = 2.8
 """The difference that there is, in standard errors of the last look: found four times in five, without looks."""

@@ -22,8 +22,8 @@ from common import CHECKOUT, print_table
 
 from softreg.paper.questions.regret import Sweep, sweeps
 from softreg.paper.scores import Scores
+from softreg.paper.stats import mean_interval
 from softreg.scoring.race import best_half
-from softreg.scoring.stats import mean_interval
 from softreg.study.lambdas import trials_left
 
 SEEDS = 3

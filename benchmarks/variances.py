@@ -17,7 +17,7 @@ from common import CHECKOUT, print_table
 
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
-from softreg.scoring.stats import Spread, spread_of
+from softreg.paper.stats import Spread, spread_of
 from softreg.study.treatment import CONTROLS
 
 

@@ -13,13 +13,12 @@ import synthetic
 from measured import make_scores
 from scipy import stats as scipy_stats
 
-from softreg.paper import design
+from softreg.paper import design, stats
 from softreg.paper.design import published, questions
 from softreg.paper.design.widths import Design
 from softreg.paper.questions import gain
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
-from softreg.scoring.stats import Spread
+from softreg.paper.stats import Spread
 from softreg.study.config import load_study
 
 ROOT = Path(__file__).parents[2]

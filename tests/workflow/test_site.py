@@ -79,7 +79,7 @@ def test_every_key_and_every_module_has_its_place(site):
         collect(part)
     assert {key for key in keys if not re.search(rf"<code>([\w.]+\.)?{key}</code>", text)} == set()
     places = set().union(*(Links(page).places for page in site.glob("api/*.html")))
-    assert {"softreg.penalties.l1.L1", "softreg.scoring.stats.holm", "softreg.data.base.Dataset"} <= places
+    assert {"softreg.penalties.l1.L1", "softreg.paper.stats.holm", "softreg.data.base.Dataset"} <= places
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ GPU, gets the same bytes again. Start with `softreg.paper.scores`, which opens t
 each column means is said there. Then read one question from top to bottom, such as `softreg.paper.questions.sparsity`.
 
 - `scores`: the folder in memory, and the order and the names in which a study shows its entries;
+- `stats`: intervals and tests that know nothing of a study;
 - `questions`: H1 to H7, each with its numbers, verdicts and sentences;
 - `design`: what a study can decide of them, before it is trained or after;
 - `convergence`: whether trainings had settled at the end of their schedule;
@@ -13,8 +14,7 @@ each column means is said there. Then read one question from top to bottom, such
 - `report`: all of it in one HTML file, and metrics.json;
 - `diff`: two versions of one study against each other.
 
-What is here may import the modules of `softreg.scoring` that do without torch (gather, metrics, records, select and
-stats), `softreg.study`, `softreg.files` and `softreg.errors`. It never imports torch, nor anything that does: a paper
+What is here may import the modules of `softreg.scoring` that do without torch (such as gather, metrics, records and
+select), `softreg.study`, `softreg.files` and `softreg.errors`. It never imports torch, nor anything that does: a paper
 is made again within minutes on any machine.
-Statistics that say nothing of a study, such as an interval, belong in `softreg.scoring.stats`.
 """

@@ -17,8 +17,8 @@ from softreg.paper.questions import gain, premise
 from softreg.paper.questions.answer import FEWEST_SEEDS, replicates
 from softreg.paper.questions.estimates import columns_of, over_seeds, plural
 from softreg.paper.scores import Counts, Scores
+from softreg.paper.stats import Estimate
 from softreg.scoring.select import GROUP
-from softreg.scoring.stats import Estimate
 from softreg.study.matrix import Group
 
 COLUMNS = [*GROUP, "what", "reference", "difference", "low", "high", "seeds", "told"]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from softreg.errors import UserError
 from softreg.files import reading, write_text
-from softreg.scoring import records, stats
+from softreg.scoring import records
+from softreg.scoring.means import known, mean_of, standard_error
 from softreg.study import matrix
 from softreg.study.cells import choice_file
 from softreg.study.config import Study
@@ -90,7 +91,7 @@ def curve(table: pa.Table, folds: int) -> pd.DataFrame:
     Columns: dataset, model, penalty, lambda, val_miou, val_se (standard error over seeds), seeds (that have a score).
     """
     grouped = by_seed(table, folds).groupby([*GROUP, "lambda"])["miou"]
-    return grouped.agg(val_miou="mean", val_se=stats.standard_error, seeds="size").reset_index()
+    return grouped.agg(val_miou="mean", val_se=standard_error, seeds="size").reset_index()
 
 
 def choose(curves: pd.DataFrame, cells: pd.DataFrame, rule: str) -> pd.Series[float]:
@@ -116,8 +117,8 @@ def one_se(scores: NDArray[np.float64], best: int) -> int:
     is none. The difference to the best is taken network by network, so that what a seed or a fold does to both cancels,
     and its standard error is s/√n. Of one network there is none, and the best stays.
     """
-    differences = [stats.known(scores[best] - each) for each in scores]
-    within = [place for place, gap in enumerate(differences) if stats.mean_of(gap) <= stats.standard_error(gap)]
+    differences = [known(scores[best] - each) for each in scores]
+    within = [place for place, gap in enumerate(differences) if mean_of(gap) <= standard_error(gap)]
     return max([best, *within])
 
 

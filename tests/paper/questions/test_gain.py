@@ -10,11 +10,11 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
 from softreg.files import read_json, write_json
-from softreg.paper import tables
+from softreg.paper import stats, tables
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import WORDS
 from softreg.paper.scores import Scores
-from softreg.scoring import metrics, stats
+from softreg.scoring import metrics
 from softreg.scoring.gather import gather
 
 ADAM = {"optimizer": "adam", "lr": 0.001}

@@ -14,8 +14,8 @@ from scipy import stats as scipy_stats
 from softreg.files import read_json, write_json
 from softreg.paper.questions import gain, over_these
 from softreg.paper.scores import Scores
+from softreg.paper.stats import Estimate
 from softreg.scoring import records
-from softreg.scoring.stats import Estimate
 from softreg.study.cells import final_file
 
 STRENGTH = {"lambda": [1e-4]}

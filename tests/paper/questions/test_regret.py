@@ -8,9 +8,10 @@ import pytest
 from measured import make_scores
 from scipy.stats import ttest_1samp
 
+from softreg.paper import stats
 from softreg.paper.questions import regret
 from softreg.paper.scores import Scores
-from softreg.scoring import records, select, stats
+from softreg.scoring import records, select
 
 
 def gathered(root, statuses=None, **changes):

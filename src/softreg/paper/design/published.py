@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from softreg.scoring.stats import Spread
+from softreg.paper.stats import Spread
 
 SCRATCH = Spread(seed=2.43, image=1.24, both=11.40, kurtosis=3.02)
 """Of the small network, trained from scratch for five epochs; in points² of mIoU."""

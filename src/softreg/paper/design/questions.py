@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from softreg.paper import stats
 from softreg.paper.design.published import TestSet
 from softreg.paper.design.widths import FEWEST_GROUPS, Design, span
 from softreg.paper.questions import complexity, cost, degeneracy, sparsity
 from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE, replicates
 from softreg.paper.questions.estimates import plural
-from softreg.scoring import stats
 from softreg.study import matrix
 
 ANSWERABLE, IN_PART, LARGE, UNKNOWN = "answerable", "in part", "large differences only", "not known yet"

@@ -13,13 +13,13 @@ from scipy.stats import t
 
 from softreg.data.datasets import prepared_folder
 from softreg.files import read_json
+from softreg.paper import stats
 from softreg.paper.design.published import TestSet, spread_for, test_set
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
+from softreg.paper.stats import Spread
 from softreg.scoring.gather import lacking
 from softreg.scoring.looks import level_of
-from softreg.scoring.stats import Spread
 from softreg.study import matrix
 from softreg.study.config import Study
 from softreg.study.roles import reference_of

@@ -6,7 +6,7 @@ A figure is one module here with one function, ``figures(scores) -> Figures``. T
    that draws them, caption, and text for those who do not see. `layout.of_datasets` asks for pages of each data set. A
    sentence in place of pages says why there is nothing to draw, and the report prints it;
 2. take panels from `layout.grid`, lines from `layout.draw_line`, and the look of each penalty from `style.looks_of`;
-   draw intervals as `softreg.scoring.stats` gives them; differences to no penalty are a page of `forest`;
+   draw intervals as `softreg.paper.stats` gives them; differences to no penalty are a page of `forest`;
 3. add the module to `_MODULES` below, at its place in the report. A question that names its stem in
    ``Answer.figures`` has the figure beside its answer.
 

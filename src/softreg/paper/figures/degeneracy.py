@@ -13,13 +13,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from softreg.paper import stats
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import degeneracy, gain
 from softreg.paper.questions.answer import RACED
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
 
 TITLE = "Penalties that are one at the size of the weights"
 

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from softreg.paper import stats
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page
 from softreg.paper.questions import premise
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.gain import distinct_tests
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
 
 TITLE = "Ranks of the penalties"
 NAME = "ranks"

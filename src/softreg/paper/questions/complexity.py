@@ -34,9 +34,9 @@ from softreg.paper.questions.estimates import (
     told,
 )
 from softreg.paper.scores import Counts, Scores
+from softreg.paper.stats import Estimate
 from softreg.scoring import metrics
 from softreg.scoring.select import GROUP
-from softreg.scoring.stats import Estimate
 
 Datasets = Mapping[str, Mapping[str, Any]]
 """The entries of a study's ``datasets`` by name."""

@@ -16,10 +16,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
+from softreg.paper import stats
 from softreg.paper.questions.answer import Answer, Verdict, judge, listed
 from softreg.paper.questions.estimates import ended, row_of, rows_of, word_of
 from softreg.paper.scores import Scores
-from softreg.scoring import records, stats
+from softreg.scoring import records
+from softreg.scoring.means import known
 from softreg.scoring.select import GROUP
 
 FEWEST_SIZES = 3
@@ -73,7 +75,7 @@ def median_interval(values: ArrayLike) -> MedianInterval:
     fewer than 6 values, too few for that, the smallest and the largest: the ``confidence`` returned is what is reached,
     1 − 2 P(B < k). Of one value there is no interval.
     """
-    sample = np.sort(stats.known(values))
+    sample = np.sort(known(values))
     n, nan = len(sample), float("nan")
     if n < 2:
         return MedianInterval(float(sample[0]) if n else nan, nan, nan, nan, n)

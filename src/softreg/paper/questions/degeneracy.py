@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softreg.paper import stats
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import (
     CONTRADICTED,
@@ -33,7 +34,6 @@ from softreg.paper.questions.answer import (
 from softreg.paper.questions.estimates import concluded, over_seeds, plural, row_of, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import rates_of
 

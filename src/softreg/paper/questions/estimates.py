@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softreg.paper import stats
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import Answer, Judgement, Verdict
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
-from softreg.scoring.stats import Crossed, Estimate
+from softreg.paper.stats import Crossed, Estimate
+from softreg.scoring.means import known, mean_of, standard_error
 
 Floats = NDArray[np.float64]
 Units = NDArray[np.int64]
@@ -59,15 +60,15 @@ def over_seeds(values: Sequence[float] | Floats, limit: float = float("inf")) ->
 
     ``limit`` is the most that a value can be, either way.
     """
-    sample = stats.known(values)
-    return Estimate(stats.mean_of(sample), stats.standard_error(sample), len(sample) - 1, len(sample), 0, limit)
+    sample = known(values)
+    return Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
 
 
 def crossed_mean(values: Floats, units: Units | None = None) -> Estimate:
     """Mean of ``values`` (S, N) over seeds and N items, such as images, both drawn from a population.
 
     ``units`` (N,) number the items' units, from 0, each of which is drawn whole; without them an item is one. See
-    `softreg.scoring.stats.crossed_interval`. With one unit there is no interval.
+    `softreg.paper.stats.crossed_interval`. With one unit there is no interval.
     """
     weights = left_out(np.arange(values.shape[1]) if units is None else units)
     return crossed(values.mean(1), values @ weights.T / weights.sum(1))
@@ -111,7 +112,7 @@ def row_of(estimate: Estimate, level: float = 0.05) -> dict[str, float]:
 
 
 def word_of(row: Any, rope: float) -> str:
-    """The verdict of `softreg.scoring.stats.verdict` on "it is above 0": of a row with low, high, low90 and high90."""
+    """The verdict of `softreg.paper.stats.verdict` on "it is above 0": of a row with low, high, low90 and high90."""
     return stats.verdict(row.low, row.high, row.low90, row.high90, rope)
 
 

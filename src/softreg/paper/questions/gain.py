@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from softreg.paper import folded
+from softreg.paper import folded, stats
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
@@ -28,7 +28,6 @@ from softreg.paper.questions.estimates import (
 )
 from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
-from softreg.scoring import stats
 from softreg.scoring.select import GROUP
 from softreg.study.treatment import CONTROLS
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from softreg.paper import stats
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, signed
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
-from softreg.scoring.stats import Estimate
+from softreg.paper.stats import Estimate
 
 HERE, MODELS_HERE = "the data sets here", "their models"
 """In the place of names, where a verdict is a mean over those of the study; no entry can have such a name."""

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from softreg.paper import stats
 from softreg.paper.questions.answer import AS_LOOKUP, NOT_LEARNT, Judgement
 from softreg.paper.scores import Counts, Scores
-from softreg.scoring import metrics, records, stats
+from softreg.scoring import metrics, records
 from softreg.scoring.select import GROUP
 from softreg.study.matrix import Group
 

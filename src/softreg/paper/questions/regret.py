@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from softreg.paper import stats
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import Answer, Verdict, listed
@@ -34,8 +35,8 @@ from softreg.paper.questions.estimates import (
     word_of,
 )
 from softreg.paper.scores import Scores
-from softreg.scoring import select, stats
-from softreg.scoring.stats import Estimate
+from softreg.paper.stats import Estimate
+from softreg.scoring import select
 from softreg.study.lambdas import rates_of
 from softreg.study.treatment import CONTROLS
 
@@ -193,7 +194,7 @@ def regret_of(sweep: Sweep, held_out: int) -> Iterator[tuple[str, int, int, floa
     """(strategy, step, budget, expected regret) without the seed at ``held_out``, for all that the sweep can pay.
 
     ``step`` is the number of seeds, and of random search the number of λ drawn. The best λ is that of the highest mean
-    test score on the other seeds, as in `softreg.scoring.stats.oracle_gap`.
+    test score on the other seeds, as in `softreg.paper.stats.oracle_gap`.
     """
     size, seeds, folds = sweep.folds.shape
     others = [seed for seed in range(seeds) if seed != held_out]
@@ -288,7 +289,7 @@ def _mean(rows: pd.DataFrame, value: str, columns: Callable[[Estimate], dict[str
 def over_held_out(values: Floats) -> Estimate:
     """Mean of ``values`` (S, P) over held-out seeds and penalties.
 
-    For one penalty `softreg.scoring.stats.held_out_mean`. Where no value differs there is no interval: that a choice
+    For one penalty `softreg.paper.stats.held_out_mean`. Where no value differs there is no interval: that a choice
     was the same for these seeds does not show that it always is.
     """
     estimate = crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
@@ -327,7 +328,7 @@ def _at_equal_budgets(part: pd.DataFrame, first: str, second: str) -> pd.DataFra
 def gaps(scores: Scores, replayed: dict[tuple[str, str, str], Sweep]) -> pd.DataFrame:
     """The oracle gap (points) of each group at the λ̂ that the study's rule selects by all tuning seeds but one.
 
-    See `softreg.scoring.stats.oracle_gap`: it is tested on the seed that is left.
+    See `softreg.paper.stats.oracle_gap`: it is tested on the seed that is left.
     """
     rows = []
     for group, sweep in replayed.items():

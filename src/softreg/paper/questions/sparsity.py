@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from softreg.paper import stats
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import (
     CONTRADICTED,
@@ -34,9 +35,9 @@ from softreg.paper.questions.answer import (
 )
 from softreg.paper.questions.estimates import ended, rows_of, signed
 from softreg.paper.scores import Scores
-from softreg.scoring import stats
+from softreg.paper.stats import Interval
+from softreg.scoring.means import standard_error
 from softreg.scoring.select import GROUP
-from softreg.scoring.stats import Interval
 from softreg.study.treatment import CONTROLS
 
 MARGIN = 1.0
@@ -89,7 +90,7 @@ def points(scores: Scores) -> pd.DataFrame:
     """
     by_seed = _by_seed(scores).groupby(KEYS)
     frame = by_seed.agg(nonzero=("nonzero", "mean"), dense=("weights", "max"), test_miou=("miou", "mean"))
-    frame = frame.assign(test_se=by_seed["miou"].agg(stats.standard_error), seeds=by_seed.size())
+    frame = frame.assign(test_se=by_seed["miou"].agg(standard_error), seeds=by_seed.size())
     validation = 100 * scores.curves.set_index(KEYS)["val_miou"]
     frame = scores.ordered(frame.join(validation).reset_index(), "lambda").reset_index(drop=True)
     frame["kind"] = frame["penalty"].map(scores.kinds)

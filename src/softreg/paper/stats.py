@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softreg.scoring import metrics
+from softreg.scoring.means import known, mean_of, standard_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,12 +48,6 @@ class Interval:
     n: int
 
 
-def known(values: ArrayLike) -> Floats:
-    """``values`` (N,) without nan."""
-    given = np.asarray(values, dtype=np.float64)
-    return given[~np.isnan(given)]
-
-
 def mean_interval(values: ArrayLike, confidence: float = 0.95, limit: float = INF) -> Interval:
     """Mean and two-sided t-interval, mean ± t(n−1) · s/√n, of independent values; nan values are left out.
 
@@ -62,17 +57,6 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, limit: float = IN
     sample = known(values)
     estimate = Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
     return estimate.interval(confidence)
-
-
-def mean_of(sample: Floats) -> float:
-    """Mean of (N,); nan of none."""
-    return float(sample.mean()) if len(sample) else NAN
-
-
-def standard_error(values: ArrayLike) -> float:
-    """s/√n of independent values; nan where n < 2."""
-    sample = np.asarray(values, dtype=np.float64)
-    return float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else NAN
 
 
 @dataclass(frozen=True)

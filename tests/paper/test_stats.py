@@ -12,8 +12,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from softreg.scoring import metrics, stats
-from softreg.scoring.stats import mean_interval, standard_error
+from softreg.paper import stats
+from softreg.paper.stats import mean_interval
+from softreg.scoring import metrics
+from softreg.scoring.means import standard_error
 
 
 def counts(random, penalties=2, seeds=3, images=6, classes=3):
@@ -101,7 +103,7 @@ def test_values_that_are_not_numbers_are_left_out():
 
 
 def test_import_loads_neither_torch_nor_scipy():
-    loaded = "import sys, softreg.scoring.stats; print([n for n in ('torch', 'scipy') if n in sys.modules])"
+    loaded = "import sys, softreg.paper.stats; print([n for n in ('torch', 'scipy') if n in sys.modules])"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "[]"
 
 
