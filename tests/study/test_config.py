@@ -460,6 +460,10 @@ WRONG = {
         FOLDER.replace("OWN", "table: t.csv") + "figures: {style: {colours: {c: '#000000'}}}\n",
         'figures.style.colours names "c"; classes known: a, b',
     ),
+    "a colour of a class without a name": (
+        FOLDER.replace("OWN", "table: t.csv") + "figures: {style: {colours: {'': '#000000'}}}\n",
+        'figures.style.colours names ""; classes known: a, b',
+    ),
     "half a range": (
         FOLDER.replace("OWN", "table: t.csv, range: 4095"),
         "datasets.own.range is 4095; give null or two numbers [low, high]",

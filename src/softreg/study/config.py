@@ -383,8 +383,8 @@ def _check_colours(study: Study) -> None:
     entries = list(study.datasets.values())
     if all(entry["kind"] == "folder" for entry in entries):
         known = list(dict.fromkeys(name for entry in entries for name in entry["classes"]))
-        if unknown := next((name for name in study.figures["style"]["colours"] if name not in known), None):
-            raise Violation(f"figures.style.colours names {show(unknown)}; {suggestion(unknown, known, 'classes')}")
+        for name in study.figures["style"]["colours"]:
+            _demand_known("figures.style.colours names", name, known, "classes")
 
 
 def _check_seeds(study: Study) -> None:
