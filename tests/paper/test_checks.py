@@ -81,9 +81,7 @@ def test_a_difference_in_words(difference, spread, entry, said):
 
 
 def test_few_seeds_tell_nothing():
-    assert "4 evaluation seeds" in checks.in_words(
-        checks.over_seeds([0.0, 0.1, 0.0, 0.1]), {"training": {}}, "none", 0.5
-    )
+    assert "4 seeds" in checks.in_words(checks.over_seeds([0.0, 0.1, 0.0, 0.1]), {"training": {}}, "none", 0.5)
 
 
 def test_the_weakest_strength_is_held_against_no_penalty_on_validation(scores):

@@ -74,17 +74,6 @@ def test_contrasts_are_over_folds(scores):
     assert "over 3 outer folds of 18 images, 2 seeds in each" in answers(scores)[0].verdicts[0].sentence
 
 
-def test_a_verdict_needs_five_folds_and_not_five_seeds(scores, tmp_path):
-    assert set(gain.contrasts(scores)["word"]) == {"not answerable"}
-    assert (
-        "Not answerable by this design: 3 outer folds, where a verdict needs 5."
-        in answers(scores)[0].verdicts[0].sentence
-    )
-    five = gain.contrasts(make_scores(tmp_path, **STUDY | {"evaluation": {"folds": 5}}))
-    assert set(five["n_seeds"]) == {2}
-    assert not five["why"].str.contains("where a verdict needs").any()
-
-
 def test_a_seed_without_one_folds_network_is_left_out(scores):
     table = records.read([final_file(scores.folder, "wbc")])
     frame = table.to_pandas()

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from softreg.paper.questions import gain, premise
-from softreg.paper.questions.answer import FEWEST_SEEDS, replicates
+from softreg.paper.questions.answer import FEWEST_SEEDS
 from softreg.paper.questions.estimates import columns_of, over_seeds, plural
 from softreg.paper.scores import Counts, Scores
 from softreg.paper.stats import Estimate
@@ -45,7 +45,7 @@ def _row(every: Scores, group: Group, counts: dict[str, Counts]) -> dict[str, An
     found = gain.resample(every, group[0], both).estimate(group[2], reference) if len(both) == 2 else over_seeds([])
     judged = (premise.of_entry(every, (*group[:2], name), mine) for name, mine in both.items())
     lacking = next(filter(None, judged), None)
-    words = lacking.word if lacking else in_words(found, entry, every.label(reference), every.rope, every.folds)
+    words = lacking.word if lacking else in_words(found, entry, every.label(reference), every.rope)
     return _numbers(group, found) | {"reference": reference, "told": words, "what": _what(entry)}
 
 
@@ -59,11 +59,10 @@ def _what(entry: dict[str, Any]) -> str:
     return f"{entry['kind']}{strength}{f', {epochs} epochs' if epochs else ''}"
 
 
-def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float, folds: int = 0) -> str:
+def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float) -> str:
     """What the difference of a check says: nothing by its 90 % interval, something by its 95 % one, or neither."""
-    count, unit = replicates(found.seeds, folds)
-    if count < FEWEST_SEEDS:
-        return f"{plural(count, unit)}: too few to tell"
+    if found.seeds < FEWEST_SEEDS:
+        return f"{plural(found.seeds, 'seed')}: too few to tell"
     if math.isnan(found.se):
         return "nothing is told beyond these images"
     narrow, wide = found.interval(0.9), found.interval()

@@ -9,7 +9,7 @@ from softreg.paper import stats
 from softreg.paper.design.published import TestSet
 from softreg.paper.design.widths import FEWEST_GROUPS, Design, span
 from softreg.paper.questions import complexity, cost, degeneracy, sparsity
-from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE, replicates
+from softreg.paper.questions.answer import FEWEST_DATASETS, FEWEST_SEEDS, NOT_ANSWERABLE
 from softreg.paper.questions.estimates import plural
 from softreg.study import matrix
 
@@ -37,19 +37,17 @@ def findings(design: Design) -> Iterator[Finding]:
     """Of H1 to H7."""
     titles = ("gain", "one in practice", "sparsity", "complex scenes", "cost", "choice of λ", "robustness, calibration")
     judges = (_gain, _degeneracy, _sparsity, _complexity, _cost, _regret, _robustness)
-    by_seed = _few(design.evaluation, "evaluation seed")
-    by_fold = _few(*replicates(design.evaluation, design.study.evaluation["folds"]))
-    few = {_gain: by_fold, _complexity: by_seed, _robustness: by_seed}
+    unpaired = _few(design.evaluation, "evaluation") if design.referenced else NO_REFERENCE
     for number, (title, judge) in enumerate(zip(titles, judges, strict=True), start=1):
-        lacks = few.get(judge, "") if design.referenced or judge not in few else NO_REFERENCE
+        lacks = unpaired if judge in (_gain, _complexity, _robustness) else ""
         yield Finding(f"H{number}", title, *((NOT_ANSWERABLE, lacks) if lacks else judge(design)))
 
 
-def _few(count: int, unit: str) -> str:
-    """That there are fewer seeds or folds than a verdict needs; empty where there are enough."""
+def _few(count: int, phase: str) -> str:
+    """That there are fewer seeds than a verdict needs; empty where there are enough."""
     if count >= FEWEST_SEEDS:
         return ""
-    return f"{plural(count, unit)}, where a verdict needs {FEWEST_SEEDS}"
+    return f"{plural(count, f'{phase} seed')}, where a verdict needs {FEWEST_SEEDS}"
 
 
 def _held(where: str, widths: Sequence[float], limit: float, what: str) -> tuple[str, str]:
@@ -119,7 +117,7 @@ def _degeneracy(design: Design) -> tuple[str, str]:
         return NOT_ANSWERABLE, "no two entries at matching strengths, such as l1 with the λ of soft"
     if matrix.is_race(vars(design.study)):
         return NOT_ANSWERABLE, RACED
-    if few := _few(design.tuning, "tuning seed"):
+    if few := _few(design.tuning, "tuning"):
         return NOT_ANSWERABLE, f"{few}; only that weights are the same bits can be shown"
     widths = design.observed("H2", "n > 1", design.tuning, "n") or design.fixed(design.tuning)
     where = f"{design.tuning} tuning seeds, {len(pairs)} matching strengths"
@@ -132,7 +130,7 @@ def _sparsity(design: Design) -> tuple[str, str]:
     if why := _unjudged(design):
         return NOT_ANSWERABLE, why
     controls = {*design.kinds.values()} & {*sparsity.SPARSE_CONTROLS}
-    lacks = _few(design.tuning, "tuning seed"), "" if controls else "no pruning or small_dense to hold it against"
+    lacks = _few(design.tuning, "tuning"), "" if controls else "no pruning or small_dense to hold it against"
     if any(lacks):
         return NOT_ANSWERABLE, "; ".join(filter(None, lacks))
     shared = stats.HELD_OUT_SHARED
@@ -164,7 +162,7 @@ def _cost(design: Design) -> tuple[str, str]:
     sizes = len(design.study.models)
     if sizes < cost.FEWEST_SIZES:
         return NOT_ANSWERABLE, f"{plural(sizes, 'model')}, where a slope needs {cost.FEWEST_SIZES} of other sizes"
-    if few := _few(design.evaluation, "evaluation seed"):
+    if few := _few(design.evaluation, "evaluation"):
         return NOT_ANSWERABLE, few
     numbers = design.numbers.get("H5")
     widths: list[float] = []
@@ -182,7 +180,7 @@ def _regret(design: Design) -> tuple[str, str]:
     grids = [len(design.study.penalties[name]["lambda"]) for name in design.subjects]
     if max(grids, default=0) < 2:
         return NOT_ANSWERABLE, "no penalty has two λ to choose from"
-    if few := _few(design.tuning, "tuning seed"):
+    if few := _few(design.tuning, "tuning"):
         return NOT_ANSWERABLE, few
     widths = design.observed("H6", "penalty == ''", design.tuning)
     folds = "" if design.study.selection["scorer"] == "kfold" else "; not K-fold, as λ is scored by hold-out"

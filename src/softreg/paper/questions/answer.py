@@ -18,7 +18,7 @@ might have. The design cannot tell, whatever the truth; or a network in the clai
 than a table from grey level to class."""
 
 FEWEST_SEEDS = 5
-"""With fewer there is no verdict: an interval over seeds, or over outer folds, rests on too few of them."""
+"""With fewer there is no verdict: an interval over seeds rests on too few of them."""
 
 FEWEST_DATASETS = 5
 """With fewer, nothing is said over all data sets: the unit is then the data set."""
@@ -38,11 +38,6 @@ def unjudged(folds: bool, raced: bool) -> str:
     return OUTER_FOLDS if folds else RACED if raced else ""
 
 
-def replicates(seeds: int, folds: int | None) -> tuple[int, str]:
-    """How many, and of what, the intervals of H1 are over: outer folds where there are any, else evaluation seeds."""
-    return (folds, "outer fold") if folds else (seeds, "evaluation seed")
-
-
 @dataclass(frozen=True)
 class Judgement:
     """The word of a verdict, and why it is not one that the interval gives: a sentence, empty where it is."""
@@ -53,7 +48,7 @@ class Judgement:
 
 def judge(
     word: str,
-    count: int,
+    seeds: int,
     half: float = math.nan,
     rope: float = 0.0,
     unlearnt: Judgement | None = None,
@@ -61,13 +56,13 @@ def judge(
 ) -> Judgement:
     """What becomes of ``word``, which an interval gives: the one place where a verdict is refused.
 
-    The interval is over ``count`` units of kind ``unit``. ``unlearnt`` is what is said of a network of the
+    ``seeds`` are those of kind ``unit`` that the interval is over. ``unlearnt`` is what is said of a network of the
     claim that has learnt nothing (`premise`), None if all have. ``half`` is the half width of the interval by which
     equivalence within ±``rope`` is judged (nan: none): where it is not below ``rope``, no difference could have been
     shown to be too small to matter. What such an interval decides all the same, as the difference is large, stands.
     """
-    if count < FEWEST_SEEDS:
-        had = f"{count or 'no'} {unit}{'' if count == 1 else 's'}"
+    if seeds < FEWEST_SEEDS:
+        had = f"{seeds or 'no'} {unit}{'' if seeds == 1 else 's'}"
         return Judgement(NOT_ANSWERABLE, f"Not answerable by this design: {had}, where a verdict needs {FEWEST_SEEDS}.")
     if unlearnt:
         return unlearnt

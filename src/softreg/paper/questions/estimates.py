@@ -150,26 +150,23 @@ def judged_words(
     family: Sequence[str],
     rope: float | Sequence[float],
     level: float = 0.05,
-    folds: int | None = None,
 ) -> pd.DataFrame:
     """`adjusted_words` as `softreg.paper.questions.answer.judge` lets them stand, and why where it does not.
 
     Rows are of a penalty against the ``reference`` that they name, or else the unpenalised entry of its update rule;
-    ``dataset`` may be several, with commas between them. The column ``seeds`` counts evaluation seeds, which
-    the intervals are over where they are not over ``folds``.
+    ``dataset`` may be several, with commas between them. The column ``seeds`` counts evaluation seeds.
     """
     frame = adjusted_words(frame, family, rope, level)
     if frame.empty:
         return frame
-    found = [_judged(scores, row, folds) for row in rows_of(frame.assign(rope=rope))]
+    found = [_judged(scores, row) for row in rows_of(frame.assign(rope=rope))]
     return frame.assign(word=[each.word for each in found], why=[each.why for each in found])
 
 
-def _judged(scores: Scores, row: Any, folds: int | None) -> Judgement:
+def _judged(scores: Scores, row: Any) -> Judgement:
     pair = (row.penalty, getattr(row, "reference", scores.references[row.penalty]))
     lacking = premise.lacking(scores, product(row.dataset.split(", "), [row.model], pair))
-    count, unit = words.replicates(row.seeds, folds)
-    return words.judge(row.word, count, (row.high90 - row.low90) / 2, row.rope, lacking, unit)
+    return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, row.rope, lacking)
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:

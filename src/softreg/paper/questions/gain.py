@@ -186,8 +186,7 @@ def contrasts(scores: Scores) -> pd.DataFrame:
                 names["reference_lambda"] = chosen.get((dataset, model, reference), "")
                 rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
     frame = pd.DataFrame([row for row in rows if row["seeds"]])
-    family, level = ["dataset", "model", "primary"], scores.looks.level
-    frame = judged_words(scores, frame, family, scores.rope, level, scores.folds)
+    frame = judged_words(scores, frame, ["dataset", "model", "primary"], scores.rope, scores.looks.level)
     frame = frame.rename(columns={"mean": "difference", "seeds": "n_seeds"}).reindex(columns=COLUMNS)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))

@@ -104,5 +104,4 @@ def sentence(scores: Scores, row: Any) -> str:
 
 def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:
     lacking = premise.lacking(scores, [(*place, name) for place in places for name in (row.penalty, row.reference)])
-    count, unit = words.replicates(row.seeds, scores.folds)
-    return words.judge(row.word, count, (row.high90 - row.low90) / 2, scores.rope, lacking, unit)
+    return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, lacking)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from softreg.paper.looks import listed
 from softreg.paper.questions import answers, gain, premise
-from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED, replicates
+from softreg.paper.questions.answer import CONTRADICTED, EQUIVALENT, FEWEST_SEEDS, NOT_ANSWERABLE, SUPPORTED
 from softreg.paper.questions.estimates import plural, rows_of, signed
 from softreg.paper.report import about
 from softreg.paper.scores import Scores
@@ -99,9 +99,8 @@ def _are(count: int) -> str:
 
 def _impossible(scores: Scores, rows: pd.DataFrame) -> str:
     """Why no verdict was possible, to follow "shown to help"; empty where intervals are just wide."""
-    count, unit = replicates(int(rows["n_seeds"].max()), scores.folds)
-    if count < FEWEST_SEEDS:
-        return f", nor could be with {plural(count, unit)}, where a verdict needs {FEWEST_SEEDS}"
+    if (seeds := int(rows["n_seeds"].max())) < FEWEST_SEEDS:
+        return f", nor could be with {plural(seeds, 'evaluation seed')}, where a verdict needs {FEWEST_SEEDS}"
     subjects = {scores.single_subject(name) for name in rows["dataset"]}
     return "" if "" in subjects else f", nor could be, as all test images show {' or '.join(sorted(subjects))}"
 
