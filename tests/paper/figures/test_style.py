@@ -5,6 +5,7 @@ import overlap
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib import rc_context
 from matplotlib.colors import to_hex, to_rgb
 from measured import make_scores
 
@@ -118,6 +119,20 @@ def test_a_studys_palette_is_that_of_each_figure(styled, module, monkeypatch):
         write_module(module, scores, root / "figures")
         lines = {to_hex(line.get_color()) for figure in figures for line in figure.findobj(plt.Line2D)}
     assert set(expected.values()) <= lines
+
+
+def test_settings_of_the_users_own_matplotlib_change_no_byte(tmp_path):
+    theirs = {"savefig.transparent": True, "savefig.facecolor": "red", "savefig.edgecolor": "red"}
+    theirs |= {"savefig.bbox": "tight", "figure.constrained_layout.use": True}
+    for folder, settings in (("plain", {}), ("theirs", theirs)):
+        (tmp_path / folder).mkdir()
+        with rc_context(settings), style.paper("same"):
+            figure, axis = plt.subplots()
+            axis.plot([0, 1])
+            style.save(figure, tmp_path / folder, "line", pd.DataFrame({"x": [0, 1]}))
+    written = [{file.name: file.read_bytes() for file in (tmp_path / each).iterdir()} for each in ("plain", "theirs")]
+    assert len(written[0]) == 4
+    assert written[0] == written[1]
 
 
 def test_pages_are_even_and_lose_nothing():

@@ -80,7 +80,7 @@ def _draw_module(place: int) -> Entries:
 
 
 def write_module(module: ModuleType, scores: Scores, folder: Path) -> Entries:
-    """Draw the figures of one module into ``folder``; those of the next only then, so that few are in memory."""
+    """Draw the figures of one module into ``folder``, one after the other, so that few are in memory."""
     return [entry for named in module.figures(scores) for entry in layout.write(folder, *named)]
 
 

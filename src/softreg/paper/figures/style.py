@@ -56,6 +56,9 @@ RC: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
     # A figure is placed once, and then saved as it is; see `lay_out`.
     "savefig.bbox": "standard",
+    "savefig.transparent": False,
+    "savefig.facecolor": "auto",
+    "savefig.edgecolor": "auto",
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
     "backend": "Agg",
