@@ -121,6 +121,7 @@ def test_a_studys_palette_is_that_of_each_figure(styled, module, monkeypatch):
     assert set(expected.values()) <= lines
 
 
+@pytest.mark.usefixtures("saved")
 def test_settings_of_the_users_own_matplotlib_change_no_byte(tmp_path):
     theirs = {"savefig.transparent": True, "savefig.facecolor": "red", "savefig.edgecolor": "red"}
     theirs |= {"savefig.bbox": "tight", "figure.constrained_layout.use": True}
