@@ -30,8 +30,8 @@ from softreg.files import sha256_file
 from softreg.running.graph import Graph
 from softreg.study.config import load_study
 
-KILLS = sized(250, 5)
-ONE_IN = sized(1, 40)
+KILLS = sized(250, 2)
+ONE_IN = sized(1, 80)
 """Of the files that are damaged."""
 ROUNDS = 3
 RESULTS = Path("results/tiny")
