@@ -45,7 +45,7 @@ def test_intervals_are_over_seeds_and_images(many):
     """The variance of the mean by hand: of seeds, and of leaving out each image in turn, less what they share."""
     scores, _ = many
     counts = scores.test_counts("brain", "convnet")
-    parts = {name: np.stack([getattr(counts[name], part)[..., 4] for part in ("tp", "fp", "fn")]) for name in counts}
+    parts = {name: each.table[..., 4] for name, each in counts.items()}
     images = parts["none"].shape[2]
 
     def difference(kept):
