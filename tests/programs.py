@@ -2,7 +2,7 @@
 
 Tests run Snakemake, DVC and ``softreg`` hundreds of times. A process that has imported them waits in the background and
 forks for each run: its working folder, environment, arguments and output are those of the run, and it ends with it.
-Of the programs that these start in turn, so do those that are told of `forks`.
+Of the programs that these start in turn, so do those that are told of `forks`. A file of Python is run in the same way.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -71,7 +72,7 @@ sys.exit(int(told.readline() or 128 + signal.SIGKILL))
 def run(
     folder: Path, *command: str | Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program of this environment in ``folder``; its status and output."""
+    """Run a program of this environment, or a file of Python, in ``folder``; its status and output."""
     with tempfile.TemporaryDirectory(prefix="softreg-run-") as scratch:
         files = (f"{scratch}/out", f"{scratch}/err")
         process = start(folder, *command, environment=environment, files=files)
@@ -171,5 +172,9 @@ def _run(folder: str, command: Sequence[str], environment: dict[str, str], strea
         os.close(opened)
     if FORKS in environment:
         sys.executable = f"{environment[FORKS]}/python"
+    if command[0].endswith(".py"):
+        sys.argv[:], sys.path[0] = command, str(Path(command[0]).parent)
+        runpy.run_path(command[0], run_name="__main__")
+        sys.exit()
     sys.argv = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
     sys.exit(importlib.import_module(MAIN[command[0]]).main())

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -24,7 +23,7 @@ def figures(line: str) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_prints_its_table(script, tmp_path):
-    done = subprocess.run([sys.executable, script, "--smoke"], capture_output=True, text=True, cwd=tmp_path)
+    done = programs.run(tmp_path, script, "--smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     _, *rows = [line for line in done.stdout.splitlines() if "  " in line.strip()]
     found = [number for row in rows for number in figures(row)]
