@@ -352,7 +352,7 @@ def family_row(contrasts: int, random: np.random.Generator, studies: int) -> lis
     called = []
     for _ in range(studies):
         seeds = 0.5 + random.normal(0, 0.33, (contrasts, 10)) + random.normal(0, 0.33, (1, 10))
-        frame = pd.DataFrame([estimates.row_of(estimates.over_seeds(each)) for each in seeds])
+        frame = pd.DataFrame([estimates.row_of(stats.over_seeds(each)) for each in seeds])
         frame = estimates.adjusted_words(frame, [], 0.5)
         called.append([(frame["word"] == EQUIVALENT).any(), (frame["p_equivalence"] < 0.05).any()])
     return [str(contrasts), *(f"{100 * share:.1f}" for share in np.mean(called, axis=0))]

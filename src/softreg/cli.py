@@ -339,8 +339,8 @@ def _select(study: Study, options: argparse.Namespace) -> None:
 def _gather(study: Study, options: argparse.Namespace) -> None:
     from softreg.running import stages
 
-    if told := stages.gather(study, options.partial, options.key):
-        print(told)
+    if unfinished := stages.gather(study, options.partial, options.key):
+        print(unfinished)
 
 
 def _merge(options: argparse.Namespace) -> None:

@@ -174,15 +174,15 @@ def sealed(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def altered(path: Path, reads: Callable[[Path], bool] = lambda file: False, **told: Any) -> list[Path]:
-    """The files that are not what they were when ``path`` was sealed, or ``path`` itself, also if it lacks ``told``.
+def altered(path: Path, reads: Callable[[Path], bool] = lambda file: False, **expected: Any) -> list[Path]:
+    """The files that are not what they were when ``path`` was sealed, or ``path`` itself if that lacks ``expected``.
 
     Their sizes are compared, and all is read of those that ``reads`` is true for, or that have changed since ``path``
     did: by the time of the inode, which tells of writing, renaming and copying, and which nobody can set. So what is
     found to be right is read once, and ``path`` then counts as younger.
     """
     since, value = _changed(path), sealed(path)
-    if not since or value is None or not told.items() <= value.items():
+    if not since or value is None or not expected.items() <= value.items():
         return [path]
     bad, younger = [], {}
     for name, (size, content) in value["files"].items():

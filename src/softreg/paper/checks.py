@@ -15,9 +15,9 @@ import pandas as pd
 
 from softreg.paper.questions import gain, premise
 from softreg.paper.questions.answer import FEWEST_SEEDS
-from softreg.paper.questions.estimates import columns_of, over_seeds, plural
+from softreg.paper.questions.estimates import columns_of, plural
 from softreg.paper.scores import Counts, Scores
-from softreg.paper.stats import Estimate
+from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring.select import GROUP
 from softreg.study.matrix import Group
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper.questions.estimates import over_seeds, rows_of
+from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Scores
+from softreg.paper.stats import over_seeds
 from softreg.scoring.select import GROUP
 
 LAST = 0.75

@@ -54,9 +54,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, limit: float = IN
     Cut at ±``limit``, the most that a value can be. One value has no interval, none has no mean: what is not defined is
     nan.
     """
-    sample = known(values)
-    estimate = Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
-    return estimate.interval(confidence)
+    return over_seeds(values, limit).interval(confidence)
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,15 @@ class Estimate:
     def equivalence_p(self, rope: float) -> float:
         """p value of `equivalence_p`; below 0.05 just where the 90 % interval lies within ±rope."""
         return equivalence_p(self.mean, self.se, self.df, rope)
+
+
+def over_seeds(values: ArrayLike, limit: float = INF) -> Estimate:
+    """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out.
+
+    ``limit`` is the most that a value can be, either way.
+    """
+    sample = known(values)
+    return Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
 
 
 @dataclass(frozen=True)
@@ -269,8 +276,7 @@ def equivalence_p(difference: float, se: float, df: float, rope: float) -> float
 
 def paired_equivalence_p(differences: ArrayLike, rope: float) -> float:
     """`equivalence_p` of independent paired differences (S,), by s/√S and S−1; nan values are left out."""
-    sample = known(differences)
-    return equivalence_p(mean_of(sample), standard_error(sample), len(sample) - 1, rope)
+    return over_seeds(differences).equivalence_p(rope)
 
 
 def verdict(low: float, high: float, low90: float, high90: float, rope: float) -> Verdict:

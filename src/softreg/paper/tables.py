@@ -17,8 +17,9 @@ from softreg.paper import checks, convergence, folded, typeset
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import answers, gain, premise
 from softreg.paper.questions.answer import Answer, Verdict
-from softreg.paper.questions.estimates import images_told, over_seeds, plural, rows_of, signed
+from softreg.paper.questions.estimates import images_told, plural, rows_of, signed
 from softreg.paper.scores import Scores, others
+from softreg.paper.stats import over_seeds
 from softreg.paper.typeset import Block
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import Trial

@@ -96,20 +96,22 @@ def _wait(
     say: Callable[[str], None],
 ) -> Lease:
     said = False
-    while not (open_ := [file for file in files if _admits(file, request, ticket)]):
+
+    def wait(for_what: Callable[[], str]) -> None:
+        nonlocal said
         if not said:
-            say(_told(request, files, ticket))
+            say(for_what())
         said = True
         time.sleep(_POLL)
+
+    while not (open_ := [file for file in files if _admits(file, request, ticket)]):
+        wait(lambda: _told(request, files, ticket))
     file = _emptiest(open_, memory)
     lease = _enter(file, request)
     for other in files:
         other.free(ticket)
     while lease.alone and (there := file.locked(_SLOTS)):
-        if not said:
-            say(f"waits until {file.device} is empty; {_processes({pid for _, pid in there})} there")
-        said = True
-        time.sleep(_POLL)
+        wait(lambda: f"waits until {file.device} is empty; {_processes({pid for _, pid in there})} there")
     return lease
 
 

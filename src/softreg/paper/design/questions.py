@@ -14,6 +14,7 @@ from softreg.paper.questions.estimates import plural
 from softreg.study import matrix
 
 ANSWERABLE, IN_PART, LARGE, UNKNOWN = "answerable", "in part", "large differences only", "not known yet"
+LACKING = ""
 """Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; none that is close to nothing; or
 which is known once the data are prepared."""
 
@@ -147,12 +148,12 @@ def _unjudged(design: Design) -> str:
 
 def _complexity(design: Design) -> tuple[str, str]:
     levels = [len(family) for family in complexity.families(design.study.datasets)]
-    drawn = "", "not by drawn scenes, as no two data sets of kind shapes differ in complexity alone"
+    drawn = LACKING, "not by drawn scenes, as no two data sets of kind shapes differ in complexity alone"
     if levels:
         widths = design.observed("H4", "quantity == 'rise of gap'", design.evaluation)
         drawn = _held(f"drawn scenes at {max(levels)} levels", widths, design.rope, "drawn contrasts")
     if torn := _torn(design):
-        return _together([drawn, ("", f"nor by single images: {torn}")])
+        return _together([drawn, (LACKING, f"nor by single images: {torn}")])
     widths = design.observed("H4", "quantity == 'rise of gain with boundary density'", design.evaluation)
     where = "by single images, without a causal reading"
     return _together([drawn, _held(where, widths, design.rope, "contrasts")])
@@ -198,7 +199,7 @@ def _robustness(design: Design) -> tuple[str, str]:
         found.append(_held("corruptions", widths, design.rope, "contrasts"))
     noisy = bool(complexity.label_noise_pairs(design.study.datasets))
     lacking = [name for name, has in (("corruptions", corrupted), ("label noise", noisy)) if not has]
-    found += [("", f"no {' and no '.join(lacking)} in the study")] if lacking else []
+    found += [(LACKING, f"no {' and no '.join(lacking)} in the study")] if lacking else []
     word, text = _calibration(design)
     return _together([*found, (word, f"calibration: {text}")])
 
@@ -215,8 +216,10 @@ def _calibration(design: Design) -> tuple[str, str]:
 
 
 def _together(parts: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """The word of a question in parts, and what is told of them; the word of a part that the study lacks is empty."""
-    words, told = {word for word, _ in parts}, "; ".join(text for _, text in parts)
-    if words in ({ANSWERABLE}, {""}):
-        return (ANSWERABLE if ANSWERABLE in words else NOT_ANSWERABLE), told
-    return (LARGE if words - {""} == {LARGE} else IN_PART), told
+    """One word for a question in parts, and all its texts; a part that the study lacks has the word `LACKING`."""
+    words, text = {word for word, _ in parts}, "; ".join(text for _, text in parts)
+    if words == {LACKING}:
+        return NOT_ANSWERABLE, text
+    if words == {ANSWERABLE}:
+        return ANSWERABLE, text
+    return (LARGE if words - {LACKING} == {LARGE} else IN_PART), text

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from softreg.paper import stats
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import complexity, estimates
@@ -56,7 +57,7 @@ def points_of(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
         for model, penalty, mine in estimates.in_order(scores, frame):
             for ((level, dataset), part), measure in product(mine.groupby(["level", "dataset"]), MEASURES):
                 limit = complexity.LIMITS[measure] / (1 if prefix or measure == "test" else 2)
-                estimate = estimates.over_seeds(part[measure].to_numpy(), limit)
+                estimate = stats.over_seeds(part[measure].to_numpy(), limit)
                 names = {"model": model, "penalty": penalty, "dataset": dataset}
                 names |= {"level": level, "quantity": f"{prefix}{measure}"}
                 row = names | estimates.columns_of(estimate)

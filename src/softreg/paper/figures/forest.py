@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from softreg.paper import stats
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import estimates
@@ -40,7 +41,7 @@ def paired(scores: Scores, values: pd.DataFrame, limits: dict[str, float] | None
     differences = scores.ordered(estimates.relative(scores, values, ["value"]))
     rows = [
         dict(zip(("model", "penalty", "quantity"), key, strict=True))
-        | estimates.columns_of(estimates.over_seeds(part.to_numpy(), (limits or {}).get(str(key[-1]), math.inf)))
+        | estimates.columns_of(stats.over_seeds(part.to_numpy(), (limits or {}).get(str(key[-1]), math.inf)))
         for key, part in differences.groupby(["model", "penalty", "quantity"], sort=False)["value"]
     ]
     return with_plain(scores, pd.DataFrame(rows), values)

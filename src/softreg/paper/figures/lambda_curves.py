@@ -44,12 +44,12 @@ _BEST, _WITHIN = "λₘᵢₙ", "λ₁ₛₑ"
 
 @dataclass(frozen=True)
 class _Family:
-    """Entries of a study's penalties that share an axis, ``told`` what the caption calls their strengths."""
+    """Entries of a study's penalties that share an axis; the caption calls these ``strengths``."""
 
     stem: str
     title: str
     axis: str
-    told: str
+    strengths: str
     scale: str
     members: list[str]
 
@@ -67,11 +67,11 @@ def _families(scores: Scores) -> tuple[_Family, _Family]:
     curved = [name for name in scores.penalties if any(float(value) > 0 for value in entries[name]["lambda"])]
     penalties = [name for name in curved if scores.kinds[name] not in CONTROLS]
     controls = [name for name in curved if scores.kinds[name] in CONTROLS]
-    told, title = "the strength λ of each penalty", "Validation mIoU against a control's strength"
-    told_of_controls = "the strength of each comparator or control: the share dropped, smoothed, pruned or removed"
+    strengths, title = "the strength λ of each penalty", "Validation mIoU against a control's strength"
+    shares = "the strength of each comparator or control: the share dropped, smoothed, pruned or removed"
     return (
-        _Family("lambda_curves", TITLE, "penalty strength λ", told, "log", penalties),
-        _Family("control_curves", title, "strength", told_of_controls, "linear", controls),
+        _Family("lambda_curves", TITLE, "penalty strength λ", strengths, "log", penalties),
+        _Family("control_curves", title, "strength", shares, "linear", controls),
     )
 
 
@@ -234,7 +234,7 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
     n = len(scores.study["seeds"]["tuning"])
     rule = "best mean" if scores.study["selection"]["rule"] == "best" else "strongest within one standard error"
     text = (
-        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {family.told} "
+        f"Validation mIoU (points, 0 to 100) on {scores.label(dataset)} against {family.strengths} "
         f"({layout.errors_told(points['seeds'], 'tuning')}). "
         "Large markers: the λ with the best mean (λₘᵢₙ, open) and the strongest λ within one standard error "
         "of it (λ₁ₛₑ, filled; the error of differences paired by seed and fold); half-filled where these are one. "

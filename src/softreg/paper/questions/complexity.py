@@ -28,13 +28,12 @@ from softreg.paper.questions.estimates import (
     holm_of,
     judged_words,
     names_of,
-    over_seeds,
     row_of,
     rows_of,
     told,
 )
 from softreg.paper.scores import Counts, Scores
-from softreg.paper.stats import Estimate
+from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring import metrics
 from softreg.scoring.select import GROUP
 

@@ -31,9 +31,10 @@ from softreg.paper.questions.answer import (
     judge,
     listed,
 )
-from softreg.paper.questions.estimates import concluded, over_seeds, plural, row_of, signed
+from softreg.paper.questions.estimates import concluded, plural, row_of, signed
 from softreg.paper.questions.gain import p_text
 from softreg.paper.scores import Scores
+from softreg.paper.stats import over_seeds
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import rates_of
 

@@ -17,7 +17,6 @@ from softreg.paper.questions import premise
 from softreg.paper.questions.answer import Answer, Judgement, Verdict
 from softreg.paper.scores import Scores
 from softreg.paper.stats import Crossed, Estimate
-from softreg.scoring.means import known, mean_of, standard_error
 
 Floats = NDArray[np.float64]
 Units = NDArray[np.int64]
@@ -53,15 +52,6 @@ def relative(scores: Scores, frame: pd.DataFrame, measures: Sequence[str]) -> pd
     both = treated.merge(frame.rename(columns={"penalty": "reference"}), on=keys, suffixes=("", "_reference"))
     differences = {name: both[name] - both[f"{name}_reference"] for name in measures}
     return both.assign(**differences)[frame.columns].reset_index(drop=True)
-
-
-def over_seeds(values: Sequence[float] | Floats, limit: float = float("inf")) -> Estimate:
-    """Mean of independent values, one a seed, (S,), with s/√S and S − 1 degrees of freedom; nan is left out.
-
-    ``limit`` is the most that a value can be, either way.
-    """
-    sample = known(values)
-    return Estimate(mean_of(sample), standard_error(sample), len(sample) - 1, len(sample), 0, limit)
 
 
 def crossed_mean(values: Floats, units: Units | None = None) -> Estimate:

@@ -21,14 +21,15 @@ from softreg.paper.questions.estimates import (
     concluded,
     images_told,
     judged_words,
-    over_seeds,
     plural,
     row_of,
     signed,
 )
 from softreg.paper.questions.estimates import rows_of as rows_of
 from softreg.paper.scores import Counts, Scores
+from softreg.paper.stats import over_seeds
 from softreg.scoring.select import GROUP
+from softreg.study.matrix import Group
 from softreg.study.treatment import CONTROLS
 
 Table = NDArray[np.int64]
@@ -347,16 +348,21 @@ def _units(scores: Scores, row: Any) -> str:
     return f"{seeds} × {images_told(row.n_images, row.n_groups)}, crossed"
 
 
+@lru_cache(maxsize=1)
+def _over_folds(scores: Scores) -> dict[Group, str]:
+    """The λ̂ of all outer folds of each group, as `folded.span` shows them; empty where there are no folds."""
+    rows = rows_of(scores.selection) if scores.folds else ()
+    return {(row.dataset, row.model, row.penalty): folded.span(row.chosen.split(", ")) for row in rows}
+
+
 def _at(scores: Scores, row: Any, name: str, strength: str) -> str:
     """An entry with its chosen strength, or those of all folds where they have chosen others; none has none to tell."""
     kind = scores.kinds[name]
     if kind == "none":
         return scores.label(name)
-    if scores.folds:
-        chosen = scores.selection.set_index(GROUP)["chosen"]
-        several = folded.span(chosen[row.dataset, row.model, name].split(", "))
-        if several != strength:
-            return f"{scores.label(name)} (λ̂ {several})"
+    several = _over_folds(scores).get((row.dataset, row.model, name), strength)
+    if several != strength:
+        return f"{scores.label(name)} (λ̂ {several})"
     told = f"strength {float(strength):g}" if kind in CONTROLS else f"λ̂ {strength}"
     return f"{scores.label(name)} ({told})"
 

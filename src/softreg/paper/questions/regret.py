@@ -28,14 +28,13 @@ from softreg.paper.questions.estimates import (
     crossed_mean,
     ended,
     number,
-    over_seeds,
     plural,
     row_of,
     rows_of,
     word_of,
 )
 from softreg.paper.scores import Scores
-from softreg.paper.stats import Estimate
+from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring import select
 from softreg.study.lambdas import rates_of
 from softreg.study.treatment import CONTROLS

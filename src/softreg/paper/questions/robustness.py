@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from softreg.paper import stats
 from softreg.paper.questions import estimates
 from softreg.paper.questions.answer import Answer, Verdict, opposite
 from softreg.paper.questions.complexity import label_noise_pairs
@@ -97,7 +98,7 @@ def _table(scores: Scores, changes: pd.DataFrame) -> pd.DataFrame:
     """
     names = ["part", *GROUP, "quantity"]
     rows = [
-        dict(zip(names, key, strict=True)) | estimates.row_of(estimates.over_seeds(values.to_numpy(), _limit(key)))
+        dict(zip(names, key, strict=True)) | estimates.row_of(stats.over_seeds(values.to_numpy(), _limit(key)))
         for key, values in scores.ordered(changes).groupby(names, sort=False)["value"]
     ]
     rope = [scores.calibration_ropes.get(str(row["quantity"]), scores.rope) for row in rows]
