@@ -23,8 +23,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-#: Folders whose modules each share something dear, in the order of how long they take.
-SHARING = ("slurm", "paper")
+#: Folders and modules whose tests share something dear, so that one worker takes all tests of each.
+TOGETHER = ("slurm", "workflow/test_site.py", "paper/report", "training/test_diagnostics.py")
+#: Folders of which each module shares something dear.
+SHARING = ("paper",)
 #: What begins first, as it takes longest.
 FIRST = ("slurm", "workflow", "paper")
 #: Of these, all tests take long, or what they share does.
@@ -32,7 +34,7 @@ SLOW = ("slurm", "workflow", "paper/figures", "paper/report")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Gives workers the modules of `SHARING` whole and all other tests one by one, in the order of the collection.
+    """Gives workers what shares something dear whole and all other tests one by one, in the order of the collection.
 
     By a hook, as `pytest.mark.xdist_group` has no effect: pytest 9.2 does not see the names that xdist 3.8 gives tests.
     """
@@ -43,7 +45,9 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
-        return module if module.removeprefix(f"{ROOT.name}/").startswith(SHARING) else nodeid
+        name = module.removeprefix(f"{ROOT.name}/")
+        whole = next((scope for scope in TOGETHER if name.startswith(scope)), None)
+        return whole or (module if name.startswith(SHARING) else nodeid)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -280,6 +280,11 @@ def test_devices_are_those_that_cuda_would_see_by_uuid(smi, monkeypatch, named, 
     assert gpu.devices() == [f"GPU-{device}" for device in found.split()]
 
 
+def test_lines_of_nvidia_smi_that_name_no_device_are_passed_over(smi):
+    smi.write_text("#!/bin/sh\necho 'WARNING: infoROM is corrupted at gpu 0'\necho '0, GPU-aa11, 5'\necho\n")
+    assert gpu.devices() == ["GPU-aa11"]
+
+
 def test_softreg_devices_takes_the_place_of_cudas(smi, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SOFTREG_DEVICES", "1,elsewhere")

@@ -141,7 +141,8 @@ def _query() -> list[tuple[str, str, int]]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    rows = [line.split(", ") for line in done.stdout.splitlines()]
+    # Other lines are warnings, or of a device that does not answer.
+    rows = [row for line in done.stdout.splitlines() if len(row := line.split(", ")) == 3]
     return [(index, uuid, int(used) if used.isdecimal() else 0) for index, uuid, used in rows]
 
 
