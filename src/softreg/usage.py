@@ -60,7 +60,7 @@ EXAMPLES = {
     "status": ["softreg status config/wbc.yaml", "softreg status config/wbc.yaml --watch"],
     "paper": ["softreg paper results/demo", "softreg paper results/published/wbc"],
     "diff": ["softreg diff results/published/wbc results/wbc"],
-    "merge": ["softreg merge results/wbc-part-*-of-5 --to results/wbc"],
+    "merge": ["softreg merge results/wbc-a-part-*-of-5 --to results/wbc-a"],
     "export": [
         "softreg export tensorboard results/demo events/demo",
         "softreg export crate results/demo demo.zip",

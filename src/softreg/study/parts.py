@@ -1,4 +1,4 @@
-"""Parts of a study, for machines that share no disk: ``config/wbc.yaml:2/5`` is the second of five. Imports no torch.
+"""Parts of a study, for machines that share no disk: ``config/wbc-a.yaml:2/5`` is the second of five. Imports no torch.
 
 A part is a study of its own, with some of the data sets, or of the outer folds of one, and with results in a folder of
 its own. `softreg.scoring.merge` joins the scores of all parts to those that the whole study would have.
