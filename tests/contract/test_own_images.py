@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from softreg.cli import main
-from softreg.contract.own_images import look
+from softreg.contract.own_images import look, look_all
 from softreg.errors import UserError
 from softreg.study.config import load_study
 
@@ -130,6 +130,26 @@ def test_a_class_of_the_users_is_looked_at_too(write, tmp_path, twice, read, siz
         return
     with pytest.raises(UserError, match=message):
         looked(Path("study.yaml"))
+
+
+@pytest.mark.parametrize(("rule", "torn"), [("fraction", 6), ("group", 0)])
+def test_groups_that_a_split_tears_apart_are_told(write, tmp_path, rule, torn):
+    lines = ["image,mask,group", *(f"images/{i:02d}.png,masks/{i:02d}.png,p{i % 6}" for i in range(30))]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    file = write(images=None, masks=None, table="table.csv", split={"rule": rule, "val": 0.4, "test": 0.3})
+    told = [line for line in look_all(load_study(file)) if "groups" in line]
+    expected = f"mine: {torn} of 6 groups have images in more than one part, so that scores are not for new groups"
+    assert told == ([f"{expected}; `split: {{rule: group}}` keeps groups whole"] if torn else [])
+
+
+def test_outer_folds_that_would_tear_groups_apart_are_refused(write, tmp_path, capsys):
+    lines = ["image,mask,group", *(f"images/{i:02d}.png,masks/{i:02d}.png,p{i % 6}" for i in range(30))]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    given = {"images": None, "masks": None, "table": "table.csv"}
+    assert main(["check", str(write(3, **given))]) == 2
+    told = "its images come in groups, which outer folds have to keep whole: use group"
+    assert told in capsys.readouterr().err
+    assert main(["check", str(write(3, **given, split={"rule": "group"}))]) == 0
 
 
 def test_what_padding_costs_is_told(write):

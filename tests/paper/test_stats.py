@@ -278,7 +278,7 @@ def test_holm_is_that_of_statsmodels():
     given = np.array([0.04, 0.001, 0.02, 0.9, 0.011, 0.02])
     assert stats.holm(given) == pytest.approx(multipletests(given, method="holm")[1])
     with_gaps = stats.holm([np.nan, *given, np.nan])
-    assert with_gaps[1:-1] == pytest.approx(stats.holm(given))
+    assert with_gaps[1:-1] == pytest.approx(multipletests([1, *given, 1], method="holm")[1][1:-1])
     assert np.isnan(with_gaps[[0, -1]]).all()
     assert stats.holm([]).shape == (0,)
 

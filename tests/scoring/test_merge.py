@@ -42,7 +42,7 @@ def gathered(study, root):
     edit(
         results,
         "datasets.json",
-        lambda datasets: [each.update(content_digest=f"{min(fold)}" * 64) for each in datasets.values()],
+        lambda datasets: [each.update(content_digest=f"{name}, {min(fold)}") for name, each in datasets.items()],
     )
     return results
 
@@ -219,6 +219,31 @@ def test_an_image_that_two_folds_test_and_columns_of_another_version_are_refused
     table.write_text(table.read_text().replace("val_miou_points", "val_miou"))
     with pytest.raises(UserError, match=r"selection\.csv has other columns than in "):
         merge([first, second], tmp_path / "merged")
+
+
+def test_a_data_set_under_another_name_is_refused(tmp_path):
+    blocks = []
+    for dataset in ("cells", "others"):
+        study = synthetic.make_study(tmp_path, name=dataset, **FOLDED | {"datasets": {dataset: {"kind": "wbc"}}})
+        blocks.append(gathered(study, tmp_path))
+    edit(blocks[1], "datasets.json", lambda datasets: datasets["others"].update(content_digest="cells, 0"))
+    told = f"{blocks[1] / 'scores'}: others is cells of {blocks[0] / 'scores'} under another name: call it cells"
+    with pytest.raises(UserError) as refused:
+        merge(blocks, tmp_path / "all")
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize("name", ["timings.csv", "histories.parquet"])
+def test_a_lacking_file_is_named_and_nothing_is_left_behind(parts, tmp_path, name):
+    _, halves = parts
+    whole = (halves[1] / "scores" / name).read_bytes()
+    (halves[1] / "scores" / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        merge(halves, tmp_path / "whole")
+    assert not list(tmp_path.glob("whole/*"))
+    (halves[1] / "scores" / name).write_bytes(whole)
+    merge(halves, tmp_path / "whole")
+    assert [file.name for file in (tmp_path / "whole").iterdir()] == ["scores"]
 
 
 def test_a_part_twice_or_lacking_is_refused(parts, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,19 @@ from softreg.data.base import IGNORE, Options, Sample
 from softreg.data.prepare import check_ids, read_checked
 from softreg.data.remarks import unlisted
 from softreg.data.sizes import common_size, padding_told
-from softreg.data.split import assign
+from softreg.data.split import Parts, assign
 from softreg.errors import UserError, each
 from softreg.own.sources import is_own
 from softreg.study.config import Study
-from softreg.study.folds import joined
+from softreg.study.folds import place_of
 
 
 def look_all(study: Study) -> list[str]:
     """As `look`, of each data set of a study that is the user's. Raises UserError with a sentence for each data set."""
     lines, faults = list[str](), list[str]()
-    for name, entry in joined(study.datasets).items():
+    # Of outer folds, the first.
+    entries = {place_of(study.datasets, name)[0]: entry for name, entry in reversed(study.datasets.items())}
+    for name, entry in reversed(entries.items()):
         try:
             lines += look(name, entry) if _can_look(entry["kind"]) else []
         except UserError as error:
@@ -53,7 +56,8 @@ def look(name: str, options: Options) -> list[str]:
     classes, some = list(dataset.labels(options)), spread(samples, READ)
     values = each(partial(_values, len(classes)), some, "images that were read")
     done = f"{len(samples)} images, {len(some)} of them read without a fault"
-    lines = [done, *told, *_unseen(classes, set().union(*values)), *dataset.remarks(options), *unlisted(samples, parts)]
+    seen = set().union(*values)
+    lines = [done, *told, *_unseen(classes, seen), *dataset.remarks(options), *unlisted(samples, parts), *_torn(parts)]
     return [f"{name}: {line}" for line in lines]
 
 
@@ -68,3 +72,12 @@ def _unseen(classes: Sequence[str], seen: set[int]) -> list[str]:
     """A sentence on the classes that no mask has shown."""
     missing = [name for index, name in enumerate(classes) if index not in seen]
     return [f"none of those shows {', '.join(missing)}"] if missing else []
+
+
+def _torn(parts: Parts) -> list[str]:
+    """A sentence on the groups whose images are in several parts."""
+    groups = [{sample.group for sample in members} - {None} for members in parts.values()]
+    count = Counter(group for part in groups for group in part)
+    torn = sum(number > 1 for number in count.values())
+    told = f"{torn} of {len(count)} groups have images in more than one part, so that scores are not for new groups"
+    return [f"{told}; `split: {{rule: group}}` keeps groups whole"] if torn else []

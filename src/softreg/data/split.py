@@ -124,6 +124,11 @@ def _folded(name: str, samples: Sequence[Sample], split: Options) -> tuple[dict[
     (fold, of), val, seed = split["fold"], float(split["val"]), int(split["seed"])
     rule = str(split["rule"])
     whole = rule != "fraction"
+    if not whole and any(sample.group for sample in samples):
+        raise UserError(
+            f"`datasets.{name}.split.rule` is 'fraction', but its images come in groups, which outer folds have to "
+            "keep whole: use group"
+        )
     groups = _groups(name, samples, rule) if whole else {sample.id: sample.id for sample in samples}
     sizes = Counter(groups.values())
     # Beside the fold that tests, two are to be had for train and val.

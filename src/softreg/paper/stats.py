@@ -257,14 +257,14 @@ def sign_flip_p(differences: ArrayLike, resamples: int = 100_000, seed: int = 0)
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """p values of one family (m,), adjusted by Holm (1979); nan stays nan and is not counted in the family.
+    """p values of one family (m,), adjusted by Holm (1979); nan counts as 1 and stays nan: it was to be tested.
 
     The k-th smallest of m is multiplied by m − k + 1, and none falls below one that was smaller.
     """
     given = np.asarray(p_values, dtype=np.float64)
-    # nan sorts last.
-    order = np.argsort(given)[: np.count_nonzero(~np.isnan(given))]
-    adjusted = np.full(given.shape, np.nan)
+    # nan sorts last, and makes all after it nan.
+    order = np.argsort(given)
+    adjusted = np.empty_like(given)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1)))
     return adjusted
 
@@ -444,10 +444,11 @@ def _fold_interval(mean: float, without: Floats, seeds: int) -> Estimate:
     """From a mean over seeds and what it is without each of K outer folds, (K,): the split is part of the error.
 
     The variance is that of the jackknife over folds, (K−1)/K · Σ(θ₋ₖ − θ̄)², with K − 1 degrees of freedom: in effect
-    that of K independent means, each of its own training images, λ̂, seeds and test images, however these depend on
-    each other within a fold. Two folds share most of the images that they train on, which this leaves out; the factor
-    of Nadeau and Bengio (2003, Machine Learning 52, 239–281) for that, 1/K + 1/(K−1) in the place of 1/K, makes
-    intervals too wide by half where benchmarks/coverage_folds.py measures them.
+    that of K independent means, each of its own training images, λ̂, networks and test images, however these depend on
+    each other within a fold. It leaves out what a seed, which starts from the same weights in each fold, does alike in
+    all of them, and that two folds share most of the images that they train on. The factor of Nadeau and Bengio (2003,
+    Machine Learning 52, 239–281) for the latter, 1/K + 1/(K−1) in the place of 1/K, makes intervals too wide by half
+    where benchmarks/coverage_folds.py measures them.
     """
     folds = len(without)
     variance = (folds - 1) / folds * float(((without - without.mean()) ** 2).sum())

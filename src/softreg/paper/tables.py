@@ -238,7 +238,7 @@ def _miou(sample: gain.Resampled | None, penalty: str) -> dict[str, Any]:
     if sample is None or penalty not in sample.penalties:
         return dict.fromkeys(names, math.nan) | {"seeds": 0, "images": 0, "groups": 0}
     found = sample.estimate(penalty).score_interval(100)
-    counts = {"seeds": found.n, "images": sample.images, "groups": sample.crossed.units}
+    counts = {"seeds": found.n, "images": sample.images, "groups": sample.over_units.units}
     return dict(zip(names, (found.mean, found.low, found.high, sample.first[penalty]), strict=True)) | counts
 
 

@@ -8,6 +8,7 @@ network may be in two of them. Where one data set's outer folds are spread over 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ class _Source:
     def table(self, name: str) -> pa.Table:
         """The rows of a file; of a CSV file, all as text."""
         file = self.folder / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing: gather the scores again, or fetch them again from where they are kept")
         with reading(file, "what was gathered"):
             if file.suffix == ".parquet":
                 return pq.read_table(file)
@@ -87,13 +90,16 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     test = records.read([final_file(each.folder, name) for each in found for name in each.datasets])
     _demand_whole(found, cells.select(_PLACE).to_pandas(), test.select(["dataset", "fold", "image"]).to_pandas())
     study = _joined_study(found, to.resolve().name)
-    _write_records(found, study, test, scores)
-    write_json(scores / "datasets.json", _joined_datasets(found))
-    _write_rows(found, scores)
-    write_json(scores / "provenance.json", _joined_provenance([each.provenance for each in found]))
-    looks_of = looks.noted(*(each.folder / "looks.json" for each in found))
-    write_json(scores / "looks.json", looks_of)
-    write_json(scores / "study.json", study)
+    to.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="merging-", dir=to) as folder:
+        made = Path(folder) / "scores"
+        _write_records(found, study, test, made)
+        write_json(made / "datasets.json", _joined_datasets(found))
+        _write_rows(found, made)
+        write_json(made / "provenance.json", _joined_provenance([each.provenance for each in found]))
+        write_json(made / "looks.json", looks.noted(*(each.folder / "looks.json" for each in found)))
+        write_json(made / "study.json", study)
+        made.rename(scores)
     return scores
 
 
@@ -156,6 +162,12 @@ def _demand_alike(first: _Source, other: _Source) -> None:
     for (name, key), content in first.contents.items():
         if other.contents.get((name, key), content) != content:
             raise UserError(f"{other.folder}: {name} is not the data set of {first.folder}: {key} differs")
+    digests = {content: name for (name, key), content in first.contents.items() if key.startswith("content_digest")}
+    for (name, _), content in other.contents.items():
+        # What is a list has no digest.
+        same = digests.get(content, name) if isinstance(content, str) else name
+        if same != name:
+            raise UserError(f"{other.folder}: {name} is {same} of {first.folder} under another name: call it {same}")
 
 
 def _design(study: Facts) -> Facts:

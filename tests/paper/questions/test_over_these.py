@@ -6,6 +6,7 @@ from functools import reduce
 from operator import and_
 
 import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pytest
 from measured import make_scores
@@ -106,17 +107,49 @@ def test_a_mean_of_independent_estimates_holds_the_truth_as_often_as_it_says():
     assert 0.93 <= held / 2000 <= 0.975
 
 
+def without(folded, tmp_path, **network):
+    """The scores without the test records of some networks."""
+    folder = shutil.copytree(folded.folder, tmp_path / "scores")
+    lost = reduce(and_, (pc.field(name) == value for name, value in network.items()))
+    file = final_file(folder, network["dataset"])
+    records.write(records.read([file]).filter(~lost), file)
+    return Scores(folder)
+
+
 def test_the_seeds_are_those_that_all_sides_share(folded, tmp_path):
     """Five are planned, but one network of l1 has no scores: that data set has four, too few for a verdict."""
-    folder = shutil.copytree(folded.folder, tmp_path / "scores")
-    network = {"dataset": "cells", "model": "a", "penalty": "l1", "seed": 104, "fold": 1}
-    lost = reduce(and_, (pc.field(name) == value for name, value in network.items()))
-    file = final_file(folder, "cells")
-    records.write(records.read([file]).filter(~lost), file)
-    rows = over_these.table(Scores(folder)).set_index("penalty")
+    scores = without(folded, tmp_path, dataset="cells", model="a", penalty="l1", seed=104, fold=1)
+    rows = over_these.table(scores).set_index("penalty")
     assert rows.loc["l1", "word"] == "not answerable"
     assert "4 evaluation seeds" in rows.loc["l1", "why"]
     assert rows.loc["l2", "word"] != "not answerable"
+
+
+@pytest.mark.parametrize("lost", [{"penalty": "l2", "fold": 1}, {"fold": 1}])
+def test_what_one_block_lacks_has_no_mean_over_the_others_and_counts_in_the_family(folded, tmp_path, lost):
+    """Of what is left the adjusted p does not fall, as if the lost contrast had not been asked."""
+    scores = without(folded, tmp_path, dataset="cells", model="a", **lost)
+    rows = over_these.table(scores).set_index("penalty")
+    assert list(rows.index) == ["l1", "l2"]
+    assert (rows["n_pairs"] == 4).all()
+    assert rows.loc["l2", "word"] == "not answerable"
+    assert "cells with a has no seed of both l2 and none" in rows.loc["l2", "why"]
+    assert np.isnan(rows.loc["l2", "difference"])
+    told = [each.sentence for each in gain.answer(scores).verdicts if each.dataset == over_these.HERE]
+    assert told[1].endswith(rows.loc["l2", "why"])
+    if "penalty" in lost:
+        assert rows.loc["l1", "p_holm"] == pytest.approx(min(1, 2 * rows.loc["l1", "p"]))
+        mine = gain.contrasts(scores).set_index(["dataset", "model", "penalty"]).loc["cells", "a"]
+        assert list(mine.index) == ["l1"]
+        assert mine.loc["l1", "p_holm"] == pytest.approx(min(1, 2 * mine.loc["l1", "p"]))
+
+
+def test_where_a_placebo_differs_there_is_no_mean(folded, monkeypatch):
+    row = {"dataset": "others", "model": "b", "told": "differs from none: differences of penalties hold more"}
+    monkeypatch.setattr(over_these.checks, "table", lambda _: pd.DataFrame([row]))
+    rows = over_these.table(folded)
+    assert set(rows["word"]) == {"not answerable"}
+    assert all("the placebo differs from none on others with b" in why for why in rows["why"])
 
 
 def test_without_a_seed_that_models_share_there_is_no_mean(folded):

@@ -1,9 +1,11 @@
 """The sentence that a report begins with, in each state that a study can be in."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from measured import make_scores, untrained
 
@@ -11,6 +13,8 @@ from softreg.paper.questions import gain
 from softreg.paper.report import diagnosis, headline
 from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
+from softreg.scoring import records
+from softreg.scoring.gather import IMAGES
 
 UP, DOWN, SAME, OPEN, NEVER = "supported", "contradicted", "equivalent", "undecided", "not answerable"
 ONE_CLASS = "not answered: predicts one class"
@@ -148,6 +152,20 @@ def test_the_diagnosis_names_each_doubt_once_and_doubts_first(studied):
     assert "No placebo and no longer training was run." in texts
     assert any(item.well and item.text.startswith("All networks of the final beat") for item in found)
     assert any(item.well and item.text == "All looks at the results were planned." for item in found)
+
+
+@pytest.mark.parametrize(("groups", "torn"), [("ab", True), ("tab", True), ("wxyz", False), ([None], False)])
+def test_groups_that_train_and_test_are_told(studied, tmp_path, groups, torn):
+    """Training images are of groups a, b and c in turn; test images of those given."""
+    folder = shutil.copytree(studied.folder, tmp_path / "scores")
+    images = pd.read_parquet(folder / "images.parquet")
+    for part, names in (("train", "abc"), ("test", groups)):
+        rows = images.index[images["split"] == part]
+        images.loc[rows, "group"] = [names[i % len(names)] for i in range(len(rows))]
+    table = pa.Table.from_pandas(images, schema=IMAGES, preserve_index=False)
+    records.write_parquet(table, folder / "images.parquet")
+    said = f"Data, rings: 2 of {len(groups)} groups of test images have other images in training"
+    assert any(text.startswith(said) for text in items(Scores(folder))) == torn
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ HEAD = Answer(
 BY_FOLD = (
     "95 % interval over outer folds, each with a λ̂, networks and test images of its own: the jackknife that leaves out "
     "each fold in turn, with t of one degree of freedom less than there are folds. So the choice of λ, the split, "
-    "seeds and images are all part of it; counts are summed over the test images of all folds before a ratio is taken."
+    "trainings and images are part of it, but not what a seed does alike in all folds; counts are summed over the test "
+    "images of all folds before a ratio is taken."
 )
 
 SOFT = "soft"
@@ -91,6 +92,10 @@ class Resampled:
             return stats.Estimate(math.nan, math.nan, math.nan, 0, part.units)
         found = stats.crossed_interval(part, 0, None if reference is None else 1)
         return replace(found, limit=1.0).times(100)
+
+    def has(self, penalty: str, reference: str) -> bool:
+        """Whether a seed has both."""
+        return {penalty, reference} <= {*self.penalties} and bool(self.by_seed(penalty, reference).notna().any())
 
     def part(self, crossed: stats.Crossed, *penalties: str) -> stats.Crossed:
         """``crossed``, or `over_units`, of these penalties alone, on the seeds that all of them have."""
@@ -172,23 +177,22 @@ def contrasts(scores: Scores) -> pd.DataFrame:
     their number where each is its own); difference in points of test mIoU with its 95 % interval (low, high) and its
     90 % interval, over groups and seeds; p of no difference by the same t statistic, p_seed by sign flips over seeds on
     these images, p_equivalence, p_holm and p_equivalence_holm (adjusted within the primary or the secondary
-    contrasts of its data set and model); correlation of the two over seeds; detectable (the difference found with 80 %
-    power at this n); word (a verdict on "the difference is above 0", by adjusted p) and why (it is refused, if it is),
-    lambda and reference_lambda. nan where not defined. With several planned looks, intervals are those of the level of
-    each.
+    contrasts that the study asks of its data set and model, tested yet or not); correlation of the two over seeds;
+    detectable (the difference found with 80 % power at this n); word (a verdict on "the difference is above 0", by
+    adjusted p) and why (it is refused, if it is), lambda and reference_lambda. nan where not defined. With several
+    planned looks, intervals are those of the level of each.
     """
     chosen = scores.selection.set_index(GROUP)["lambda"].to_dict()
     rows = []
     for (dataset, model), sample in resampled(scores).items():
         for penalty, reference, primary in pairs(scores, dataset, model):
-            if {penalty, reference} <= set(sample.penalties):
-                names = {"dataset": dataset, "model": model, "primary": primary}
-                names["lambda"] = chosen.get((dataset, model, penalty), "")
-                names["reference_lambda"] = chosen.get((dataset, model, reference), "")
-                rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
-    frame = pd.DataFrame([row for row in rows if row["seeds"]])
-    frame = judged_words(scores, frame, ["dataset", "model", "primary"], scores.rope, scores.looks.level)
+            names = {"dataset": dataset, "model": model, "primary": primary}
+            names["lambda"] = chosen.get((dataset, model, penalty), "")
+            names["reference_lambda"] = chosen.get((dataset, model, reference), "")
+            rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
+    frame = judged_words(scores, pd.DataFrame(rows), ["dataset", "model", "primary"], scores.rope, scores.looks.level)
     frame = frame.rename(columns={"mean": "difference", "seeds": "n_seeds"}).reindex(columns=COLUMNS)
+    frame = frame[frame["n_seeds"] > 0].reset_index(drop=True)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
     return frame.assign(word=frame["word"].mask(of_one, NOT_ANSWERABLE))
 
@@ -200,16 +204,19 @@ def to_none(scores: Scores) -> pd.DataFrame:
 
 
 def _contrast(sample: Resampled, penalty: str, reference: str, level: float) -> dict[str, Any]:
+    names = {"penalty": penalty, "reference": reference, "n_images": sample.images, "n_groups": sample.over_units.units}
+    if not sample.has(penalty, reference):
+        return names | row_of(over_seeds([]), level)
     estimate, by_seed = sample.estimate(penalty, reference), sample.by_seed
-    return row_of(estimate, level) | {
-        "penalty": penalty,
-        "reference": reference,
-        "n_images": sample.images,
-        "n_groups": estimate.units,
-        "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
-        "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
-        "detectable": stats.detectable_effect(estimate.se, estimate.df, alpha=level),
-    }
+    return (
+        names
+        | row_of(estimate, level)
+        | {
+            "p_seed": stats.sign_flip_p(by_seed(penalty, reference)),
+            "correlation": stats.pair_correlation(by_seed(penalty), by_seed(reference)),
+            "detectable": stats.detectable_effect(estimate.se, estimate.df, alpha=level),
+        }
+    )
 
 
 def seed_differences(scores: Scores) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper import stats
+from softreg.paper import checks, stats
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.stats import Estimate
+
+Place = tuple[str, str]
 
 HERE, MODELS_HERE = "the data sets here", "their models"
 """In the place of names, where a verdict is a mean over those of the study; no entry can have such a name."""
@@ -29,36 +32,35 @@ def table(scores: Scores) -> pd.DataFrame:
 
     The difference, in points of test mIoU, is the mean over data sets of the mean over their models. Its interval
     speaks of other training runs, and of other images of these data sets; with outer folds also of other splits, and of
-    choosing λ again. Of one data set, what its models share (folds, images) is kept together; data sets are
-    independent. One of twins but for their label noise, which have the same test images, is left out.
+    choosing λ again. Of one data set, what its models share (folds, images) is kept together; data sets are taken as
+    independent. One of twins but for their label noise, which have the same test images, is left out. A contrast that
+    a pair lacks is not answerable: a mean over the others would be of another question.
     """
     twins = [noisy for _, noisy in label_noise_pairs(scores.study["datasets"])]
-    samples = {place: each for place, each in gain.resampled(scores).items() if place[0] not in twins}
-    places = list(samples)
+    places = list(dict.fromkeys(group[:2] for group in scores.groups if group[0] not in twins))
+    samples = gain.resampled(scores)
     if len(places) < 2 or any(scores.single_subject(dataset) for dataset, _ in places):
         return pd.DataFrame(columns=COLUMNS)
     first, *others = (gain.pairs(scores, *place) for place in places)
     shared = [each for each in first if all(each in other for other in others)]
-    level = scores.looks.level
+    level, counts = scores.looks.level, {"n_datasets": len({dataset for dataset, _ in places}), "n_pairs": len(places)}
     rows = []
     for penalty, reference, primary in shared:
-        if estimates := _by_dataset(samples, penalty, reference):
-            names = {"penalty": penalty, "reference": reference, "primary": primary}
-            counts = {"n_datasets": len(estimates), "n_pairs": len(places)}
-            rows.append(names | counts | row_of(mean_of(estimates).times(100), level))
+        whole = not _without(scores, places, penalty, reference)
+        estimates = _by_dataset({place: samples[place] for place in places}, penalty, reference) if whole else []
+        found = mean_of(estimates).times(100) if estimates else stats.over_seeds([])
+        rows.append({"penalty": penalty, "reference": reference, "primary": primary} | counts | row_of(found, level))
     frame = adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
     judged = [_judged(scores, places, row) for row in frame.itertuples()]
     frame = frame.assign(word=[each.word for each in judged], why=[each.why for each in judged])
     return frame.rename(columns={"mean": "difference"}).reindex(columns=COLUMNS)
 
 
-def _by_dataset(samples: dict[tuple[str, str], gain.Resampled], penalty: str, reference: str) -> list[Estimate]:
-    """The mean difference over the models of each data set; none where a pair lacks a side, or models share no seed."""
+def _by_dataset(samples: dict[Place, gain.Resampled], penalty: str, reference: str) -> list[Estimate]:
+    """The mean difference over the models of each data set; none where models share no seed."""
     found = []
     for dataset in dict.fromkeys(dataset for dataset, _ in samples):
         mine = [sample for (name, _), sample in samples.items() if name == dataset]
-        if any({penalty, reference} - {*sample.penalties} for sample in mine):
-            return []
         shared = set.intersection(*({*each.by_seed(penalty, reference).dropna().index} for each in mine))
         if not shared:
             return []
@@ -93,15 +95,38 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
 
 def sentence(scores: Scores, row: Any) -> str:
     """A row of `table` in words."""
-    text = (
+    head = (
         f"Over the {plural(row.n_datasets, 'data set')} here and their models ({row.n_pairs} pairs), "
-        f"{scores.label(row.penalty)} less {scores.label(row.reference)}: {signed(row.difference)} points "
-        f"({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)}; adjusted by Holm p "
-        f"{gain.p_text(row.p_holm)}, of equivalence p {gain.p_text(row.p_equivalence_holm)})"
+        f"{scores.label(row.penalty)} less {scores.label(row.reference)}"
     )
-    return concluded(text, row)
+    if math.isnan(row.difference):
+        return concluded(head, row)
+    interval = f"{scores.looks.interval} interval {signed(row.low)} to {signed(row.high)}"
+    adjusted = f"adjusted by Holm p {gain.p_text(row.p_holm)}, of equivalence p {gain.p_text(row.p_equivalence_holm)}"
+    return concluded(f"{head}: {signed(row.difference)} points ({interval}; {adjusted})", row)
 
 
-def _judged(scores: Scores, places: Sequence[tuple[str, str]], row: Any) -> words.Judgement:
+def _without(scores: Scores, places: Sequence[Place], penalty: str, reference: str) -> Place | None:
+    """The first data set and model that has no seed of both entries; None where all have."""
+    samples = gain.resampled(scores)
+    has = (place in samples and samples[place].has(penalty, reference) for place in places)
+    return next((place for place, there in zip(places, has, strict=True) if not there), None)
+
+
+def _doubtful(scores: Scores, places: Sequence[Place]) -> str:
+    """The first data set and model whose placebo is told to differ; empty where none is."""
+    rows = checks.table(scores).itertuples()
+    odd = (row for row in rows if (row.dataset, row.model) in places and row.told.startswith("differs from"))
+    return next((f"{scores.label(row.dataset)} with {scores.label(row.model)}" for row in odd), "")
+
+
+def _judged(scores: Scores, places: Sequence[Place], row: Any) -> words.Judgement:
+    if place := _without(scores, places, row.penalty, row.reference):
+        pair = " and ".join(map(scores.label, (row.penalty, row.reference)))
+        where = " with ".join(map(scores.label, place))
+        return words.Judgement(words.NOT_ANSWERABLE, f"Not answerable: {where} has no seed of both {pair}.")
+    if where := _doubtful(scores, places):
+        why = f"Not answerable: the placebo differs from none on {where}: differences are not of penalties alone."
+        return words.Judgement(words.NOT_ANSWERABLE, why)
     lacking = premise.lacking(scores, [(*place, name) for place in places for name in (row.penalty, row.reference)])
     return words.judge(row.word, row.seeds, (row.high90 - row.low90) / 2, scores.rope, lacking)

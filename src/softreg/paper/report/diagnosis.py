@@ -42,13 +42,27 @@ def items(scores: Scores) -> list[Item]:
 
 
 def _data(scores: Scores) -> list[Item]:
-    """What is to be said of a data set: that it is small, say, or that a picture is in more than one part."""
-    told = {name: [about.get("note"), *about.get("remarks", [])] for name, about in scores.datasets.items()}
+    """What is to be said of a data set: that it is small, say, or that a group is in more than one part."""
+    told = {
+        name: [about.get("note"), *about.get("remarks", []), _torn(scores, name)]
+        for name, about in scores.datasets.items()
+    }
     return [
         Item(False, f"Data, {scores.label(name)}: {str(text).rstrip('.')}.", section="data-sets")
         for name, texts in told.items()
         for text in filter(None, texts)
     ]
+
+
+def _torn(scores: Scores, dataset: str) -> str:
+    """That groups of test images have other images in training; empty where none has."""
+    if scores.folds and scores.study["datasets"][dataset]["split"]["rule"] != "fraction":
+        # What trains in the first fold tests in others, in whole groups.
+        return ""
+    images = scores.images[scores.images["dataset"] == dataset]
+    trained, tested = (set(images.loc[images["split"] == part, "group"].dropna()) for part in ("train", "test"))
+    torn = f"{len(trained & tested)} of {len(tested)} groups of test images have other images in training"
+    return f"{torn}, so that scores are not for new groups" if trained & tested else ""
 
 
 def _finished(scores: Scores) -> Item:
