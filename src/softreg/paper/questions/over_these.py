@@ -14,7 +14,7 @@ from softreg.paper import checks, stats
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, signed
+from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.stats import Estimate
 
@@ -115,7 +115,7 @@ def _without(scores: Scores, places: Sequence[Place], penalty: str, reference: s
 
 def _doubtful(scores: Scores, places: Sequence[Place]) -> str:
     """The first data set and model whose placebo is told to differ; empty where none is."""
-    rows = checks.table(scores).itertuples()
+    rows = rows_of(checks.table(scores))
     odd = (row for row in rows if (row.dataset, row.model) in places and row.told.startswith("differs from"))
     return next((f"{scores.label(row.dataset)} with {scores.label(row.model)}" for row in odd), "")
 
