@@ -132,20 +132,23 @@ def test_a_class_of_the_users_is_looked_at_too(write, tmp_path, twice, read, siz
         looked(Path("study.yaml"))
 
 
-@pytest.mark.parametrize(("rule", "torn"), [("fraction", 6), ("group", 0)])
-def test_groups_that_a_split_tears_apart_are_told(write, tmp_path, rule, torn):
+def grouped(tmp_path):
+    """A table of the 30 images, in six groups; the keys of a data set of it."""
     lines = ["image,mask,group", *(f"images/{i:02d}.png,masks/{i:02d}.png,p{i % 6}" for i in range(30))]
     (tmp_path / "table.csv").write_text("\n".join(lines))
-    file = write(images=None, masks=None, table="table.csv", split={"rule": rule, "val": 0.4, "test": 0.3})
-    told = [line for line in look_all(load_study(file)) if "groups" in line]
+    return {"images": None, "masks": None, "table": "table.csv"}
+
+
+@pytest.mark.parametrize(("rule", "torn"), [("fraction", 6), ("group", 0)])
+def test_groups_that_a_split_tears_apart_are_told(write, tmp_path, rule, torn):
+    file = write(**grouped(tmp_path), split={"rule": rule, "val": 0.4, "test": 0.3})
+    found = [line for line in look_all(load_study(file)) if "groups" in line]
     expected = f"mine: {torn} of 6 groups have images in more than one part, so that scores are not for new groups"
-    assert told == ([f"{expected}; `split: {{rule: group}}` keeps groups whole"] if torn else [])
+    assert found == ([f"{expected}; `split: {{rule: group}}` keeps groups whole"] if torn else [])
 
 
 def test_outer_folds_that_would_tear_groups_apart_are_refused(write, tmp_path, capsys):
-    lines = ["image,mask,group", *(f"images/{i:02d}.png,masks/{i:02d}.png,p{i % 6}" for i in range(30))]
-    (tmp_path / "table.csv").write_text("\n".join(lines))
-    given = {"images": None, "masks": None, "table": "table.csv"}
+    given = grouped(tmp_path)
     assert main(["check", str(write(3, **given))]) == 2
     told = "its images come in groups, which outer folds have to keep whole: use group"
     assert told in capsys.readouterr().err

@@ -20,15 +20,17 @@ from softreg.data.split import Parts, assign
 from softreg.errors import UserError, each
 from softreg.own.sources import is_own
 from softreg.study.config import Study
-from softreg.study.folds import place_of
+from softreg.study.folds import Entries, place_of
 
 
 def look_all(study: Study) -> list[str]:
     """As `look`, of each data set of a study that is the user's. Raises UserError with a sentence for each data set."""
     lines, faults = list[str](), list[str]()
-    # Of outer folds, the first.
-    entries = {place_of(study.datasets, name)[0]: entry for name, entry in reversed(study.datasets.items())}
-    for name, entry in reversed(entries.items()):
+    entries: Entries = {}
+    for name, entry in study.datasets.items():
+        # Of outer folds, the first.
+        entries.setdefault(place_of(study.datasets, name)[0], entry)
+    for name, entry in entries.items():
         try:
             lines += look(name, entry) if _can_look(entry["kind"]) else []
         except UserError as error:
@@ -79,5 +81,5 @@ def _torn(parts: Parts) -> list[str]:
     groups = [{sample.group for sample in members} - {None} for members in parts.values()]
     count = Counter(group for part in groups for group in part)
     torn = sum(number > 1 for number in count.values())
-    told = f"{torn} of {len(count)} groups have images in more than one part, so that scores are not for new groups"
-    return [f"{told}; `split: {{rule: group}}` keeps groups whole"] if torn else []
+    text = f"{torn} of {len(count)} groups have images in more than one part, so that scores are not for new groups"
+    return [f"{text}; `split: {{rule: group}}` keeps groups whole"] if torn else []

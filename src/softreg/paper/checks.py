@@ -22,6 +22,8 @@ from softreg.scoring.select import GROUP
 from softreg.study.matrix import Group
 
 COLUMNS = [*GROUP, "what", "reference", "difference", "low", "high", "seeds", "told"]
+DIFFERS = "differs from"
+"""What `in_words` begins with of a placebo that is not as none."""
 WEAKEST = [*GROUP, "lambda", "difference", "low", "high", "seeds"]
 
 
@@ -72,7 +74,7 @@ def in_words(found: Estimate, entry: dict[str, Any], reference: str, rope: float
         return "undecided: more seeds or images would tell"
     if "epochs" in entry["training"]:
         return "better: trainings had not converged" if found.mean > 0 else "worse: more epochs overfit"
-    return f"differs from {reference}: differences of penalties hold more than the penalty"
+    return f"{DIFFERS} {reference}: differences of penalties hold more than the penalty"
 
 
 @lru_cache(maxsize=1)

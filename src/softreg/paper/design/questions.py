@@ -14,9 +14,11 @@ from softreg.paper.questions.estimates import plural
 from softreg.study import matrix
 
 ANSWERABLE, IN_PART, LARGE, UNKNOWN = "answerable", "in part", "large differences only", "not known yet"
-LACKING = ""
 """Beside `NOT_ANSWERABLE`: all its claims can be decided whatever the truth; some; none that is close to nothing; or
 which is known once the data are prepared."""
+
+LACKING = ""
+"""The word of a part of a question that the study lacks."""
 
 OUTER_FOLDS = "with outer folds, the images that one fold's λ is chosen on test another's"
 RACED = "the race (`search: halving`) drops most strengths after the first seeds; `search: grid` keeps all"

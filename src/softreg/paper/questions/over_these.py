@@ -114,9 +114,9 @@ def _without(scores: Scores, places: Sequence[Place], penalty: str, reference: s
 
 
 def _doubtful(scores: Scores, places: Sequence[Place]) -> str:
-    """The first data set and model whose placebo is told to differ; empty where none is."""
+    """The first data set and model whose placebo differs from none; empty where none does."""
     rows = rows_of(checks.table(scores))
-    odd = (row for row in rows if (row.dataset, row.model) in places and row.told.startswith("differs from"))
+    odd = (row for row in rows if (row.dataset, row.model) in places and row.told.startswith(checks.DIFFERS))
     return next((f"{scores.label(row.dataset)} with {scores.label(row.model)}" for row in odd), "")
 
 

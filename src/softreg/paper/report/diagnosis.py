@@ -43,21 +43,21 @@ def items(scores: Scores) -> list[Item]:
 
 def _data(scores: Scores) -> list[Item]:
     """What is to be said of a data set: that it is small, say, or that a group is in more than one part."""
-    told = {
+    remarks = {
         name: [about.get("note"), *about.get("remarks", []), _torn(scores, name)]
         for name, about in scores.datasets.items()
     }
     return [
         Item(False, f"Data, {scores.label(name)}: {str(text).rstrip('.')}.", section="data-sets")
-        for name, texts in told.items()
+        for name, texts in remarks.items()
         for text in filter(None, texts)
     ]
 
 
 def _torn(scores: Scores, dataset: str) -> str:
     """That groups of test images have other images in training; empty where none has."""
-    if scores.folds and scores.study["datasets"][dataset]["split"]["rule"] != "fraction":
-        # What trains in the first fold tests in others, in whole groups.
+    if scores.folds:
+        # They keep groups whole: what trains in the first one tests in others.
         return ""
     images = scores.images[scores.images["dataset"] == dataset]
     trained, tested = (set(images.loc[images["split"] == part, "group"].dropna()) for part in ("train", "test"))
