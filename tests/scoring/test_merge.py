@@ -137,6 +137,19 @@ def test_blocks_of_other_data_sets_and_models_are_joined(tmp_path):
     }
 
 
+def test_each_test_image_counts_once_though_two_models_were_cut_into_other_parts(tmp_path):
+    found = []
+    for model, parts in (("a", 2), ("b", 3)):
+        sections = FOLDED | {"models": {model: {"kind": "convnet"}}, "evaluation": {"folds": 5}}
+        study = synthetic.make_study(tmp_path, name=f"of-{model}", **sections)
+        found += [gathered(load_study(Path(f"{study.file}:{part + 1}/{parts}")), tmp_path) for part in range(parts)]
+    merged = merge(found, tmp_path / "all")
+    images = pq.read_table(merged / "images.parquet").to_pandas()
+    (about,) = json.loads((merged / "datasets.json").read_text()).values()
+    assert about["images"]["test"] == len(images.query("split == 'test'")) > 0
+    assert about["groups"]["test"] == images.query("split == 'test'")["group"].nunique()
+
+
 def test_a_gallery_shows_the_examples_of_its_model_alone(parts, tmp_path):
     scores = Scores(merge(parts[1], tmp_path / "whole"))
     other = scores.examples.to_pylist()[0] | {"image": "of another model"}

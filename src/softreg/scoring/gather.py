@@ -459,7 +459,6 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
             "images": {split: len(names) for split, names in ids.items()},
             "groups": {split: len({*names} - {None}) for split, names in groups.items()},
         }
-        about[name] = with_fold(about[name], counts) if name in about else facts | {"name": name} | counts
         # Of outer folds, each image tests once, and the first fold stands for what all train on.
         for split in ("train", "test") if fold < 1 else ("test",):
             rows = complexity.of_masks(np.load(folder / split / "masks.npy", mmap_mode="r"), len(facts["classes"]))
@@ -467,18 +466,21 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
             looked_up = lookup.counts_of(folder, len(facts["classes"])) if split == "test" else None
             columns |= {f"lookup_{key}": list(looked_up[key]) if looked_up else None for key in ("tp", "fp", "fn")}
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
+        one = facts | {"name": name} | counts
+        about[name] = with_folds(about[name], pa.concat_tables(images)) if name in about else one
         pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)
     records.write_parquet(pa.concat_tables(images), scores / "images.parquet")
     records.write_parquet(pa.Table.from_pylist(pictures, schema=EXAMPLES), scores / "examples.parquet")
 
 
-def with_fold(about: Facts, counts: dict[str, dict[str, int]]) -> Facts:
-    """What is told of a data set by its first outer fold, with one fold more, which tests other images and groups."""
+def with_folds(about: Facts, images: pa.Table) -> Facts:
+    """What is told of a data set by its first outer fold, with all folds whose test images are in ``images``."""
     more = "; the other folds alike"
+    tests = images.filter(pc.and_(pc.equal(images["dataset"], about["name"]), pc.equal(images["split"], "test")))
+    counts = {"images": len(tests), "groups": pc.count_distinct(tests["group"]).as_py()}
     told = {"split_rule": about["split_rule"].removesuffix(more) + more}
-    summed = {key: about[key] | {"test": about[key]["test"] + added["test"]} for key, added in counts.items()}
-    return about | told | summed
+    return about | told | {key: about[key] | {"test": count} for key, count in counts.items()}
 
 
 def _pictures(dataset: str, folder: Path, ids: list[str], examples: pd.DataFrame) -> Iterator[dict[str, Any]]:

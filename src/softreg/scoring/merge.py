@@ -94,7 +94,9 @@ def merge(sources: Sequence[Path], to: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="merging-", dir=to) as folder:
         made = Path(folder) / "scores"
         _write_records(found, study, test, made)
-        write_json(made / "datasets.json", _joined_datasets(found))
+        images = _images(found)
+        records.write_parquet(images, made / "images.parquet")
+        write_json(made / "datasets.json", _joined_datasets(found, images))
         _write_rows(found, made)
         write_json(made / "provenance.json", _joined_provenance([each.provenance for each in found]))
         write_json(made / "looks.json", looks.noted(*(each.folder / "looks.json" for each in found)))
@@ -224,20 +226,20 @@ def _joined_study(found: Sequence[_Source], name: str) -> Facts:
     return study
 
 
-def _joined_datasets(found: Sequence[_Source]) -> dict[str, Facts]:
-    """What is told of each data set; of one whose outer folds are spread, with the images of all of them."""
+def _images(found: Sequence[_Source]) -> pa.Table:
+    rows = _tables(found, "images.parquet").to_pandas().drop_duplicates(["dataset", "split", "image"])
+    return pa.Table.from_pandas(rows, schema=gather.IMAGES, preserve_index=False)
+
+
+def _joined_datasets(found: Sequence[_Source], images: pa.Table) -> dict[str, Facts]:
+    """What is told of each data set; of one whose outer folds are spread, with the test ``images`` of all of them."""
     about: dict[str, Facts] = {}
     for name in dict.fromkeys(name for each in found for name in each.datasets):
         holders = [each for each in found if name in each.folds]
-        tested: set[int] = set()
         # The first fold's is what is told of all.
-        for each in sorted(holders, key=lambda each: (min(each.folds[name]), -len(each.folds[name]))):
-            facts = each.datasets[name]
-            if name not in about:
-                about[name] = facts
-            elif each.folds[name] - tested:
-                about[name] = gather.with_fold(about[name], {key: facts[key] for key in ("images", "groups")})
-            tested |= each.folds[name]
+        first = min(holders, key=lambda each: min(each.folds[name]))
+        spread = {*first.folds[name]} != set.union(*(each.folds[name] for each in holders))
+        about[name] = gather.with_folds(first.datasets[name], images) if spread else first.datasets[name]
     return about
 
 
@@ -268,13 +270,10 @@ def _examples(study: Facts, test: pa.Table, pictures: pa.Table) -> pd.DataFrame:
 
 
 def _write_rows(found: Sequence[_Source], scores: Path) -> None:
-    """What has a row per cell, layer, epoch, image or group; the sweep first, as one study has it."""
+    """What has a row per cell, layer, epoch or group; the sweep first, as one study has it."""
     for name in ("cells.parquet", "layers.parquet", "histories.parquet"):
         table = _tables(found, name).sort_by([("phase", "descending")])
         records.write_parquet(table.combine_chunks(), scores / name)
-    images = _tables(found, "images.parquet").to_pandas().drop_duplicates(["dataset", "split", "image"])
-    table = pa.Table.from_pandas(images, schema=gather.IMAGES, preserve_index=False)
-    records.write_parquet(table, scores / "images.parquet")
     for name in ("timings.csv", "selection.csv"):
         rows = _tables(found, name).to_pandas()
         if name == "timings.csv":
