@@ -14,7 +14,7 @@ from softreg.running.graph import Graph
 from softreg.scoring import records
 from softreg.scoring.gather import gather
 from softreg.scoring.race import best_half, lambdas_of
-from softreg.scoring.select import select_group
+from softreg.scoring.select import choose, select_group
 from softreg.study import matrix
 from softreg.study.fingerprint import code_fingerprint
 
@@ -114,7 +114,9 @@ def test_among_equals_the_strongest_goes_on_by_number():
     curve = pd.DataFrame({"lambda": ["9e-4", "1e-2", "5e-3", "1e-5"], "val_miou": [0.6, 0.6, 0.6, 0.7], "seeds": 2})
     assert best_half(curve, 2, 2) == ["1e-5", "1e-2"]
     rates = pd.DataFrame({"lambda": ["1e-3@2e-1", "1e-3@1e-1", "1e-4@1e-1"], "val_miou": 0.5, "seeds": 1})
-    assert best_half(rates, 1, 2) == best_half(rates[::-1], 1, 2) == ["1e-3@1e-1", "1e-3@2e-1"]
+    for rows in (rates, rates[::-1]):
+        assert best_half(rows, 1, 2) == ["1e-3@2e-1", "1e-3@1e-1"]
+        assert choose(rows, pd.DataFrame(), "best")["lambda"] == "1e-3@2e-1"
 
 
 def test_the_order_of_the_seeds_is_that_of_the_study(tmp_path):

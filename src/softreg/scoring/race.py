@@ -48,12 +48,10 @@ def best_half(curve: pd.DataFrame, seeds: int, most: int) -> list[str]:
     """The best trials after so many seeds, ``most`` of them at most, from the best on.
 
     ``curve`` has the columns lambda, val_miou and seeds of `softreg.scoring.select.curve`. A trial that lacks the score
-    of a seed has been dropped, has diverged or has failed, and is out. Among equals the strongest λ goes on, as in
-    `softreg.scoring.select.choose`; then the one whose name comes first.
+    of a seed has been dropped, has diverged or has failed, and is out. Among equals the strongest λ goes on, then the
+    one whose name comes last, as in `softreg.scoring.select.choose`.
     """
     whole = curve[curve["seeds"] == seeds]
-    ranked = sorted(
-        zip(whole["lambda"], whole["val_miou"], strict=True),
-        key=lambda each: (-each[1], -float(Trial.named(each[0]).lambda_), each[0]),
-    )
-    return [name for name, _ in ranked[:most]]
+    strength = [float(Trial.named(name).lambda_) for name in whole["lambda"]]
+    ranked = sorted(zip(whole["val_miou"], strength, whole["lambda"], strict=True), reverse=True)
+    return [name for *_, name in ranked[:most]]

@@ -101,12 +101,12 @@ def choose(curves: pd.DataFrame, cells: pd.DataFrame, rule: str) -> pd.Series[fl
     """
     candidates = curves[curves["seeds"] == curves["seeds"].max()]
     strength = candidates["lambda"].map(lambda name: float(Trial.named(name).lambda_))
-    candidates = candidates.assign(strength=strength).sort_values(["strength", "val_miou"]).drop(columns="strength")
+    candidates = candidates.assign(strength=strength).sort_values(["strength", "val_miou", "lambda"])
     place = int(np.flatnonzero(candidates["val_miou"] == candidates["val_miou"].max())[-1])
     if rule == "one_se":
         wide = cells.pivot(index="lambda", columns=["seed", "fold"], values="miou")
         place = one_se(wide.reindex(candidates["lambda"]).to_numpy(), place)
-    row: pd.Series[float] = candidates.iloc[place]
+    row: pd.Series[float] = candidates.drop(columns="strength").iloc[place]
     return row
 
 
