@@ -18,6 +18,7 @@ def package(tmp_path, monkeypatch):
     fingerprint._read.cache_clear()
     yield copy
     fingerprint._read.cache_clear()
+    fingerprint.package_digest.cache_clear()
 
 
 def _of(*modules):
@@ -58,6 +59,21 @@ def test_code_that_a_cell_runs_changes_it(package, file, old, new):
     before = _of(*TRAIN)
     _edit(package / file, old, new)
     assert _of(*TRAIN) != before
+
+
+@pytest.mark.parametrize("file", ["paper/figures/style.py", "paper/report/style.css", "scoring/metrics.py"])
+def test_any_file_of_the_package_changes_the_digest_of_all(package, file):
+    def now():
+        fingerprint.package_digest.cache_clear()
+        return fingerprint.package_digest()
+
+    before = now()
+    (package / "paper" / "__pycache__").mkdir()
+    (package / "paper" / "__pycache__" / "tables.cpython-311.pyc").touch()
+    assert now() == before
+    with (package / file).open("a") as text:
+        text.write("\n")
+    assert now() != before
 
 
 def test_a_process_has_the_code_that_it_began_with(package):

@@ -20,12 +20,12 @@ from pathlib import Path
 from softreg.data.datasets import ARRAYS, prepared_folder
 from softreg.data.sources import source_state
 from softreg.errors import UserError
-from softreg.files import alone, altered, digest, seal, sealed, sha256_file
+from softreg.files import alone, altered, digest, seal, sealed
 from softreg.running import places
 from softreg.study import keys, matrix
 from softreg.study.cells import choice_file, path_folder
 from softreg.study.config import Study
-from softreg.study.fingerprint import code_fingerprint, module_of
+from softreg.study.fingerprint import code_fingerprint, module_of, package_digest
 from softreg.study.lambdas import trials_left, trials_of
 from softreg.study.matrix import Group, TrainingPath
 
@@ -320,11 +320,7 @@ class Graph:
 
 def paper_of(results: Path, gathered: str) -> Job:
     """The job that writes tables, figures and report into ``results``, of scores that were gathered under a key."""
-    code = code_fingerprint("softreg.paper.tables", "softreg.paper.figures", "softreg.paper.report")
-    # Templates, script and style.
-    folder = Path(__file__).parents[1] / "paper" / "report"
-    parts = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix != ".py")
-    key = _key("paper", gathered, digest([code, [sha256_file(file) for file in parts]]))
+    key = _key("paper", gathered, package_digest())
     return Job("paper", "", key, str(results), tuple(places.PAPER), f"{results / 'tables'}/")
 
 
