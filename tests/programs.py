@@ -8,6 +8,7 @@ Of the programs that these start in turn, so do those that are told of `forks`. 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import multiprocessing
@@ -23,6 +24,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,6 +47,7 @@ _IMPORTED = [
     "softreg.paper.report",
     "dvc.cli",
     "dvc.repo",
+    "worked_out",
 ]
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_IMPORTED)
@@ -97,8 +100,22 @@ def start(
     # Else a failed test would leave it behind, and pytest would wait for it.
     process.daemon = True
     with _ONE:
+        _begin_to_fork()
         process.start()
     return process
+
+
+@cache
+def _begin_to_fork() -> None:
+    """Start the process that forks, which finds what it imports in this folder too."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([path] if path else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
 
 
 @cache
@@ -118,6 +135,7 @@ def forks() -> str:
     for name, text in texts.items():
         Path(folder, name).write_text(text, encoding="utf-8")
         Path(folder, name).chmod(0o755)
+    _begin_to_fork()
     _CONTEXT.Process(target=_serve, args=(server,), daemon=True).start()
     return folder
 
@@ -162,6 +180,8 @@ def _begin(folder: str, command: Sequence[str], environment: dict[str, str], fil
 
 def _run(folder: str, command: Sequence[str], environment: dict[str, str], streams: Sequence[int]) -> None:
     """The program, with ``streams`` for its standard ones."""
+    # What has been imported is not garbage, and to look through it would copy most pages of a fork's memory.
+    gc.freeze()
     # This process was forked from a daemon, which may have no children; a program may.
     multiprocessing.current_process()._config["daemon"] = False
     os.chdir(folder)
