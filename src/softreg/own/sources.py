@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +87,18 @@ def parse(file: Path) -> ast.Module:
     return ast.parse(file.read_bytes(), file.resolve())
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node of a syntax tree, with what holds them; not the expressions, most of a tree."""
+    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for node in getattr(tree, name, ()):
+            yield node
+            yield from statements(node)
+
+
 def imported(tree: ast.Module, source: Source) -> list[str]:
     """The dotted names that a module imports, sorted; a name taken from a module may be a module itself."""
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in statements(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

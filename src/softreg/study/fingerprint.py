@@ -16,7 +16,7 @@ from pathlib import Path
 
 from softreg.errors import UserError
 from softreg.files import digest, sha256_file
-from softreg.own.sources import Source, imported, is_own, locate, parse
+from softreg.own.sources import Source, imported, is_own, locate, parse, statements
 
 _PACKAGE = Path(__file__).parents[1]
 #: Modules that change no result, or only through values that are part of a cell's key.
@@ -112,7 +112,7 @@ def _read(source: Source, modified: int) -> tuple[str, tuple[Source, ...]]:
     """The digest of one module's syntax tree, and the modules that it imports; ``modified`` is the file's time."""
     tree = parse(source.file)
     imports = tuple(found for name in imported(tree, source) if (found := _find(name, source)) is not None)
-    for node in ast.walk(tree):
+    for node in (tree, *statements(tree)):
         _drop_docstring(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imports
 
