@@ -95,19 +95,19 @@ def start(
 ) -> BaseProcess:
     """Start one, whose standard output and standard error go to ``files``."""
     words = [str(word) for word in command]
-    arguments = (str(folder.resolve()), words, dict(environment or os.environ), files)
-    process = _CONTEXT.Process(target=_begin, args=arguments)
-    # Else a failed test would leave it behind, and pytest would wait for it.
-    process.daemon = True
     with _ONE:
         _begin_to_fork()
+        arguments = (str(folder.resolve()), words, dict(environment or os.environ), files)
+        process = _CONTEXT.Process(target=_begin, args=arguments)
+        # Else a failed test would leave it behind, and pytest would wait for it.
+        process.daemon = True
         process.start()
     return process
 
 
 @cache
 def _begin_to_fork() -> None:
-    """Start the process that forks, which finds what it imports in this folder too."""
+    """Start the process that forks, with this folder on its path, for ``worked_out``; while `_ONE` is held."""
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([path] if path else [])])
     try:
@@ -135,8 +135,9 @@ def forks() -> str:
     for name, text in texts.items():
         Path(folder, name).write_text(text, encoding="utf-8")
         Path(folder, name).chmod(0o755)
-    _begin_to_fork()
-    _CONTEXT.Process(target=_serve, args=(server,), daemon=True).start()
+    with _ONE:
+        _begin_to_fork()
+        _CONTEXT.Process(target=_serve, args=(server,), daemon=True).start()
     return folder
 
 

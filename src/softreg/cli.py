@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 #: Exit statuses after a signal, as shells count them: 128 + SIGTERM, 128 + SIGINT.
 _INTERRUPTED = 143
 _CTRL_C = 130
+#: What ``--key`` is for.
+_KEY = "refuse if the work is no longer of this key"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_THE_DISK = (*_FULL, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -121,7 +123,9 @@ def _parser() -> tuple[MainParser, Commands[Parser]]:
     for name in ("paper", "tables", "figures", "report"):
         paper = command(commands, name, _write_paper)
         paper.add_argument("results", type=Path, help="folder of a study's results, with its scores/")
-        paper.set_defaults(stage=name)
+        paper.set_defaults(stage=name, key="")
+        if name == "paper":
+            paper.add_argument("--key", help=_KEY)
     export = command(commands, "export", _export, _EXPORTS)
     export.add_argument("form", choices=("tensorboard", "crate"))
     export.add_argument("results", type=Path, help="folder of a study's results")
@@ -155,7 +159,7 @@ def _stages(commands: Commands[Parser]) -> None:
     select.add_argument("group", nargs="?", help="DATASET/MODEL/PENALTY; without it, all groups")
     gather = _study_command(commands, "gather", _gather)
     for stage in (prepare, train, reveal, select, gather):
-        stage.add_argument("--key", default="", help="refuse if the work is no longer of this key")
+        stage.add_argument("--key", default="", help=_KEY)
     gather.add_argument("--partial", action="store_true", help="of whatever has finished, marked partial")
 
 
@@ -376,6 +380,8 @@ def _write_paper(options: argparse.Namespace) -> None:
     gathered = [mark.name.removeprefix("made-") for mark in folder.glob("made-*")]
     _demand_scores(folder)
     job = paper_of(options.results, gathered[0] if gathered else "")
+    if options.key not in ("", job.key):
+        raise UserError(f"{folder} or SoftReg itself has changed since this run began; run the same command again")
     # Published scores are another place's: what their paper takes is told by no study's jobs.
     own = options.results.parent == Path("results") and options.stage == "paper"
     with job.alone(), jobs.job(options.results.name, "paper", "", job.key) if own else nullcontext():

@@ -5,11 +5,13 @@ import sys
 import pytest
 from measured import make_scores, untrained
 
+from softreg.cli import main
 from softreg.files import read_json
 from softreg.paper.report import write_report
 from softreg.paper.report.about import doubts, edges
 from softreg.paper.scores import Scores
 from softreg.paper.tables import main_frame
+from softreg.running.graph import paper_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +42,15 @@ def test_every_figure_is_shown_or_said_to_be_absent(made):
             assert page.count(f'<figure id="figure-{entry["name"]}">') == 1
         else:
             assert f"<b>{entry['title']}</b> was not drawn." in page
+
+
+def test_a_paper_asked_for_before_the_code_changed_is_refused_and_nothing_written(made, capsys):
+    results = made[1].parent
+    before = sorted(results.iterdir())
+    assert main(["paper", str(results), "--key", "0123456789abcdef"]) == 2
+    assert "or SoftReg itself has changed since this run began; run the same command again" in capsys.readouterr().err
+    assert sorted(results.iterdir()) == before
+    assert main(["paper", str(results), "--key", paper_of(results, "").key]) == 0
 
 
 def test_coverage_statuses_and_reasons_are_told(made):

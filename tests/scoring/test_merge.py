@@ -145,9 +145,12 @@ def test_each_test_image_counts_once_though_two_models_were_cut_into_other_parts
         found += [gathered(load_study(Path(f"{study.file}:{part + 1}/{parts}")), tmp_path) for part in range(parts)]
     merged = merge(found, tmp_path / "all")
     images = pq.read_table(merged / "images.parquet").to_pandas()
+    assert not images.duplicated(["dataset", "split", "image"]).any()
     (about,) = json.loads((merged / "datasets.json").read_text()).values()
-    assert about["images"]["test"] == len(images.query("split == 'test'")) > 0
-    assert about["groups"]["test"] == images.query("split == 'test'")["group"].nunique()
+    apart = [json.loads((part / "scores" / "datasets.json").read_text())["cells"] for part in found[:2]]
+    for key in ("images", "groups"):
+        assert about[key]["test"] == sum(each[key]["test"] for each in apart)
+    assert about["images"]["test"] > 0
 
 
 def test_a_gallery_shows_the_examples_of_its_model_alone(parts, tmp_path):

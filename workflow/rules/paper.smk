@@ -46,8 +46,9 @@ rule write_paper:
         f"{LOGS}/paper.log",
     params:
         folder=subpath(output.report, parent=True),
+        key=GRAPH.paper.key,
     shell:
-        "softreg paper {params.folder:q} 2> {log:q}"
+        "softreg paper {params.folder:q} --key {params.key} 2> {log:q}"
 
 
 # Without inputs: where only published scores are at hand, nothing that makes scores may run.

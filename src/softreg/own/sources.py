@@ -88,7 +88,10 @@ def parse(file: Path) -> ast.Module:
 
 
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All statements below a node of a syntax tree, with what holds them; not the expressions, most of a tree."""
+    """All statements below a node of a syntax tree, and the handlers and cases that hold some.
+
+    Expressions, most of a tree, are left out.
+    """
     for name in ("body", "orelse", "handlers", "finalbody", "cases"):
         for node in getattr(tree, name, ()):
             yield node

@@ -280,10 +280,10 @@ class Graph:
         after = [self.select(path.group), self.reveal(path.group)] if path.phase == "sweep" else []
         later = matrix.sweep_paths(self.study, path.group)
         after += [self.train(each) for each in later if path in matrix.raced_before(self.study, each)]
-        if any(self.results.glob("scores/made-*")) or any(self.results.glob("tables/made-*")):
-            after += [self.gather, self.paper]
-        for job in after:
-            job.mark.unlink(missing_ok=True)
+        # Of scores and paper, those of other versions of the code too, which may come back.
+        gathered = [*self.results.glob("scores/made-*"), *self.results.glob("tables/made-*")]
+        for mark in (*(job.mark for job in after), *gathered):
+            mark.unlink(missing_ok=True)
 
     def drop_void_marks(self) -> None:
         """Take away marks of jobs whose results are gone or damaged, so that who looks for marks makes them again.

@@ -466,8 +466,10 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
             looked_up = lookup.counts_of(folder, len(facts["classes"])) if split == "test" else None
             columns |= {f"lookup_{key}": list(looked_up[key]) if looked_up else None for key in ("tp", "fp", "fn")}
             images.append(pa.Table.from_pandas(rows.assign(**columns)[IMAGES.names], IMAGES, preserve_index=False))
-        one = facts | {"name": name} | counts
-        about[name] = with_folds(about[name], pa.concat_tables(images)) if name in about else one
+        if name in about:
+            about[name] = with_folds(about[name], pa.concat_tables(images))
+        else:
+            about[name] = facts | {"name": name} | counts
         pictures += list(_pictures(name, folder / "test", ids["test"], examples))
     write_json(scores / "datasets.json", about)
     records.write_parquet(pa.concat_tables(images), scores / "images.parquet")

@@ -43,8 +43,9 @@ def select_group(study: Study, results: Path, group: Group) -> pd.DataFrame:
 
     A λ can be chosen where each of its cells has a score; where one has none (it diverged, say), λ is out. If that
     leaves no λ, those with the most tuning seeds scored stand in, and ``n`` < ``expected`` shows it. A group without
-    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds, among equals the strongest;
-    ``one_se``: see `one_se`. Where the entry lists learning rates, all this is of pairs of λ and learning rate.
+    any score gets an empty λ. Rule ``best``: the highest mean over the tuning seeds, among equals the strongest, then
+    the one whose name comes last; ``one_se``: see `one_se`. Where the entry lists learning rates, all this is of pairs
+    of λ and learning rate.
 
     Columns: dataset, model, penalty, lambda, lr (empty where there is none to choose), val_miou_points (0 to 100),
     val_se_points, n and expected (cells with a score at λ̂, and cells it should have), at_edge (λ̂ is an end of its grid,

@@ -1,5 +1,7 @@
 """A fingerprint of the code that a result depends on, which comments, docstrings and formatting do not change.
 
+The paper's alone, `package_digest`, is of all files as they are.
+
 Imports are followed without running them. A module that is loaded by name at run time (a penalty, a model, a
 data set) is named by the caller, so that a new penalty changes no other penalty's fingerprint. Of a user's file, the
 modules beside it that it imports are covered too; the folder that it lies in is not.
@@ -19,6 +21,8 @@ from softreg.files import digest, sha256_file
 from softreg.own.sources import Source, imported, is_own, locate, parse, statements
 
 _PACKAGE = Path(__file__).parents[1]
+#: How the names of SoftReg's own files end, beside which Python and editors leave others.
+_PARTS = (".py", ".html", ".css", ".js", ".json")
 #: Modules that change no result, or only through values that are part of a cell's key.
 _SILENT = frozenset(
     f"softreg.{name}"
@@ -84,14 +88,12 @@ def code_fingerprint(*modules: str) -> str:
     return _frozen[modules]
 
 
-@functools.cache
 def package_digest() -> str:
-    """Hexadecimal SHA-256 over all of SoftReg's files as they are, comments and all.
+    """Hexadecimal SHA-256 over SoftReg's code, templates and styles as they are, which comments change too.
 
-    For what is made again in seconds: to follow imports through half of the package takes longer than all else that a
-    run does before its first job.
+    For the paper, which is soon written again: to follow its imports would take a third of a second of every start.
     """
-    files = sorted(file for file in _PACKAGE.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    files = sorted(file for ending in _PARTS for file in _PACKAGE.rglob(f"[!.]*{ending}"))
     return digest([[file.relative_to(_PACKAGE).as_posix(), sha256_file(file)] for file in files])
 
 
