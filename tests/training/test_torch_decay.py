@@ -40,10 +40,11 @@ RULES = {
     "adam": {"optimizer": "adam", "lr": 0.01},
 }
 #: How torch is called for each entry; SoftReg's rate is that of an averaged gradient, 1/(1 − μ) times torch's.
+ASKED = {"weight_decay": DECAY, "fused": True}
 TORCH = {
-    ("weight_decay", "sgd"): lambda groups: torch.optim.SGD(groups, 0.1 * (1 - 0.9), 0.9, weight_decay=DECAY),
-    ("weight_decay", "adam"): lambda groups: torch.optim.Adam(groups, 0.01, weight_decay=DECAY),
-    ("adamw", "adam"): lambda groups: torch.optim.AdamW(groups, 0.01, weight_decay=DECAY),
+    ("weight_decay", "sgd"): lambda groups: torch.optim.SGD(groups, 0.1 * (1 - 0.9), 0.9, **ASKED),
+    ("weight_decay", "adam"): lambda groups: torch.optim.Adam(groups, 0.01, **ASKED),
+    ("adamw", "adam"): lambda groups: torch.optim.AdamW(groups, 0.01, **ASKED),
 }
 
 
@@ -66,7 +67,7 @@ def make_trainer(folder, kind, rule, part="everything", decay=DECAY):
 
 
 def trained(made):
-    made.file.unlink(missing_ok=True)
+    assert made.progress.epoch == 0
     made.run()
     return state(made.bench)
 
@@ -78,11 +79,14 @@ def by_torch(folder, kind, rule, part):
     groups = [{"params": list(model.parameters())}]
     if part == "all":
         weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-        rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+        rest = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
         groups = [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
     optimizer = TORCH[kind, rule](groups)
     made.step.update = lambda *numbers: optimizer.step()
-    return trained(made)
+    ended = trained(made)
+    assert {int(kept["step"]) for kept in optimizer.state.values() if "step" in kept} <= {STEPS}
+    assert optimizer.state
+    return ended
 
 
 def difference(one, other):

@@ -226,9 +226,13 @@ class CellTrainer:
         progress.epoch += 1
         progress.step, progress.data_term, progress.epoch_seconds = 0, 0.0, 0.0
         self.report(row)
-        self._save()
-        if progress.epoch < self.bench.training["epochs"]:
+        if progress.epoch == self.bench.training["epochs"]:
+            return
+        if self.stop.signal is not None:
+            self._save()
             self.stop.check()
+        elif self._due():
+            self._save()
 
     def _due(self) -> bool:
         return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
