@@ -1,4 +1,4 @@
-"""What each fork of `programs` would work out anew: digests of the code."""
+"""What each fork of `programs` would work out again: digests of the code."""
 
 from contextlib import suppress
 

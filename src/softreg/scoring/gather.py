@@ -477,12 +477,12 @@ def _gather_datasets(prepared: dict[str, Path], places: Places, scores: Path, ex
 
 
 def with_folds(about: Facts, images: pa.Table) -> Facts:
-    """What is told of a data set by its first outer fold, with all folds whose test images are in ``images``."""
+    """The facts of a data set by its first outer fold, with all folds whose test images are in ``images``."""
     more = "; the other folds alike"
     tests = images.filter(pc.and_(pc.equal(images["dataset"], about["name"]), pc.equal(images["split"], "test")))
     counts = {"images": len(tests), "groups": pc.count_distinct(tests["group"]).as_py()}
-    told = {"split_rule": about["split_rule"].removesuffix(more) + more}
-    return about | told | {key: about[key] | {"test": count} for key, count in counts.items()}
+    rule = {"split_rule": about["split_rule"].removesuffix(more) + more}
+    return about | rule | {key: about[key] | {"test": count} for key, count in counts.items()}
 
 
 def _pictures(dataset: str, folder: Path, ids: list[str], examples: pd.DataFrame) -> Iterator[dict[str, Any]]:

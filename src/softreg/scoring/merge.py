@@ -232,11 +232,11 @@ def _images(found: Sequence[_Source]) -> pa.Table:
 
 
 def _joined_datasets(found: Sequence[_Source], images: pa.Table) -> dict[str, Facts]:
-    """What is told of each data set; of one whose outer folds are spread, with the test ``images`` of all of them."""
+    """The facts of each data set; of one whose outer folds are spread, with the test ``images`` of all of them."""
     about: dict[str, Facts] = {}
     for name in dict.fromkeys(name for each in found for name in each.datasets):
         holders = [each for each in found if name in each.folds]
-        # The first fold's is what is told of all.
+        # The first fold's facts stand for all.
         first = min(holders, key=lambda each: min(each.folds[name]))
         spread = {*first.folds[name]} != set.union(*(each.folds[name] for each in holders))
         about[name] = gather.with_folds(first.datasets[name], images) if spread else first.datasets[name]

@@ -146,7 +146,7 @@ class CellTrainer:
             total += self._step(order[first : first + bench.batch_size])
             progress.step += 1
             progress.epoch_seconds = before + time.perf_counter() - started
-            if self.stop.signal is not None or self._due():
+            if self._due():
                 progress.data_term = total.item()
                 self._save()
                 self.stop.check()
@@ -226,16 +226,14 @@ class CellTrainer:
         progress.epoch += 1
         progress.step, progress.data_term, progress.epoch_seconds = 0, 0.0, 0.0
         self.report(row)
-        if progress.epoch == self.bench.training["epochs"]:
-            return
-        if self.stop.signal is not None:
+        if progress.epoch < self.bench.training["epochs"] and self._due():
             self._save()
             self.stop.check()
-        elif self._due():
-            self._save()
 
     def _due(self) -> bool:
-        return bool(time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"])
+        """Whether a checkpoint is to be written: a stop is asked for, or the last one is old enough."""
+        old = time.monotonic() - self.saved_at >= self.bench.training["checkpoint_seconds"]
+        return bool(old or self.stop.signal is not None)
 
     def _save(self) -> None:
         checkpoint.save(self.file, self.key, self.progress, self.bench.model, self.optimizer, self._others)
