@@ -5,15 +5,16 @@
 Each simulated study draws images with two classes of pixels, and trains ridge discriminants on them, really: in each
 outer fold λ is chosen on validation images by two tuning seeds, and the final's networks of fresh seeds score the
 fold's test images, so that folds share training images as they do in life. A seed gives each training image a random
-weight. What is estimated is the mean difference in mIoU between the λ̂ that is chosen and no penalty, over new training
-sets, splits, seeds and test images: the truth is the mean over all studies and folds, scored on 100 images that no
-other study has. "null" is an entry without a penalty, of other seeds, so that there is no difference.
+weight, which is the same in all folds, as the weights that a network starts from are. What is estimated is the mean
+difference in mIoU between the λ̂ that is chosen and no penalty, over new training sets, splits, seeds and test images:
+the truth is the mean over all studies and folds, scored on 100 images that no other study has. "null" is an entry
+without a penalty, of other seeds, so that there is no difference.
 
-Columns, per cent: coverage of the 95 % interval over folds, of the penalty's difference and of the null's; how often
-the null is rejected at 0.05 ("size"); the null's mean half-width (points of mIoU), and its standard error over the
-spread of the estimates ("SE/SD"). Beside it the coverage by the two other intervals that could have been taken: with
-the factor of Nadeau and Bengio for the training images that folds share ("N–B"), and over seeds and images, crossed, as
-if there were no folds; with one seed that has none, and counts as 0.
+Columns, per cent: coverage of the 95 % interval over seeds and folds, crossed, of the penalty's difference and of the
+null's; how often the null is rejected at 0.05 ("size"); the null's mean half-width (points of mIoU), and its standard
+error over the spread of the estimates ("SE/SD"). Beside it the coverage by three other intervals that could have been
+taken: over folds alone, without what a seed does alike in all; this with the factor of Nadeau and Bengio for the
+training images that folds share ("N–B"); and over seeds and images, crossed, as if there were no folds.
 """
 
 from __future__ import annotations
@@ -41,22 +42,26 @@ OTHERS = sized(100, 40)
 
 @dataclass(frozen=True)
 class Setting:
-    """``features`` of a pixel, ``spread`` of what an image's pixels share, ``noise`` of a training image's weight."""
+    """``features`` of a pixel, ``spread`` of what an image's pixels share, ``noise`` of a training image's weight.
+
+    Of seeds that are not ``alike``, each fold draws the weights again.
+    """
 
     name: str
     folds: int = 5
-    seeds: int = 2
+    seeds: int = 5
     images: int = 100
     features: int = 20
     spread: float = 0.5
     noise: float = 0.7
+    alike: bool = True
 
 
 BASE = Setting("100 images, 5 folds")
 SETTINGS = (
     BASE,
-    replace(BASE, name="  1 seed", seeds=1),
-    replace(BASE, name="  5 seeds", seeds=5),
+    replace(BASE, name="  10 seeds", seeds=10),
+    replace(BASE, name="  seeds not alike", alike=False),
     replace(BASE, name="  seeds differ little", noise=0.15),
     replace(BASE, name="  seeds differ much", noise=1.2),
     replace(BASE, name="  images differ much", spread=1.0),
@@ -116,13 +121,14 @@ def study(setting: Setting, random: np.random.Generator) -> Study:
     others = draw(setting, random, OTHERS)
     features, classes = draw(setting, random, setting.images)
     folds = np.sort(np.arange(setting.images) % setting.folds)
-    parts, gains = [], []
+    shape = TUNING + 3 * setting.seeds, setting.images
+    weights, parts, gains = _weights(setting, random, shape), [], []
     for fold in range(setting.folds):
         rest = random.permutation(np.flatnonzero(folds != fold))
         val, kept = np.split(rest, [round(VALIDATION * setting.images)])
-        runs = TUNING + 3 * setting.seeds
-        weights = random.gamma(setting.noise**-2, setting.noise**2, (runs, len(kept)))
-        found = train(features[kept], classes[kept], weights)
+        if not setting.alike:
+            weights = _weights(setting, random, shape)
+        found = train(features[kept], classes[kept], weights[:, kept])
         tuned, plain, treated, null = np.split(found, TUNING + setting.seeds * np.arange(3))
         best = 1 + metrics.miou(*count(features[val], classes[val], tuned[:, 1:])).mean(0).argmax()
         entries = np.stack([plain[:, 0], treated[:, best], null[:, 0]])
@@ -132,12 +138,18 @@ def study(setting: Setting, random: np.random.Generator) -> Study:
     return Study([np.concatenate(each, axis=2) for each in zip(*parts, strict=True)], folds, float(np.mean(gains)))
 
 
+def _weights(setting: Setting, random: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """Of each training run and image; their mean is 1, their standard deviation the setting's noise."""
+    return random.gamma(setting.noise**-2, setting.noise**2, shape)
+
+
 @dataclass
 class Estimates:
     """What one study says of one entry, by each interval."""
 
+    taken: stats.Estimate
+    images: stats.Estimate
     folds: stats.Estimate
-    crossed: stats.Estimate
 
     @property
     def nadeau_bengio(self) -> stats.Estimate:
@@ -147,13 +159,26 @@ class Estimates:
 
 def estimates(one: Study) -> list[Estimates]:
     """Of λ̂ and of the null, each less no penalty."""
-    by_fold, by_image = stats.fold_jackknife(np.stack(one.counts), one.folds), stats.crossed_jackknife(*one.counts)
-    intervals = [[stats.crossed_interval(each, treated, 0) for each in (by_fold, by_image)] for treated in (1, 2)]
-    return [Estimates(*each) for each in intervals]
+    by_fold = stats.crossed_jackknife(*stats.by_unit(np.stack(one.counts), one.folds))
+    by_image = stats.crossed_jackknife(*one.counts)
+    return [
+        Estimates(
+            stats.crossed_interval(by_fold, treated, 0),
+            stats.crossed_interval(by_image, treated, 0),
+            alone(by_fold, treated),
+        )
+        for treated in (1, 2)
+    ]
+
+
+def alone(by_fold: stats.Crossed, treated: int) -> stats.Estimate:
+    """The mean difference, by what it is without each fold, (K−1)/K · Σ(θ₋ₖ − θ̄)², and t of K − 1."""
+    mean = float((by_fold.scores[treated] - by_fold.scores[0]).mean())
+    without, folds = (by_fold.by_seed[treated] - by_fold.by_seed[0]).mean(0), by_fold.units
+    return stats.Estimate(mean, float(without.std()) * np.sqrt(folds - 1), folds - 1, len(by_fold.scores[0]), folds)
 
 
 def coverage(found: list[stats.Estimate], true: float) -> float:
-    """nan where there is no interval, as of one seed crossed with images."""
     ends = [each.interval() for each in found]
     return float(np.mean([interval.low <= true <= interval.high for interval in ends]))
 
@@ -161,16 +186,15 @@ def coverage(found: list[stats.Estimate], true: float) -> float:
 def row(setting: Setting, studies: list[Study]) -> list[str]:
     true = float(np.mean([one.gain for one in studies]))
     penalty, null = zip(*map(estimates, studies), strict=True)
-    halves = [each.folds.interval().high - each.folds.mean for each in null]
-    errors, means = [each.folds.se for each in null], [each.folds.mean for each in null]
-    shares = (
-        coverage([each.folds for each in penalty], true),
-        coverage([each.folds for each in null], 0.0),
-        float(np.mean([each.folds.p < 0.05 for each in null])),
-        coverage([each.nadeau_bengio for each in penalty], true),
-        coverage([each.nadeau_bengio for each in null], 0.0),
-        *(coverage([each.crossed for each in mine], at) for mine, at in ((penalty, true), (null, 0.0))),
-    )
+    halves = [each.taken.interval().high - each.taken.mean for each in null]
+    errors, means = [each.taken.se for each in null], [each.taken.mean for each in null]
+    ways = ("taken", "folds", "nadeau_bengio", "images")
+    covered = [
+        coverage([getattr(each, way) for each in mine], at)
+        for way in ways
+        for mine, at in ((penalty, true), (null, 0.0))
+    ]
+    shares = (*covered[:2], float(np.mean([each.taken.p < 0.05 for each in null])), *covered[2:])
     sizes = f"{100 * np.mean(halves):.2f}", f"{np.sqrt(np.mean(np.square(errors))) / np.std(means):.2f}"
     first = [f"{100 * share:.1f}" for share in shares]
     return [setting.name, str(setting.seeds), f"{100 * true:.2f}", *first[:3], *sizes, *first[3:]]
@@ -186,7 +210,7 @@ def main() -> None:
         rows.append(row(setting, [study(setting, random) for _ in range(options.studies)]))
     print(f"{options.studies} studies a row; the difference and half-widths in points of mIoU, shares in per cent\n")
     names = ("penalty", "null", "size", "half-width", "SE/SD")
-    others = [f"{name} {entry}" for name in ("N–B", "crossed") for entry in ("penalty", "null")]
+    others = [f"{name} {entry}" for name in ("folds", "N–B", "images") for entry in ("penalty", "null")]
     print_table(("data set", "seeds", "difference", *names, *others), rows)
 
 

@@ -1,12 +1,14 @@
 """A study with outer folds, from the cells of each fold to one report of the whole data set."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from measured import make_scores
+from scipy.stats import ttest_1samp
 from synthetic import gather_part, make_results, make_study
 
 from softreg.paper import diff, folded, tables
@@ -71,7 +73,23 @@ def test_contrasts_are_over_folds(scores):
     row = gain.contrasts(scores).iloc[0]
     crossed = gain.resampled(scores)["wbc", "convnet"].crossed
     assert (row["n_seeds"], row["n_images"], crossed.by_seed.shape[2]) == (2, 18, 3)
-    assert "over 3 outer folds of 18 images, 2 seeds in each" in answers(scores)[0].verdicts[0].sentence
+    assert "over 2 seeds × 3 outer folds of 18 images, crossed" in answers(scores)[0].verdicts[0].sentence
+
+
+def test_what_a_seed_does_alike_in_all_folds_is_part_of_the_interval(scores):
+    random = np.random.default_rng(5)
+    of_image, rest = random.normal(0, 5, 18), random.normal(0, 10, (5, 18))
+    gains = np.rint(random.normal(0, 40, (5, 1)) + of_image + rest).astype(int)
+    # One class, of which the union has as many pixels on each image, so that mIoU is a mean over images.
+    hits = np.stack([np.full((5, 18), 500), 500 + gains])[..., None]
+    table = np.stack([hits, 1000 - hits, 0 * hits])
+    real = scores.test_counts("wbc", "convnet")["none"]
+    entries = {name: replace(real, seeds=tuple(range(5)), table=table[:, at]) for at, name in enumerate(["none", "l1"])}
+    interval = gain.resample(scores, "wbc", entries).estimate("l1", "none").interval()
+    over_seeds = ttest_1samp(gains.mean(1) / 10, 0).confidence_interval()
+    assert interval.mean == pytest.approx(gains.mean() / 10)
+    # Folds differ little, so that there is hardly more to it than the seeds.
+    assert 0.9 < (interval.high - interval.low) / (over_seeds.high - over_seeds.low) < 1.1
 
 
 def test_a_seed_without_one_folds_network_is_left_out(scores):
@@ -131,7 +149,7 @@ def test_the_paper_is_written(scores, tmp_path):
     assert set(main["cells"]) == {f"final/wbc-fold*/convnet/{name}/seed*/lambda-{at}" for name, at in chosen.items()}
     assert (main["images"] == 18).all()
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "over 3 outer folds, each with a split, a λ̂ and networks of its own" in text
+    assert "over seeds and 3 outer folds, crossed, each fold with a split, a λ̂ and networks of its own" in text
     assert "choices over the sweep are judged in studies of one split" in text
 
 

@@ -412,30 +412,3 @@ def test_power_is_the_integral_over_the_spread(shift, df):
 def test_power_of_a_test_at_nothing_is_its_size_and_without_an_error_unknown():
     assert stats.power_at(0.0, 0.3, 7, alpha=0.1) == pytest.approx(0.1)
     assert np.isnan([stats.power_at(1.0, 0.0, 4), stats.detectable_effect(np.nan, np.nan)]).all()
-
-
-def by_fold(tp, union, folds):
-    """`fold_jackknife` of one class whose union is as large on each image: mIoU is then a mean over images."""
-    hits = np.asarray(tp)[..., None]
-    return stats.fold_jackknife(np.stack([hits, union - hits, np.zeros_like(hits)]), folds)
-
-
-def test_the_interval_over_outer_folds_is_that_of_the_folds_means():
-    random = np.random.default_rng(5)
-    tp, folds = random.integers(0, 1000, (2, 3, 40)), random.permutation(np.arange(40) % 5)
-    found = stats.crossed_interval(by_fold(tp, 1000, folds), 1, 0)
-    differences = (tp[1] - tp[0]).mean(0) / 1000
-    means = [differences[folds == fold].mean() for fold in range(5)]
-    test = ttest_1samp(means, 0)
-    interval = test.confidence_interval(0.95)
-    assert found.interval() == stats.Interval(
-        pytest.approx(np.mean(means)), pytest.approx(interval.low), pytest.approx(interval.high), 3
-    )
-    assert found.p == pytest.approx(test.pvalue)
-    assert (found.df, found.units) == (4, 5)
-
-
-def test_one_seed_in_each_outer_fold_has_an_interval():
-    random = np.random.default_rng(6)
-    one = by_fold(random.integers(0, 1000, (1, 1, 40)), 1000, np.arange(40) % 4)
-    assert np.isfinite(stats.crossed_interval(one, 0).interval().low)

@@ -123,9 +123,8 @@ class Crossed:
     """Scores, such as mIoU from 0 to 1, of P penalties and S seeds on N units of images, and on B samples of these.
 
     ``scores`` (P, S) are those observed, ``by_seed`` (P, S, B) those on the other samples, from `crossed_bootstrap` or,
-    where ``jackknife``, from `crossed_jackknife`, which leaves out each unit in turn, or from `fold_jackknife`, which
-    leaves out each of the outer ``folds``. ``seed_weights`` (B, S) say how often each resample takes each seed, for the
-    bootstrap's `means` alone; ``units`` is N.
+    where ``jackknife``, from `crossed_jackknife`, which leaves out each unit in turn. ``seed_weights`` (B, S) say how
+    often each resample takes each seed, for the bootstrap's `means` alone; ``units`` is N.
     """
 
     scores: Floats
@@ -133,7 +132,6 @@ class Crossed:
     seed_weights: Floats
     units: int
     jackknife: bool = False
-    folds: bool = False
 
     @property
     def means(self) -> Floats:
@@ -193,14 +191,6 @@ def crossed_jackknife(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> Crossed:
     return Crossed(scores, np.stack(by_seed), np.empty((0, seeds)), units, jackknife=True)
 
 
-def fold_jackknife(counts: NDArray[np.int64], folds: NDArray[np.int64]) -> Crossed:
-    """Leave out each outer fold in turn: TP, FP and FN (3, P, S, N, C), folds of the images, from 0, (N,) → `Crossed`.
-
-    An image is scored by the networks of its fold, so a score of seed s is of as many networks as there are folds.
-    """
-    return replace(crossed_jackknife(*by_unit(counts, folds)), folds=True)
-
-
 def crossed_interval(crossed: Crossed, treated: int, reference: int | None = None) -> Estimate:
     """Mean score of a penalty, or its mean paired difference to a reference, over the seeds and units of a population.
 
@@ -214,14 +204,18 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     the variance of a variance grows with the kurtosis. They are at least those of the fewer of seeds and units, and
     just that for 2 or 3 seeds. With one seed or one unit there is no standard error. benchmarks/coverage.py measures
     how often such intervals hold the truth.
+
+    Units may be outer folds, each with training images, λ̂, networks and test images of its own, however these depend on
+    each other within a fold. A seed starts from the same weights in each, and a covers what it does alike in all. That
+    two folds share most of the images that they train on is left out: the factor of Nadeau and Bengio (2003, Machine
+    Learning 52, 239–281) for it, 1/K + 1/(K−1) in the place of 1/K, makes intervals too wide by half where
+    benchmarks/coverage_folds.py measures them.
     """
     scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
     if reference is not None:
         scores, by_seed = scores - crossed.scores[reference], by_seed - crossed.by_seed[reference]
     mean = float(scores.mean())
     seeds, units = len(scores), crossed.units
-    if crossed.folds:
-        return _fold_interval(mean, by_seed.mean(0), seeds)
     if seeds < 2 or units < 2:
         return Estimate(mean, NAN, NAN, seeds, units)
     # Leaving out one unit changes far less than drawing all anew; the bootstrap divides by N, not N − 1.
@@ -438,21 +432,6 @@ def detectable_effect(se: float, df: float, power: float = 0.8, alpha: float = 0
     quantile = _t_quantile(1 - alpha / 2, df)
     highest = 2 * quantile + 10
     return se * float(optimize.brentq(lambda shift: power_at(shift, 1.0, df, alpha) - power, 0, highest))
-
-
-def _fold_interval(mean: float, without: Floats, seeds: int) -> Estimate:
-    """From a mean over seeds and what it is without each of K outer folds, (K,): the split is part of the error.
-
-    The variance is that of the jackknife over folds, (K−1)/K · Σ(θ₋ₖ − θ̄)², with K − 1 degrees of freedom: in effect
-    that of K independent means, each of its own training images, λ̂, networks and test images, however these depend on
-    each other within a fold. It leaves out what a seed, which starts from the same weights in each fold, does alike in
-    all of them, and that two folds share most of the images that they train on. The factor of Nadeau and Bengio (2003,
-    Machine Learning 52, 239–281) for the latter, 1/K + 1/(K−1) in the place of 1/K, makes intervals too wide by half
-    where benchmarks/coverage_folds.py measures them.
-    """
-    folds = len(without)
-    variance = (folds - 1) / folds * float(((without - without.mean()) ** 2).sum())
-    return Estimate(mean, float(np.sqrt(variance)), folds - 1, seeds, folds)
 
 
 def _crossed_variance(a: float, b: float, e: float) -> float:

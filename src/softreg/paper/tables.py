@@ -286,7 +286,7 @@ def _doubts(frame: pd.DataFrame) -> str:
 def _spread(scores: Scores, frame: pd.DataFrame) -> str:
     n = len(scores.study["seeds"]["evaluation"])
     most = "up to " if scores.study["seeds"]["fewer"] else ""
-    if n == 1 and not scores.folds:
+    if n == 1:
         return "one evaluation seed, so no interval can be given and nothing is set in bold."
     return (
         f"mean over {most}{plural(n, 'evaluation seed')} with a 95 % interval {_over(scores, frame)}. "
@@ -298,7 +298,9 @@ def _spread(scores: Scores, frame: pd.DataFrame) -> str:
 def _over(scores: Scores, frame: pd.DataFrame) -> str:
     """What the intervals of test mIoU are over."""
     if scores.folds:
-        return f"over {scores.folds} outer folds, each with a split, a λ̂ and networks of its own"
+        return (
+            f"over seeds and {scores.folds} outer folds, crossed, each fold with a split, a λ̂ and networks of its own"
+        )
     units = _units(scores, frame)
     crossed = f"seeds (training runs) and {units} are the units of resampling"
     return f"over seeds and images, crossed: {crossed}, and λ̂ is held fixed"
@@ -333,7 +335,7 @@ def contrasts_caption(scores: Scores, frame: pd.DataFrame) -> str:
         "over seeds and images, crossed (n: seeds × images, the units of resampling; where images come in groups, "
         "seeds × groups, and the images in brackets)"
     )
-    over = f"over {scores.folds} outer folds (n: seeds in each × images)" if scores.folds else units
+    over = f"over seeds and {scores.folds} outer folds, crossed (n: seeds × images)" if scores.folds else units
     return (
         "Differences in test mIoU (points, 0 to 100) between entries of the study, each at its λ̂, paired by seed and "
         f"image, with the {scores.looks.interval} interval {over}. "

@@ -57,7 +57,7 @@ def _of_class(counts: dict[str, Counts], place: int) -> dict[str, Counts]:
 
 
 def _texts(scores: Scores, dataset: str, rows: pd.DataFrame) -> tuple[str, str]:
-    over = f"{scores.folds} outer folds" if scores.folds else "seeds and images, crossed"
+    over = f"seeds and {f'{scores.folds} outer folds' if scores.folds else 'images'}, crossed"
     caption = (
         f"Test IoU of each class on {scores.label(dataset)} of each penalty at its λ̂ less that of "
         f"{layout.told_reference(scores, rows)} at the same seed, in points: mean over evaluation seeds (n = "

@@ -138,7 +138,7 @@ def _caption(scores: Scores, numbers: pd.DataFrame) -> str:
 def _units(scores: Scores, seeds: str, images: str) -> str:
     """What the intervals are over."""
     if scores.folds:
-        return f"{scores.folds} outer folds, each with a split and a λ̂ of its own ({seeds} seeds in each)"
+        return f"{seeds} seeds and {scores.folds} outer folds, crossed, each fold with a split and a λ̂ of its own"
     return f"seeds and images, both units of resampling, crossed ({seeds} seeds × {images})"
 
 

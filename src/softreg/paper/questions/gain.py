@@ -51,10 +51,10 @@ HEAD = Answer(
 )
 
 BY_FOLD = (
-    "95 % interval over outer folds, each with a λ̂, networks and test images of its own: the jackknife that leaves out "
-    "each fold in turn, with t of one degree of freedom less than there are folds. So the choice of λ, the split, "
-    "trainings and images are part of it, but not what a seed does alike in all folds; counts are summed over the test "
-    "images of all folds before a ratio is taken."
+    "95 % interval over seeds and outer folds, crossed, each fold with a λ̂, networks and test images of its own: the "
+    "variance is that between seeds and that of leaving out each fold in turn (jackknife), with t of Satterthwaite's "
+    "degrees of freedom. So the choice of λ, the split, trainings and images are part of it; counts are summed over "
+    "the test images of all folds before a ratio is taken."
 )
 
 SOFT = "soft"
@@ -76,7 +76,7 @@ class Resampled:
 
     A unit is a group of images, or an image without one. The axes P and S of ``crossed``, and of the ``counts`` (TP, FP
     and FN; 3, P, S, units, C), follow ``penalties`` and ``seeds``; nan where a penalty lacks the seed. With outer
-    folds, ``crossed`` leaves out one of these in turn.
+    folds, these are the units of ``crossed``.
     """
 
     penalties: list[str]
@@ -106,7 +106,7 @@ class Resampled:
     @cached_property
     def over_units(self) -> stats.Crossed:
         """`crossed`, less one unit in turn also where that leaves out outer folds."""
-        return stats.crossed_jackknife(*self.counts) if self.crossed.folds else self.crossed
+        return self.crossed if self.crossed.units == self.counts.shape[3] else stats.crossed_jackknife(*self.counts)
 
     @cached_property
     def first(self) -> dict[str, float]:
@@ -145,7 +145,7 @@ def resample(scores: Scores, dataset: str, counts: dict[str, Counts]) -> Resampl
         # A seed that an entry lacks has no pixel there, so that its mIoU is nan.
         whole[:, place, np.searchsorted(seeds, each.seeds)] = each.table
     units = stats.by_unit(whole, scores.units(dataset, first.images))
-    crossed = stats.fold_jackknife(whole, first.folds) if scores.folds else stats.crossed_jackknife(*units)
+    crossed = stats.crossed_jackknife(*(stats.by_unit(whole, first.folds) if scores.folds else units))
     return Resampled(list(counts), seeds, len(first.images), units, crossed)
 
 
@@ -351,7 +351,7 @@ def _units(scores: Scores, row: Any) -> str:
     """What the interval of a contrast is over."""
     seeds = plural(row.n_seeds, "seed")
     if scores.folds:
-        return f"{scores.folds} outer folds of {plural(row.n_images, 'image')}, {seeds} in each"
+        return f"{seeds} × {scores.folds} outer folds of {plural(row.n_images, 'image')}, crossed"
     return f"{seeds} × {images_told(row.n_images, row.n_groups)}, crossed"
 
 

@@ -55,7 +55,7 @@ def table(scores: Scores) -> pd.DataFrame:
 
     ``class`` is the best single class and ``constant`` its test mIoU, ``lookup`` that of a table of grey levels (nan
     where images have colours); ``rival`` names the better one. ``miou`` is the entry's, ``gain`` the difference to that
-    rival, with its 95 % interval over seeds and images, crossed, or over outer folds; in points. ``learnt`` is
+    rival, with its 95 % interval over seeds and images, or outer folds, crossed; in points. ``learnt`` is
     false where the interval is not above 0, or without one the gain itself. Made once for each `Scores`.
     """
     rows = []
@@ -80,10 +80,8 @@ def _row(scores: Scores, group: Group, counts: Counts) -> dict[str, Any]:
     least = {name: 100 * float(metrics.miou(*each[:, 0])) for name, each in found.items()}
     rival = max(least, key=least.__getitem__)
     both = np.stack([counts.table, found[rival]], axis=1)
-    if scores.folds:
-        sample = stats.fold_jackknife(both, counts.folds)
-    else:
-        sample = stats.crossed_jackknife(*stats.by_unit(both, scores.units(dataset, counts.images)))
+    units = counts.folds if scores.folds else scores.units(dataset, counts.images)
+    sample = stats.crossed_jackknife(*stats.by_unit(both, units))
     gain = stats.crossed_interval(sample, 0, 1).times(100).interval()
     row = dict(zip(GROUP, group, strict=True)) | {"class": scores.datasets[dataset]["classes"][best], "rival": rival}
     row |= {"constant": least[ONE_CLASS], "lookup": least.get(LOOKUP, math.nan)}
