@@ -155,11 +155,16 @@ def _listed(mark: Path) -> list[Path]:
 
 
 class Graph:
-    """The jobs of one study, each worked out when it is first asked for."""
+    """The jobs of one study, each worked out when it is first asked for; its groups, and the paths of both phases."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
         self.results = places.results_folder(study)
+        self.groups = matrix.groups(study)
+        self.sweep = matrix.sweep_paths(study)
+        self.final = matrix.final_paths(study)
+        # That the whole grid is trained is not told, as keys are older than the choice.
+        self._selection = {key: each for key, each in study.selection.items() if (key, each) != ("search", "grid")}
         # As methods would, but kept for this object alone.
         self.prepare = cache(self._prepare)
         self.train = cache(self._train)
@@ -216,21 +221,6 @@ class Graph:
     def paper(self) -> Job:
         """The job that writes tables, figures and report."""
         return paper_of(self.results, self.gather.key)
-
-    @cached_property
-    def groups(self) -> list[Group]:
-        """Every data set × model × penalty."""
-        return matrix.groups(self.study)
-
-    @cached_property
-    def sweep(self) -> list[TrainingPath]:
-        """The paths of the sweep."""
-        return matrix.sweep_paths(self.study)
-
-    @cached_property
-    def final(self) -> list[TrainingPath]:
-        """The paths of the final."""
-        return matrix.final_paths(self.study)
 
     def jobs(self) -> Iterator[Job]:
         """All jobs, in an order in which they can be run."""
@@ -298,11 +288,6 @@ class Graph:
             if job not in (self.gather, self.paper) and any(file.exists() for file in bad):
                 self.gather.void()
                 self.paper.void()
-
-    @cached_property
-    def _selection(self) -> dict[str, object]:
-        """How λ is selected; that the whole grid is trained is not told, as keys are older than the choice."""
-        return {key: value for key, value in self.study.selection.items() if (key, value) != ("search", "grid")}
 
     def _group_key_of(self, phase: str, group: Group) -> str:
         """What the paths of a group have in common: what they try, and how they are trained and scored."""

@@ -21,6 +21,7 @@ from softreg.files import read_json
 from softreg.own.classes import OwnClass, describe, entry_schema
 from softreg.own.sources import is_own
 from softreg.study import folder, folds, parts, strict_yaml
+from softreg.study.folds import Entries
 from softreg.study.lambdas import rates_of, spell
 from softreg.study.roles import reference_of
 from softreg.study.schema import Violation, dotted, filled, first_duplicate, study_schema, together, validate
@@ -172,13 +173,13 @@ def _completed(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | dict(zip(_ENTRIES, complete, strict=True))
 
 
-def _section(raw: dict[str, Any], section: str) -> dict[str, dict[str, Any]]:
+def _section(raw: dict[str, Any], section: str) -> Entries:
     """The complete entries of datasets, models or penalties, whatever is wrong with the others."""
     parts = study_schema()["properties"]
     entries = raw[section]
     validate(entries, parts[section], (section,))
     if section == "penalties":
-        entries = _by_realisation(entries)
+        entries = _spread(entries, _by_realisation, "penalties.{name}.realisation makes a second entry {each}")
     elif section == "datasets":
         entries = _by_fold(entries, raw.get("evaluation", {}))
     _check_names(section, entries)
@@ -258,30 +259,30 @@ def _with_realisations(schema: dict[str, Any], own: OwnClass) -> dict[str, Any]:
     return {**schema, "properties": {**schema["properties"], "realisation": realisation}}
 
 
-def _by_realisation(penalties: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each entry that lists realisations as one entry each: l1 as l1-proximal and l1-subgradient."""
-    entries: dict[str, dict[str, Any]] = {}
-    for name, entry in penalties.items():
-        for each, value in _one_each(name, entry).items():
-            if each in entries or (each != name and each in penalties):
-                raise Violation(f"penalties.{name}.realisation makes a second entry {each}; rename one of them")
+def _spread(given: Entries, one_each: Callable[[str, dict[str, Any]], Entries], twice: str) -> Entries:
+    """The entries that ``one_each`` makes of each. Raises Violation, by what ``twice`` says, for two of one name."""
+    entries: Entries = {}
+    for name, entry in given.items():
+        for each, value in one_each(name, entry).items():
+            if each in entries or (each != name and each in given):
+                raise Violation(f"{twice.format(name=name, each=each)}; rename one of them")
             entries[each] = value
     return entries
 
 
-def _by_fold(datasets: dict[str, dict[str, Any]], evaluation: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_fold(datasets: Entries, evaluation: Mapping[str, Any]) -> Entries:
     """The data sets, each as one for every outer fold, where the study has such."""
     try:
         validate(evaluation, study_schema()["properties"]["evaluation"])
-        return folds.expanded(datasets, evaluation.get("folds"))
     except Violation:
         # It is told with the study's other faults, and must not hide those of data sets.
         return datasets
-    except ValueError as twice:
-        raise Violation(f"evaluation.folds makes a second entry datasets.{twice}; rename one of them") from None
+    one_each = partial(folds.one_each, evaluation.get("folds"))
+    return _spread(datasets, one_each, "evaluation.folds makes a second entry datasets.{each}")
 
 
-def _one_each(name: str, entry: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_realisation(name: str, entry: dict[str, Any]) -> Entries:
+    """An entry that lists realisations as one of each: l1 as l1-proximal and l1-subgradient."""
     realisations = entry.get("realisation")
     if not isinstance(realisations, list):
         return {name: entry}

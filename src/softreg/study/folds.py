@@ -20,21 +20,8 @@ def name_of(dataset: str, fold: int) -> str:
     return f"{dataset}-fold{fold}"
 
 
-def expanded(datasets: Entries, folds: int | None) -> Entries:
-    """``datasets`` (entries as written) with one entry for each fold; one that states its fold stays as it is.
-
-    Raises ValueError, with its name, for a second entry of one name.
-    """
-    entries: Entries = {}
-    for name, entry in datasets.items():
-        for each, value in _one_each(name, entry, folds).items():
-            if each in entries or (each != name and each in datasets):
-                raise ValueError(each)
-            entries[each] = value
-    return entries
-
-
-def _one_each(name: str, entry: dict[str, Any], folds: int | None) -> Entries:
+def one_each(folds: int | None, name: str, entry: dict[str, Any]) -> Entries:
+    """A data set (its entry as written) as one for each fold; one that states its fold stays as it is."""
     split = entry.get("split") or {}
     if folds is None or not isinstance(split, dict) or split.get("fold") is not None:
         return {name: entry}
@@ -52,7 +39,7 @@ def place_of(datasets: Mapping[str, Mapping[str, Any]], name: str) -> tuple[str,
 
 
 def joined(datasets: Entries) -> Entries:
-    """The entries that `expanded` has made ``datasets`` of."""
+    """The data sets that `one_each` has made the folds ``datasets`` of."""
     entries: Entries = {}
     for name, entry in datasets.items():
         base, fold = place_of(datasets, name)
