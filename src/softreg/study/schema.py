@@ -48,11 +48,13 @@ def together(checks: Iterable[Callable[[], Made]]) -> list[Made]:
 def study_schema() -> dict[str, Any]:
     """The JSON schema of a study; shared, so not to be changed.
 
-    The kind of ``penalty_l1`` is l1, and so on: the file does not say so again for each.
+    Each definition is of a block of keys and of no others, and the kind of ``penalty_l1`` is l1, and so on: the file
+    does not say so again for each.
     """
     file = project() / "workflow" / "schemas" / "study.schema.yaml"
     schema: dict[str, Any] = strict_yaml.parse(file.read_text(encoding="utf-8"))
-    for name, part in schema["$defs"].items():
+    for name, stated in schema["$defs"].items():
+        schema["$defs"][name] = part = {"type": "object", "additionalProperties": False, **stated}
         noun, _, kind = name.partition("_")
         if noun in ("dataset", "model", "penalty"):
             known = {**part["properties"]["kind"], "default": kind, "const": kind}
