@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from softreg.scoring.complexity import IGNORE, of_masks
+from softreg.data.base import IGNORE
+from softreg.scoring.complexity import of_masks
 
 
 def test_boundary_density_and_classes_by_hand():

@@ -1,4 +1,4 @@
-"""How complex a scene is, read off its true mask: boundary density and number of classes. Imports numpy and pandas."""
+"""How complex a scene is, read off its true mask: boundary density and number of classes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-IGNORE = 255
+from softreg.data.base import IGNORE
 
 
 def of_masks(masks: NDArray[np.uint8], classes: int) -> pd.DataFrame:

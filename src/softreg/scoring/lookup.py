@@ -1,4 +1,4 @@
-"""What a table from grey level to class scores: the least that a network on grey images should beat. Imports numpy."""
+"""What a table from grey level to class scores: the least that a network on grey images should beat. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from softreg.scoring.complexity import IGNORE
+from softreg.data.base import IGNORE
 
 Counts = dict[str, NDArray[np.int64]]
 """TP, FP and FN, each (N, C), by these names in small letters."""
