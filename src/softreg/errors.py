@@ -1,10 +1,11 @@
-"""The errors that a user can act on, and words that their sentences share. Imports the standard library only."""
+"""The errors that a user can act on, words that their sentences share, and how they are told. Standard library only."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
@@ -30,6 +31,11 @@ def plain(text: str) -> str:
     """
     shown = "".join(sign.encode("unicode_escape").decode() if is_control(sign) else sign for sign in text)
     return re.sub(r'(?<=://)[^\s"]*@', "…@", shown)
+
+
+def say(text: str) -> None:
+    """Print ``text`` to standard error at once, on one line."""
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def is_control(sign: str) -> bool:

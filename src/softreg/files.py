@@ -13,13 +13,12 @@ import json
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from softreg.errors import UserError, first_line
+from softreg.errors import UserError, first_line, say
 
 
 class Damaged(UserError, ValueError):
@@ -112,14 +111,10 @@ def _wait(handle: int, place: Path) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"{place}: another process is making this; waiting for it to finish")
+            say(f"{place}: another process is making this; waiting for it to finish")
             fcntl.flock(handle, fcntl.LOCK_EX)
     except OSError as error:
-        _say(f"{place}: made without a lock ({error.strerror}); let no other process make it now")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"{place}: made without a lock ({error.strerror}); let no other process make it now")
 
 
 def write_text(path: Path, text: str) -> None:

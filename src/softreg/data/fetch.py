@@ -12,7 +12,6 @@ import http.client
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from softreg.data.archives import Archive, ArchiveError, verify
-from softreg.errors import UserError, plain
+from softreg.errors import UserError, say
 from softreg.files import alone, read_json, whole_file, write_json
 
 MIRRORS_VARIABLE = "SOFTREG_MIRRORS"
@@ -73,7 +72,7 @@ def fetch(archive: Archive, target: Path, mirrors: Sequence[str] = ()) -> str:
     except OSError as error:
         raise UserError(f"{target}: cannot be fetched because of the disk or folder ({error})") from error
     if not (archive.sha256 or archive.md5 or archive.content_sha256):
-        _say(f"{target.name}: not checked, as its Archive states no sum; state content_sha256={digest!r} in it")
+        say(f"{target.name}: not checked, as its Archive states no sum; state content_sha256={digest!r} in it")
     return digest
 
 
@@ -98,7 +97,7 @@ def _obtain(archive: Archive, target: Path, mirrors: Sequence[str]) -> str:
             return _download(source, archive, target)
         except _SourceError as error:
             failures.append(f"{source} {error}")
-            _say(f"{target.name}: {failures[-1]}")
+            say(f"{target.name}: {failures[-1]}")
     raise UserError(
         f"{target}: could not be fetched: {'; '.join(failures)}; put the file named {archive.filename} in a "
         f"folder and name the folder under `mirrors:` in the study or in {MIRRORS_VARIABLE}"
@@ -209,7 +208,7 @@ def _wait_to_retry(url: str, error: _SourceError, failures: int) -> None:
     wait = BACKOFF * 2 ** (failures - 1) if error.wait is None else error.wait
     if wait > LONGEST_WAIT:
         raise _SourceError(f"{error} and asks to wait {wait:.0f} s")
-    _say(f"{url} {error}; trying again in {wait:g} s")
+    say(f"{url} {error}; trying again in {wait:g} s")
     pause(wait)
 
 
@@ -336,12 +335,8 @@ def _blocks(reply: Any) -> Iterator[bytes]:
 # -- Reporting -----------------------------------------------------------------------------------------------
 
 
-def _say(message: str) -> None:
-    print(plain(message), file=sys.stderr, flush=True)
-
-
 def _tell_tenth(name: str, done: int, new: int, total: int | None) -> None:
     """Say how far it is where the ``new`` bytes begin a tenth, or 64 MiB of a file of unknown length."""
     step = max(1, total // 10) if total else 1 << 26
     if done // step > (done - new) // step:
-        _say(f"{name}: {f'{100 * done // total} % of {total} bytes' if total else f'{done} bytes'}")
+        say(f"{name}: {f'{100 * done // total} % of {total} bytes' if total else f'{done} bytes'}")

@@ -18,7 +18,7 @@ from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
-from softreg.errors import UserError
+from softreg.errors import UserError, say
 from softreg.running import jobs
 from softreg.running.lease import MOST, Lease, Request, acquire
 from softreg.training.stopping import StopRequest, stopping_at_once
@@ -154,4 +154,4 @@ def _jobs() -> int:
 
 
 def _say(text: str) -> None:
-    print(f"softreg: {text}", file=sys.stderr, flush=True)
+    say(f"softreg: {text}")
