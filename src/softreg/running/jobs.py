@@ -25,7 +25,7 @@ from typing import Any
 
 from softreg.errors import UserError
 from softreg.files import whole_file
-from softreg.training.stopping import Interrupted
+from softreg.training.stopping import Interrupted, handled_by
 
 LOGS = Path("logs")
 REFUSED = "SOFTREG_REFUSED"
@@ -97,16 +97,12 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
     """
     global _current
     _current = _Sign(file_of(study, command, name), _first_facts(command, name, key))
-    before = {
-        one: signal.signal(one, lambda *_: sys.exit(128 + signal.SIGTERM))
-        for one in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(one) != signal.SIG_IGN
-    }
-    _current.update({})
-    _current.thread.start()
     outcome = {"state": "finished"}
     try:
-        yield
+        with handled_by(lambda *_: sys.exit(128 + signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)):
+            _current.update({})
+            _current.thread.start()
+            yield
     except (Interrupted, KeyboardInterrupt, SystemExit):
         outcome = {"state": "stopped"}
         raise
@@ -115,8 +111,6 @@ def job(study: str, command: str, name: str, key: str = "") -> Iterator[None]:
         outcome = {"state": "failed", "reason": told.splitlines()[0]}
         raise
     finally:
-        for one, old in before.items():
-            signal.signal(one, old)
         _current.end(outcome)
         _current = None
 

@@ -9,7 +9,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
@@ -28,7 +28,7 @@ class StopRequest:
 
     def installed(self) -> AbstractContextManager[None]:
         """Take over these signals meanwhile."""
-        return _handled_by(self._note)
+        return handled_by(self._note)
 
     def check(self) -> None:
         """Raise Interrupted if a stop has been asked for."""
@@ -54,13 +54,14 @@ def stopping_at_once(text: str) -> AbstractContextManager[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(text)
 
-    return _handled_by(stop)
+    return handled_by(stop)
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handled_by(handler: Callable[[int, FrameType | None], None], signals: Sequence[int] = _SIGNALS) -> Iterator[None]:
+    """Have ``handler`` called for ``signals`` meanwhile."""
     # What `nohup` has started goes on when the terminal closes.
-    taken = [one for one in _SIGNALS if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    taken = [one for one in signals if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield
