@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,7 @@ def seed_priority(study: Study, path: TrainingPath) -> int:
     What else the machine does at a time then falls on all entries, whose costs can be compared; and a study that is
     stopped has as many seeds of each. Less than `SELECTING_PRIORITY`.
     """
-    order = [("sweep", seed) for seed in study.seeds["tuning"]] + [
-        ("final", seed) for seed in study.seeds["evaluation"]
-    ]
+    order = [*product(["sweep"], study.seeds["tuning"]), *product(["final"], study.seeds["evaluation"])]
     return len(order) - order.index((path.phase, path.seed))
 
 
@@ -172,7 +171,8 @@ def _score(study: Study, job: Job, cells: Sweep) -> None:
         return
     tables = [held_by_all(files, origin)]
     scored = set(networks_of(tables[0][0]))
-    new = {path: [cell for cell in _finished(mine) if name_of(cell) not in scored] for path, mine in cells.items()}
+    finished = {path: [cell for cell in mine if _entry(cell)["status"] == "finished"] for path, mine in cells.items()}
+    new = {path: [cell for cell in mine if name_of(cell) not in scored] for path, mine in finished.items()}
     if any(new.values()):
         with gpu.turn(study.resources["gpu"]):
             from softreg.scoring.evaluate import Evaluator
@@ -344,10 +344,6 @@ def _origin(study: Study, path: TrainingPath, cells: Sequence[Cell]) -> Origin:
     from softreg.scoring.origin import origin_of
 
     return origin_of([(cell, cell.record()) for cell in cells], scoring_key(study, path.phase, path.model))
-
-
-def _finished(cells: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in cells if _entry(cell)["status"] == "finished"]
 
 
 def _data(study: Study, path: TrainingPath) -> tuple[Path, int]:

@@ -188,13 +188,14 @@ def gather(study: Study, results: Path, data: Path, selected: Collection[Group] 
     for old in scores.glob("*.parquet"):
         old.unlink()
     test = _joined(records.SCHEMA, files, places)
-    examples = _examples(study, test)
-    write_tested(test, examples, folds.joined(study.datasets), scores)
+    datasets = folds.joined(study.datasets)
+    examples = pd.concat([examples_of(vars(study), test, name) for name in datasets], ignore_index=True)
+    write_tested(test, examples, datasets, scores)
     records.write(_joined(records.SUMS, files, places), scores / "sums.parquet", records.SUMS)
     _gather_cells(paths, scores, partial)
     _gather_datasets(prepared, places, scores, examples)
     _note_look(root, scores, len(study.seeds["evaluation"]) if not partial else _finals(paths), partial)
-    write_json(scores / "study.json", study.to_dict() | {"datasets": folds.joined(study.datasets)})
+    write_json(scores / "study.json", study.to_dict() | {"datasets": datasets})
     selection = _placed(selection, places)
     write_text(scores / "selection.csv", selection.to_csv(index=False, lineterminator="\n"))
     return scores
@@ -331,12 +332,6 @@ def _placed(selection: pd.DataFrame, places: Places) -> pd.DataFrame:
         return selection
     found = [places[name] for name in selection["dataset"]]
     return selection.assign(dataset=[name for name, _ in found], fold=[fold for _, fold in found])
-
-
-def _examples(study: Study, test: pa.Table) -> pd.DataFrame:
-    """`examples_of` each data set."""
-    parts = [examples_of(vars(study), test, dataset) for dataset in folds.joined(study.datasets)]
-    return pd.concat(parts, ignore_index=True)
 
 
 def examples_of(
