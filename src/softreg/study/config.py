@@ -375,7 +375,6 @@ def _check_style(study: Study) -> None:
                 f"figures.style.names has {show(name)}, which is no entry of datasets, models or penalties; "
                 "give the name that the study uses"
             )
-
     _check_colours(study)
 
 
