@@ -56,9 +56,10 @@ class Status:
 def status(study: Study) -> Status:
     """Look at a study's results and at the signs of life of its jobs."""
     records = jobs.records(study.name)
+    # Before the results are looked at: a job that ends meanwhile has then made what it was to make.
+    running = [record for record in records if jobs.lives(record)]
     planned = plan(study, records)
     left = {work.title: work.key for work in planned.work}
-    running = [record for record in records if jobs.lives(record)]
     busy = {record["title"] for record in running}
     others = [record for record in records if record["title"] not in busy]
     # A job of another version of the study says nothing of this one.
