@@ -18,7 +18,7 @@ from softreg.paper.figures import forest, layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain
-from softreg.paper.questions.estimates import images_told
+from softreg.paper.questions.estimates import images_told, rows_of
 from softreg.paper.scores import Scores
 
 TITLE = "Paired differences in test mIoU"
@@ -163,6 +163,6 @@ def _alt(scores: Scores, numbers: pd.DataFrame) -> str:
     rows = numbers.drop_duplicates(["model", "penalty", "reference"])
     listed = "; ".join(
         f"{scores.label(r.model)}, {scores.label(r.penalty)} less {scores.label(r.reference)}: {r.mean:+.2f}, {r.word}"
-        for r in gain.rows_of(rows)
+        for r in rows_of(rows)
     )
     return f"Forest plot of paired differences in test mIoU, means in points. {listed}."

@@ -16,7 +16,7 @@ from softreg.paper.questions import gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
 from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, rows_of, signed
 from softreg.paper.scores import Scores
-from softreg.paper.stats import Estimate
+from softreg.paper.stats import Crossed, Estimate
 
 Place = tuple[str, str]
 
@@ -76,9 +76,7 @@ def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str
         treated, plain = each.penalties.index(penalty), each.penalties.index(reference)
         differences.append((each.crossed.scores[treated] - each.crossed.scores[plain])[kept])
         without.append((each.crossed.by_seed[treated] - each.crossed.by_seed[plain])[kept])
-    joined = replace(
-        samples[0].crossed, scores=np.mean(differences, axis=0)[None], by_seed=np.mean(without, axis=0)[None]
-    )
+    joined = Crossed(np.mean(differences, axis=0)[None], np.mean(without, axis=0)[None])
     return replace(stats.crossed_interval(joined, 0), limit=1.0)
 
 
