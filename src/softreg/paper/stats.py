@@ -68,19 +68,19 @@ class Estimate:
         low, high = np.clip([self.mean - half, self.mean + half], -self.limit, self.limit).tolist()
         return Interval(self.mean, low, high, self.seeds)
 
-    def score_interval(self, top: float, confidence: float = 0.95) -> Interval:
-        """Of a score from 0 to ``top``: z ± t(df) · se of z, by the delta method, and back; z is √odds − 1/√odds.
+    def score_interval(self, top: float) -> Interval:
+        """95 % interval of a score from 0 to ``top``: z ± t(df) · se of z, by the delta method, and back.
 
-        It never leaves 0 to ``top``, and is skewed near the ends as scores are. Where the mean x is near 0, or the
-        error 1 − x, log x would have a symmetric t where images' values are 1.5 times as skewed as they spread around
-        x, which is less than is seen; 1/√x has where they are 2.25 times, between gamma's 2 and a lognormal's 3. z is
-        like 1/√x at both ends. At an end itself nothing varies.
+        z is √odds − 1/√odds. The interval never leaves 0 to ``top``, and is skewed near the ends as scores are. Where
+        the mean x is near 0, or the error 1 − x, log x would have a symmetric t where images' values are 1.5 times as
+        skewed as they spread around x, which is less than is seen; 1/√x has where they are 2.25 times, between gamma's
+        2 and a lognormal's 3. z is like 1/√x at both ends. At an end itself nothing varies.
         """
         share = self.mean / top
         if not 0 < share < 1:
             return Interval(self.mean, self.mean + 0 * self.se, self.mean + 0 * self.se, self.seeds)
         root = float(np.sqrt(share * (1 - share)))
-        z, half = (2 * share - 1) / root, _t_quantile((1 + confidence) / 2, self.df) * self.se / (2 * top * root**3)
+        z, half = (2 * share - 1) / root, _t_quantile(0.975, self.df) * self.se / (2 * top * root**3)
         low, high = (top * (1 + end / float(np.hypot(2, end))) / 2 for end in (z - half, z + half))
         return Interval(self.mean, low, high, self.seeds)
 
@@ -123,6 +123,13 @@ class Crossed:
     def units(self) -> int:
         """The number of units, N."""
         return max(1, self.by_seed.shape[2])
+
+    def of(self, treated: int, reference: int | None = None) -> tuple[Floats, Floats]:
+        """Scores (S,) and those without each unit (S, N) of the penalty at a place, or their differences to another."""
+        scores, by_seed = self.scores[treated], self.by_seed[treated]
+        if reference is None:
+            return scores, by_seed
+        return scores - self.scores[reference], by_seed - self.by_seed[reference]
 
 
 def by_unit(counts: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -194,9 +201,7 @@ def crossed_interval(crossed: Crossed, treated: int, reference: int | None = Non
     Learning 52, 239–281) for it, 1/K + 1/(K−1) in the place of 1/K, makes intervals too wide by half where
     benchmarks/coverage_folds.py measures them.
     """
-    scores, by_seed = crossed.scores[treated], crossed.by_seed[treated]
-    if reference is not None:
-        scores, by_seed = scores - crossed.scores[reference], by_seed - crossed.by_seed[reference]
+    scores, by_seed = crossed.of(treated, reference)
     mean = float(scores.mean())
     seeds, units = len(scores), crossed.units
     if seeds < 2 or units < 2:
@@ -340,8 +345,7 @@ def spread_of(crossed: Crossed, treated: int, reference: int) -> Spread:
 
     One that would be negative is 0.
     """
-    scores = crossed.scores[treated] - crossed.scores[reference]
-    by_seed = crossed.by_seed[treated] - crossed.by_seed[reference]
+    scores, by_seed = crossed.of(treated, reference)
     seeds, images = by_seed.shape
     a, b, e = _mean_squares(scores, by_seed)
     both = max(0.0, e)

@@ -13,6 +13,7 @@ from softreg.files import read_json, write_json
 from softreg.paper import stats, tables
 from softreg.paper.questions import gain
 from softreg.paper.questions.answer import WORDS
+from softreg.paper.questions.estimates import p_text
 from softreg.paper.scores import Scores
 from softreg.scoring import metrics
 from softreg.scoring.gather import gather
@@ -303,7 +304,7 @@ def test_signs(value, text):
     ("p", "text"), [(0.0004, "< 0.001"), (0.0123, "= 0.012"), (1.0, "= 1"), (math.nan, "undefined")]
 )
 def test_p_values(p, text):
-    assert gain.p_text(p) == text
+    assert p_text(p) == text
 
 
 def sample_of(counts):

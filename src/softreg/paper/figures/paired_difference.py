@@ -46,7 +46,7 @@ def figures(scores: Scores) -> Figures:
 
 def _pages(scores: Scores, dataset: str) -> Pages:
     if not any(gain.pairs(scores, d, m) for d, m, _ in scores.groups if d == dataset):
-        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
+        return gain.UNPAIRED
     rows = gain.contrasts(scores)
     rows = rows[rows["dataset"] == dataset].drop(columns="dataset").rename(columns={"difference": "mean"})
     if rows.empty:

@@ -18,10 +18,9 @@ import pandas as pd
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import premise
 from softreg.paper.questions.answer import Answer, Judgement, Verdict, judge, listed
-from softreg.paper.questions.estimates import concluded, plural, row_of, signed
-from softreg.paper.questions.gain import p_text
+from softreg.paper.questions.estimates import concluded, p_text, plural, row_of, signed
 from softreg.paper.scores import Scores
-from softreg.paper.stats import over_seeds
+from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import rates_of
 
@@ -130,23 +129,22 @@ def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for names, part in found.groupby(PLACE, sort=False, dropna=False):
-        values = part["difference"].to_numpy()
-        mean = over_seeds(values, limit=100)
+        mean = over_seeds(part["difference"], limit=100)
         row = dict(zip(PLACE, names, strict=True)) | row_of(mean) | {"p_equivalence": mean.equivalence_p(scores.rope)}
         row |= {name: part[name].mean() for name in ("norm", "zeros", "beyond")}
-        rows.append(row | {"same": int(part["same"].sum()), "word": _word([values], scores.rope)})
+        rows.append(row | {"same": int(part["same"].sum()), "word": _word([mean], scores.rope)})
     return pd.DataFrame(rows).rename(columns={"seeds": "n", "mean": "difference"})[ESTIMATES]
 
 
-def _word(samples: list[Any], rope: float) -> str:
-    """The verdict on "practically one" at all of these strengths, each an array of paired differences.
+def _word(means: list[Estimate], rope: float) -> str:
+    """The verdict on "practically one" at all of the strengths whose mean paired differences these are.
 
     Equivalence has to hold at each, so needs no correction; a gap at any would contradict, so is corrected.
     """
-    narrow = [over_seeds(values).interval(0.9) for values in samples]
+    narrow = [mean.interval(0.9) for mean in means]
     if all(-rope < each.low and each.high < rope for each in narrow):
         return words.SUPPORTED
-    wide = [over_seeds(values).interval(1 - 0.05 / len(samples)) for values in samples]
+    wide = [mean.interval(1 - 0.05 / len(means)) for mean in means]
     return words.CONTRADICTED if any(each.low > rope or each.high < -rope for each in wide) else words.UNDECIDED
 
 
@@ -184,9 +182,9 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
             f"({_n(part)}), in ‖w‖₂ {100 * part['norm'].mean():+.1f} %: {words.UNDECIDED}."
         )
         return Verdict(dataset, model, subject, words.UNDECIDED, said)
-    samples = [each["difference"].to_numpy() for _, each in within.groupby("strength", sort=False)]
-    found = _judged(scores, within, samples)
-    told = [_bits(within), *([] if within["same"].all() else _numbers(scores, samples))]
+    means = [over_seeds(values, limit=100) for _, values in within.groupby("strength", sort=False)["difference"]]
+    found = _judged(scores, within, means)
+    told = [_bits(within), *([] if within["same"].all() else _numbers(scores, means))]
     lost = {"their weights exceed β": len(learnt) - len(within)}
     lost["one of the two predicts one class"] = len(part) - len(learnt)
     told += [f"{count} of {len(part)} pairs are left out, as {why}" for why, count in lost.items() if count]
@@ -204,14 +202,13 @@ def _learnt(part: pd.DataFrame) -> pd.DataFrame:
     return part[part["strength"].map(least) > 0]
 
 
-def _judged(scores: Scores, part: pd.DataFrame, samples: list[Any]) -> Judgement:
+def _judged(scores: Scores, part: pd.DataFrame, means: list[Estimate]) -> Judgement:
     """Of the strengths of a pair that are to be judged together. That all weights are the same bits needs no test."""
     if part["same"].all():
         return Judgement(words.SUPPORTED)
-    narrow = [over_seeds(values).interval(0.9) for values in samples]
-    half = max((each.high - each.low) / 2 for each in narrow)
-    seeds = min(each.n for each in narrow)
-    return judge(_word(samples, scores.rope), seeds, half, scores.rope, unit="tuning seed")
+    half = max((each.high - each.low) / 2 for each in (mean.interval(0.9) for mean in means))
+    seeds = min(mean.seeds for mean in means)
+    return judge(_word(means, scores.rope), seeds, half, scores.rope, unit="tuning seed")
 
 
 def _n(part: pd.DataFrame) -> str:
@@ -226,14 +223,13 @@ def _bits(part: pd.DataFrame) -> str:
     return f"{same or 'none'} of {plural(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
 
 
-def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
+def _numbers(scores: Scores, means: list[Estimate]) -> list[str]:
     """The equivalence at each strength, and the strength that is furthest from it.
 
     Its interval is the one that `_word` goes by: of all strengths together, by Bonferroni.
     """
-    rope, level = scores.rope, 1 - 0.05 / len(samples)
-    found = [over_seeds(values, limit=100) for values in samples]
-    tests = [(each.equivalence_p(rope), each.interval(level)) for each in found]
+    rope, level = scores.rope, 1 - 0.05 / len(means)
+    tests = [(mean.equivalence_p(rope), mean.interval(level)) for mean in means]
     held = sum(p < 0.05 for p, _ in tests)
     told = [f"equivalent within ±{rope:g} points at {held} of {plural(len(tests), 'strength')}"]
     p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))

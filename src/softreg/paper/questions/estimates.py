@@ -247,6 +247,13 @@ def concluded(text: str, found: Any) -> str:
     return f"{text}. {found.why}" if found.why else f"{text}: {found.word}."
 
 
+def p_text(p: float) -> str:
+    """A p value as it is told after the letter p."""
+    if np.isnan(p):
+        return "undefined"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
+
+
 def holm_of(p: float) -> str:
     """An adjusted p in prose, to follow an estimate; empty where there is none."""
     return "" if np.isnan(p) else f", Holm's p {p:.3f}"

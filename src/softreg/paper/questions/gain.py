@@ -16,7 +16,7 @@ from softreg.paper import folded, stats
 from softreg.paper.questions import estimates, premise
 from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import plural, row_of, rows_of, signed
+from softreg.paper.questions.estimates import p_text, plural, row_of, rows_of, signed
 from softreg.paper.scores import Counts, Scores
 from softreg.paper.stats import over_seeds
 from softreg.scoring.select import GROUP
@@ -47,6 +47,8 @@ BY_FOLD = (
     "degrees of freedom. So the choice of λ, the split, trainings and images are part of it; counts are summed over "
     "the test images of all folds before a ratio is taken."
 )
+
+UNPAIRED = "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
 
 SOFT = "soft"
 RIVALS = ("l1", "l2", "decoupled_decay")
@@ -305,7 +307,7 @@ def answer(scores: Scores) -> Answer:
 
 def _absent(scores: Scores) -> str:
     if not any(pairs(scores, dataset, model) for dataset, model, _ in scores.groups):
-        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
+        return UNPAIRED
     return f"No evaluation seed has a test score on both sides of a contrast yet: {scores.finish('final')}"
 
 
@@ -402,10 +404,3 @@ def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
         f"Mean ranks over the pairs of data set and model, descriptive only: {ranks}; Nemenyi's critical difference is "
         f"{critical:.1f}."
     )
-
-
-def p_text(p: float) -> str:
-    """A p value as it is told after the letter p."""
-    if math.isnan(p):
-        return "undefined"
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
