@@ -122,7 +122,7 @@ class Crossed:
     @property
     def units(self) -> int:
         """The number of units, N."""
-        return max(1, self.by_seed.shape[2])
+        return max(1, int(self.by_seed.shape[2]))
 
     def of(self, treated: int, reference: int | None = None) -> tuple[Floats, Floats]:
         """Scores (S,) and those without each unit (S, N) of the penalty at a place, or their differences to another."""
