@@ -22,7 +22,7 @@ from common import CHECKOUT, print_table
 
 from softreg.paper.questions.regret import Sweep, sweeps
 from softreg.paper.scores import Scores
-from softreg.paper.stats import mean_interval
+from softreg.paper.stats import over_seeds
 from softreg.scoring.race import best_half
 from softreg.study.lambdas import trials_left
 
@@ -62,7 +62,7 @@ def rows_of(name: str, results: Path) -> list[list[str]]:
     rows = []
     for way, part in frame.groupby("way", sort=False):
         by_group = part.groupby("group")[["networks", "to grid", "to best", "same"]].mean()
-        lost, means = mean_interval(by_group["to grid"].to_numpy()), by_group.mean()
+        lost, means = over_seeds(by_group["to grid"].to_numpy()).interval(), by_group.mean()
         told = f"{lost.mean:+.2f} ({lost.low:+.2f} to {lost.high:+.2f})"
         row = [name, str(len(by_group)), str(way), f"{means['networks']:.1f}", told]
         rows.append([*row, f"{by_group['to grid'].max():+.2f}", f"{means['to best']:.2f}", f"{means['same']:.0%}"])

@@ -8,6 +8,7 @@ from scipy.stats import ttest_1samp
 from softreg.files import seal, sealed
 from softreg.paper.questions import degeneracy
 from softreg.paper.scores import Scores
+from softreg.paper.stats import over_seeds
 from softreg.scoring.gather import gather
 
 PENALTIES = {
@@ -124,15 +125,15 @@ def test_strengths_at_which_networks_predict_one_class_are_left_out(tmp_path, mo
     ],
 )
 def test_one_in_practice_is_equivalence_at_every_strength(samples, word):
-    assert degeneracy._word([np.array(values) for values in samples], rope=0.5) == word
+    assert degeneracy._word([over_seeds(values) for values in samples], rope=0.5) == word
 
 
 def test_a_gap_at_one_of_many_strengths_has_to_be_wider():
     gap, near = np.array([1.0, 1.25, 1.5]), np.array([0.0, 0.4, -0.4])
     low = ttest_1samp(gap, 0).confidence_interval(0.95).low
     assert low > 0.5
-    assert degeneracy._word([gap], rope=0.5) == "contradicted"
-    assert degeneracy._word([gap, *[near] * 9], rope=0.5) == "undecided"
+    assert degeneracy._word([over_seeds(gap)], rope=0.5) == "contradicted"
+    assert degeneracy._word([over_seeds(values) for values in (gap, *[near] * 9)], rope=0.5) == "undecided"
 
 
 def beyond(facts):

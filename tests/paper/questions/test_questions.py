@@ -1,5 +1,7 @@
 """All questions at once, on studies that lack this or that: each answers, or says in a sentence what it lacks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,8 @@ from softreg.files import read_json
 from softreg.paper.figures import complexity, cost, degeneracy, write_figures
 from softreg.paper.questions import answers
 from softreg.paper.questions.answer import EQUIVALENT, WORDS
-from softreg.paper.questions.estimates import adjusted_words
+from softreg.paper.questions.estimates import adjusted_words, row_of, word_of
+from softreg.paper.stats import Estimate
 
 TITLES = {"cost": cost.TITLE, "degeneracy": degeneracy.TITLE, "complexity_images": complexity.TITLE_IMAGES}
 """Of the figures that are left out where they would say nothing, though the question has an answer."""
@@ -88,3 +91,29 @@ def test_figures_are_drawn_or_told(tmp_path, name):
         for stem in answer.figures:
             shown = any(name == stem or name.startswith(f"{stem}-") for name in drawn)
             assert shown or any(title.startswith(TITLES.get(stem, "?")) for title in absent), (answer.key, stem)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected"),
+    [
+        ((0.2, 1.0), (0.3, 0.9), "supported"),
+        ((-1.0, -0.2), (-0.9, -0.3), "contradicted"),
+        ((-0.4, 0.3), (-0.3, 0.2), "equivalent"),
+        ((0.1, 0.4), (0.15, 0.35), "equivalent"),
+        ((-0.4, -0.1), (-0.35, -0.15), "equivalent"),
+        ((-0.52, 0.3), (-0.48, 0.2), "equivalent"),
+        ((-0.2, 0.9), (-0.1, 0.8), "undecided"),
+        ((0.0, 1.0), (0.1, 0.9), "undecided"),
+        ((np.nan, np.nan), (np.nan, np.nan), "undecided"),
+    ],
+)
+def test_words_of_two_intervals(wide, narrow, expected):
+    ends = dict(zip(("low", "high", "low90", "high90"), (*wide, *narrow), strict=True))
+    assert word_of(SimpleNamespace(**ends), 0.5) == expected
+
+
+@pytest.mark.parametrize("difference", np.linspace(-1, 1, 9))
+def test_the_word_of_an_estimate_agrees_with_its_p_of_equivalence(difference):
+    estimate = Estimate(difference, 0.13, 5.3, 5, 45)
+    word = word_of(SimpleNamespace(**row_of(estimate)), 0.5)
+    assert (word == EQUIVALENT) == (estimate.equivalence_p(0.5) < 0.05)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from scipy.stats import t
 
 from softreg.data.datasets import prepared_folder
@@ -24,9 +24,6 @@ from softreg.study import matrix
 from softreg.study.config import Study
 from softreg.study.roles import reference_of
 from softreg.study.treatment import CONTROLS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEWEST_GROUPS = 5
 """Groups of test images from which on something is said of others like them."""

@@ -13,13 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softreg.paper import stats
 from softreg.paper.figures import layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
-from softreg.paper.questions import degeneracy, gain
+from softreg.paper.questions import degeneracy
 from softreg.paper.questions.answer import RACED
 from softreg.paper.questions.degeneracy import HUBER_L2, IDENTITY, SOFT_L1
+from softreg.paper.questions.estimates import rows_of
 from softreg.paper.scores import Scores
+from softreg.paper.stats import over_seeds
 
 TITLE = "Penalties that are one at the size of the weights"
 
@@ -101,7 +102,7 @@ def _draw_column(above: Axes, below: Axes, lines: dict[str, pd.DataFrame], score
     below.axhline(0, color=style.REFERENCE_COLOUR, lw=0.6, zorder=1)
     for place, (label, part) in enumerate(lines.items()):
         for axis, value, factor in ((above, "difference", 1.0), (below, "norm", 100.0)):
-            means = {x: stats.mean_interval(factor * each[value].to_numpy()) for x, each in part.groupby("x")}
+            means = {x: over_seeds(factor * each[value].to_numpy()).interval() for x, each in part.groupby("x")}
             table = pd.DataFrame([vars(each) for each in means.values()])
             # Set apart a little, where lines would cover each other.
             x = np.array([*means]) * 1.07 ** layout.apart(place, len(lines))
@@ -136,7 +137,7 @@ def _caption(scores: Scores, points: pd.DataFrame, place: str) -> str:
 
 
 def _alt(scores: Scores, estimates: pd.DataFrame) -> str:
-    rows = gain.rows_of(estimates[estimates["pair"] != IDENTITY])
+    rows = rows_of(estimates[estimates["pair"] != IDENTITY])
     listed = "; ".join(
         f"{scores.label(row.penalty_a)} less {scores.label(row.penalty_b)}, λ {row.strength}: "
         f"{row.difference:+.2f} points, norm {100 * row.norm:+.1f} %"

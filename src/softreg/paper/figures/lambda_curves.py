@@ -240,7 +240,7 @@ def _caption(scores: Scores, family: _Family, points: pd.DataFrame, dataset: str
         "of it (λ₁ₛₑ, filled; the error of differences paired by seed and fold); half-filled where these are one. "
         f"Outlined in black: λ̂, chosen on these scores (rule: {rule}). The axis is that of the region of choice; "
         "where curves leave it, the slim panel below has all of them. The lowest panel: the share of the penalised "
-        f"weights that is not zero.{layout.APART_TOLD}"
+        "weights that is not zero. Points are set apart sideways a little where they would cover each other."
     )
     if scores.raced:
         text += " The race dropped λ from seed to seed: those with fewer seeds are means over the first, and unmarked."

@@ -230,8 +230,6 @@ def add_legend(figure: Figure, handles: Sequence[Artist], room: float = 0.55, **
 
 # Words.
 
-APART_TOLD = " Points are set apart sideways a little where they would cover each other."
-
 
 def errors_told(seeds: pd.Series[Any], phase: str) -> str:
     """What the error bars of means over so many ``phase`` (tuning or evaluation) seeds are."""

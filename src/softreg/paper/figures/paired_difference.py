@@ -18,7 +18,7 @@ from softreg.paper.figures import forest, layout, style
 from softreg.paper.figures.layout import Figures, Page, Pages
 from softreg.paper.questions import answer as words
 from softreg.paper.questions import gain
-from softreg.paper.questions.estimates import images_told
+from softreg.paper.questions.estimates import images_told, rows_of
 from softreg.paper.scores import Scores
 
 TITLE = "Paired differences in test mIoU"
@@ -46,7 +46,7 @@ def figures(scores: Scores) -> Figures:
 
 def _pages(scores: Scores, dataset: str) -> Pages:
     if not any(gain.pairs(scores, d, m) for d, m, _ in scores.groups if d == dataset):
-        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
+        return gain.UNPAIRED
     rows = gain.contrasts(scores)
     rows = rows[rows["dataset"] == dataset].drop(columns="dataset").rename(columns={"difference": "mean"})
     if rows.empty:
@@ -163,6 +163,6 @@ def _alt(scores: Scores, numbers: pd.DataFrame) -> str:
     rows = numbers.drop_duplicates(["model", "penalty", "reference"])
     listed = "; ".join(
         f"{scores.label(r.model)}, {scores.label(r.penalty)} less {scores.label(r.reference)}: {r.mean:+.2f}, {r.word}"
-        for r in gain.rows_of(rows)
+        for r in rows_of(rows)
     )
     return f"Forest plot of paired differences in test mIoU, means in points. {listed}."

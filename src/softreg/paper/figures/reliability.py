@@ -7,7 +7,7 @@ import pandas as pd
 from softreg.paper.figures import forest, layout
 from softreg.paper.figures.layout import Figures
 from softreg.paper.questions import estimates
-from softreg.paper.questions.robustness import CALIBRATION, SCALE
+from softreg.paper.questions.robustness import CALIBRATION, calibration
 from softreg.paper.scores import Scores
 
 TITLE = "Calibration of the networks' confidence, less that without a penalty"
@@ -21,9 +21,9 @@ def figures(scores: Scores) -> Figures:
 
 def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
     """`forest.paired` of the expected calibration error (points) and the negative log likelihood (nats)."""
-    final = scores.final_test[scores.final_test["dataset"] == dataset]
-    scaled = final[["model", "penalty", "seed"]].assign(**{_NAMES[name]: SCALE[name] * final[name] for name in _NAMES})
-    values = scaled.melt(["model", "penalty", "seed"], var_name="quantity")
+    measured = calibration(scores).rename(columns=_NAMES)
+    mine = measured[measured["dataset"] == dataset].drop(columns="dataset")
+    values = mine.melt(["model", "penalty", "seed"], var_name="quantity")
     return forest.paired(scores, values, {_NAMES["ece"]: 100.0})
 
 

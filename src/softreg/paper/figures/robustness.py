@@ -6,9 +6,8 @@ import pandas as pd
 
 from softreg.paper.figures import forest, layout
 from softreg.paper.figures.layout import Figures
-from softreg.paper.questions.robustness import ALL, NO_CORRUPTION, conditions
+from softreg.paper.questions.robustness import ALL, NO_CORRUPTION, by_corruption, conditions
 from softreg.paper.scores import Scores
-from softreg.scoring.select import GROUP
 
 TITLE = "Test mIoU on corrupted images, less that without a penalty"
 
@@ -24,10 +23,10 @@ def numbers(scores: Scores, dataset: str) -> pd.DataFrame:
     """`forest.paired` of mIoU (points), a mean over severities, for each corruption and for all of them."""
     tested = conditions(scores)
     mine = tested[tested["dataset"] == dataset]
-    each = mine.groupby([*GROUP, "seed", "corruption"], sort=False)["miou"].mean().reset_index()
-    every = each.groupby([*GROUP, "seed"], sort=False)["miou"].mean().reset_index().assign(corruption=ALL)
-    values = pd.concat([each, every] if each["corruption"].nunique() > 1 else [each])
-    values = values.drop(columns="dataset").rename(columns={"miou": "value", "corruption": "quantity"})
+    values = by_corruption(mine)
+    if mine["corruption"].nunique() == 1:
+        values = values[values["corruption"] != ALL]
+    values = values.drop(columns=["dataset", "drop"]).rename(columns={"miou": "value", "corruption": "quantity"})
     return forest.paired(scores, values, dict.fromkeys(values["quantity"], 100.0))
 
 

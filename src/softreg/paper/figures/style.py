@@ -175,7 +175,7 @@ def lay_out(figure: Figure) -> None:
 
 
 def pages(items: Sequence[T], most: int) -> list[list[T]]:
-    """``items`` in parts of at most ``most``, as even as they can be: the last is not a single straggler."""
+    """``items`` in as few parts of at most ``most`` as can be, all of one size; the last may be smaller."""
     size = math.ceil(len(items) / max(1, math.ceil(len(items) / most)))
     return [list(items[start : start + size]) for start in range(0, len(items), size or 1)]
 

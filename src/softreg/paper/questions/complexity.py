@@ -18,20 +18,7 @@ from numpy.typing import NDArray
 
 from softreg.paper.questions import estimates
 from softreg.paper.questions.answer import Answer, Verdict, opposite
-from softreg.paper.questions.estimates import (
-    Floats,
-    Part,
-    Units,
-    columns_of,
-    counted,
-    ended,
-    holm_of,
-    judged_words,
-    names_of,
-    row_of,
-    rows_of,
-    told,
-)
+from softreg.paper.questions.estimates import Floats, Part, Units, holm_of, row_of, rows_of, told
 from softreg.paper.scores import Counts, Scores
 from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring import metrics
@@ -150,7 +137,7 @@ def _drawn(scores: Scores) -> Part:
     text = (
         "On drawn scenes, an entry's gap between training and test mIoU, relative to no penalty, grows with complexity"
     )
-    summary = f"{text}: {counted(verdicts)} contrasts." if verdicts else ONE_SET
+    summary = f"{text}: {estimates.counted(verdicts)} contrasts." if verdicts else ONE_SET
     return Part(pd.concat(numbers), verdicts, summary, "complexity")
 
 
@@ -168,19 +155,19 @@ def _changes(scores: Scores, family: pd.Series[float]) -> pd.DataFrame:
         for measure in ("gap", "test"):
             place = {"dataset": ", ".join(family.index), "quantity": f"rise of {measure}"}
             rows.append(names | place | row_of(over_seeds(rises(mine, family, measure))))
-    return judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
+    return estimates.judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
 def _verdict(scores: Scores, family: pd.Series[float], gap: Any, test: Any) -> Verdict:
     """Of the rows of `_changes` that say how the two measures of one penalty rise."""
-    name, reference = names_of(scores, gap)
+    name, reference = estimates.names_of(scores, gap)
     first, *_, last = (scores.label(str(dataset)) for dataset in family.index)
     sentence = (
         f"From the least to the most complex scenes ({first} to {last}, {len(family)} levels), the gap between "
         f"training and test mIoU with {name} changes, relative to {reference}, by {told(gap)}{holm_of(gap.p_holm)}; "
         f"test mIoU by {told(test)}. {estimates.HELD}"
     )
-    return Verdict(gap.dataset, gap.model, name, gap.word, ended(sentence, gap.why))
+    return Verdict(gap.dataset, gap.model, name, gap.word, estimates.ended(sentence, gap.why))
 
 
 # Test images of each data set.
@@ -255,7 +242,7 @@ def binned(scores: Scores, dataset: str) -> pd.DataFrame:
     """The gain in bins of boundary density that hold equally many images, for each model and penalty.
 
     Columns: model, penalty, bin (from 0), boundary_density (mean in the bin), images, groups (or images, where each
-    is its own), and those of `columns_of`, crossed over seeds and the groups in the bin.
+    is its own), and those of `estimates.columns_of`, crossed over seeds and the groups in the bin.
     """
     rows = []
     for model in scores.study["models"]:
@@ -266,7 +253,7 @@ def binned(scores: Scores, dataset: str) -> pd.DataFrame:
                 names = {"model": model, "penalty": penalty, "bin": place}
                 names |= {"boundary_density": float(gains.density[inside].mean()), "images": int(inside.sum())}
                 estimate = estimates.crossed_mean(gains.values[:, inside], gains.units[inside])
-                rows.append(names | {"groups": estimate.units} | columns_of(estimate))
+                rows.append(names | {"groups": estimate.units} | estimates.columns_of(estimate))
     return pd.DataFrame(rows)
 
 
@@ -285,7 +272,7 @@ def _observed(scores: Scores) -> Part:
     if verdicts:
         summary = (
             "Among the test images of each data set, an entry's gain is smaller where the boundary density is higher, "
-            f"which is an association and not causal: {counted(verdicts, SINGLE)} contrasts."
+            f"which is an association and not causal: {estimates.counted(verdicts, SINGLE)} contrasts."
         )
     return Part(numbers, verdicts, summary, "complexity_images")
 
@@ -300,16 +287,18 @@ def _rises_over_images(scores: Scores, dataset: str) -> pd.DataFrame:
                 rise = rise_over_images(gains.values, values, gains.units)
                 n = {"images": len(values), "groups": rise.units}
                 rows.append(names | {"quantity": f"rise of gain with {covariate}"} | n | row_of(rise))
-    return judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
+    return estimates.judged_words(scores, pd.DataFrame(rows), ["quantity"], scores.rope)
 
 
 def _association(scores: Scores, rise: Any) -> Verdict:
     """On the claim that the gain falls, of a row of `_rises_over_images`."""
-    name, reference = names_of(scores, rise)
+    name, reference = estimates.names_of(scores, rise)
     sentence = (
         f"From the 10th to the 90th percentile of boundary density, the gain of {name} over {reference} in the mIoU "
         f"of a test image of {scores.label(rise.dataset)} changes by {told(rise)}{holm_of(rise.p_holm)}; "
         f"{estimates.images_told(rise.images, rise.groups)} and the seeds are crossed. This is an association, not "
         "causal."
     )
-    return Verdict(rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), ended(sentence, rise.why))
+    return Verdict(
+        rise.dataset, rise.model, f"{name}{SINGLE}", opposite(rise.word), estimates.ended(sentence, rise.why)
+    )

@@ -15,26 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper import stats
+from softreg.paper.questions import answer as words
 from softreg.paper.questions import premise
-from softreg.paper.questions.answer import (
-    CONTRADICTED,
-    FEWEST_SEEDS,
-    NOT_ANSWERABLE,
-    NOT_LEARNT,
-    RACED,
-    SUPPORTED,
-    UNDECIDED,
-    Answer,
-    Judgement,
-    Verdict,
-    judge,
-    listed,
-)
-from softreg.paper.questions.estimates import concluded, plural, row_of, signed
-from softreg.paper.questions.gain import p_text
+from softreg.paper.questions.answer import Answer, Judgement, Verdict, judge, listed
+from softreg.paper.questions.estimates import concluded, p_text, plural, row_of, signed
 from softreg.paper.scores import Scores
-from softreg.paper.stats import over_seeds
+from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring.select import GROUP
 from softreg.study.lambdas import rates_of
 
@@ -143,24 +129,23 @@ def estimates(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for names, part in found.groupby(PLACE, sort=False, dropna=False):
-        values = part["difference"].to_numpy()
-        mean = over_seeds(values, limit=100)
+        mean = over_seeds(part["difference"], limit=100)
         row = dict(zip(PLACE, names, strict=True)) | row_of(mean) | {"p_equivalence": mean.equivalence_p(scores.rope)}
         row |= {name: part[name].mean() for name in ("norm", "zeros", "beyond")}
-        rows.append(row | {"same": int(part["same"].sum()), "word": _word([values], scores.rope)})
+        rows.append(row | {"same": int(part["same"].sum()), "word": _word([mean], scores.rope)})
     return pd.DataFrame(rows).rename(columns={"seeds": "n", "mean": "difference"})[ESTIMATES]
 
 
-def _word(samples: list[Any], rope: float) -> str:
-    """The verdict on "practically one" at all of these strengths, each an array of paired differences.
+def _word(means: list[Estimate], rope: float) -> str:
+    """The verdict on "practically one" at all of the strengths whose mean paired differences these are.
 
     Equivalence has to hold at each, so needs no correction; a gap at any would contradict, so is corrected.
     """
-    narrow = [stats.mean_interval(values, 0.9) for values in samples]
+    narrow = [mean.interval(0.9) for mean in means]
     if all(-rope < each.low and each.high < rope for each in narrow):
-        return SUPPORTED
-    wide = [stats.mean_interval(values, 1 - 0.05 / len(samples)) for values in samples]
-    return CONTRADICTED if any(each.low > rope or each.high < -rope for each in wide) else UNDECIDED
+        return words.SUPPORTED
+    wide = [mean.interval(1 - 0.05 / len(means)) for mean in means]
+    return words.CONTRADICTED if any(each.low > rope or each.high < -rope for each in wide) else words.UNDECIDED
 
 
 def answer(scores: Scores) -> Answer:
@@ -168,7 +153,7 @@ def answer(scores: Scores) -> Answer:
     if matches(scores.study["penalties"]).empty:
         return replace(HEAD, absent=ABSENT)
     if scores.raced:
-        return replace(HEAD, absent=RACED)
+        return replace(HEAD, absent=words.RACED)
     found = points(scores)
     if found.empty:
         return replace(HEAD, absent=f"No pair of matching cells has finished yet: {scores.finish('sweep')}")
@@ -186,19 +171,20 @@ def _verdict(scores: Scores, part: pd.DataFrame) -> Verdict:
     learnt = _learnt(part)
     if learnt.empty:
         said = f"{place}: at no matching strength is validation mIoU above that of predicting one class."
-        refused = judge(UNDECIDED, part["seed"].nunique(), unlearnt=Judgement(NOT_LEARNT, said), unit="tuning seed")
+        unlearnt = Judgement(words.NOT_LEARNT, said)
+        refused = judge(words.UNDECIDED, part["seed"].nunique(), unlearnt=unlearnt, unit="tuning seed")
         return Verdict(dataset, model, subject, refused.word, refused.why)
     within = learnt if pair != HUBER_L2 else learnt[learnt["beyond"] < UNDER_BETA]
     if within.empty:
         said = (
             f"{place}: weights exceed β at every matching strength, so that the claim, {_CLAIMS[pair]}, is not tested; "
             f"the mean difference in validation mIoU is {signed(part['difference'].mean())} points "
-            f"({_n(part)}), in ‖w‖₂ {100 * part['norm'].mean():+.1f} %: {UNDECIDED}."
+            f"({_n(part)}), in ‖w‖₂ {100 * part['norm'].mean():+.1f} %: {words.UNDECIDED}."
         )
-        return Verdict(dataset, model, subject, UNDECIDED, said)
-    samples = [each["difference"].to_numpy() for _, each in within.groupby("strength", sort=False)]
-    found = _judged(scores, within, samples)
-    told = [_bits(within), *([] if within["same"].all() else _numbers(scores, samples))]
+        return Verdict(dataset, model, subject, words.UNDECIDED, said)
+    means = [over_seeds(values, limit=100) for _, values in within.groupby("strength", sort=False)["difference"]]
+    found = _judged(scores, within, means)
+    told = [_bits(within), *([] if within["same"].all() else _numbers(scores, means))]
     lost = {"their weights exceed β": len(learnt) - len(within)}
     lost["one of the two predicts one class"] = len(part) - len(learnt)
     told += [f"{count} of {len(part)} pairs are left out, as {why}" for why, count in lost.items() if count]
@@ -211,19 +197,18 @@ def _learnt(part: pd.DataFrame) -> pd.DataFrame:
 
     By their 95 % interval; of few seeds, whose interval says little, by their mean.
     """
-    above = {strength: stats.mean_interval(values) for strength, values in part.groupby("strength")["above"]}
-    least = {strength: each.low if each.n >= FEWEST_SEEDS else each.mean for strength, each in above.items()}
+    above = {strength: over_seeds(values).interval() for strength, values in part.groupby("strength")["above"]}
+    least = {strength: each.low if each.n >= words.FEWEST_SEEDS else each.mean for strength, each in above.items()}
     return part[part["strength"].map(least) > 0]
 
 
-def _judged(scores: Scores, part: pd.DataFrame, samples: list[Any]) -> Judgement:
+def _judged(scores: Scores, part: pd.DataFrame, means: list[Estimate]) -> Judgement:
     """Of the strengths of a pair that are to be judged together. That all weights are the same bits needs no test."""
     if part["same"].all():
-        return Judgement(SUPPORTED)
-    narrow = [stats.mean_interval(values, 0.9) for values in samples]
-    half = max((each.high - each.low) / 2 for each in narrow)
-    seeds = min(each.n for each in narrow)
-    return judge(_word(samples, scores.rope), seeds, half, scores.rope, unit="tuning seed")
+        return Judgement(words.SUPPORTED)
+    half = max((each.high - each.low) / 2 for each in (mean.interval(0.9) for mean in means))
+    seeds = min(mean.seeds for mean in means)
+    return judge(_word(means, scores.rope), seeds, half, scores.rope, unit="tuning seed")
 
 
 def _n(part: pd.DataFrame) -> str:
@@ -238,13 +223,13 @@ def _bits(part: pd.DataFrame) -> str:
     return f"{same or 'none'} of {plural(n, 'pair')} of networks {'has' if same == 1 else 'have'} the same weights"
 
 
-def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
+def _numbers(scores: Scores, means: list[Estimate]) -> list[str]:
     """The equivalence at each strength, and the strength that is furthest from it.
 
     Its interval is the one that `_word` goes by: of all strengths together, by Bonferroni.
     """
-    rope, level = scores.rope, 1 - 0.05 / len(samples)
-    tests = [(stats.paired_equivalence_p(values, rope), stats.mean_interval(values, level, 100)) for values in samples]
+    rope, level = scores.rope, 1 - 0.05 / len(means)
+    tests = [(mean.equivalence_p(rope), mean.interval(level)) for mean in means]
     held = sum(p < 0.05 for p, _ in tests)
     told = [f"equivalent within ±{rope:g} points at {held} of {plural(len(tests), 'strength')}"]
     p, worst = max(tests, key=lambda test: (math.isnan(test[0]), test[0], abs(test[1].mean)))
@@ -258,13 +243,13 @@ def _numbers(scores: Scores, samples: list[Any]) -> list[str]:
 
 
 def _summary(found: pd.DataFrame, verdicts: list[Verdict]) -> str:
-    words = [verdict.word for verdict in verdicts]
+    told = [verdict.word for verdict in verdicts]
     n = found.groupby(["dataset", "model"])["seed"].nunique()
     seeds = plural(n.max(), "tuning seed") if n.min() == n.max() else f"{n.min()} to {n.max()} tuning seeds"
-    text = f"Of {plural(len(verdicts), 'pair')} of entries at matching strengths: {listed(words)} ({seeds})."
+    text = f"Of {plural(len(verdicts), 'pair')} of entries at matching strengths: {listed(told)} ({seeds})."
     identity = found[found["pair"] == IDENTITY]
     if len(identity):
         text += f" Of soft(λ) and the elastic net (2λ, α ½), {_bits(identity)}."
-    if NOT_ANSWERABLE in words and n.max() < FEWEST_SEEDS:
+    if words.NOT_ANSWERABLE in told and n.max() < words.FEWEST_SEEDS:
         text += " So few seeds show only what is exact or large, and no small difference."
     return text

@@ -76,10 +76,7 @@ def left_out(units: Units) -> Floats:
 
 def crossed(by_seed: Floats, without: Floats) -> Estimate:
     """From a statistic of each seed, (S,), and that without each of N units in turn, (S, N)."""
-    sample = Crossed(
-        by_seed[None], without[None], np.empty((0, len(by_seed))), max(1, without.shape[1]), jackknife=True
-    )
-    return stats.crossed_interval(sample, 0)
+    return stats.crossed_interval(Crossed(by_seed[None], without[None]), 0)
 
 
 # Tables of estimates.
@@ -102,8 +99,17 @@ def row_of(estimate: Estimate, level: float = 0.05) -> dict[str, float]:
 
 
 def word_of(row: Any, rope: float) -> str:
-    """The verdict of `softreg.paper.stats.verdict` on "it is above 0": of a row with low, high, low90 and high90."""
-    return stats.verdict(row.low, row.high, row.low90, row.high90, rope)
+    """What the 95 % interval (low, high) and the 90 % interval (low90, high90) of a row say of "it is above 0".
+
+    The first that holds: equivalent where the 90 % interval lies within ±rope, even if it leaves out 0, for such a
+    difference is too small to matter; supported where the 95 % interval lies above 0; contradicted where it lies
+    below 0; else, and where an end is nan, undecided.
+    """
+    if -rope < row.low90 and row.high90 < rope:
+        return words.EQUIVALENT
+    if row.low > 0:
+        return words.SUPPORTED
+    return words.CONTRADICTED if row.high < 0 else words.UNDECIDED
 
 
 def adjusted_words(
@@ -239,6 +245,13 @@ def ended(sentence: str, why: str) -> str:
 def concluded(text: str, found: Any) -> str:
     """``text`` with the word of a verdict, or why there is none, of a row or a `Judgement`."""
     return f"{text}. {found.why}" if found.why else f"{text}: {found.word}."
+
+
+def p_text(p: float) -> str:
+    """A p value as it is told after the letter p."""
+    if np.isnan(p):
+        return "undefined"
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"
 
 
 def holm_of(p: float) -> str:

@@ -13,19 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from softreg.paper import folded, stats
-from softreg.paper.questions import premise
+from softreg.paper.questions import estimates, premise
 from softreg.paper.questions.answer import FEWEST_DATASETS, NOT_ANSWERABLE, Answer, Verdict, listed
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import (
-    adjusted_words,
-    concluded,
-    images_told,
-    judged_words,
-    plural,
-    row_of,
-    signed,
-)
-from softreg.paper.questions.estimates import rows_of as rows_of
+from softreg.paper.questions.estimates import p_text, plural, row_of, rows_of, signed
 from softreg.paper.scores import Counts, Scores
 from softreg.paper.stats import over_seeds
 from softreg.scoring.select import GROUP
@@ -56,6 +47,8 @@ BY_FOLD = (
     "degrees of freedom. So the choice of λ, the split, trainings and images are part of it; counts are summed over "
     "the test images of all folds before a ratio is taken."
 )
+
+UNPAIRED = "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
 
 SOFT = "soft"
 RIVALS = ("l1", "l2", "decoupled_decay")
@@ -117,7 +110,7 @@ class Resampled:
         shared = ~np.isnan(self.crossed.scores).any(axis=0)
         if shared.sum() < 2 or self.crossed.units < 2:
             return dict.fromkeys(self.penalties, math.nan)
-        means = stats.crossed_bootstrap(*self.counts[:, :, shared]).means
+        means = stats.bootstrap_means(*self.counts[:, :, shared])
         first = means == means.max(axis=0)
         return dict(zip(self.penalties, (first / first.sum(axis=0)).mean(axis=1).tolist(), strict=True))
 
@@ -190,7 +183,9 @@ def contrasts(scores: Scores) -> pd.DataFrame:
             names["lambda"] = chosen.get((dataset, model, penalty), "")
             names["reference_lambda"] = chosen.get((dataset, model, reference), "")
             rows.append(names | _contrast(sample, penalty, reference, scores.looks.level))
-    frame = judged_words(scores, pd.DataFrame(rows), ["dataset", "model", "primary"], scores.rope, scores.looks.level)
+    frame = estimates.judged_words(
+        scores, pd.DataFrame(rows), ["dataset", "model", "primary"], scores.rope, scores.looks.level
+    )
     frame = frame.rename(columns={"mean": "difference", "seeds": "n_seeds"}).reindex(columns=COLUMNS)
     frame = frame[frame["n_seeds"] > 0].reset_index(drop=True)
     of_one = frame["dataset"].isin([name for name in scores.study["datasets"] if scores.single_subject(name)])
@@ -264,7 +259,7 @@ def over_datasets(scores: Scores, table: pd.DataFrame) -> pd.DataFrame:
             means = (table[name] - table[plain]).groupby(["dataset", "model"]).mean().groupby("dataset").mean().dropna()
             row = row_of(over_seeds(means.to_numpy(), limit=100))
             rows += [row | {"penalty": name, "reference": plain}] if len(means) else []
-    frame = adjusted_words(pd.DataFrame(rows), [], scores.rope)
+    frame = estimates.adjusted_words(pd.DataFrame(rows), [], scores.rope)
     if frame.empty:
         return pd.DataFrame(columns=POOLED)
     frame = frame.rename(columns={"mean": "difference", "seeds": "datasets"})
@@ -312,7 +307,7 @@ def answer(scores: Scores) -> Answer:
 
 def _absent(scores: Scores) -> str:
     if not any(pairs(scores, dataset, model) for dataset, model, _ in scores.groups):
-        return "No entry has a reference: add an unpenalised one (kind none) of the same update rule to the penalties."
+        return UNPAIRED
     return f"No evaluation seed has a test score on both sides of a contrast yet: {scores.finish('final')}"
 
 
@@ -326,12 +321,12 @@ def sentence(scores: Scores, row: Any) -> str:
         f"On {scores.label(row.dataset)} with {scores.label(row.model)}, {_at(scores, row, row.penalty, row.lambda_)} "
         f"less {_at(scores, row, row.reference, row.reference_lambda)}: {signed(row.difference)} points of test mIoU"
     )
-    seeds, images = plural(row.n_seeds, "seed"), images_told(row.n_images, row.n_groups)
+    seeds, images = plural(row.n_seeds, "seed"), estimates.images_told(row.n_images, row.n_groups)
     if subject := scores.single_subject(row.dataset):
         of_one = f"All {row.n_images} test images show {subject}, which stands for no other"
-        return concluded(f"{text} from {seeds}. {of_one}", row)
+        return estimates.concluded(f"{text} from {seeds}. {of_one}", row)
     if math.isnan(row.low):
-        return concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
+        return estimates.concluded(f"{text} from {seeds} and {images} of test, which gives no interval", row)
     parts = [
         f"{text} ({scores.looks.interval} interval {signed(row.low)} to {signed(row.high)} over {_units(scores, row)})",
         f"p {p_text(row.p)}, adjusted by Holm over the {'primary' if row.primary else 'secondary'} contrasts "
@@ -344,7 +339,7 @@ def sentence(scores: Scores, row: Any) -> str:
         parts.append(f"correlation of the pairs {signed(row.correlation)}")
     if not math.isnan(row.detectable):
         parts.append(f"80 % power at this n needs a difference of {row.detectable:.2f} points")
-    return concluded("; ".join(parts), row)
+    return estimates.concluded("; ".join(parts), row)
 
 
 def _units(scores: Scores, row: Any) -> str:
@@ -352,7 +347,7 @@ def _units(scores: Scores, row: Any) -> str:
     seeds = plural(row.n_seeds, "seed")
     if scores.folds:
         return f"{seeds} × {scores.folds} outer folds of {plural(row.n_images, 'image')}, crossed"
-    return f"{seeds} × {images_told(row.n_images, row.n_groups)}, crossed"
+    return f"{seeds} × {estimates.images_told(row.n_images, row.n_groups)}, crossed"
 
 
 @lru_cache(maxsize=1)
@@ -409,10 +404,3 @@ def _pooled_summary(scores: Scores, frame: pd.DataFrame) -> str:
         f"Mean ranks over the pairs of data set and model, descriptive only: {ranks}; Nemenyi's critical difference is "
         f"{critical:.1f}."
     )
-
-
-def p_text(p: float) -> str:
-    """A p value as it is told after the letter p."""
-    if math.isnan(p):
-        return "undefined"
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"

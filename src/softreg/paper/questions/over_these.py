@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from softreg.paper import checks, stats
+from softreg.paper import checks
 from softreg.paper.questions import answer as words
-from softreg.paper.questions import gain, premise
+from softreg.paper.questions import estimates, gain, premise
 from softreg.paper.questions.complexity import label_noise_pairs
-from softreg.paper.questions.estimates import adjusted_words, concluded, plural, row_of, rows_of, signed
+from softreg.paper.questions.estimates import concluded, p_text, plural, row_of, rows_of, signed
 from softreg.paper.scores import Scores
-from softreg.paper.stats import Estimate
+from softreg.paper.stats import Estimate, over_seeds
 
 Place = tuple[str, str]
 
@@ -46,11 +46,12 @@ def table(scores: Scores) -> pd.DataFrame:
     level, counts = scores.looks.level, {"n_datasets": len({dataset for dataset, _ in places}), "n_pairs": len(places)}
     rows = []
     for penalty, reference, primary in shared:
-        whole = not _without(scores, places, penalty, reference)
-        estimates = _by_dataset({place: samples[place] for place in places}, penalty, reference) if whole else []
-        found = mean_of(estimates).times(100) if estimates else stats.over_seeds([])
-        rows.append({"penalty": penalty, "reference": reference, "primary": primary} | counts | row_of(found, level))
-    frame = adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
+        lacks = _lacking(scores, places, penalty, reference)
+        means = [] if lacks else _by_dataset({place: samples[place] for place in places}, penalty, reference)
+        found = mean_of(means).times(100) if means else over_seeds([])
+        names = {"penalty": penalty, "reference": reference, "primary": primary, "lacks": lacks}
+        rows.append(names | counts | row_of(found, level))
+    frame = estimates.adjusted_words(pd.DataFrame(rows), ["primary"], scores.rope, level)
     judged = [_judged(scores, places, row) for row in frame.itertuples()]
     frame = frame.assign(word=[each.word for each in judged], why=[each.why for each in judged])
     return frame.rename(columns={"mean": "difference"}).reindex(columns=COLUMNS)
@@ -73,24 +74,21 @@ def _over_models(samples: Sequence[gain.Resampled], penalty: str, reference: str
     differences, without = [], []
     for each in samples:
         kept = np.isin(each.seeds, seeds)
-        treated, plain = each.penalties.index(penalty), each.penalties.index(reference)
-        differences.append((each.crossed.scores[treated] - each.crossed.scores[plain])[kept])
-        without.append((each.crossed.by_seed[treated] - each.crossed.by_seed[plain])[kept])
-    joined = replace(
-        samples[0].crossed, scores=np.mean(differences, axis=0)[None], by_seed=np.mean(without, axis=0)[None]
-    )
-    return replace(stats.crossed_interval(joined, 0), limit=1.0)
+        scores, by_seed = each.crossed.of(*map(each.penalties.index, (penalty, reference)))
+        differences.append(scores[kept])
+        without.append(by_seed[kept])
+    return replace(estimates.crossed(np.mean(differences, axis=0), np.mean(without, axis=0)), limit=1.0)
 
 
-def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+def mean_of(means: Sequence[Estimate]) -> Estimate:
     """The mean of independent estimates, each of the same weight, with Satterthwaite's degrees of freedom (1946)."""
-    variances = np.array([each.se**2 for each in estimates])
-    freedom = np.array([each.df for each in estimates])
+    variances = np.array([each.se**2 for each in means])
+    freedom = np.array([each.df for each in means])
     # Without any spread, as of a penalty whose λ̂ is 0, any would do.
     df = float(variances.sum() ** 2 / (variances**2 / freedom).sum()) if variances.any() else float(freedom.min())
-    mean, se = float(np.mean([each.mean for each in estimates])), float(np.sqrt(variances.sum())) / len(estimates)
-    seeds, units = min(each.seeds for each in estimates), sum(each.units for each in estimates)
-    return Estimate(mean, se, df, seeds, units, estimates[0].limit)
+    mean, se = float(np.mean([each.mean for each in means])), float(np.sqrt(variances.sum())) / len(means)
+    seeds, units = min(each.seeds for each in means), sum(each.units for each in means)
+    return Estimate(mean, se, df, seeds, units, means[0].limit)
 
 
 def sentence(scores: Scores, row: Any) -> str:
@@ -102,15 +100,15 @@ def sentence(scores: Scores, row: Any) -> str:
     if math.isnan(row.difference):
         return concluded(head, row)
     interval = f"{scores.looks.interval} interval {signed(row.low)} to {signed(row.high)}"
-    adjusted = f"adjusted by Holm p {gain.p_text(row.p_holm)}, of equivalence p {gain.p_text(row.p_equivalence_holm)}"
+    adjusted = f"adjusted by Holm p {p_text(row.p_holm)}, of equivalence p {p_text(row.p_equivalence_holm)}"
     return concluded(f"{head}: {signed(row.difference)} points ({interval}; {adjusted})", row)
 
 
-def _without(scores: Scores, places: Sequence[Place], penalty: str, reference: str) -> Place | None:
-    """The first data set and model that has no seed of both entries; None where all have."""
+def _lacking(scores: Scores, places: Sequence[Place], penalty: str, reference: str) -> str:
+    """The first data set and model that has no seed of both entries; empty where all have."""
     samples = gain.resampled(scores)
-    has = (place in samples and samples[place].has(penalty, reference) for place in places)
-    return next((place for place, there in zip(places, has, strict=True) if not there), None)
+    lacking = (place for place in places if place not in samples or not samples[place].has(penalty, reference))
+    return next((" with ".join(map(scores.label, place)) for place in lacking), "")
 
 
 def _doubtful(scores: Scores, places: Sequence[Place]) -> str:
@@ -121,10 +119,9 @@ def _doubtful(scores: Scores, places: Sequence[Place]) -> str:
 
 
 def _judged(scores: Scores, places: Sequence[Place], row: Any) -> words.Judgement:
-    if place := _without(scores, places, row.penalty, row.reference):
+    if row.lacks:
         pair = " and ".join(map(scores.label, (row.penalty, row.reference)))
-        where = " with ".join(map(scores.label, place))
-        return words.Judgement(words.NOT_ANSWERABLE, f"Not answerable: {where} has no seed of both {pair}.")
+        return words.Judgement(words.NOT_ANSWERABLE, f"Not answerable: {row.lacks} has no seed of both {pair}.")
     if where := _doubtful(scores, places):
         why = f"Not answerable: the placebo differs from none on {where}: differences are not of penalties alone."
         return words.Judgement(words.NOT_ANSWERABLE, why)

@@ -21,18 +21,9 @@ from numpy.typing import NDArray
 
 from softreg.paper import stats
 from softreg.paper.questions import answer as words
-from softreg.paper.questions import premise
+from softreg.paper.questions import estimates, premise
 from softreg.paper.questions.answer import Answer, Verdict, listed
-from softreg.paper.questions.estimates import (
-    columns_of,
-    crossed_mean,
-    ended,
-    number,
-    plural,
-    row_of,
-    rows_of,
-    word_of,
-)
+from softreg.paper.questions.estimates import number, plural, row_of, rows_of
 from softreg.paper.scores import Scores
 from softreg.paper.stats import Estimate, over_seeds
 from softreg.scoring import select
@@ -243,9 +234,9 @@ def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
     """Mean regret of each strategy and step, of each penalty and over penalties (``penalty`` is then empty).
 
     Columns: dataset, model, penalty, strategy, step, budget (a mean where grids differ in size), penalties and datasets
-    (how many), and those of `columns_of`. Of one penalty the interval is over seeds, else crossed. Over penalties a
-    step is left out that one of them lacks; with several data sets or models it is also told over all, under `ALL`,
-    with the data sets as units.
+    (how many), and those of `estimates.columns_of`. Of one penalty the interval is over seeds, else crossed. Over
+    penalties a step is left out that one of them lacks; with several data sets or models it is also told over all,
+    under `ALL`, with the data sets as units.
     """
     rows = []
     for (dataset, model), part in found.groupby(["dataset", "model"], sort=False):
@@ -263,7 +254,7 @@ def _rows_over_all(found: pd.DataFrame) -> Iterator[dict[str, object]]:
             by_dataset = mine.groupby("dataset")["regret"].mean()
             names = {"strategy": strategy, "step": step, "penalty": "", "budget": float(mine["budget"].mean())}
             n = {"penalties": groups, "datasets": len(by_dataset), "seeds": mine["seed"].nunique()}
-            yield names | columns_of(over_seeds(by_dataset.to_numpy())) | n
+            yield names | estimates.columns_of(over_seeds(by_dataset.to_numpy())) | n
 
 
 def _mean_rows(part: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -273,8 +264,8 @@ def _mean_rows(part: pd.DataFrame) -> Iterator[dict[str, object]]:
         names = {"strategy": strategy, "step": step}
         single = mine.groupby("penalty", sort=False)
         for penalty, own in single:
-            yield names | {"penalty": penalty} | _mean(own, "regret", columns_of)
-        if len(single) == groups and (over := _mean(mine, "regret", columns_of)):
+            yield names | {"penalty": penalty} | _mean(own, "regret", estimates.columns_of)
+        if len(single) == groups and (over := _mean(mine, "regret", estimates.columns_of)):
             yield names | {"penalty": ""} | over
 
 
@@ -291,7 +282,7 @@ def over_held_out(values: Floats) -> Estimate:
     For one penalty `softreg.paper.stats.held_out_mean`. Where no value differs there is no interval: that a choice
     was the same for these seeds does not show that it always is.
     """
-    estimate = crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
+    estimate = estimates.crossed_mean(values) if values.shape[1] > 1 else stats.held_out_mean(values[:, 0])
     return replace(estimate, se=float("nan")) if np.ptp(values) < ROUNDING else estimate
 
 
@@ -371,7 +362,7 @@ def word_of_loss(low: float, high: float, rope: float) -> str:
 def _judged(scores: Scores, row: Any) -> words.Judgement:
     """Of a row of `claims` or of `comparisons`, which has ``against``."""
     if hasattr(row, "against"):
-        word, half = word_of(row, scores.rope), (row.high90 - row.low90) / 2
+        word, half = estimates.word_of(row, scores.rope), (row.high90 - row.low90) / 2
     else:
         word, half = word_of_loss(row.low, row.high, scores.rope), (row.high - row.low) / 2
     places = [group for group in scores.groups if row.dataset == ALL[0] or group[:2] == (row.dataset, row.model)]
@@ -391,7 +382,7 @@ def _verdict(scores: Scores, row: Any) -> Verdict:
             "them."
         )
         found = words.Judgement(words.NOT_ANSWERABLE, few)
-    return Verdict(row.dataset, row.model, f"{name}, {networks}", found.word, ended(sentence, found.why))
+    return Verdict(row.dataset, row.model, f"{name}, {networks}", found.word, estimates.ended(sentence, found.why))
 
 
 def _compared(scores: Scores, row: Any) -> Verdict:
@@ -401,7 +392,7 @@ def _compared(scores: Scores, row: Any) -> Verdict:
         f"by {row.against} is {_told(row)}."
     )
     return Verdict(
-        row.dataset, row.model, f"{row.strategy} above {row.against}", found.word, ended(sentence, found.why)
+        row.dataset, row.model, f"{row.strategy} above {row.against}", found.word, estimates.ended(sentence, found.why)
     )
 
 

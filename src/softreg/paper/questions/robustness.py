@@ -48,7 +48,6 @@ PARTS = {"miou": "miou under corruption", "drop": "drop under corruption"}
 
 CALIBRATION = {"ece": ("ECE", "points"), "nll": ("NLL", "nats")}
 """Measures of calibration, of which less is better, and how they are told."""
-SCALE = {"ece": 100.0, "nll": 1.0}
 
 
 def answer(scores: Scores) -> Answer:
@@ -70,15 +69,14 @@ def conditions(scores: Scores) -> pd.DataFrame:
     return both.assign(drop=both["miou_plain"] - both["miou"]).drop(columns="miou_plain")
 
 
-def changes_by_corruption(scores: Scores) -> pd.DataFrame:
-    """Relative to no penalty, in points: dataset, model, penalty, seed, corruption, miou (on corrupted images), drop.
+def by_corruption(frame: pd.DataFrame) -> pd.DataFrame:
+    """miou and drop of ``frame``, which has the columns of `conditions`, as means over the severities of a corruption.
 
-    Means over the severities of a corruption; where ``corruption`` is `ALL`, over the corruptions too.
+    Where ``corruption`` is `ALL`, over the corruptions too.
     """
-    changes = relative(scores, conditions(scores), ["miou", "drop"])
-    by = [*GROUP, "seed"]
-    each = changes.groupby([*by, "corruption"], sort=False)[["miou", "drop"]].mean().reset_index()
-    every = each.groupby(by, sort=False)[["miou", "drop"]].mean().reset_index().assign(corruption=ALL)
+    by, measures = [*GROUP, "seed"], ["miou", "drop"]
+    each = frame.groupby([*by, "corruption"], sort=False)[measures].mean().reset_index()
+    every = each.groupby(by, sort=False)[measures].mean().reset_index().assign(corruption=ALL)
     return pd.concat([each, every], ignore_index=True)
 
 
@@ -114,7 +112,8 @@ def _limit(names: tuple[Any, ...]) -> float:
 
 
 def _corruptions(scores: Scores) -> Part:
-    changes = changes_by_corruption(scores).rename(columns=PARTS | {"corruption": "quantity"})
+    changes = by_corruption(relative(scores, conditions(scores), ["miou", "drop"]))
+    changes = changes.rename(columns=PARTS | {"corruption": "quantity"})
     numbers = _table(scores, _long(changes, [*GROUP, "seed", "quantity"], "part"))
     if numbers.empty:
         return Part(numbers, [], NO_CORRUPTION)
@@ -159,10 +158,15 @@ def _of_label_noise(scores: Scores, clean: str, noisy: str, row: Any) -> Verdict
     return Verdict(noisy, row.model, f"{name}{MISLABELLED}", row.word, ended(sentence, row.why))
 
 
-def _calibration(scores: Scores) -> Part:
+def calibration(scores: Scores) -> pd.DataFrame:
+    """Columns dataset, model, penalty, seed, ece (points) and nll (nats) of the final on test."""
     final = scores.final_test
-    scaled = final[[*GROUP, "seed"]].assign(**{name: SCALE[name] * final[name] for name in CALIBRATION})
-    changes = _long(relative(scores, scaled, [*CALIBRATION]), [*GROUP, "seed"], "quantity").assign(part="calibration")
+    return final[[*GROUP, "seed"]].assign(ece=100 * final["ece"], nll=final["nll"])
+
+
+def _calibration(scores: Scores) -> Part:
+    changes = relative(scores, calibration(scores), [*CALIBRATION])
+    changes = _long(changes, [*GROUP, "seed"], "quantity").assign(part="calibration")
     numbers = _table(scores, changes)
     verdicts = [_of_calibration(scores, row) for row in rows_of(numbers) if row.seeds]
     text = "An entry's networks are better calibrated than those without a penalty, by ECE or NLL"

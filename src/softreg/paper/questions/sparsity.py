@@ -20,19 +20,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from softreg.paper import stats
+from softreg.paper.questions import answer as words
 from softreg.paper.questions import premise
-from softreg.paper.questions.answer import (
-    CONTRADICTED,
-    FEWEST_SEEDS,
-    NOT_ANSWERABLE,
-    SUPPORTED,
-    UNDECIDED,
-    Answer,
-    Verdict,
-    judge,
-    listed,
-    unjudged,
-)
+from softreg.paper.questions.answer import Answer, Verdict, judge, listed, unjudged
 from softreg.paper.questions.estimates import ended, rows_of, signed
 from softreg.paper.scores import Scores
 from softreg.paper.stats import Interval
@@ -249,28 +239,28 @@ def _judged(
     label = scores.label(points["penalty"].iloc[0])
     if np.isnan(dense):
         return (
-            NOT_ANSWERABLE,
+            words.NOT_ANSWERABLE,
             f"{label} has no unpenalised entry of its update rule with a score: add one of kind none.",
         )
     fewest = points["nonzero"].min()
     if fewest > (1 - FEWER) * dense:
-        return CONTRADICTED, (
+        return words.CONTRADICTED, (
             f"{label} makes no network sparse: even the sparsest strength swept keeps {_percent(fewest / dense)} "
             "of the weights that are not zero without a penalty."
         )
     if not rows or rows[0].nonzero > (1 - FEWER) * dense:
-        return UNDECIDED, (
+        return words.UNDECIDED, (
             f"{label} is within {MARGIN:g} point of no penalty on validation at no strength that makes exact zeros: "
             "add weaker strengths to its grid."
         )
     reference, *others = rows
     told = _told(scores, reference)
-    if reference.n < FEWEST_SEEDS:
-        return UNDECIDED, " ".join([told, *(_against(scores, row) for row in others)])
+    if reference.n < words.FEWEST_SEEDS:
+        return words.UNDECIDED, " ".join([told, *(_against(scores, row) for row in others)])
     if reference.high < -MARGIN:
-        return CONTRADICTED, f"{told} On test that is more than {MARGIN:g} point lost."
+        return words.CONTRADICTED, f"{told} On test that is more than {MARGIN:g} point lost."
     if not controls:
-        return NOT_ANSWERABLE, (
+        return words.NOT_ANSWERABLE, (
             f"{told} Whether that is worth having needs a control: add pruning or small_dense to the study's penalties."
         )
     word, reason = _against_controls(scores, reference, others, controls)
@@ -289,15 +279,17 @@ def _against_controls(scores: Scores, reference: Any, rows: list[Any], controls:
     ]
     if better:
         named = " and ".join(better)
-        return CONTRADICTED, [f"So {named} gives as much, or at most {rope:g} points less, with no more weights."]
+        return words.CONTRADICTED, [f"So {named} gives as much, or at most {rope:g} points less, with no more weights."]
     above = [row for row in rows if row.bracket == "above"]
     if reference.low > -MARGIN and {row.versus for row in above if row.low > -rope} == set(controls):
-        return SUPPORTED, []
+        return words.SUPPORTED, []
     beyond = [scores.label(name) for name in controls if name not in {row.versus for row in above}]
     if not beyond:
-        return UNDECIDED, ["The intervals leave it open: more tuning seeds would narrow them."]
+        return words.UNDECIDED, ["The intervals leave it open: more tuning seeds would narrow them."]
     strength = f"{1 - reference.share:.2g}"
-    return UNDECIDED, [f"No strength of {' and '.join(beyond)} leaves as many weights: add one of about {strength}."]
+    return words.UNDECIDED, [
+        f"No strength of {' and '.join(beyond)} leaves as many weights: add one of about {strength}."
+    ]
 
 
 def _told(scores: Scores, row: Any) -> str:
