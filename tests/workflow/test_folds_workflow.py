@@ -11,7 +11,7 @@ from test_workflow import make_project, planned, snakemake
 FOLDED = {
     "datasets": {"mine": {"kind": "folder", "table": "images.csv", "classes": ["back", "front"], "split": {}}},
     "evaluation": {"folds": 2},
-    "seeds": {"tuning": [0], "evaluation": [100]},
+    "seeds": {"tuning": [0], "evaluation": [100, 101]},
 }
 FOLDED["datasets"]["mine"]["split"] = {"rule": "group", "val": 0.25}
 
@@ -36,7 +36,7 @@ def test_each_fold_is_swept_selected_and_tested_and_the_report_is_of_the_whole_d
     before = planned(tmp_path)
     assert before["prepare_dataset"] == 2
     assert before["select_lambda"] == 2 * 2
-    assert before["train_paths"] == 2 * 2 * 2
+    assert before["train_paths"] == 2 * 2 * (1 + 2)
     snakemake(tmp_path, "--cores", "2")
     assert planned(tmp_path) == {}
     results = tmp_path / "results" / "tiny"
@@ -46,7 +46,7 @@ def test_each_fold_is_swept_selected_and_tested_and_the_report_is_of_the_whole_d
     # Every image is tested once, and groups stay together.
     test = pq.read_table(results / "scores" / "final-test-mine.parquet").to_pandas()
     assert set(test["dataset"]) == {"mine"}
-    for _, rows in test.groupby("penalty"):
+    for _, rows in test.groupby(["penalty", "seed"]):
         assert sorted(rows["image"]) == sorted(groups)
         assert (rows.groupby(rows["image"].map(groups))["fold"].nunique() == 1).all()
     for file in tmp_path.glob("data/prepared/mine-fold*/dataset.json"):
@@ -55,4 +55,4 @@ def test_each_fold_is_swept_selected_and_tested_and_the_report_is_of_the_whole_d
 
     metrics = json.loads((results / "metrics.json").read_text())
     assert list(metrics["datasets"]) == ["mine"]
-    assert "over 2 outer folds, each with a split" in (results / "report.html").read_text()
+    assert "over seeds and 2 outer folds, crossed, each fold with a split" in (results / "report.html").read_text()
