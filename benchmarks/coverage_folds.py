@@ -173,9 +173,9 @@ def estimates(one: Study) -> list[Estimates]:
 
 def alone(by_fold: stats.Crossed, treated: int) -> stats.Estimate:
     """The mean difference, by what it is without each fold, (K−1)/K · Σ(θ₋ₖ − θ̄)², and t of K − 1."""
-    mean = float((by_fold.scores[treated] - by_fold.scores[0]).mean())
-    without, folds = (by_fold.by_seed[treated] - by_fold.by_seed[0]).mean(0), by_fold.units
-    return stats.Estimate(mean, float(without.std()) * np.sqrt(folds - 1), folds - 1, len(by_fold.scores[0]), folds)
+    (scores, by_seed), folds = by_fold.of(treated, 0), by_fold.units
+    error = float(by_seed.mean(0).std()) * np.sqrt(folds - 1)
+    return stats.Estimate(float(scores.mean()), error, folds - 1, len(scores), folds)
 
 
 def coverage(found: list[stats.Estimate], true: float) -> float:

@@ -375,10 +375,6 @@ def _write_paper(options: argparse.Namespace) -> None:
             f"{folder} is missing; give the folder of a study's results, such as results/published/wbc, and run "
             "`snakemake scores` first or put published scores there"
         )
-    from softreg.paper.figures import write_figures
-    from softreg.paper.report import write_report
-    from softreg.paper.scores import Scores
-    from softreg.paper.tables import write_tables
     from softreg.running.graph import paper_of
 
     gathered = [mark.name.removeprefix("made-") for mark in folder.glob("made-*")]
@@ -390,11 +386,9 @@ def _write_paper(options: argparse.Namespace) -> None:
     own = options.results.parent == Path("results") and options.stage == "paper"
     with job.alone(), jobs.job(options.results.name, "paper", "", job.key) if own else nullcontext():
         job.begin()
-        scores = Scores(folder)
-        for part, write in {"tables": write_tables, "figures": write_figures, "report": write_report}.items():
-            if options.stage in (part, "paper"):
-                write(scores, options.results)
-        if gathered and options.stage == "paper":
+        whole = options.stage == "paper"
+        _write_from_scores(options.results, ("tables", "figures", "report") if whole else (options.stage,))
+        if gathered and whole:
             job.end()
 
 
@@ -410,6 +404,24 @@ def _demand_scores(folder: Path) -> None:
                 f"{bad[0]} is missing or damaged: it is not what was gathered; gather it again by "
                 "`snakemake scores`, or fetch it again from where it is kept"
             )
+
+
+def _write_from_scores(results: Path, parts: Sequence[str]) -> None:
+    from softreg.paper.scores import Scores
+
+    scores = Scores(results / "scores")
+    if "tables" in parts:
+        from softreg.paper.tables import write_tables
+
+        write_tables(scores, results)
+    if "figures" in parts:
+        from softreg.paper.figures import write_figures
+
+        write_figures(scores, results)
+    if "report" in parts:
+        from softreg.paper.report import write_report
+
+        write_report(scores, results)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The errors that a user can act on, words that their sentences share, and how they are told. Standard library only."""
+"""The errors that a user can act on, words that their sentences share, and how they are printed. Imports no package."""
 
 from __future__ import annotations
 

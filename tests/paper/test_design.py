@@ -27,11 +27,11 @@ SHAPES = {"kind": "shapes", "size": [24, 32], "images": 100, "classes": 3}
 
 
 def words(study, folder=NOWHERE):
-    return {key: word for key, _, word, _ in questions.findings(Design.of(study, folder))}
+    return {found.key: found.word for found in questions.findings(Design.of(study, folder))}
 
 
 def reasons(study, folder=NOWHERE):
-    return {key: reason for key, *_, reason in questions.findings(Design.of(study, folder))}
+    return {found.key: found.reason for found in questions.findings(Design.of(study, folder))}
 
 
 def test_a_spread_gives_back_the_interval_that_it_was_taken_from():

@@ -27,7 +27,7 @@ def told(study: Study, scores: Path) -> str:
     lines = [design.heading()]
     if count := study.evaluation["folds"]:
         lines.append(f"each image is a test image in one of {count} outer folds; half widths are those of one split")
-    for key, title, word, reason in questions.findings(design):
-        text = f"{key} {title}: {word}: {reason}."
+    for found in questions.findings(design):
+        text = f"{found.key} {found.title}: {found.word}: {found.reason}."
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="   ", break_on_hyphens=False)
     return "".join(f"{line}\n" for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from softreg.paper import stats
 from softreg.paper.design.published import TestSet
@@ -25,15 +26,24 @@ RACED = "the race (`search: halving`) drops most strengths after the first seeds
 NO_REFERENCE = "no entry of kind none has the same `training` (optimiser, learning rates, schedule): add one"
 
 
-def findings(design: Design) -> Iterator[tuple[str, str, str, str]]:
-    """What a study can decide of H1 to H7: key, title, a word, and the reason in one sentence without its stop."""
+@dataclass(frozen=True)
+class Finding:
+    """What a study can decide of one question: a word, and the reason in one sentence without its stop."""
+
+    key: str
+    title: str
+    word: str
+    reason: str
+
+
+def findings(design: Design) -> Iterator[Finding]:
+    """Of H1 to H7."""
     titles = ("gain", "one in practice", "sparsity", "complex scenes", "cost", "choice of λ", "robustness, calibration")
     judges = (_gain, _degeneracy, _sparsity, _complexity, _cost, _regret, _robustness)
     unpaired = _few(design.evaluation, "evaluation") if design.referenced else NO_REFERENCE
     for number, (title, judge) in enumerate(zip(titles, judges, strict=True), start=1):
         lacks = unpaired if judge in (_gain, _complexity, _robustness) else ""
-        word, reason = (NOT_ANSWERABLE, lacks) if lacks else judge(design)
-        yield f"H{number}", title, word, reason
+        yield Finding(f"H{number}", title, *((NOT_ANSWERABLE, lacks) if lacks else judge(design)))
 
 
 def _few(count: int, phase: str) -> str:

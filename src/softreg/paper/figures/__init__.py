@@ -7,7 +7,7 @@ A figure is one module here with one function, ``figures(scores) -> Figures``. T
    sentence in place of pages says why there is nothing to draw, and the report prints it;
 2. take panels from `layout.grid`, lines from `layout.draw_line`, and the look of each penalty from `style.looks_of`;
    draw intervals as `softreg.paper.stats` gives them; differences to no penalty are a page of `forest`;
-3. add its name to `_NAMES` below, at its place in the report. A question that names its stem in
+3. add the module to `_MODULES` below, at its place in the report. A question that names its stem in
    ``Answer.figures`` has the figure beside its answer.
 
 What would say nothing is left out: costs of one model, ranks of few data sets, curves of one strength, intervals of
@@ -21,20 +21,33 @@ import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from softreg.files import write_json
-from softreg.paper.figures import layout
+from softreg.paper.figures import (
+    class_iou,
+    complexity,
+    cost,
+    degeneracy,
+    gallery,
+    lambda_curves,
+    layer_paths,
+    layout,
+    paired_difference,
+    pareto,
+    ranks,
+    regret,
+    reliability,
+    robustness,
+)
 from softreg.paper.figures.style import Drawn, Entries
 from softreg.paper.scores import Scores
 
-_NAMES = (
-    *("lambda_curves", "paired_difference", "pareto", "layer_paths", "class_iou", "degeneracy", "complexity"),
-    *("regret", "cost", "robustness", "reliability", "ranks", "gallery"),
+_MODULES: tuple[ModuleType, ...] = (
+    *(lambda_curves, paired_difference, pareto, layer_paths, class_iou, degeneracy, complexity),
+    *(regret, cost, robustness, reliability, ranks, gallery),
 )
-_MODULES = [import_module(f"softreg.paper.figures.{name}") for name in _NAMES]
 #: What is being drawn, which forked processes share: the scores, and the folder of the figures.
 _work: tuple[Scores, Path]
 

@@ -248,7 +248,7 @@ def concluded(text: str, found: Any) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p value as it is told after the letter p."""
+    """A p value as it is written after the letter p."""
     if np.isnan(p):
         return "undefined"
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.9995 else "= 1"

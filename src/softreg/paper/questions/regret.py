@@ -235,7 +235,7 @@ def means(scores: Scores, found: pd.DataFrame) -> pd.DataFrame:
 
     Columns: dataset, model, penalty, strategy, step, budget (a mean where grids differ in size), penalties and datasets
     (how many), and those of `estimates.columns_of`. Of one penalty the interval is over seeds, else crossed. Over
-    penalties a step is left out that one of them lacks; with several data sets or models it is also told over all,
+    penalties a step is left out that one of them lacks; with several data sets or models it is also given over all,
     under `ALL`, with the data sets as units.
     """
     rows = []
